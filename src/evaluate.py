@@ -1,0 +1,37 @@
+"""Test checkpoints or published weights: `python src/evaluate.py weights=FILE 'test=[aflw2000]'`, see conf/evaluate.yaml."""
+
+from typing import Any
+
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from headpose.modules import PoseEvaluator
+from headpose.reporting.console import print_results
+from headpose.reporting.files import write_json
+from headpose.running.entry import entry_point, output_dir
+from headpose.running.logging import logging_to
+from headpose.running.networks import load_networks
+from headpose.running.results import new_results
+from headpose.running.testing import check_sets, run_tests
+
+
+@entry_point("evaluate")
+def evaluate(config: DictConfig) -> None:
+    """Load, test, write results.json."""
+    folder = output_dir()
+    model, config.crop = load_networks(config)
+    module = PoseEvaluator(model)
+    test_sets: dict[str, Any] = {name: instantiate(test, _convert_="all") for name, test in config.test.items()}
+    check_sets(module, {f"test.{name}": test for name, test in test_sets.items()})
+    results = new_results(config, model)
+    with logging_to(config.logger, results) as loggers:
+        trainer = instantiate(config.trainer, logger=loggers)
+        run_tests(trainer, module, test_sets, results, "last", folder)
+        results["status"] = "evaluated"
+    if trainer.is_global_zero:
+        write_json(folder / "results.json", results)
+        print_results(results)
+
+
+if __name__ == "__main__":
+    evaluate()

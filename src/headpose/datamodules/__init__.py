@@ -1,0 +1,7 @@
+"""One LightningDataModule per dataset."""
+
+from headpose.datamodules.aflw2000 import AFLW2000DataModule
+from headpose.datamodules.base import HeadPoseDataModule
+from headpose.datamodules.w300lp import W300LPDataModule
+
+__all__ = ["AFLW2000DataModule", "HeadPoseDataModule", "W300LPDataModule"]

@@ -1,0 +1,184 @@
+"""What all DataModules share: reading once, splitting, cropping, augmenting, batching."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import albumentations as A
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from headpose.datamodules.sampling import BatchKey, EvaluationSampler, Split, TrainSampler, split_faces
+from headpose.datasets.augmentation import reseed
+from headpose.datasets.base import HeadPoseDataset
+from headpose.errors import InputError
+from headpose.geometry.crops import CropRule
+from headpose.types import Batch, Sample
+
+
+class FaceBatches(Dataset[Batch]):
+    """A dataset seen as cropped, augmented batches; asked with a `BatchKey`.
+
+    Args:
+        dataset: samples.
+        indices: the faces that belong to this view, in order.
+        crop: the crop rule.
+        augmentation: pipeline on the crop, or null.
+        seed: of the augmentation.
+    """
+
+    def __init__(
+        self,
+        dataset: HeadPoseDataset,
+        indices: Sequence[int],
+        crop: CropRule,
+        augmentation: A.Compose | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.dataset, self.indices, self.crop = dataset, indices, crop
+        self.augmentation, self.seed = augmentation, seed
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, key: BatchKey) -> Batch:
+        samples = [self.dataset[self.indices[index]] for index in key.indices]
+        crops = [self._crop(sample, key.epoch, index) for sample, index in zip(samples, key.indices, strict=True)]
+        return {
+            "image": torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2),  # channels last in memory
+            "pose": torch.from_numpy(np.stack([sample["pose"] for sample in samples])),
+            "box": torch.from_numpy(np.stack([sample["box"] for sample in samples])),
+            "landmarks": torch.from_numpy(np.stack([sample["landmarks"] for sample in samples])),
+            "name": [sample["name"] for sample in samples],
+        }
+
+    def _crop(self, sample: Sample, epoch: int, index: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+        try:
+            crop = self.crop(sample["image"], sample["box"])
+        except InputError as error:
+            raise InputError(f"{sample['name']}: {error}") from error
+        if self.augmentation is None:
+            return crop
+        reseed(self.augmentation, self.seed, epoch, self.indices[index])
+        return np.asarray(self.augmentation(image=crop)["image"], dtype=np.uint8)
+
+
+class HeadPoseDataModule(pl.LightningDataModule):
+    """Loaders of one dataset: for training (train and validation side of a split) and as a test set (all faces).
+
+    Args:
+        root: folder of the dataset.
+        crop: the crop rule, shared by training, validation and test.
+        augmentation: pipeline on training crops; null for none.
+        batch_size: faces per step, over all processes.
+        num_workers: worker processes of each loader.
+        split: `photo` or `random`, see `split_faces`.
+        val_fraction: share held out for validation.
+        split_seed: of the division and of the order that `num_*` cut.
+        seed: of the batches' order and the augmentation.
+        num_train, num_val, num_test: use only the first n of the seeded order; null uses all.
+        max_angle: see `HeadPoseDataset`.
+        bad_files: see `HeadPoseDataset`.
+    """
+
+    dataset_name: ClassVar[str]
+    """Of the dataset, as in results.json and conf/."""
+
+    def __init__(
+        self,
+        root: str | Path,
+        crop: CropRule,
+        augmentation: A.Compose | None = None,
+        batch_size: int = 64,
+        num_workers: int = 0,
+        split: Literal["photo", "random"] = "photo",
+        val_fraction: float = 0.0,
+        split_seed: int = 0,
+        seed: int = 0,
+        num_train: int | None = None,
+        num_val: int | None = None,
+        num_test: int | None = None,
+        max_angle: float | None = 99.0,
+        bad_files: Literal["raise", "skip"] = "raise",
+    ) -> None:
+        super().__init__()
+        for key, value in {"num_train": num_train, "num_val": num_val, "num_test": num_test}.items():
+            if value is not None and value < 1:
+                raise InputError(f"{key}={value} leaves no face; give 1 or more, or null for all")
+        self.root, self.crop, self.augmentation = Path(root), crop, augmentation
+        self.batch_size, self.num_workers = batch_size, num_workers
+        self.split_rule, self.val_fraction, self.split_seed, self.seed = split, val_fraction, split_seed, seed
+        self.num_train, self.num_val, self.num_test = num_train, num_val, num_test
+        self.max_angle, self.bad_files = max_angle, bad_files
+        self._dataset: HeadPoseDataset | None = None
+        self._split: Split | None = None
+
+    @abstractmethod
+    def read_dataset(self) -> HeadPoseDataset:
+        """Index the dataset; called once."""
+
+    @property
+    def dataset(self) -> HeadPoseDataset:
+        """The indexed dataset, read at first use."""
+        if self._dataset is None:
+            self._dataset = self.read_dataset()
+        return self._dataset
+
+    @property
+    def split(self) -> Split:
+        """The two sides of training, made at first use."""
+        if self._split is None:
+            names = self.dataset.names
+            photos = [self.dataset.photo_of(name) for name in names]
+            self._split = split_faces(
+                names, photos, self.split_rule, self.val_fraction, self.split_seed, self.num_train, self.num_val
+            )
+        return self._split
+
+    @property
+    def test_indices(self) -> list[int]:
+        """Faces of the test set: all in order, or the first `num_test` of the seeded order."""
+        n = len(self.dataset)
+        if self.num_test is None or self.num_test >= n:
+            return list(range(n))
+        return sorted(np.random.default_rng(self.split_seed).permutation(n)[: self.num_test].tolist())
+
+    @property
+    def protocol(self) -> str:
+        """Which faces count, in words for tables."""
+        limit = "all angles" if self.max_angle is None else f"|angles| <= {self.max_angle:g}"
+        return f"{self.dataset.title}, {limit}"
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Shuffled and augmented batches of the training side."""
+        rank, world_size = self._process()
+        sampler = TrainSampler(len(self.split.train), self.batch_size, self.seed, rank, world_size)
+        return self._loader(self.split.train, sampler, self.augmentation)
+
+    def val_dataloader(self) -> DataLoader[Batch] | list[Any]:
+        """Plain batches of the validation side; an empty list where nothing is held out."""
+        return self._evaluation_loader(self.split.val) if self.split.val else []
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        """Plain batches of the test set."""
+        return self._evaluation_loader(self.test_indices)
+
+    def _evaluation_loader(self, indices: Sequence[int]) -> DataLoader[Batch]:
+        rank, world_size = self._process()
+        return self._loader(indices, EvaluationSampler(len(indices), self.batch_size, rank, world_size), None)
+
+    def _loader(self, indices: Sequence[int], sampler: Sampler[BatchKey], augmentation: A.Compose | None) -> DataLoader[Batch]:
+        return DataLoader(
+            FaceBatches(self.dataset, indices, self.crop, augmentation, self.seed),
+            sampler=sampler,  # a key is a whole batch, so that one call fetches it
+            batch_size=None,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+    def _process(self) -> tuple[int, int]:
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)

@@ -1,0 +1,1 @@
+"""Poses, rotations, the conventions of each source, crops and projection."""

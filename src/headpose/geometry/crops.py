@@ -1,0 +1,217 @@
+"""From a tight box to the square the network sees, by the rules of both papers and by a clean one.
+
+A crop rule is a small object with a `name`, a `size` (pixels of the square) and a call `(image, box) -> square`; it is
+written into the checkpoint, so training, evaluation and prediction share it. Boxes are x0, y0, x1, y1 in pixels.
+The functions under the classes are the papers' arithmetic, pixel for pixel, oddities included and named.
+"""
+
+from typing import ClassVar, Literal, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from headpose.errors import InputError
+
+Image = NDArray[np.uint8]
+AFLW2000Box = Literal["official", "visible21", "pt3d_68"]
+
+HOPENET_SIDES: dict[str, tuple[float, float, float, float]] = {
+    "300w_lp": (0.6, 2.0, 0.6, 0.6),
+    "synhead": (0.6, 2.0, 0.6, 0.6),
+    "aflw2000": (2.0, 2.0, 2.0, 0.6),
+    "biwi": (0.6, 1.0, 0.6, 0.6),
+    "afw": (0.8, 2.0, 0.8, 1.0),
+}
+"""Left, top, right, bottom factors of Hopenet's loaders, multiplied by k."""
+
+HOPENET_K: dict[str, tuple[float, float]] = {
+    "300w_lp": (0.2, 0.4),
+    "synhead": (0.2, 0.4),
+    "aflw2000": (0.2, 0.2),
+    "biwi": (0.35, 0.35),
+    "afw": (0.32, 0.32),
+}
+"""Range from which Hopenet's loaders draw k uniformly, per sample."""
+
+
+class CropRule(Protocol):
+    """What a DataModule needs of a crop rule."""
+
+    name: str
+    size: int
+    aflw2000_box: AFLW2000Box
+    drop_negative_points: bool
+
+    def __call__(self, image: Image, box: ArrayLike) -> Image:
+        """(H, W, 3) picture and tight box to the (size, size, 3) square."""
+
+
+class FSANetCrop:
+    """FSA-Net's crop: the box grown by `margin` on each side, clipped to the picture, resized without keeping its shape.
+
+    Args:
+        size: side of the square in pixels.
+        margin: share of the box's width (height) added left and right (above and below): 0.6 for 300W-LP and AFLW2000,
+            0.4 for BIWI's detector boxes.
+        aflw2000_box: which points of AFLW2000 make the tight box, see `aflw2000_box`.
+
+    Reference: shamangary/FSA-Net, data/type1/TYY_create_db_type1.py.
+    """
+
+    name = "fsanet"
+    drop_negative_points: ClassVar[bool] = True
+
+    def __init__(self, size: int = 64, margin: float = 0.6, aflw2000_box: AFLW2000Box = "visible21") -> None:
+        self.size, self.margin, self.aflw2000_box = _check_size(size), margin, aflw2000_box
+
+    def __call__(self, image: Image, box: ArrayLike) -> Image:
+        """Cut and resize; raises InputError where the box lies outside the picture."""
+        height, width = image.shape[:2]
+        x0, y0, x1, y1 = fsanet_box(box, self.margin, width, height)
+        return _resize(image[y0:y1, x0:x1], self.size)
+
+
+class MarginCrop:
+    """The clean crop: a square around the box's centre, its side the box's longer side times 1 + 2 margin, black outside.
+
+    Order of the sides plays no part, the shape of the face is kept, and nothing is clipped.
+
+    Args:
+        size: side of the square in pixels.
+        margin: share of the longer side added on each side.
+        aflw2000_box: which points of AFLW2000 make the tight box, see `aflw2000_box`.
+    """
+
+    name = "margin"
+    drop_negative_points: ClassVar[bool] = False
+
+    def __init__(self, size: int = 64, margin: float = 0.3, aflw2000_box: AFLW2000Box = "pt3d_68") -> None:
+        self.size, self.margin, self.aflw2000_box = _check_size(size), margin, aflw2000_box
+
+    def __call__(self, image: Image, box: ArrayLike) -> Image:
+        """Cut and resize; raises InputError where the box has no area."""
+        return _resize(crop_with_black_border(image, square_box(box, self.margin)), self.size)
+
+
+def landmarks_box(points: ArrayLike) -> NDArray[np.float32]:
+    """Tight box of (N, 2) points."""
+    points = np.asarray(points)
+    return np.concatenate([points.min(axis=0), points.max(axis=0)]).astype(np.float32)
+
+
+def drop_negative_points(points: ArrayLike) -> NDArray[np.float64]:
+    """FSA-Net's filter: the points with x > 0, or those with y > 0 if they are fewer.
+
+    Args:
+        points: (N, 2).
+
+    Returns:
+        (M, 2), M <= N.
+    """
+    points = np.asarray(points, dtype=np.float64)
+    keep_x, keep_y = points[:, 0] > 0, points[:, 1] > 0
+    return points[keep_y if keep_x.sum() > keep_y.sum() else keep_x]
+
+
+def aflw2000_box(points21: ArrayLike, points68: ArrayLike, rule: AFLW2000Box) -> NDArray[np.float32]:
+    """Tight box of an AFLW2000 face.
+
+    Args:
+        points21: (21, 2), `pt2d`; invisible points have x = -1.
+        points68: (68, 2), x and y of `pt3d_68`.
+        rule: `official`: all of `pt2d` with its -1s, as Hopenet's released test does (86 % of the crops become too wide);
+            `visible21`: those with positive coordinates, as FSA-Net does (no jaw line, so tighter than in training);
+            `pt3d_68`: the 68 points, as in 300W-LP.
+
+    Returns:
+        (4,) x0, y0, x1, y1; of no points, NaN.
+    """
+    if rule == "official":
+        points = np.asarray(points21)
+    elif rule == "visible21":
+        points = drop_negative_points(points21)
+    elif rule == "pt3d_68":
+        points = np.asarray(points68)
+    else:
+        raise InputError(f"crop.aflw2000_box={rule} is unknown; choose official, visible21 or pt3d_68")
+    return landmarks_box(points) if len(points) else np.full(4, np.nan, dtype=np.float32)
+
+
+def fsanet_box(box: ArrayLike, margin: float, width: int, height: int) -> tuple[int, int, int, int]:
+    """FSA-Net's enlarged box, whole pixels, its ends exclusive: never reaches the picture's last row and column."""
+    x0, y0, x1, y1 = (int(value) for value in np.asarray(box, dtype=np.float64))
+    box_width, box_height = x1 - x0, y1 - y0
+    return (
+        max(int(x0 - margin * box_width), 0),
+        max(int(y0 - margin * box_height), 0),
+        min(int(x1 + margin * box_width), width - 1),
+        min(int(y1 + margin * box_height), height - 1),
+    )
+
+
+def hopenet_box(box: ArrayLike, k: float, sides: tuple[float, float, float, float]) -> tuple[int, int, int, int]:
+    """Hopenet's loose box, margins in the original's order: right and bottom grow from the already enlarged box.
+
+    For a 100 px box, k = 0.3 and factors of 0.6, that is 18 px on the left and 21 px on the right. Ends are exclusive and
+    may lie outside the picture (black there, see `crop_with_black_border`). `loose_box` is the order-free alternative.
+
+    Args:
+        box: (4,) tight box.
+        k: overall factor, see `HOPENET_K`.
+        sides: left, top, right, bottom factors, see `HOPENET_SIDES`.
+
+    Reference: natanielruiz/deep-head-pose, code/datasets.py.
+    """
+    x0, y0, x1, y1 = (float(value) for value in np.asarray(box, dtype=np.float64))
+    left, top, right, bottom = sides
+    x0 -= left * k * abs(x1 - x0)
+    y0 -= top * k * abs(y1 - y0)
+    x1 += right * k * abs(x1 - x0)
+    y1 += bottom * k * abs(y1 - y0)
+    return int(x0), int(y0), int(x1), int(y1)
+
+
+def loose_box(box: ArrayLike, k: float, sides: tuple[float, float, float, float]) -> tuple[int, int, int, int]:
+    """The clean form of `hopenet_box`: every margin is a share of the tight box."""
+    x0, y0, x1, y1 = (float(value) for value in np.asarray(box, dtype=np.float64))
+    width, height = abs(x1 - x0), abs(y1 - y0)
+    left, top, right, bottom = sides
+    return (
+        int(x0 - left * k * width),
+        int(y0 - top * k * height),
+        int(x1 + right * k * width),
+        int(y1 + bottom * k * height),
+    )
+
+
+def square_box(box: ArrayLike, margin: float) -> tuple[int, int, int, int]:
+    """Square around the box's centre, side (1 + 2 margin) × the longer side, in whole pixels."""
+    x0, y0, x1, y1 = (float(value) for value in np.asarray(box, dtype=np.float64))
+    side = round((1 + 2 * margin) * max(x1 - x0, y1 - y0))
+    left, top = round((x0 + x1 - side) / 2), round((y0 + y1 - side) / 2)
+    return left, top, left + side, top + side
+
+
+def crop_with_black_border(image: Image, box: tuple[int, int, int, int]) -> Image:
+    """The (y1 - y0, x1 - x0, 3) cut of a whole-pixel box, ends exclusive; black where it leaves the picture (as PIL)."""
+    x0, y0, x1, y1 = box
+    height, width = image.shape[:2]
+    cut = np.zeros((max(y1 - y0, 0), max(x1 - x0, 0), 3), dtype=np.uint8)
+    inner = image[max(y0, 0) : max(y1, 0), max(x0, 0) : max(x1, 0)]
+    if inner.size and y0 < height and x0 < width:
+        top, left = max(-y0, 0), max(-x0, 0)
+        cut[top : top + inner.shape[0], left : left + inner.shape[1]] = inner
+    return cut
+
+
+def _resize(cut: Image, size: int) -> Image:
+    if cut.size == 0:
+        raise InputError("the face box lies outside its picture or has no area; check the annotation's points or box")
+    return np.asarray(cv2.resize(cut, (size, size)), dtype=np.uint8)
+
+
+def _check_size(size: int) -> int:
+    if size < 1:
+        raise InputError(f"crop.size={size} is not a number of pixels; give 1 or more")
+    return size

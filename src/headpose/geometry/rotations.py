@@ -1,0 +1,74 @@
+"""Pose ↔ rotation matrix, and distances between poses.
+
+The one convention of this suite is that of 300W-LP and AFLW2000: yaw, pitch, roll in degrees, in this order. Seen in the
+picture, positive yaw turns the nose to the image's left, positive pitch looks up, positive roll leans the head clockwise.
+
+The matrix lives in frame A (x right, y up, z toward the viewer) and takes points of the head to points before the camera:
+`R = X(-pitch) Y(-yaw) Z(-roll)` with ordinary right-handed rotations X, Y, Z, that is the intrinsic "XYZ" angles
+(-pitch, -yaw, -roll). Source: 3DDFA's matrix for `Pose_Para`, confirmed on its landmarks.
+"""
+
+import roma
+import torch
+from torch import Tensor
+
+
+def pose_to_matrix(pose: Tensor) -> Tensor:
+    """Rotation matrices of poses.
+
+    Args:
+        pose: (..., 3), yaw, pitch, roll in degrees, of any size (no range is assumed).
+
+    Returns:
+        (..., 3, 3), frame A, same dtype.
+
+    >>> pose_to_matrix(torch.tensor([90.0, 0.0, 0.0])).round().long().tolist()  # the nose (z) points to the left (-x)
+    [[0, 0, -1], [0, 1, 0], [1, 0, 0]]
+    """
+    yaw, pitch, roll = pose.unbind(-1)
+    matrix: Tensor = roma.euler_to_rotmat("XYZ", [-pitch, -yaw, -roll], degrees=True)
+    return matrix
+
+
+def matrix_to_pose(matrix: Tensor) -> Tensor:
+    """Poses of rotation matrices, the inverse of `pose_to_matrix`.
+
+    Yaw comes out in [-90, 90], pitch and roll in (-180, 180]. At |yaw| = 90 (gimbal lock) only one combination of pitch
+    and roll exists: roll is set to 0 and pitch takes all of it, so the matrix is still reproduced.
+
+    Args:
+        matrix: (..., 3, 3), proper rotations in frame A.
+
+    Returns:
+        (..., 3), yaw, pitch, roll in degrees, same dtype.
+    """
+    pitch_yaw_roll: Tensor = -roma.rotmat_to_euler("XYZ", matrix, degrees=True)
+    return pitch_yaw_roll[..., [1, 0, 2]]
+
+
+def geodesic_distance(pose_a: Tensor, pose_b: Tensor) -> Tensor:
+    """Angle of the rotation that takes one head to the other, (...,), degrees in [0, 180]; computed in float64."""
+    matrix_a, matrix_b = pose_to_matrix(pose_a.double()), pose_to_matrix(pose_b.double())
+    return torch.rad2deg(roma.rotmat_geodesic_distance(matrix_a, matrix_b))
+
+
+def wrap_degrees(angle: Tensor) -> Tensor:
+    """The same angles in [-180, 180).
+
+    >>> wrap_degrees(torch.tensor([190.0, -180.0, 180.0, 725.0])).tolist()
+    [-170.0, -180.0, -180.0, 5.0]
+    """
+    return torch.remainder(angle + 180, 360) - 180
+
+
+def angular_error(predicted: Tensor, true: Tensor) -> Tensor:
+    """Absolute error per angle in degrees, in [0, 180]: 179 and -179 are 2 apart, a backwards face is 180 off.
+
+    The papers do not wrap; on labels within ±99 the two agree unless a prediction is more than 180 degrees off.
+    """
+    return wrap_degrees(predicted - true).abs()
+
+
+def mirror_pose(pose: Tensor) -> Tensor:
+    """Pose of the horizontally mirrored picture: yaw and roll change sign, in any Euler order."""
+    return pose * pose.new_tensor([-1, 1, -1])

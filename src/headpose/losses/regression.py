@@ -1,0 +1,16 @@
+"""Losses on the angles themselves."""
+
+from torch import Tensor, nn
+
+from headpose.types import Batch, PoseOutput
+
+
+class MeanAbsoluteError(nn.Module):
+    """Mean |predicted - true| over batch and angles, in degrees, without wrapping.
+
+    FSA-Net's loss as coded (Keras "mae"); its paper writes the sum over the angles, three times as much.
+    """
+
+    def forward(self, output: PoseOutput, batch: Batch) -> Tensor:
+        """Scalar, degrees."""
+        return (output.pose - batch["pose"]).abs().mean()

@@ -1,0 +1,1 @@
+"""The networks, one file each from pixels to angles, and the loading of published weights."""

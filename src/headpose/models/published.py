@@ -1,0 +1,191 @@
+"""Published weights: a file of the authors becomes the network it was saved from.
+
+FSA-Net and SSR-Net-MD: Keras .h5 files of shamangary/FSA-Net (`pre-trained/*_models/<name>/<name>.h5`). Which network it is
+follows from the layer names in the file, never from the file's name. Every tensor of the file is loaded, and every tensor of
+the network comes from the file.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from headpose.errors import InputError
+from headpose.models.fsanet import (
+    CAPSULE_DIM,
+    FEATURES,
+    NUM_STAGES,
+    CapsuleAggregation,
+    ConvScoring,
+    FSANet,
+    LinearAggregation,
+    NetVLADAggregation,
+    NoScoring,
+    VarianceScoring,
+)
+from headpose.models.ssrnet import SSRNetMD
+
+Arrays = dict[str, NDArray[np.float32]]
+Source = tuple[str, str]
+"""A dataset's `<layer>/<weight>` in the file, and how its axes become PyTorch's (a key of `TO_TORCH`)."""
+
+TO_TORCH = {
+    "same": lambda w: w,
+    "dense": lambda w: w.T,
+    "conv": lambda w: w.transpose(3, 2, 0, 1),
+    "pixelwise": lambda w: w[0, 0].T,  # a 1×1 convolution that we apply as a linear layer
+    "depthwise": lambda w: w.transpose(2, 3, 0, 1),
+    "capsules": lambda w: w.transpose(1, 3, 0, 2).reshape(w.shape[1], FEATURES, NUM_STAGES * CAPSULE_DIM),
+    "centers": lambda w: w[0],
+}
+
+SCORINGS = {"none": NoScoring, "conv": ConvScoring, "variance": VarianceScoring}
+AGGREGATIONS = {"none": LinearAggregation, "capsule": CapsuleAggregation, "netvlad": NetVLADAggregation}
+
+
+def load_published(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
+    """Build and fill the network of one published file.
+
+    Args:
+        path: a Keras .h5 file of FSA-Net's or SSR-Net-MD's authors.
+
+    Returns:
+        the network in eval mode, and its configuration as `conf/model` would give it (`_target_`, ...).
+
+    Raises:
+        InputError: missing, truncated, of something else, or holding NaN.
+    """
+    path = Path(path)
+    arrays = _read_h5(path)
+    sources, model, config = _identify(path, arrays)
+    missing = sorted({source for source, _ in sources.values()} - set(arrays))
+    if missing:
+        raise InputError(f"{path}: not a complete published network ({missing[0]} is missing); fetch the file again")
+    unknown = sorted(set(arrays) - {source for source, _ in sources.values()})
+    if unknown:
+        raise InputError(f"{path}: {unknown[0]} belongs to no published network of this suite; check the file")
+    numbers = sum(array.size for array in arrays.values())
+    broken = sum(int((~np.isfinite(array)).sum()) for array in arrays.values())
+    if broken:
+        raise InputError(
+            f"{path}: {broken:,} of its {numbers:,} weights are NaN or infinite; the file is unusable as published "
+            "(300W_LP fsanet_var_netvlad is known for it), choose another"
+        )
+    state = model.state_dict()
+    for name, (source, rule) in sources.items():
+        tensor = torch.from_numpy(np.ascontiguousarray(TO_TORCH[rule](arrays[source])))
+        if tensor.shape != state[name].shape:
+            raise InputError(f"{path}: {source} has shape {arrays[source].shape}, which does not fit {name}; check the file")
+        state[name] = tensor
+    model.load_state_dict(state)
+    return model.eval(), config
+
+
+def _read_h5(path: Path) -> Arrays:
+    """All datasets of a Keras weights file, by `<layer>/<weight>`."""
+    if not path.is_file():
+        raise InputError(f"{path}: no such weights file; check the path")
+    arrays: Arrays = {}
+
+    def collect(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset):
+            layer, weight = name.split("/")[-2:] if "/" in name else ("", name)
+            arrays[f"{layer}/{weight.removesuffix(':0')}"] = np.asarray(item[()], dtype=np.float32)
+
+    try:
+        with h5py.File(path, "r") as file:
+            is_keras = "layer_names" in file.attrs
+            if is_keras:
+                file.visititems(collect)
+    except (OSError, ValueError, TypeError, RuntimeError) as error:
+        raise InputError(f"{path}: not a readable HDF5 file, or cut short; fetch it again") from error
+    if not is_keras:
+        raise InputError(f"{path}: an HDF5 file, but not of Keras weights (no layer_names); give the network's .h5")
+    return arrays
+
+
+def _identify(path: Path, arrays: Arrays) -> tuple[dict[str, Source], nn.Module, dict[str, Any]]:
+    """Which network a file holds: where each of its tensors comes from, the empty network, and its configuration."""
+    layers = {key.split("/")[0] for key in arrays}
+    if "separable_conv2d_1" not in layers or "delta_s1" not in layers:
+        raise InputError(f"{path}: Keras weights, but neither of FSA-Net nor of SSR-Net-MD; check the file")
+    if "conv2d_1" in layers and "dense_9" in layers:  # three dense layers a stage; FSA-Net has at most five in all
+        return dict(_ssrnet_sources()), SSRNetMD(), {"_target_": "headpose.models.ssrnet.SSRNetMD"}
+    scoring = "conv" if "conv2d_7" in layers else "variance" if "dense_4" in layers else "none"
+    by_layer = {"caps": "capsule", "mat_mul_layer_1": "none", "net_vlad_1": "netvlad"}
+    aggregation = next((kind for layer, kind in by_layer.items() if layer in layers), None)
+    if aggregation is None:
+        raise InputError(f"{path}: an FSA-Net without a known aggregation; check the file")
+    config = {
+        "_target_": "headpose.models.fsanet.FSANet",
+        "scoring": {"_target_": f"headpose.models.fsanet.{SCORINGS[scoring].__name__}"},
+        "aggregation": {"_target_": f"headpose.models.fsanet.{AGGREGATIONS[aggregation].__name__}", "_partial_": True},
+    }
+    if aggregation == "capsule":
+        config["aggregation"]["routing_iterations"] = 2  # type: ignore[index]  # the dict above is nested
+    model = FSANet(SCORINGS[scoring](), AGGREGATIONS[aggregation])
+    return dict(_fsanet_sources(scoring, aggregation)), model, config
+
+
+def _layer(name: str, layer: str, rule: str) -> Iterator[tuple[str, Source]]:
+    yield f"{name}.weight", (f"{layer}/kernel", rule)
+    yield f"{name}.bias", (f"{layer}/bias", "same")
+
+
+def _backbone_sources() -> Iterator[tuple[str, Source]]:
+    """The two streams: Keras numbers the ReLU stream's seven blocks first, then the tanh stream's."""
+    blocks = [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (2, 0), (2, 1)]
+    names = [f"backbone.{stream}.{level}.{block}" for stream in ("relu_stream", "tanh_stream") for level, block in blocks]
+    for number, name in enumerate(names, start=1):
+        separable, norm = f"separable_conv2d_{number}", f"batch_normalization_{number}"
+        yield f"{name}.0.weight", (f"{separable}/depthwise_kernel", "depthwise")
+        yield f"{name}.1.weight", (f"{separable}/pointwise_kernel", "conv")
+        yield f"{name}.1.bias", (f"{separable}/bias", "same")
+        yield f"{name}.2.weight", (f"{norm}/gamma", "same")
+        yield f"{name}.2.bias", (f"{norm}/beta", "same")
+        yield f"{name}.2.running_mean", (f"{norm}/moving_mean", "same")
+        yield f"{name}.2.running_var", (f"{norm}/moving_variance", "same")
+
+
+def _fsanet_sources(scoring: str, aggregation: str) -> Iterator[tuple[str, Source]]:
+    yield from _backbone_sources()
+    for stage in range(NUM_STAGES):
+        yield from _layer(f"stage_features.tanh_conv.{stage}", f"conv2d_{2 * stage + 1}", "conv")
+        yield from _layer(f"stage_features.relu_conv.{stage}", f"conv2d_{2 * stage + 2}", "conv")
+    if scoring == "conv":
+        yield from _layer("scoring.conv", "conv2d_7", "pixelwise")
+    if scoring != "none":
+        yield from _layer("mapping.row_map", "dense_1", "dense")
+        yield from _layer("mapping.combine", "dense_2", "dense")
+    if aggregation == "capsule":
+        yield "aggregation.weight", ("caps/W", "capsules")
+    elif aggregation == "netvlad":
+        yield "aggregation.assign.weight", ("net_vlad_1/kernel_W1", "dense")
+        yield "aggregation.assign.bias", ("net_vlad_1/kernel_B1", "same")
+        yield "aggregation.centers", ("net_vlad_1/kernel_W2", "centers")
+        yield "aggregation.project.weight", ("net_vlad_1/kernel_H1", "dense")
+    else:
+        yield "aggregation.features.weight", ("mat_mul_layer_1/kernel_type1", "dense")
+        yield "aggregation.inputs.weight", ("mat_mul_layer_2/kernel_type2", "dense")
+    first_dense = 1 if scoring == "none" else 3
+    for stage in range(NUM_STAGES):
+        yield from _layer(f"heads.{stage}.probs", f"dense_{first_dense + stage}", "dense")
+        yield from _layer(f"heads.{stage}.scale", f"delta_s{stage + 1}", "dense")
+        yield from _layer(f"heads.{stage}.shift", f"local_delta_stage{stage + 1}", "dense")
+
+
+def _ssrnet_sources() -> Iterator[tuple[str, Source]]:
+    yield from _backbone_sources()
+    for stage in range(NUM_STAGES):
+        yield from _layer(f"stages.{stage}.tanh_branch.0", f"conv2d_{2 * stage + 1}", "conv")
+        yield from _layer(f"stages.{stage}.relu_branch.0", f"conv2d_{2 * stage + 2}", "conv")
+        yield from _layer(f"heads.{stage}.scale.0", f"dense_{3 * stage + 1}", "dense")
+        yield from _layer(f"heads.{stage}.scale.2", f"delta_s{stage + 1}", "dense")
+        yield from _layer(f"heads.{stage}.shift.0", f"dense_{3 * stage + 2}", "dense")
+        yield from _layer(f"heads.{stage}.shift.2", f"local_delta_stage{stage + 1}", "dense")
+        yield from _layer(f"heads.{stage}.probs.0", f"dense_{3 * stage + 3}", "dense")

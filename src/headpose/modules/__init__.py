@@ -1,0 +1,7 @@
+"""One LightningModule per architecture, on one small base."""
+
+from headpose.modules.base import HeadPoseModule, PoseEvaluator
+from headpose.modules.fsanet import FSANetModule
+from headpose.modules.ssrnet import SSRNetModule
+
+__all__ = ["FSANetModule", "HeadPoseModule", "PoseEvaluator", "SSRNetModule"]

@@ -1,0 +1,152 @@
+"""The small base of all LightningModules: one shared step, metrics, and what a test leaves behind."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar, Literal
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from headpose.errors import InputError
+from headpose.geometry.rotations import geodesic_distance
+from headpose.metrics import PoseError
+from headpose.types import Batch, PoseOutput
+
+Stage = Literal["train", "val", "test"]
+Loss = Callable[[PoseOutput, Batch], Tensor]
+Prediction = dict[str, Any]
+
+
+class PoseEvaluator(pl.LightningModule):
+    """Anything that estimates poses, under test: a network, a fusion, a baseline.
+
+    Attributes:
+        predictions: after a test, on every process: one row a face (name, true and predicted angles in degrees, geodesic
+            error), in the order of the test set's names.
+        test_errors: after a test: what `PoseError` computes, as plain numbers.
+
+    Args:
+        model: called with a batch, returns an output with `.pose`.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        self.errors: Mapping[str, PoseError] = nn.ModuleDict(  # type: ignore[assignment]  # a ModuleDict hides its type
+            {f"{stage}_error": PoseError() for stage in ("train", "val", "test")}
+        )
+        self.predictions: list[Prediction] = []
+        self.test_errors: dict[str, float] = {}
+
+    def on_test_epoch_start(self) -> None:
+        """Forget the last test."""
+        self.predictions = []
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Predict a batch and keep its rows."""
+        output = self._predict(batch, "test")
+        pose, predicted = batch["pose"].cpu(), output.pose.float().cpu()
+        geodesic = geodesic_distance(predicted, pose)
+        for name, true, guess, error in zip(batch["name"], pose.tolist(), predicted.tolist(), geodesic.tolist(), strict=True):
+            self.predictions.append({"name": name, "true": true, "predicted": guess, "geodesic": error})
+
+    def on_test_epoch_end(self) -> None:
+        """Bring the rows and sums of all processes together."""
+        if self.trainer.world_size > 1:
+            gathered: list[list[Prediction]] = [[] for _ in range(self.trainer.world_size)]
+            torch.distributed.all_gather_object(gathered, self.predictions)
+            self.predictions = [row for rows in gathered for row in rows]
+        self.predictions.sort(key=lambda row: str(row["name"]))
+        self.test_errors = {key: value.item() for key, value in self._finish_errors("test").items()}
+
+    def _predict(self, batch: Batch, stage: Stage) -> PoseOutput:
+        output: PoseOutput = self.model(batch)
+        self.errors[f"{stage}_error"].update(output.pose, batch["pose"])
+        return output
+
+    def _finish_errors(self, stage: Stage) -> dict[str, Tensor]:
+        error = self.errors[f"{stage}_error"]
+        values: dict[str, Tensor] = error.compute()
+        error.reset()
+        return values
+
+
+class HeadPoseModule(PoseEvaluator):
+    """Training of one architecture; subclasses say which, and what of it is worth watching.
+
+    Args:
+        model: the network.
+        loss: called with the network's output and the batch.
+        optimizer: called with the parameter groups.
+        scheduler: called with the optimiser; steps once an epoch.
+
+    Raises:
+        InputError: the network is of another architecture.
+    """
+
+    architecture: ClassVar[type[nn.Module]]
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loss: Loss,
+        optimizer: Callable[[Iterable[Any]], Optimizer],
+        scheduler: Callable[[Optimizer], LRScheduler],
+    ) -> None:
+        if not isinstance(model, self.architecture):
+            raise InputError(
+                f"{type(self).__name__} trains {self.architecture.__name__}, not {type(model).__name__}; "
+                "choose a matching model="
+            )
+        super().__init__(model)
+        self.loss, self.optimizer, self.scheduler = loss, optimizer, scheduler
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """One batch's loss."""
+        return self._step(batch, "train")
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """One batch's loss, and what the architecture shows of itself."""
+        self._step(batch, "val")
+
+    def on_train_epoch_end(self) -> None:
+        """Log the mean error over the epoch's augmented faces."""
+        self._log_errors("train")
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the mean error over the held-out faces."""
+        self._log_errors("val")
+
+    def configure_optimizers(self) -> Any:
+        """The injected optimiser and scheduler."""
+        optimizer = self.optimizer(self.parameter_groups())
+        return {"optimizer": optimizer, "lr_scheduler": self.scheduler(optimizer)}
+
+    def parameter_groups(self) -> Iterable[Any]:
+        """What the optimiser is given; an architecture with several learning rates overrides this."""
+        return self.model.parameters()
+
+    def diagnostics(self, output: Any) -> dict[str, Tensor]:
+        """Named scalars of a validation batch that show whether the network is healthy."""
+        return {}
+
+    def _step(self, batch: Batch, stage: Stage) -> Tensor:
+        output = self._predict(batch, stage)
+        loss = self.loss(output, batch)
+        values = {"loss": loss, **(self.diagnostics(output) if stage == "val" else {})}
+        self.log_dict(
+            {f"{stage}/{key}": value for key, value in values.items()},
+            on_step=False,
+            on_epoch=True,
+            sync_dist=True,
+            batch_size=len(batch["pose"]),
+        )
+        return loss
+
+    def _log_errors(self, stage: Stage) -> None:
+        values = self._finish_errors(stage)
+        angles = {f"{stage}/mae_{angle}": values[angle].float() for angle in ("yaw", "pitch", "roll")}
+        # Already summed over all processes.
+        self.log_dict({**angles, f"{stage}/mae": values["mae"].float(), f"{stage}/geodesic": values["geodesic"].float()})

@@ -1,0 +1,82 @@
+"""What happens beside the steps of a training."""
+
+import time
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback
+
+
+class SeedEpochs(Callback):
+    """Make the random numbers inside the network (dropout) a function of seed and epoch, so that a resume repeats them.
+
+    Args:
+        seed: of the training.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Seed all devices."""
+        torch.manual_seed((self.seed * 1_000_003 + trainer.current_epoch) % 2**63)
+
+
+class SelfDescription(Callback):
+    """Write into each checkpoint what is needed to use it, see `headpose.modules.checkpoint`.
+
+    Args:
+        card: the `headpose` entry, plain containers; the errors of the moment are added.
+    """
+
+    def __init__(self, card: dict[str, Any]) -> None:
+        self.card = card
+
+    def on_save_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Add the entry."""
+        errors = {key: float(value) for key, value in trainer.callback_metrics.items() if key.startswith("val/")}
+        checkpoint["headpose"] = {**self.card, "epoch": trainer.current_epoch, "errors": errors}
+
+
+class Stopwatch(Callback):
+    """Seconds spent in training epochs and faces seen, over all sessions of a resumed training.
+
+    Attributes:
+        seconds, images: up to now.
+    """
+
+    def __init__(self) -> None:
+        self.seconds, self.images = 0.0, 0
+        self._start = 0.0
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start."""
+        self._start = time.perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Count the faces of all processes."""
+        self.images += len(batch["pose"]) * trainer.world_size
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stop before validation, or at the end of the epoch where there is none."""
+        self._stop()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stop if validation has not."""
+        self._stop()
+
+    def _stop(self) -> None:
+        if self._start:
+            self.seconds += time.perf_counter() - self._start
+            self._start = 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Kept in the checkpoint."""
+        return {"seconds": self.seconds, "images": self.images}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on counting."""
+        self.seconds, self.images = state_dict["seconds"], state_dict["images"]

@@ -1,0 +1,163 @@
+"""Checkpoints that explain themselves, and their safe reading.
+
+A checkpoint is Lightning's, with one more entry, `headpose`: plain containers with the network's resolved configuration, the
+crop rule, input size, channel order, angle convention, training data and errors. It opens with `weights_only=True`; what its
+configuration may build is decided here, not by Hydra (which would call anything that can be imported).
+"""
+
+import inspect
+import pickle
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.utils import get_object
+from torch import nn
+
+from headpose.errors import InputError
+from headpose.geometry.crops import CropRule
+from headpose.models.published import load_published
+
+FORMAT_VERSION = 1
+CONVENTION = "yaw, pitch, roll in degrees; signs of 300W-LP: nose to image left, face up, head clockwise"
+ALLOWED_FACTORIES: frozenset[str] = frozenset()
+"""Functions of timm and torchvision that a configuration may call, by full name."""
+
+
+@dataclass
+class Loaded:
+    """A network ready to use, with what it needs to be used right."""
+
+    model: nn.Module
+    crop: CropRule
+    crop_config: dict[str, Any]
+    model_config: dict[str, Any]
+    card: dict[str, Any]
+
+
+def read_card(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Open a checkpoint of this suite without running anything in it.
+
+    Args:
+        path: a .ckpt file.
+
+    Returns:
+        the whole checkpoint, and its `headpose` entry.
+
+    Raises:
+        InputError: missing, cut short, holding anything but tensors and plain containers, or not of this suite.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such checkpoint; check the path")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        found = str(error).split("GLOBAL ")[-1].split(" was not")[0] if "GLOBAL " in str(error) else "code or custom objects"
+        raise InputError(
+            f"{path}: holds pickled objects ({found}), which could run code when opened; refused. "
+            "Save it again as plain tensors and containers"
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        raise InputError(f"{path}: not a readable checkpoint, or cut short; restore it") from error
+    card = content.get("headpose") if isinstance(content, dict) else None
+    if not isinstance(card, dict) or "state_dict" not in content:
+        raise InputError(f"{path}: not a checkpoint of this suite (no `headpose` entry); published files go with weights=")
+    if card.get("format") != FORMAT_VERSION:
+        raise InputError(
+            f"{path}: checkpoint format {card.get('format')}, this version reads {FORMAT_VERSION}; convert or retrain"
+        )
+    return content, card
+
+
+def load_checkpoint(path: str | Path) -> Loaded:
+    """Rebuild a network from its checkpoint alone, in eval mode.
+
+    Raises:
+        InputError: see `read_card`; or its configuration names something that may not be built, or does not fit its weights.
+    """
+    content, card = read_card(path)
+    try:
+        model = build(card["model"])
+        crop = build(card["crop"])
+    except (InputError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: its configuration cannot be used: {error}") from error
+    if not isinstance(model, nn.Module) or not hasattr(crop, "aflw2000_box"):
+        raise InputError(f"{path}: its configuration does not describe a network and a crop rule; refused")
+    load_network_state(model, content["state_dict"], path)
+    return Loaded(model.eval(), crop, card["crop"], card["model"], card)
+
+
+def read_weights_into(model: nn.Module, path: str | Path) -> None:
+    """Fill a network from one of our checkpoints.
+
+    Raises:
+        InputError: see `read_card`; or the checkpoint is of another network.
+    """
+    content, _ = read_card(path)
+    load_network_state(model, content["state_dict"], path)
+
+
+def load_initial_weights(model: nn.Module, path: str | Path) -> None:
+    """Fill a network before training, from one of our checkpoints (.ckpt) or a published file (any other suffix).
+
+    Raises:
+        InputError: an unusable file, or one of another network.
+    """
+    if Path(path).suffix == ".ckpt":
+        read_weights_into(model, path)
+    else:
+        published, _ = load_published(path)
+        load_network_state(model, {f"model.{key}": value for key, value in published.state_dict().items()}, path)
+
+
+def load_network_state(model: nn.Module, state_dict: dict[str, Any], path: str | Path) -> None:
+    """Fill a network with the `model.*` tensors of a checkpoint; InputError in one line where they do not fit."""
+    state = {key.removeprefix("model."): value for key, value in state_dict.items() if key.startswith("model.")}
+    own = model.state_dict()
+    odd = sorted(set(state) ^ set(own)) or sorted(key for key in own if own[key].shape != state[key].shape)
+    if odd:
+        raise InputError(f"{path}: holds another network than {type(model).__name__} as configured (they differ in {odd[0]})")
+    model.load_state_dict(state)
+
+
+def build(config: Any) -> Any:
+    """Instantiate a plain configuration, with `_target_`s of this suite's networks and crop rules only.
+
+    A small, closed counterpart of `hydra.utils.instantiate` for files from strangers.
+
+    Raises:
+        InputError: a target outside the allowed ones, or an option of Hydra's that has no business here.
+    """
+    if isinstance(config, list | tuple):
+        return [build(item) for item in config]
+    if not isinstance(config, dict):
+        return config
+    arguments = {key: build(value) for key, value in config.items() if not key.startswith("_")}
+    if "_target_" not in config:
+        return arguments
+    unexpected = {key for key in config if key.startswith("_")} - {"_target_", "_partial_"}
+    if unexpected:
+        raise InputError(f"{sorted(unexpected)[0]} is not allowed in a checkpoint")
+    target = _allowed_target(config["_target_"])
+    return partial(target, **arguments) if config.get("_partial_") else target(**arguments)
+
+
+def _allowed_target(name: Any) -> Any:
+    """The object behind a target, if it is a class of ours or a named factory; never by attribute walks out of ours."""
+    refusal = InputError(f"target {name} is not one of this suite's networks or crop rules; refused")
+    if not isinstance(name, str):
+        raise refusal
+    if name in ALLOWED_FACTORIES:
+        return get_object(name)
+    if not name.startswith(("headpose.models.", "headpose.geometry.crops.")):
+        raise refusal
+    try:
+        target = get_object(name)
+    except Exception as error:  # Hydra raises several kinds for a name that leads nowhere
+        raise refusal from error
+    if not inspect.isclass(target) or f"{target.__module__}.{target.__qualname__}" != name:
+        raise refusal
+    return target

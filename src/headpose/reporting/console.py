@@ -1,0 +1,38 @@
+"""The result table that ends every run on the terminal."""
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+COLUMNS = ("yaw", "pitch", "roll", "mae", "geodesic")
+
+
+def print_results(results: dict[str, Any], console: Console | None = None) -> None:
+    """Print the test errors of one run.
+
+    Args:
+        results: the content of results.json.
+        console: where to; by default standard output.
+    """
+    table = Table(title=f"Mean absolute error in degrees · {results['params']:,} parameters", title_justify="left")
+    for column in ("test set", "weights", *COLUMNS, "n", "skipped"):
+        table.add_column(column, justify="left" if column in ("test set", "weights") else "right")
+    for test_set, entry in results["test"].items():
+        for weights in ("initial", "last", "best"):
+            if weights in entry:
+                errors = [f"{entry[weights][column]:.2f}" for column in COLUMNS]
+                table.add_row(test_set, weights, *errors, str(entry["n"]), str(entry["skipped"]))
+        table.add_section()
+    (console or Console()).print(table)
+
+
+def result_rows(results: dict[str, Any]) -> tuple[list[str], list[list[Any]]]:
+    """The same table as plain columns and rows, for loggers."""
+    rows = [
+        [test_set, weights, *(entry[weights][column] for column in COLUMNS), entry["n"]]
+        for test_set, entry in results["test"].items()
+        for weights in ("initial", "last", "best")
+        if weights in entry
+    ]
+    return ["test set", "weights", *COLUMNS, "n"], rows

@@ -1,0 +1,75 @@
+"""Poses drawn on faces."""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from headpose.geometry.rotations import pose_to_matrix
+
+Image = NDArray[np.uint8]
+AXIS_COLORS = ((220, 50, 47), (60, 170, 60), (50, 110, 230))
+"""RGB of the head's right (red), down (green) and forward (blue) axis, as Hopenet's `draw_axis` has them."""
+
+
+def draw_axes(image: Image, pose: Sequence[float], center: tuple[float, float], length: float, thickness: int = 2) -> None:
+    """Draw the head's axes into an RGB picture, in place.
+
+    The axes are the columns of the pose's matrix, the second one downwards, seen along the viewing direction.
+
+    Args:
+        image: (H, W, 3) uint8.
+        pose: yaw, pitch, roll in degrees.
+        center: where the axes start, x and y in pixels.
+        length: of an axis in the picture plane, in pixels.
+        thickness: of the lines, in pixels.
+    """
+    matrix = pose_to_matrix(torch.tensor(list(pose), dtype=torch.float64)).numpy()
+    axes = (matrix[:, 0], -matrix[:, 1], matrix[:, 2])
+    # The axis that points farthest away from the viewer first, so that nearer ones cover it.
+    for axis, color in sorted(zip(axes, AXIS_COLORS, strict=True), key=lambda pair: pair[0][2]):
+        tip = (center[0] + length * axis[0], center[1] - length * axis[1])
+        points = [tuple(round(16 * value) for value in point) for point in (center, tip)]
+        cv2.line(image, points[0], points[1], color, thickness, cv2.LINE_AA, shift=4)
+
+
+def draw_examples(
+    crops: Sequence[Image], true: Sequence[Sequence[float]], predicted: Sequence[Sequence[float]], columns: int = 4
+) -> Image:
+    """A grid of faces with predicted (thick) and true (thin) axes, and both triples of angles below each.
+
+    Args:
+        crops: (S, S, 3) RGB each.
+        true, predicted: yaw, pitch, roll in degrees of each.
+        columns: faces in a row.
+
+    Returns:
+        RGB picture.
+    """
+    side, caption, gap = 224, 46, 8
+    columns = min(columns, len(crops))
+    rows = -(-len(crops) // columns)
+    title = 34
+    sheet = np.full((title + rows * (side + caption + gap) + gap, columns * (side + gap) + gap, 3), 255, dtype=np.uint8)
+    _write(sheet, "thick, p: predicted   thin, t: true   degrees", (gap, 23), (60, 60, 60))
+    for index, (crop, truth, guess) in enumerate(zip(crops, true, predicted, strict=True)):
+        x = gap + (index % columns) * (side + gap)
+        y = title + gap + (index // columns) * (side + caption + gap)
+        cell = np.asarray(cv2.resize(crop, (side, side), interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
+        draw_axes(cell, guess, (side / 2, side / 2), 0.36 * side, thickness=4)
+        draw_axes(cell, truth, (side / 2, side / 2), 0.46 * side, thickness=1)
+        sheet[y : y + side, x : x + side] = cell
+        _write(sheet, "p " + _angles(guess), (x + 2, y + side + 17), (20, 20, 20))
+        _write(sheet, "t " + _angles(truth), (x + 2, y + side + 37), (110, 110, 110))
+    return sheet
+
+
+def _angles(pose: Sequence[float]) -> str:
+    yaw, pitch, roll = pose
+    return f"y {yaw:+.1f} p {pitch:+.1f} r {roll:+.1f}"
+
+
+def _write(image: Image, text: str, origin: tuple[int, int], color: tuple[int, int, int]) -> None:
+    cv2.putText(image, text, origin, cv2.FONT_HERSHEY_SIMPLEX, 0.45, color, 1, cv2.LINE_AA)

@@ -1,0 +1,1 @@
+"""What the entry points share: Hydra, the identity of a training, its tests and its loggers."""

@@ -1,0 +1,154 @@
+"""Entry points: Hydra around a task, refusals in one line, a reason left behind where a run fails."""
+
+import functools
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from lightning_fabric.utilities.exceptions import MisconfigurationException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from headpose.errors import InputError
+from headpose.reporting.files import write_json
+from headpose.running.identity import train_id
+
+ROOT = Path(__file__).resolve().parents[3]
+Task = Callable[[DictConfig], Any]
+
+
+def entry_point(config_name: str) -> Callable[[Task], Callable[[], None]]:
+    """Decorate a task as `hydra.main` does, with `conf/<config_name>.yaml`.
+
+    Wrong input and Hydra's own refusals become one line on standard error and exit status 1; HYDRA_FULL_ERROR=1 shows the
+    traceback. A run that fails, for whatever reason, leaves failed.json in its folder.
+    """
+
+    def decorate(task: Task) -> Callable[[], None]:
+        @functools.wraps(task)
+        def main() -> None:
+            show_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
+            os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing pages
+            refused: list[Exception] = []
+
+            @functools.wraps(task)
+            def job(config: DictConfig) -> Any:
+                try:
+                    return task(config)
+                except BaseException as error:
+                    _leave_reason(error)
+                    # Hydra announces an exception on a line of its own; a sweep has to see it, a single run does not.
+                    if not isinstance(error, Exception) or HydraConfig.get().mode == RunMode.MULTIRUN:
+                        raise
+                    refused.append(error)
+                    return None
+
+            register_resolvers()
+            _quieten()
+            try:
+                hydra.main(version_base="1.3", config_path=str(ROOT / "conf"), config_name=config_name)(job)()
+                if refused:
+                    raise refused[0]
+            except Exception as error:
+                line = one_line(error)
+                if show_traceback or line is None:
+                    raise
+                print(f"error: {line}", file=sys.stderr)
+                sys.exit(1)
+
+        return main
+
+    return decorate
+
+
+def _quieten() -> None:
+    """Two things Lightning says on every run that help nobody here, by name."""
+    # Advertisements and the list of accelerators that are not there; warnings still come through.
+    logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
+    # Batches are fetched whole, which makes the main process the fastest worker (measured).
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    # Validation is off by choice where data.val_fraction is 0.
+    warnings.filterwarnings("ignore", message="Total length of `list` across ranks is zero.*")
+    # Lightning's own use of torch's pytree; nothing a user could change.
+    warnings.filterwarnings("ignore", message=".*isinstance\\(treespec, LeafSpec\\).*")
+
+
+def one_line(error: BaseException) -> str | None:
+    """What a person needs to know of a refusal, or None where the error is a fault of the program."""
+    chain: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in chain:
+        chain.append(cause)
+        cause = cause.__cause__ or cause.__context__
+    for link in chain:
+        if isinstance(link, InputError):
+            # From a worker process the message arrives with that process' traceback before it.
+            return str(link).rsplit("InputError: ", maxsplit=1)[-1].strip().splitlines()[0]
+    if isinstance(error, HydraException | OmegaConfBaseException | MisconfigurationException):
+        lines = [" ".join(line.split()) for line in str(error).splitlines() if line.strip()]
+        return "; ".join(line for line in lines if not line.startswith("set env variable"))
+    return None
+
+
+def output_dir() -> Path:
+    """The folder of this run."""
+    return Path(HydraConfig.get().runtime.output_dir)
+
+
+def register_resolvers() -> None:
+    """Make `${train_id:}`, `${run_dir:...}`, `${run_name:}` and `${dataset_root:...}` known to OmegaConf."""
+    resolvers: dict[str, Callable[..., Any]] = {
+        "train_id": lambda *, _root_: train_id(_root_),
+        "run_dir": _run_dir,
+        "run_name": lambda: output_dir().name,
+        "dataset_root": _dataset_root,
+    }
+    for name, resolver in resolvers.items():
+        OmegaConf.register_new_resolver(name, resolver, replace=True)
+
+
+def runs_dir() -> Path:
+    """Where runs go: $HEADPOSE_RUNS, or `runs/` of the project."""
+    return Path(os.environ.get("HEADPOSE_RUNS", ROOT / "runs"))
+
+
+def _run_dir(name: str, *, _root_: DictConfig) -> str:
+    """Folder of a single run: a new one, or that of the training it resumes (so one training has one folder)."""
+    resume = _root_.get("resume")
+    if resume == "auto":
+        unfinished = [
+            path.parent.parent
+            for path in runs_dir().glob(f"*_{train_id(_root_)}/checkpoints/last.ckpt")
+            if not (path.parent.parent / "results.json").exists()
+        ]
+        if unfinished:
+            return str(max(unfinished, key=lambda path: path.name))
+    elif resume is not None and Path(resume).is_file() and Path(resume).resolve().parent.name == "checkpoints":
+        return str(Path(resume).resolve().parent.parent)
+    return str(runs_dir() / name)
+
+
+def _dataset_root(folder: str, *, _parent_: DictConfig, _root_: DictConfig) -> str:
+    """Where a dataset lies: as a test set, where the training set lies if it is the same dataset; else $HEADPOSE_DATASETS."""
+    data = _root_.get("data")
+    if data is not None and data is not _parent_ and data.get("_target_") == _parent_.get("_target_"):
+        return str(data.root)
+    return str(Path(os.environ.get("HEADPOSE_DATASETS", ROOT / "datasets")) / folder)
+
+
+def _leave_reason(error: BaseException) -> None:
+    if isinstance(error, KeyboardInterrupt | SystemExit):  # Lightning turns Ctrl-C into an exit
+        reason = "interrupted"
+    else:
+        reason = one_line(error) or f"{type(error).__name__}: {error}".strip().splitlines()[0]
+    folder = output_dir()
+    if folder.is_dir():
+        write_json(folder / "failed.json", {"status": "failed", "reason": reason})

@@ -1,0 +1,55 @@
+"""A training is identified by its content: `train_id`, a hash of all that its numbers depend on, and of nothing else."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+FORMAT_VERSION = 1
+"""Raised when the code changes so that the same configuration gives other numbers."""
+
+PARTS = ("module", "model", "loss", "crop", "augmentation", "optimizer", "scheduler", "epochs", "seed")
+NOT_COUNTED_IN_DATA = ("root", "num_workers", "num_test", "crop", "augmentation", "seed", "batch_size")
+PARTS_OF_MODULE = ("model", "loss", "optimizer", "scheduler")
+
+
+def identity(config: DictConfig) -> dict[str, Any]:
+    """The resolved configuration that counts, as plain containers.
+
+    Where data lie, loggers, callbacks, test sets, workers and device do not count.
+    """
+    parts = {key: _plain(config[key]) for key in PARTS}
+    # What stands in the configuration twice, by interpolation, counts once.
+    parts["module"] = {key: value for key, value in parts["module"].items() if key not in PARTS_OF_MODULE}
+    parts["data"] = {key: _plain(config.data[key]) for key in config.data if key not in NOT_COUNTED_IN_DATA}
+    parts["effective_batch"] = config.data.batch_size * config.trainer.get("accumulate_grad_batches", 1)
+    parts["precision"] = str(config.trainer.precision)
+    parts["init_weights"] = _file_hash(config.init_weights)
+    parts["format"] = FORMAT_VERSION
+    return parts
+
+
+def train_id(config: DictConfig) -> str:
+    """First 12 hex digits of the SHA-256 of `identity`."""
+    return hashlib.sha256(json.dumps(identity(config), sort_keys=True).encode()).hexdigest()[:12]
+
+
+def differences(ours: Any, theirs: Any, key: str = "") -> list[str]:
+    """Where two identities differ, as `key: ours here, theirs there`."""
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        keys = sorted(set(ours) | set(theirs))
+        return [line for k in keys for line in differences(ours.get(k), theirs.get(k), f"{key}.{k}".strip("."))]
+    return [] if ours == theirs else [f"{key}: {ours} here, {theirs} there"]
+
+
+def _plain(node: Any) -> Any:
+    return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+
+
+def _file_hash(path: str | None) -> str | None:
+    """A file counts by its content; one that is not there is refused later, by whoever opens it."""
+    if path is None or not Path(path).is_file():
+        return path
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:12]

@@ -1,0 +1,103 @@
+"""What a run records of itself: results.json, and the card inside its checkpoints."""
+
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+
+from headpose.datamodules import HeadPoseDataModule
+from headpose.errors import InputError
+from headpose.models.summary import count_parameters
+from headpose.modules.checkpoint import CONVENTION, FORMAT_VERSION, read_card
+from headpose.running.identity import differences, identity, train_id
+from headpose.running.provenance import commit, versions
+
+
+def new_results(config: DictConfig, model: nn.Module) -> dict[str, Any]:
+    """The content of results.json before anything has run."""
+    params = count_parameters(model)
+    is_training = "data" in config
+    counted = {"train_id": train_id(config), "config": identity(config)} if is_training else {"config": _evaluated(config)}
+    return {
+        "status": "running",
+        **counted,
+        "params": params,
+        "size_mb": round(4 * params / 1e6, 2),
+        "commit": commit(),
+        "versions": versions(),
+        "test": {},
+    }
+
+
+def _evaluated(config: DictConfig) -> dict[str, Any]:
+    plain: Any = OmegaConf.to_container(config)
+    return {key: plain[key] for key in ("checkpoint", "weights", "crop")}
+
+
+def summarise_training(config: DictConfig, datamodule: HeadPoseDataModule, callbacks: dict[str, Any]) -> dict[str, Any]:
+    """The `train` entry of results.json."""
+    watch = callbacks["stopwatch"]
+    best = callbacks.get("best")
+    summary = {
+        "dataset": datamodule.dataset_name,
+        "protocol": datamodule.protocol,
+        "n": len(datamodule.split.train),
+        "n_val": len(datamodule.split.val),
+        "filtered": datamodule.dataset.num_filtered,
+        "skipped": len(datamodule.dataset.skipped),
+        "split_hash": datamodule.split.hash,
+        "epochs": config.epochs,
+        "seconds": round(watch.seconds, 1),
+        "images_per_second": round(watch.images / watch.seconds, 1) if watch.seconds else None,
+        "best_epoch": None,
+    }
+    if best is not None:
+        summary["best_epoch"] = read_card(best.best_model_path)[1]["epoch"]
+        summary["best_val_mae"] = float(best.best_model_score)
+    return summary
+
+
+def model_card(config: DictConfig, model: nn.Module, datamodule: HeadPoseDataModule) -> dict[str, Any]:
+    """The `headpose` entry of this training's checkpoints: plain containers only."""
+    counted = identity(config)
+    return {
+        "format": FORMAT_VERSION,
+        "train_id": train_id(config),
+        "identity": counted,
+        "model": counted["model"],
+        "crop": counted["crop"],
+        "input": _declared_input(model),
+        "convention": CONVENTION,
+        "training_data": {
+            "dataset": datamodule.dataset_name,
+            "protocol": datamodule.protocol,
+            "n": len(datamodule.split.train),
+        },
+    }
+
+
+def _declared_input(model: Any) -> dict[str, Any]:
+    """Size, channel order and range, as every network of ours declares them."""
+    return {"size": model.input_size, "channels": model.preprocess.channels, "range": "0..255, normalised inside"}
+
+
+def find_resume(config: DictConfig, folder: Path) -> str | None:
+    """The checkpoint that `resume=` means, or None to start afresh.
+
+    Raises:
+        InputError: no such file, or of another training.
+    """
+    if config.resume is None:
+        return None
+    path = folder / "checkpoints" / "last.ckpt" if config.resume == "auto" else Path(config.resume)
+    if config.resume == "auto" and not path.is_file():
+        return None
+    _, card = read_card(path)
+    odd = differences(identity(config), card["identity"])
+    if odd:
+        raise InputError(
+            f"{path}: belongs to another training ({'; '.join(odd[:3])}); give the same options, "
+            "or start from it with init_weights="
+        )
+    return str(path)

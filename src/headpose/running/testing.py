@@ -1,0 +1,94 @@
+"""Testing on named test sets, and what each leaves in the run folder."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytorch_lightning as pl
+
+from headpose.datamodules import HeadPoseDataModule
+from headpose.datamodules.base import FaceBatches
+from headpose.datamodules.sampling import BatchKey
+from headpose.errors import InputError
+from headpose.modules import PoseEvaluator
+from headpose.reporting.drawing import draw_examples
+from headpose.reporting.files import write_predictions
+
+log = logging.getLogger(__name__)
+
+NUM_EXAMPLES = 16
+
+
+def check_sets(module: PoseEvaluator, datamodules: Mapping[str, HeadPoseDataModule]) -> None:
+    """Read every dataset and refuse what cannot work, before anything is computed.
+
+    Raises:
+        InputError: an unusable dataset, or crops of another size than the network takes.
+    """
+    for name, datamodule in datamodules.items():
+        size = module.model.input_size
+        if datamodule.crop.size != size:
+            network = type(module.model).__name__
+            raise InputError(
+                f"{name}: crop.size={datamodule.crop.size}, but {network} takes {size} pixels; set crop.size={size}"
+            )
+        for face, reason in datamodule.dataset.skipped.items():
+            log.warning("%s: %s left out: %s", name, face, reason)
+
+
+def run_tests(
+    trainer: pl.Trainer,
+    module: PoseEvaluator,
+    test_sets: Mapping[str, HeadPoseDataModule],
+    results: dict[str, Any],
+    weights: str,
+    folder: Path | None = None,
+) -> None:
+    """Test on every set and enter the errors into `results["test"][set][weights]`.
+
+    Args:
+        trainer: that fitted, or any other.
+        module: with the weights to test.
+        test_sets: by name.
+        results: content of results.json, filled in place.
+        weights: `initial`, `last` or `best`.
+        folder: where predictions_<set>.csv and examples_<set>.png go; None writes none.
+    """
+    for name, datamodule in test_sets.items():
+        trainer.test(module, datamodule=datamodule, verbose=False)
+        errors = dict(module.test_errors)
+        entry = results["test"].setdefault(name, describe(datamodule))
+        n = int(errors.pop("n"))
+        if n != entry["n"]:
+            raise RuntimeError(f"{name}: {n} faces tested, {entry['n']} expected")
+        entry[weights] = errors
+        if folder is not None and trainer.is_global_zero:
+            write_predictions(folder / f"predictions_{name}.csv", module.predictions)
+            sheet = examples(module, datamodule)
+            cv2.imwrite(str(folder / f"examples_{name}.png"), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
+
+
+def describe(datamodule: HeadPoseDataModule) -> dict[str, Any]:
+    """What a test set is, as results.json names it."""
+    dataset = datamodule.dataset
+    return {
+        "protocol": datamodule.protocol,
+        "crop": datamodule.crop.name,
+        "n": len(datamodule.test_indices),
+        "filtered": dataset.num_filtered,
+        "skipped": len(dataset.skipped),
+    }
+
+
+def examples(module: PoseEvaluator, datamodule: HeadPoseDataModule) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """A sheet of faces of the test set with the last test's predictions, evenly drawn from it."""
+    indices = datamodule.test_indices
+    chosen = [indices[int(i)] for i in np.linspace(0, len(indices) - 1, min(NUM_EXAMPLES, len(indices)))]
+    batch = FaceBatches(datamodule.dataset, chosen, datamodule.crop)[BatchKey(0, list(range(len(chosen))))]
+    rows = {row["name"]: row for row in module.predictions}
+    crops = list(batch["image"].permute(0, 2, 3, 1).numpy())
+    shown = [rows[name] for name in batch["name"]]
+    return draw_examples(crops, [row["true"] for row in shown], [row["predicted"] for row in shown])

@@ -1,0 +1,35 @@
+"""What travels between the rooms: samples from datasets, batches into networks, outputs out of them."""
+
+from typing import Protocol, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+class Sample(TypedDict):
+    """One annotated face in its whole picture, before any crop."""
+
+    image: NDArray[np.uint8]  # (H, W, 3), RGB
+    pose: NDArray[np.float32]  # (3,), yaw, pitch, roll in degrees, signs of 300W-LP
+    box: NDArray[np.float32]  # (4,), tight box x0, y0, x1, y1 in pixels of `image`
+    landmarks: NDArray[np.float32]  # (68, 2), x, y in pixels of `image`; NaN where there are none
+    name: str
+
+
+class Batch(TypedDict):
+    """B cropped faces, as every network takes them."""
+
+    image: Tensor  # (B, 3, S, S), uint8, RGB
+    pose: Tensor  # (B, 3), yaw, pitch, roll in degrees
+    box: Tensor  # (B, 4), pixels of the whole picture
+    landmarks: Tensor  # (B, 68, 2), pixels of the whole picture
+    name: list[str]
+
+
+class PoseOutput(Protocol):
+    """What every network returns: at least the pose, and beside it whatever its loss needs."""
+
+    @property
+    def pose(self) -> Tensor:
+        """(B, 3), yaw, pitch, roll in degrees."""

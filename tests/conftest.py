@@ -1,0 +1,62 @@
+"""Fixtures: generated dataset trees, the real samples where they are, and the entry points as a user calls them."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import trees
+
+PROJECT = Path(__file__).resolve().parents[1]
+SHARED = PROJECT.parent / "shared" / "data"
+torch.set_num_threads(2)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    if not SHARED.is_dir():
+        pytest.skip(f"no real samples: {SHARED} is not there")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def official(shared: Path) -> Path:
+    return shared / "fsanet_official"
+
+
+@pytest.fixture(scope="session")
+def expected(official: Path) -> dict[str, np.ndarray]:
+    """What the authors' own code outputs."""
+    with np.load(official / "expected.npz", allow_pickle=False) as file:
+        return dict(file)
+
+
+@pytest.fixture(scope="session")
+def w300lp_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("300W_LP")
+    trees.write_300w_lp(root)
+    return root
+
+
+@pytest.fixture(scope="session")
+def aflw2000_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("AFLW2000")
+    trees.write_aflw2000(root, beyond=2)
+    return root
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Call an entry point in its own process, from an empty folder, with runs/ below it."""
+
+    def call(script: str, *overrides: str, **env: str) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "HEADPOSE_RUNS": str(tmp_path / "runs"), "COLUMNS": "160", "OMP_NUM_THREADS": "2", **env}
+        command = [sys.executable, str(PROJECT / "src" / f"{script}.py"), *overrides]
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+
+    return call

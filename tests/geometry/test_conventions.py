@@ -1,0 +1,71 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
+
+from headpose.geometry import conventions
+from headpose.geometry.rotations import pose_to_matrix
+
+BIWI_12_3 = [[0.988397, 0.0731349, 0.133128], [-0.0441539, 0.976945, -0.208876], [-0.145334, 0.200575, 0.968838]]
+poses = st.tuples(st.floats(-89, 89), st.floats(-89, 89), st.floats(-89, 89)).map(np.array)
+
+
+def test_pose_para_is_pitch_yaw_roll_in_radians() -> None:
+    para = np.radians([[10, -20, 30, 0, 0, 0, 0]])
+    np.testing.assert_allclose(conventions.pose_from_pose_para(para), [[-20, 10, 30]])
+
+
+def test_biwi_test_vector() -> None:
+    np.testing.assert_allclose(conventions.pose_from_biwi_matrix(BIWI_12_3), [7.6504, -12.1664, -4.2318], atol=5e-5)
+
+
+@given(poses)
+def test_biwi_matrix_is_ours_in_the_other_frame(pose: np.ndarray) -> None:
+    flip = conventions.FLIP_FRAME
+    matrix = flip @ pose_to_matrix(torch.tensor(pose)).numpy() @ flip
+    np.testing.assert_allclose(conventions.pose_from_biwi_matrix(matrix), pose, atol=1e-6)
+
+
+def test_biwi_calibration_of_sequence_12() -> None:
+    rotvec = np.radians([-0.863, 0.531, -0.252])
+    calibrated = conventions.calibrate_biwi_matrix(_biwi_matrix([9.3275, -0.4049, -6.3944]), Rotation.from_rotvec(rotvec).as_matrix())
+    np.testing.assert_allclose(conventions.pose_from_biwi_matrix(calibrated), [9.8581, 0.4157, -6.6496], atol=2e-3)
+
+
+def _biwi_matrix(pose: list[float]) -> np.ndarray:
+    flip = conventions.FLIP_FRAME
+    return flip @ pose_to_matrix(torch.tensor(pose, dtype=torch.float64)).numpy() @ flip
+
+
+def test_aflw_negates_roll_and_takes_radians() -> None:
+    np.testing.assert_allclose(conventions.pose_from_aflw(*np.radians([10, 20, 30])), [10, 20, -30])
+
+
+@pytest.mark.parametrize("convert", [conventions.pose_from_afw, conventions.pose_from_synhead, conventions.pose_from_opal])
+def test_sources_that_negate_yaw(convert) -> None:
+    np.testing.assert_allclose(convert([10, 1], [20, 2], [30, 3]), [[-10, 20, 30], [-1, 2, 3]])
+
+
+@given(poses)
+def test_pyr_is_scipys_extrinsic_xyz(pose: np.ndarray) -> None:
+    x, y, z = Rotation.from_matrix(pose_to_matrix(torch.tensor(pose)).numpy()).as_euler("xyz", degrees=True)
+    if abs(abs(y) - 90) > 0.1:
+        np.testing.assert_allclose(conventions.pose_to_pyr(pose), [-y, -x, -z], atol=1e-6)
+        np.testing.assert_allclose(conventions.pose_from_pyr([-y, -x, -z]), pose, atol=1e-6)
+
+
+@given(poses)
+def test_6drepnet_matrix_is_ours_transposed(pose: np.ndarray) -> None:
+    yaw, pitch, roll = pose
+    theirs = Rotation.from_euler("xyz", [pitch, yaw, roll], degrees=True).as_matrix()  # Z(roll) Y(yaw) X(pitch)
+    np.testing.assert_allclose(conventions.pose_from_6drepnet_matrix(theirs), pose, atol=1e-6)
+
+
+def test_pyr_labels_of_headposeplus(shared: Path) -> None:
+    with np.load(shared / "biwi_plus" / "Biwi_plus_non_cal.npz", allow_pickle=False) as labels:
+        ypr, stored = labels["ypr"], labels["pyr"]
+    np.testing.assert_allclose(conventions.pose_to_pyr(ypr)[:, [1, 0, 2]], -stored, atol=0.01)

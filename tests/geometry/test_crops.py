@@ -1,0 +1,119 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from headpose.errors import InputError
+from headpose.geometry.crops import (
+    HOPENET_SIDES,
+    FSANetCrop,
+    MarginCrop,
+    aflw2000_box,
+    crop_with_black_border,
+    drop_negative_points,
+    fsanet_box,
+    hopenet_box,
+    landmarks_box,
+    loose_box,
+    square_box,
+)
+
+RAMP = (np.arange(100 * 120 * 3) % 251).reshape(100, 120, 3).astype(np.uint8)
+
+
+def test_hopenet_margins_depend_on_their_order() -> None:
+    assert hopenet_box([100, 100, 200, 200], 0.3, HOPENET_SIDES["300w_lp"]) == (82, 40, 221, 228)
+    assert loose_box([100, 100, 200, 200], 0.3, HOPENET_SIDES["300w_lp"]) == (82, 40, 218, 218)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "k", "net"),
+    [("300w_lp", 0.3, (18, 60, 21, 29)), ("aflw2000", 0.2, (40, 40, 56, 17)), ("biwi", 0.35, (21, 35, 25, 28))],
+)
+def test_hopenet_net_enlargement(dataset: str, k: float, net: tuple[int, ...]) -> None:
+    x0, y0, x1, y1 = hopenet_box([1000, 1000, 1100, 1100], k, HOPENET_SIDES[dataset])
+    assert (1000 - x0, 1000 - y0, x1 - 1100, y1 - 1100) == pytest.approx(net, abs=1)
+
+
+def test_hopenet_truncates_towards_zero() -> None:
+    assert hopenet_box([-0.5, -0.5, 9.5, 9.5], 0.0, (1, 1, 1, 1)) == (0, 0, 9, 9)
+
+
+def test_fsanet_box_clips_before_the_last_row_and_column() -> None:
+    assert fsanet_box([10.9, 20.9, 60.9, 80.9], 0.6, 120, 100) == (0, 0, 90, 99)
+    assert fsanet_box([50, 40, 60, 60], 0.6, 120, 100) == (44, 28, 66, 72)
+
+
+def test_fsanet_crop_without_resize_is_the_slice() -> None:
+    crop = FSANetCrop(size=22, margin=0.6)(RAMP, [50, 40, 60, 50])
+    x0, y0, x1, y1 = fsanet_box([50, 40, 60, 50], 0.6, 120, 100)
+    assert (x1 - x0, y1 - y0) == (22, 22)
+    np.testing.assert_array_equal(crop, RAMP[y0:y1, x0:x1])
+
+
+def test_fsanet_filter_uses_the_smaller_mask() -> None:
+    points = np.array([[-1, 5], [3, 4], [2, -2], [6, -3.0]])
+    np.testing.assert_array_equal(drop_negative_points(points), points[[0, 1]])  # y > 0 keeps two, x > 0 three
+    np.testing.assert_array_equal(drop_negative_points(points[:2]), points[[1]])
+
+
+def test_aflw2000_boxes_by_rule() -> None:
+    points21 = np.array([[-1, 50], [30, 40], [60, 80.0]])
+    points68 = np.array([[20, 10], [70, 90.0]])
+    assert aflw2000_box(points21, points68, "official").tolist() == [-1, 40, 60, 80]
+    assert aflw2000_box(points21, points68, "visible21").tolist() == [30, 40, 60, 80]
+    assert aflw2000_box(points21, points68, "pt3d_68").tolist() == [20, 10, 70, 90]
+    with pytest.raises(InputError, match="aflw2000_box=tight is unknown"):
+        aflw2000_box(points21, points68, "tight")  # type: ignore[arg-type]
+
+
+@given(st.tuples(*[st.integers(-50, 170)] * 2), st.tuples(*[st.integers(0, 90)] * 2))
+def test_black_border_is_pils_crop(corner: tuple[int, int], extent: tuple[int, int]) -> None:
+    box = (*corner, corner[0] + extent[0], corner[1] + extent[1])
+    expected = np.asarray(Image.fromarray(RAMP).crop(box))
+    ours = crop_with_black_border(RAMP, box)
+    assert ours.shape == (extent[1], extent[0], 3)
+    if 0 not in extent:
+        np.testing.assert_array_equal(ours, expected)
+
+
+@given(st.tuples(*[st.floats(0, 80)] * 4).filter(lambda b: b[2] > 1 and b[3] > 1), st.floats(0, 1))
+def test_square_box_is_square_and_centred(numbers: tuple[float, ...], margin: float) -> None:
+    x, y, width, height = numbers
+    x0, y0, x1, y1 = square_box([x, y, x + width, y + height], margin)
+    assert x1 - x0 == y1 - y0 == round((1 + 2 * margin) * max(width, height))
+    assert (x0 + x1) / 2 == pytest.approx(x + width / 2, abs=1)
+    assert (y0 + y1) / 2 == pytest.approx(y + height / 2, abs=1)
+
+
+def test_margin_crop_keeps_the_shape_of_the_face() -> None:
+    image = np.zeros((100, 100, 3), dtype=np.uint8)
+    image[40:60, 45:55] = 255  # twice as high as wide
+    crop = MarginCrop(size=40, margin=0.5)(image, [45, 40, 55, 60]) > 127
+    assert crop.any(axis=(1, 2)).sum() == 2 * crop.any(axis=(0, 2)).sum() == 20
+
+
+@pytest.mark.parametrize("rule", [FSANetCrop(), MarginCrop()], ids=["fsanet", "margin"])
+def test_box_without_area_is_refused(rule) -> None:
+    with pytest.raises(InputError, match="has no area"):
+        rule(RAMP, [500, 500, 500, 500])
+
+
+def test_size_must_be_positive() -> None:
+    with pytest.raises(InputError, match=r"crop\.size=0"):
+        FSANetCrop(size=0)
+
+
+def test_landmarks_box() -> None:
+    assert landmarks_box([[3, 9], [1, 4], [2, 5]]).tolist() == [1, 4, 3, 9]
+
+
+def test_real_crops_are_the_authors_pixels(shared: Path, expected: dict[str, np.ndarray]) -> None:
+    from headpose.datasets import AFLW2000
+
+    crop = FSANetCrop()
+    for sample, bgr in zip(AFLW2000(shared / "aflw2000_sample"), expected["aflw2000_crops_bgr"], strict=True):
+        np.testing.assert_array_equal(crop(sample["image"], sample["box"]), bgr[..., ::-1])
