@@ -5,6 +5,7 @@ from typing import Any
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
+from headpose.errors import InputError
 from headpose.modules import PoseEvaluator
 from headpose.reporting.console import print_results
 from headpose.reporting.files import write_json
@@ -19,6 +20,8 @@ from headpose.running.testing import check_sets, run_tests
 def evaluate(config: DictConfig) -> None:
     """Load, test, write results.json."""
     folder = output_dir()
+    if not config.test:
+        raise InputError("no test set given; choose some, such as test=[aflw2000]")
     model, config.crop = load_networks(config)
     module = PoseEvaluator(model)
     test_sets: dict[str, Any] = {name: instantiate(test, _convert_="all") for name, test in config.test.items()}

@@ -38,11 +38,13 @@ def draw_face(points: NDArray[np.float64], color: NDArray[np.int64]) -> NDArray[
     cv2.fillConvexPoly(image, hull, tuple(int(c) for c in color), cv2.LINE_AA)
     for index in np.argsort(points[:, 2]):
         shade = (40, 40, 160) if index < 12 else (30, 30, 30) if index % 2 else (230, 230, 230)
-        cv2.circle(image, tuple(int(round(v)) for v in points[index, :2]), 9, shade, -1, cv2.LINE_AA)
+        cv2.circle(image, tuple(round(v) for v in points[index, :2]), 9, shade, -1, cv2.LINE_AA)
     return image
 
 
-def write_300w_lp(root: Path, photos: int = 4, poses: int = 3, seed: int = 0, subsets: tuple[str, ...] = ("AFW", "IBUG")) -> int:
+def write_300w_lp(
+    root: Path, photos: int = 4, poses: int = 3, seed: int = 0, subsets: tuple[str, ...] = ("AFW", "IBUG")
+) -> int:
     """Write subsets and their `_Flip`; names of IBUG hold a space, as some real ones do. Returns the number of faces."""
     rng = np.random.default_rng(seed)
     count = 0

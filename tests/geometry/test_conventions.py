@@ -32,7 +32,9 @@ def test_biwi_matrix_is_ours_in_the_other_frame(pose: np.ndarray) -> None:
 
 def test_biwi_calibration_of_sequence_12() -> None:
     rotvec = np.radians([-0.863, 0.531, -0.252])
-    calibrated = conventions.calibrate_biwi_matrix(_biwi_matrix([9.3275, -0.4049, -6.3944]), Rotation.from_rotvec(rotvec).as_matrix())
+    calibrated = conventions.calibrate_biwi_matrix(
+        _biwi_matrix([9.3275, -0.4049, -6.3944]), Rotation.from_rotvec(rotvec).as_matrix()
+    )
     np.testing.assert_allclose(conventions.pose_from_biwi_matrix(calibrated), [9.8581, 0.4157, -6.6496], atol=2e-3)
 
 

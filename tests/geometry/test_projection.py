@@ -12,7 +12,9 @@ from headpose.geometry.projection import project_pose_para, unproject_pose_para
 def test_unproject_undoes_project(angles_rad: tuple[float, ...], scale: float) -> None:
     points = np.random.default_rng(0).normal(size=(5, 3))
     para = [*angles_rad, 200, 210, -30, scale]
-    np.testing.assert_allclose(unproject_pose_para(project_pose_para(points, para, 450), para, 450), points, atol=1e-8 + 1e-10 / scale)
+    np.testing.assert_allclose(
+        unproject_pose_para(project_pose_para(points, para, 450), para, 450), points, atol=1e-8 + 1e-10 / scale
+    )
 
 
 def test_frontal_face_is_upright() -> None:

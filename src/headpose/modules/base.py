@@ -103,6 +103,10 @@ class HeadPoseModule(PoseEvaluator):
         super().__init__(model)
         self.loss, self.optimizer, self.scheduler = loss, optimizer, scheduler
 
+    def on_train_epoch_start(self) -> None:
+        """Log the learning rate of the first parameter group."""
+        self.log("train/lr", self.trainer.optimizers[0].param_groups[0]["lr"])
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One batch's loss."""
         return self._step(batch, "train")

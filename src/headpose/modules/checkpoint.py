@@ -7,6 +7,7 @@ configuration may build is decided here, not by Hydra (which would call anything
 
 import inspect
 import pickle
+import zipfile
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -52,6 +53,8 @@ def read_card(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such checkpoint; check the path")
+    if not zipfile.is_zipfile(path):  # what torch.save writes is a zip archive
+        raise InputError(f"{path}: not a readable checkpoint, or cut short; restore it (published files go with weights=)")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:

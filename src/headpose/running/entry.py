@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import math
 import os
 import sys
 import warnings
@@ -11,10 +12,11 @@ from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from lightning_fabric.utilities.exceptions import MisconfigurationException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from headpose.errors import InputError
@@ -42,6 +44,7 @@ def entry_point(config_name: str) -> Callable[[Task], Callable[[], None]]:
             @functools.wraps(task)
             def job(config: DictConfig) -> Any:
                 try:
+                    check_options(config)
                     return task(config)
                 except BaseException as error:
                     _leave_reason(error)
@@ -104,15 +107,39 @@ def output_dir() -> Path:
 
 
 def register_resolvers() -> None:
-    """Make `${train_id:}`, `${run_dir:...}`, `${run_name:}` and `${dataset_root:...}` known to OmegaConf."""
+    """Make the resolvers that conf/ uses known to OmegaConf."""
     resolvers: dict[str, Callable[..., Any]] = {
         "train_id": lambda *, _root_: train_id(_root_),
         "run_dir": _run_dir,
         "run_name": lambda: output_dir().name,
         "dataset_root": _dataset_root,
+        "runs_dir": lambda: str(runs_dir()),
+        "thirds": _thirds,
     }
     for name, resolver in resolvers.items():
         OmegaConf.register_new_resolver(name, resolver, replace=True)
+
+
+def _thirds(epochs: Any) -> ListConfig:
+    """One and two thirds of a number of epochs; of anything else nothing, `check_options` then says what is wrong."""
+    return OmegaConf.create([math.ceil(epochs / 3), math.ceil(2 * epochs / 3)] if isinstance(epochs, int) else [])
+
+
+def check_options(config: DictConfig) -> None:
+    """Refuse what Hydra lets through.
+
+    Raises:
+        InputError: a test set named twice, or a number that is none.
+    """
+    for override in OverridesParser.create().parse_overrides(list(HydraConfig.get().overrides.task)):
+        names = override.value() if override.key_or_group == "test" else None
+        if isinstance(names, list) and len(set(names)) < len(names):  # Hydra would merge the two silently
+            once = list(dict.fromkeys(names))
+            raise InputError(f"a test set is named twice in {override.input_line}; give test=[{','.join(once)}]")
+    for key, least in (("epochs", 0), ("seed", 0), ("data.batch_size", 1)):
+        value = OmegaConf.select(config, key, default=least)
+        if not isinstance(value, int) or value < least:
+            raise InputError(f"{key}={value} is not a whole number of at least {least}")
 
 
 def runs_dir() -> Path:

@@ -1,0 +1,28 @@
+# `make demo` and `make test` do all the set-up on a machine with nothing but Python 3.11 or newer.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test
+
+demo: .venv/installed
+	$(BIN)/python tests/trees.py datasets/demo
+	$(BIN)/python src/train.py data.root=datasets/demo/300W_LP test.aflw2000.root=datasets/demo/AFLW2000 \
+		data.split=photo epochs=6
+
+test: .venv/installed-test
+	$(BIN)/ruff format --check src tests
+	$(BIN)/ruff check src tests
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+.venv/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; set PYTHON=")'
+	$(PYTHON) -m venv .venv
+
+.venv/installed: requirements.txt pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --quiet -r requirements.txt -e .
+	touch $@
+
+.venv/installed-test: .venv/installed
+	$(BIN)/python -m pip install --quiet -r requirements.txt -e '.[test]'
+	touch $@

@@ -1,0 +1,162 @@
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from headpose.errors import InputError
+from headpose.geometry.crops import FSANetCrop
+from headpose.models.fsanet import CapsuleAggregation, ConvScoring, FSANet, VarianceScoring
+from headpose.models.ssrnet import SSRNetMD
+from headpose.modules.checkpoint import build, load_checkpoint, load_initial_weights, read_card, read_weights_into
+
+MODEL = {
+    "_target_": "headpose.models.fsanet.FSANet",
+    "scoring": {"_target_": "headpose.models.fsanet.ConvScoring"},
+    "aggregation": {"_target_": "headpose.models.fsanet.CapsuleAggregation", "_partial_": True, "routing_iterations": 2},
+}
+CROP = {"_target_": "headpose.geometry.crops.FSANetCrop", "size": 64, "margin": 0.5, "aflw2000_box": "visible21"}
+
+
+def content(network: torch.nn.Module, **card: Any) -> dict[str, Any]:
+    state = {f"model.{key}": value for key, value in network.state_dict().items()}
+    return {"state_dict": state, "headpose": {"format": 1, "model": MODEL, "crop": CROP, **card}}
+
+
+@pytest.fixture
+def network() -> FSANet:
+    torch.manual_seed(3)
+    return FSANet(ConvScoring(), CapsuleAggregation)
+
+
+@pytest.fixture
+def path(tmp_path: Path, network: FSANet) -> Path:
+    torch.save(content(network), tmp_path / "net.ckpt")
+    return tmp_path / "net.ckpt"
+
+
+def test_network_and_crop_come_back_from_the_file_alone(path: Path, network: FSANet) -> None:
+    loaded = load_checkpoint(path)
+    batch = {"image": torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)}
+    assert torch.equal(loaded.model(batch).pose, network.eval()(batch).pose)
+    assert isinstance(loaded.crop, FSANetCrop)
+    assert loaded.crop.margin == 0.5
+    assert not loaded.model.training
+
+
+class Planted:
+    """Would create a file when unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple:
+        return (Path.touch, (self.path,))
+
+
+def test_pickled_code_is_refused_and_not_run(tmp_path: Path, network: FSANet) -> None:
+    trap = tmp_path / "trap"
+    torch.save(content(network, notes=Planted(trap)), tmp_path / "evil.ckpt")
+    with pytest.raises(InputError, match=r"evil\.ckpt: holds pickled objects \(.*\).*refused") as error:
+        load_checkpoint(tmp_path / "evil.ckpt")
+    assert "\n" not in str(error.value)
+    assert not trap.exists()
+
+
+def test_omegaconf_objects_are_refused_by_name(tmp_path: Path, network: FSANet) -> None:
+    torch.save(content(network, model=OmegaConf.create(MODEL)), tmp_path / "conf.ckpt")
+    with pytest.raises(InputError, match=r"holds pickled objects \(omegaconf"):
+        load_checkpoint(tmp_path / "conf.ckpt")
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "os.system",
+        "torch.load",
+        "pathlib.Path.unlink",
+        "headpose.models.published.Path.unlink",
+        "headpose.models.fsanet.torch.load",
+        "headpose.models.fsanet.math.sqrt",
+        "headpose.models.published.load_published",
+        "headpose.models.fsanet.FSANet.forward",
+        "headpose.models.nowhere.Net",
+        "hydra.utils.get_object",
+        7,
+    ],
+)
+def test_target_outside_the_allowed_ones_is_refused(tmp_path: Path, network: FSANet, target: Any) -> None:
+    victim = tmp_path / "victim"
+    victim.touch()
+    torch.save(content(network, model={"_target_": target, "self": str(victim)}), tmp_path / "net.ckpt")
+    with pytest.raises(InputError, match="is not one of this suite's networks or crop rules; refused"):
+        load_checkpoint(tmp_path / "net.ckpt")
+    assert victim.exists()
+
+
+@pytest.mark.parametrize("key", ["_args_", "_recursive_", "_convert_"])
+def test_other_options_of_hydra_are_refused(key: str) -> None:
+    with pytest.raises(InputError, match=f"{key} is not allowed"):
+        build({**MODEL, key: []})
+
+
+@pytest.mark.parametrize(
+    ("write", "message"),
+    [
+        (lambda path: None, "no such checkpoint"),
+        (lambda path: path.write_bytes(b"PK\x03\x04 cut"), "not a readable checkpoint, or cut short"),
+        (lambda path: torch.save({"state_dict": {}}, path), "not a checkpoint of this suite"),
+        (lambda path: torch.save([1], path), "not a checkpoint of this suite"),
+        (
+            lambda path: torch.save({"state_dict": {}, "headpose": {"format": 99}}, path),
+            "checkpoint format 99, this version reads 1",
+        ),
+        (lambda path: path.write_bytes(pickle.dumps({"a": Path("x")})), "x.ckpt"),
+        (
+            lambda path: torch.save({"state_dict": {}, "headpose": {"format": 1, "crop": CROP}}, path),
+            "configuration cannot be used",
+        ),
+        (
+            lambda path: torch.save({"state_dict": {}, "headpose": {"format": 1, "model": CROP, "crop": CROP}}, path),
+            "does not describe",
+        ),
+    ],
+    ids=["missing", "cut", "foreign", "list", "version", "old pickle", "no model", "no network"],
+)
+def test_unusable_files_are_one_line(tmp_path: Path, write, message: str) -> None:
+    path = tmp_path / "x.ckpt"
+    write(path)
+    with pytest.raises(InputError, match=message) as error:
+        load_checkpoint(path)
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_truncated_checkpoint(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-50_000])
+    with pytest.raises(InputError, match="not a readable checkpoint, or cut short"):
+        read_card(path)
+
+
+@pytest.mark.parametrize("other", [FSANet(VarianceScoring(), CapsuleAggregation), SSRNetMD()], ids=["variance", "ssrnet"])
+def test_weights_of_another_network_are_refused(path: Path, other: torch.nn.Module) -> None:
+    with pytest.raises(InputError, match=f"holds another network than {type(other).__name__} as configured"):
+        read_weights_into(other, path)
+
+
+def test_configuration_that_does_not_fit_its_weights(tmp_path: Path) -> None:
+    torch.save(content(FSANet(VarianceScoring(), CapsuleAggregation)), tmp_path / "net.ckpt")
+    with pytest.raises(InputError, match="they differ in scoring"):
+        load_checkpoint(tmp_path / "net.ckpt")
+
+
+def test_initial_weights_from_a_checkpoint_and_a_published_file(path: Path, network: FSANet, official: Path) -> None:
+    fresh = FSANet(ConvScoring(), CapsuleAggregation)
+    load_initial_weights(fresh, path)
+    assert torch.equal(fresh.aggregation.weight, network.aggregation.weight)
+    load_initial_weights(fresh, official / "fsanet_capsule_3_16_2_21_5.h5")
+    assert not torch.equal(fresh.aggregation.weight, network.aggregation.weight)
+    with pytest.raises(InputError, match="holds another network"):
+        load_initial_weights(fresh, official / "ssrnet_mt.h5")

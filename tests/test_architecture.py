@@ -1,0 +1,48 @@
+"""A room never imports from a room above it."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / "src" / "headpose"
+BASIS = {"errors", "types"}
+MAY_IMPORT = {
+    "errors": set(),
+    "types": set(),
+    "geometry": BASIS,
+    "models": BASIS | {"geometry"},
+    "losses": BASIS | {"geometry"},
+    "metrics": BASIS | {"geometry"},
+    "datasets": BASIS | {"geometry"},
+    "datamodules": BASIS | {"geometry", "datasets"},
+    "modules": BASIS | {"geometry", "models", "losses", "metrics"},
+    "reporting": BASIS | {"geometry", "metrics"},
+}
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def room(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported_rooms(path: Path) -> set[str]:
+    rooms = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        rooms |= {name.split(".")[1] for name in names if name.startswith("headpose.")}
+    return rooms
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_go_down(path: Path) -> None:
+    here = room(path)
+    if here in ("running", "__init__"):
+        return  # what the entry points share may use everything
+    assert imported_rooms(path) - {here} <= MAY_IMPORT[here]
+
+
+def test_tests_mirror_the_package() -> None:
+    rooms = {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert rooms == {path.name for path in Path(__file__).parent.iterdir() if path.is_dir() and path.name != "__pycache__"}

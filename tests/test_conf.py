@@ -1,0 +1,100 @@
+"""Every file of conf/ composes, and mirrors the constructor it is for."""
+
+import inspect
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.utils import get_object, instantiate
+from omegaconf import DictConfig, OmegaConf
+from torch import optim
+
+from headpose.running.entry import ROOT, register_resolvers
+
+CONF = ROOT / "conf"
+GROUPS = sorted(path.relative_to(CONF) for path in CONF.glob("*/*.yaml"))
+TRAINING_ONLY = {"augmentation", "split", "val_fraction", "split_seed", "seed", "num_train", "num_val"}
+GIVEN_BY_NEIGHBOUR = {"num_inputs"}
+
+
+def train_config(*overrides: str) -> DictConfig:
+    register_resolvers()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose("train", list(overrides))
+
+
+def choice(path: Path) -> list[str]:
+    group, name = path.parent.name, path.stem
+    if group == "recipe":
+        model, data = name.split("_", maxsplit=1)
+        return [f"model={model}", f"data={data}"]
+    return [f"test=[{name}]" if group == "test" else f"{group}={name}"]
+
+
+@pytest.mark.parametrize("path", GROUPS, ids=str)
+def test_every_file_composes_and_mirrors_its_constructor(path: Path) -> None:
+    config = train_config(*choice(path))
+    group = path.parent.name
+    where = {"scoring": "model.scoring", "aggregation": "model.aggregation", "test": f"test.{path.stem}"}.get(group, group)
+    node = OmegaConf.select(config, where) if group != "recipe" else None
+    targets = (
+        [node] if node is not None and "_target_" in node else list(node.values()) if group in ("logger", "callbacks") else []
+    )
+    for part in targets:
+        name = part["_target_"]
+        if not name.startswith("headpose."):
+            continue  # other people's constructors have more options than we set
+        parameters = inspect.signature(get_object(name)).parameters.values()
+        signature = {p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
+        keys = {key for key in part if not key.startswith("_")}
+        expected = signature - GIVEN_BY_NEIGHBOUR - (TRAINING_ONLY if group == "test" else set())
+        assert keys == expected, name
+
+
+@pytest.mark.parametrize("path", [path for path in GROUPS if path.parent.name == "test"], ids=str)
+def test_test_sets_carry_their_package(path: Path) -> None:
+    assert (CONF / path).read_text().splitlines()[0] == f"# @package test.{path.stem}"
+
+
+def test_two_test_sets_stand_side_by_side() -> None:
+    config = train_config("test=[aflw2000,300w_lp]")
+    assert set(config.test) == {"aflw2000", "300w_lp"}
+    assert config.test["300w_lp"]._target_ != config.test.aflw2000._target_
+
+
+@pytest.mark.parametrize("model", ["fsanet", "ssrnet"])
+def test_recipe_of_300w_lp_is_the_papers(model: str) -> None:
+    """Checked on optimiser and scheduler themselves, epoch by epoch."""
+    config = train_config(f"model={model}", "data=300w_lp")
+    module = instantiate(config.module, _convert_="all")
+    built = module.configure_optimizers()
+    optimizer, scheduler = built["optimizer"], built["lr_scheduler"]
+    assert type(optimizer) is optim.Adam
+    (group,) = optimizer.param_groups
+    assert group["eps"] == 1e-7
+    assert tuple(group["betas"]) == (0.9, 0.999)
+    assert group["weight_decay"] == 0
+    assert {id(p) for p in group["params"]} == {id(p) for p in module.model.parameters()}
+    rates = []
+    for _ in range(config.epochs):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    assert len(rates) == 90
+    assert [rates[epoch] for epoch in (0, 29, 30, 59, 60, 89)] == pytest.approx([1e-3, 1e-3, 1e-4, 1e-4, 1e-5, 1e-5])
+    assert config.data.batch_size == {"fsanet": 16, "ssrnet": 8}[model]
+    assert (config.data.split, config.data.val_fraction, config.data.max_angle) == ("random", 0.2, 99)
+    assert (config.crop.margin, config.crop.size) == (0.6, 64)
+    assert [t["_target_"].split(".")[-1] for t in config.augmentation.transforms] == ["FourWayCrop", "RandomZoom"]
+
+
+def test_recipe_yields_to_the_command_line() -> None:
+    config = train_config("data=300w_lp", "epochs=2", "scheduler=cosine", "data.batch_size=4")
+    assert (config.epochs, config.data.batch_size) == (2, 4)
+    assert config.scheduler._target_.endswith("CosineAnnealingLR")
+
+
+def test_same_dataset_is_looked_for_where_training_finds_it() -> None:
+    config = train_config("data=aflw2000", "data.root=/there", "test=[aflw2000,300w_lp]")
+    assert config.test.aflw2000.root == "/there"
+    assert config.test["300w_lp"].root.endswith("300W_LP")

@@ -1,0 +1,105 @@
+"""Wrong input at the entry points: one line on standard error, exit status 1, no traceback."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+DATA = "data=aflw2000"
+
+
+def refusal(done) -> str:
+    """The only line of standard error."""
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.strip()]
+    assert len(lines) == 1, done.stderr
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["data.root=nowhere"], "300W-LP not found: no folder nowhere; set its root (data.root"),
+        (["data.root=empty"], "300W-LP: empty holds none of its pictures"),
+        (["data.root={trees}", "data.max_angle=0.1"], "300W-LP: none of the 48 faces"),
+        (["scorings=conv"], "scorings"),
+        (["scoring=entropy"], "scoring/entropy"),
+        (["model=ssrnet", "aggregation=capsule"], "aggregation"),
+        (["optimizer.learning_rate=1"], "learning_rate"),
+        (["test=[aflw2000,aflw2000]"], "a test set is named twice in test=[aflw2000,aflw2000]; give test=[aflw2000]"),
+        (["data.root={trees}", "data.batch_size=4000"], "36 training faces do not fill one batch of 4000"),
+        (["data.root={trees}", "crop.size=224"], "crop.size=224, but FSANet takes 64 pixels; set crop.size=64"),
+        (["data.root={trees}", "init_weights=no.h5"], "no.h5: no such weights file"),
+        (["data.root={trees}", "resume=no.ckpt"], "no.ckpt: no such checkpoint"),
+        (["data.root={trees}", "trainer=gpu"], "No supported gpu backend found!"),
+        (["epochs=many"], "epochs=many is not a whole number"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_train(run, tmp_path: Path, w300lp_root: Path, aflw2000_root: Path, overrides: list[str], message: str) -> None:
+    (tmp_path / "empty").mkdir()
+    given = [override.format(trees=w300lp_root) for override in overrides]
+    options = ["data.split=photo", "data.val_fraction=0.25", "data.batch_size=8"]
+    if not any(override.startswith("test=") for override in given):
+        options.append(f"test.aflw2000.root={aflw2000_root}")
+    line = refusal(run("train", *options, *given))
+    assert line.startswith("error: ")
+    assert message in line
+
+
+def test_truncated_picture_in_a_worker_process(run, tmp_path: Path, aflw2000_root: Path) -> None:
+    import shutil
+
+    root = tmp_path / "AFLW2000"
+    shutil.copytree(aflw2000_root, root)
+    victim = root / "image00002.jpg"
+    victim.write_bytes(victim.read_bytes()[:3000])
+    done = run("train", DATA, f"data.root={root}", "data.num_workers=1", "data.batch_size=2", "epochs=1")
+    assert f"{victim}: cut short" in refusal(done)
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert str(victim) in json.loads((folder / "failed.json").read_text())["reason"]
+    skipped = run(
+        "train",
+        DATA,
+        f"data.root={root}",
+        "data.bad_files=skip",
+        "test.aflw2000.bad_files=skip",
+        "data.batch_size=2",
+        "epochs=1",
+        "hydra.run.dir=ok",
+    )
+    assert skipped.returncode == 0, skipped.stderr
+    assert "image00002 left out" in skipped.stdout + skipped.stderr
+    test = json.loads((tmp_path / "ok" / "results.json").read_text())["test"]["aflw2000"]
+    assert (test["n"], test["skipped"], test["filtered"]) == (9, 1, 2)
+
+
+def _checkpoint_with_foreign_target(path: Path) -> None:
+    torch.save(
+        {"state_dict": {}, "headpose": {"format": 1, "model": {"_target_": "os.system", "command": "touch ran"}, "crop": {}}},
+        path,
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "nothing to evaluate; give checkpoint=PATH or weights=PATH"),
+        (["weights=no.h5"], "no.h5: no such weights file"),
+        (["weights={official}/fsanet_var_netvlad_3_16_2_21_5.h5"], "are NaN or infinite"),
+        (["weights={official}/expected.npz"], "expected.npz: not a readable HDF5 file"),
+        (["weights=[{official}/ssrnet_mt.h5,{official}/ssrnet_mt.h5]"], "is named twice"),
+        (["checkpoint={official}/ssrnet_mt.h5"], "ssrnet_mt.h5: not a readable checkpoint"),
+        (["checkpoint=evil.ckpt"], "target os.system is not one of this suite's"),
+        (["weights={official}/ssrnet_mt.h5", "test=[]"], "no test set"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_evaluate(run, tmp_path: Path, official: Path, aflw2000_root: Path, arguments: list[str], message: str) -> None:
+    _checkpoint_with_foreign_target(tmp_path / "evil.ckpt")
+    given = [argument.format(official=official) for argument in arguments]
+    root = [] if "test=[]" in given else [f"test.aflw2000.root={aflw2000_root}"]
+    assert message in refusal(run("evaluate", *given, *root))
+    assert not (tmp_path / "ran").exists()

@@ -1,0 +1,256 @@
+"""`python src/train.py` as a user calls it."""
+
+import csv
+import json
+import struct
+from pathlib import Path
+
+import cv2
+import pytest
+import torch
+
+from headpose.modules.checkpoint import load_checkpoint
+
+TESTS = str(Path(__file__).parent)
+SMALL = ("data.batch_size=8", "data.split=photo", "data.val_fraction=0.25", "trainer=cpu")
+FSANETS = {
+    ("capsule", "conv"): 238_471,
+    ("capsule", "variance"): 238_406,
+    ("capsule", "none"): 694_563,
+    ("none", "conv"): 175_046,
+    ("none", "variance"): 174_981,
+    ("none", "none"): 106_339,
+    ("netvlad", "conv"): 183_562,
+    ("netvlad", "variance"): 183_497,
+    ("netvlad", "none"): 114_342,
+}
+
+
+@pytest.fixture
+def roots(w300lp_root: Path, aflw2000_root: Path) -> tuple[str, str]:
+    return f"data.root={w300lp_root}", f"test.aflw2000.root={aflw2000_root}"
+
+
+def only_run(tmp_path: Path) -> Path:
+    (folder,) = (tmp_path / "runs").iterdir()
+    return folder
+
+
+def results(folder: Path) -> dict:
+    return json.loads((folder / "results.json").read_text())
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_run_folder_holds_all_that_a_run_promises(run, roots, tmp_path: Path) -> None:
+    done = run("train", *roots, *SMALL, "epochs=3", "logger=tensorboard", "scoring=variance")
+    assert done.returncode == 0, done.stderr
+    folder = only_run(tmp_path)
+    content = results(folder)
+    assert folder.name.endswith(content["train_id"])
+    assert content["status"] == "finished"
+    assert (content["params"], content["size_mb"]) == (238_406, 0.95)
+    assert content["train"]["n"] == 36
+    assert content["train"]["n_val"] == 12
+    assert content["train"]["images_per_second"] > 0
+    test = content["test"]["aflw2000"]
+    assert (test["n"], test["filtered"], test["skipped"], test["crop"]) == (10, 2, 0, "fsanet")
+    assert test["last"]["mae"] == pytest.approx(sum(test["last"][a] for a in ("yaw", "pitch", "roll")) / 3)
+    assert set(test) >= {"last", "best", "protocol"}
+    assert "aflw2000" in done.stdout
+    assert f"{test['last']['mae']:.2f}" in done.stdout
+
+    epochs = rows(folder / "metrics.csv")
+    assert [int(row["epoch"]) for row in epochs] == [0, 1, 2]
+    assert all(
+        float(row[key]) > 0 for row in epochs for key in ("train/loss", "val/loss", "val/mae", "val/mae_yaw", "val/geodesic")
+    )
+    assert [float(row["train/lr"]) for row in epochs] == pytest.approx([1e-3, 1e-4, 1e-5])
+    best = min(range(3), key=lambda epoch: float(epochs[epoch]["val/mae"]))
+    assert content["train"]["best_epoch"] == best
+
+    predictions = rows(folder / "predictions_aflw2000.csv")
+    errors = [
+        abs(float(row[f"true_{a}"]) - float(row[f"predicted_{a}"])) for row in predictions for a in ("yaw", "pitch", "roll")
+    ]
+    assert sum(errors) / len(errors) == pytest.approx(test["last"]["mae"], abs=1e-4)
+    sheet = cv2.imread(str(folder / "examples_aflw2000.png"))
+    assert sheet is not None
+    assert sheet.std() > 20
+    assert (folder / "train.log").exists()
+    assert (folder / ".hydra" / "config.yaml").exists()
+    assert list((folder / "tensorboard").glob("events*"))
+
+    # The checkpoint alone gives the same numbers again.
+    card = load_checkpoint(folder / "checkpoints" / "last.ckpt").card
+    assert card["train_id"] == content["train_id"]
+    assert card["input"] == {"size": 64, "channels": "BGR", "range": "0..255, normalised inside"}
+    assert card["errors"]["val/mae"] == pytest.approx(float(epochs[-1]["val/mae"]), abs=1e-5)
+    for weights in ("last", "best"):
+        again = run(
+            "evaluate", f"checkpoint={folder}/checkpoints/{weights}.ckpt", roots[1], f"hydra.run.dir={tmp_path}/{weights}"
+        )
+        assert again.returncode == 0, again.stderr
+        assert results(tmp_path / weights)["test"]["aflw2000"]["last"] == pytest.approx(test[weights], abs=1e-6)
+
+
+def test_resumed_run_equals_an_unbroken_one(run, roots, tmp_path: Path) -> None:
+    options = (*roots, *SMALL, "epochs=4")
+    whole = run("train", *options, f"hydra.run.dir={tmp_path}/whole")
+    assert whole.returncode == 0, whole.stderr
+    killed = run("train", *options, "+callbacks.kill={_target_: interrupt.Kill, epoch: 2}", PYTHONPATH=TESTS)
+    assert killed.returncode == -9
+    folder = only_run(tmp_path)
+    assert not (folder / "results.json").exists()
+    assert len(rows(folder / "metrics.csv")) == 2
+    resumed = run("train", *options, "resume=auto")
+    assert resumed.returncode == 0, resumed.stderr
+    assert only_run(tmp_path) == folder  # it went on where it stood
+
+    first, second = results(tmp_path / "whole"), results(folder)
+    assert second["test"] == first["test"]
+    assert second["train"]["best_epoch"] == first["train"]["best_epoch"]
+    assert (folder / "metrics.csv").read_text() == (tmp_path / "whole" / "metrics.csv").read_text()
+    for name in ("last", "best"):
+        states = [
+            torch.load(f / "checkpoints" / f"{name}.ckpt", weights_only=True)["state_dict"]
+            for f in (tmp_path / "whole", folder)
+        ]
+        assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+
+
+def test_resume_refuses_another_training(run, roots, tmp_path: Path) -> None:
+    done = run("train", *roots, *SMALL, "epochs=1")
+    assert done.returncode == 0, done.stderr
+    path = only_run(tmp_path) / "checkpoints" / "last.ckpt"
+    other = run("train", *roots, *SMALL, "epochs=1", "seed=7", f"resume={path}", f"hydra.run.dir={tmp_path}/other")
+    assert other.returncode == 1
+    assert f"error: {path}: belongs to another training (seed: 7 here, 0 there)" in other.stderr
+    assert json.loads((tmp_path / "other" / "failed.json").read_text())["reason"] in other.stderr
+
+
+def test_failure_leaves_its_reason_and_what_was_computed(run, roots, tmp_path: Path) -> None:
+    fail = "+callbacks.fail={_target_: interrupt.Fail, epoch: 1}"
+    done = run("train", *roots, *SMALL, "epochs=3", fail, PYTHONPATH=TESTS)
+    assert done.returncode != 0
+    assert "Traceback" in done.stderr  # a fault of the program is shown whole
+    folder = only_run(tmp_path)
+    assert json.loads((folder / "failed.json").read_text()) == {"status": "failed", "reason": "RuntimeError: the disk is full"}
+    assert len(rows(folder / "metrics.csv")) == 1
+    load_checkpoint(folder / "checkpoints" / "last.ckpt")
+
+
+def test_all_ten_networks_learn_and_name_their_size(run, shared: Path, tmp_path: Path) -> None:
+    """Every aggregation with every scoring, and SSR-Net-MD, on the eight real faces, as two sweeps."""
+    options = (
+        "data=aflw2000",
+        f"data.root={shared}/aflw2000_sample",
+        "data.batch_size=8",
+        "epochs=25",
+        "scheduler=constant",
+        "optimizer.lr=0.003",
+        "augmentation=none",
+    )
+    fsanets = run("train", "-m", *options, "aggregation=none,capsule,netvlad", "scoring=none,conv,variance")
+    ssrnet = run("train", "-m", *options, "model=ssrnet")
+    assert fsanets.returncode == ssrnet.returncode == 0, fsanets.stderr + ssrnet.stderr
+    folders = [path for path in (tmp_path / "runs").iterdir() if path.is_dir()]
+    assert len(folders) == 10
+    params = []
+    for folder in folders:
+        content = results(folder)
+        assert folder.name == content["train_id"]
+        losses = [float(row["train/loss"]) for row in rows(folder / "metrics.csv")]
+        assert sum(losses[-3:]) < 0.85 * sum(losses[:3]), content["config"]["model"]
+        params.append(content["params"])
+    assert sorted(params) == sorted([*FSANETS.values(), 233_619])
+
+
+@pytest.mark.slow
+def test_overfits_the_eight_real_faces(run, shared: Path, tmp_path: Path) -> None:
+    done = run(
+        "train",
+        "data=aflw2000",
+        f"data.root={shared}/aflw2000_sample",
+        "test=[aflw2000]",
+        "data.batch_size=8",
+        "epochs=800",
+        "optimizer.lr=0.003",
+        "scheduler=cosine",
+        "augmentation=none",
+    )
+    assert done.returncode == 0, done.stderr
+    assert results(only_run(tmp_path))["test"]["aflw2000"]["last"]["mae"] < 1
+
+
+def test_fine_tuning_starts_at_the_published_error(run, shared: Path, official: Path, expected, tmp_path: Path) -> None:
+    done = run(
+        "train",
+        "data=aflw2000",
+        f"data.root={shared}/aflw2000_sample",
+        f"init_weights={official}/fsanet_capsule_3_16_2_21_5.h5",
+        "data.batch_size=8",
+        "epochs=1",
+        "optimizer.lr=0",
+    )
+    assert done.returncode == 0, done.stderr
+    initial = results(only_run(tmp_path))["test"]["aflw2000"]["initial"]
+    published = abs(expected["fsanet_capsule_3_16_2_21_5/aflw2000"] - expected["aflw2000_pose"]).mean()
+    assert initial["mae"] == pytest.approx(float(published), abs=1e-3)
+    assert initial["mae"] < 5
+
+
+def test_wandb_run_offline_holds_curves_table_and_pictures(run, roots, tmp_path: Path) -> None:
+    done = run("train", *roots, *SMALL, "epochs=2", "logger=wandb", "logger.wandb.offline=true")
+    assert done.returncode == 0, done.stderr
+    records = wandb_records(only_run(tmp_path))
+    history = [
+        {item.key or "/".join(item.nested_key): item.value_json for item in r.history.item}
+        for r in records
+        if r.HasField("history")
+    ]
+    curve = [float(row["val/mae"]) for row in history if "val/mae" in row]
+    assert curve == pytest.approx([float(row["val/mae"]) for row in rows(only_run(tmp_path) / "metrics.csv")], abs=1e-4)
+    (files,) = only_run(tmp_path).glob("wandb/offline-run-*/files")
+    (table,) = [json.loads((files / json.loads(row["results/path"])).read_text()) for row in history if "results/path" in row]
+    mae = {(cells[0], cells[1]): cells[table["columns"].index("mae")] for cells in table["data"]}
+    test = results(only_run(tmp_path))["test"]["aflw2000"]
+    assert mae == {("aflw2000", w): pytest.approx(test[w]["mae"]) for w in ("last", "best")}
+    (names,) = [json.loads(row["examples_aflw2000/filenames"]) for row in history if "examples_aflw2000/filenames" in row]
+    assert cv2.imread(str(files / names[0])).shape[1] == 936
+    config = {item.key for r in records if r.HasField("config") for item in r.config.update}
+    assert {"model", "optimizer", "params"} <= config
+    summary = {item.key or "/".join(item.nested_key) for r in records if r.HasField("summary") for item in r.summary.update}
+    assert any("test/aflw2000/last/mae" in key for key in summary)
+    assert [r.exit.exit_code for r in records if r.HasField("exit")] == [0]
+
+
+def test_wandb_run_of_a_failure_is_finished_as_failed(run, roots, tmp_path: Path) -> None:
+    fail = "+callbacks.fail={_target_: interrupt.Fail, epoch: 0}"
+    done = run("train", *roots, *SMALL, "epochs=1", "logger=wandb", "logger.wandb.offline=true", fail, PYTHONPATH=TESTS)
+    assert done.returncode != 0
+    assert [r.exit.exit_code for r in wandb_records(only_run(tmp_path)) if r.HasField("exit")] == [1]
+
+
+def wandb_records(folder: Path) -> list:
+    """All records of the one offline run in a run folder, in LevelDB's log format behind a header of seven bytes."""
+    from wandb.proto import wandb_internal_pb2
+
+    (path,) = folder.glob("wandb/offline-run-*/*.wandb")
+    data, block = path.read_bytes(), 32_768
+    assert data[:4] == b":W&B"
+    records, position, message = [], 7, b""
+    while position + 7 <= len(data):
+        if block - position % block < 7:  # no header fits into the rest of a block
+            position += block - position % block
+            continue
+        length, kind = struct.unpack_from("<HB", data, position + 4)
+        message += data[position + 7 : position + 7 + length]
+        position += 7 + length
+        if kind in (1, 4):  # a whole record, or the last part of one
+            records.append(wandb_internal_pb2.Record.FromString(message))
+            message = b""
+    return records
