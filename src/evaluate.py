@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
@@ -22,6 +23,7 @@ def evaluate(config: DictConfig) -> None:
     folder = output_dir()
     if not config.test:
         raise InputError("no test set given; choose some, such as test=[aflw2000]")
+    torch.backends.cudnn.allow_tf32 = False  # an evaluation is exact on every device
     model, config.crop = load_networks(config)
     module = PoseEvaluator(model)
     test_sets: dict[str, Any] = {name: instantiate(test, _convert_="all") for name, test in config.test.items()}
@@ -31,9 +33,9 @@ def evaluate(config: DictConfig) -> None:
         trainer = instantiate(config.trainer, logger=loggers)
         run_tests(trainer, module, test_sets, results, "last", folder)
         results["status"] = "evaluated"
-    if trainer.is_global_zero:
-        write_json(folder / "results.json", results)
-        print_results(results)
+        if trainer.is_global_zero:
+            write_json(folder / "results.json", results)
+            print_results(results)
 
 
 if __name__ == "__main__":

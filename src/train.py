@@ -36,7 +36,7 @@ def train(config: DictConfig) -> None:
     callbacks["self_description"] = SelfDescription(model_card(config, module.model, datamodule))
     with logging_to(config.logger, results) as loggers:
         trainer = instantiate(config.trainer, callbacks=list(callbacks.values()), logger=loggers)
-        if config.init_weights and not resume:
+        if config.init_weights:
             run_tests(trainer, module, test_sets, results, "initial")
         trainer.fit(module, datamodule=datamodule, ckpt_path=resume, weights_only=True)
         results["train"] = summarise_training(config, datamodule, callbacks)
@@ -46,10 +46,10 @@ def train(config: DictConfig) -> None:
             run_tests(trainer, module, test_sets, results, "best")
 
         results["status"] = "finished"
-    if trainer.is_global_zero:
-        (folder / "failed.json").unlink(missing_ok=True)
-        write_json(folder / "results.json", results)
-        print_results(results)
+        if trainer.is_global_zero:
+            (folder / "failed.json").unlink(missing_ok=True)
+            write_json(folder / "results.json", results)
+            print_results(results)
 
 
 if __name__ == "__main__":

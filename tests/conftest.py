@@ -14,7 +14,7 @@ import trees
 
 PROJECT = Path(__file__).resolve().parents[1]
 SHARED = PROJECT.parent / "shared" / "data"
-torch.set_num_threads(2)
+torch.set_num_threads(1)  # two test processes share two cores; threads of both would wait for each other
 
 
 @pytest.fixture(scope="session")
@@ -55,7 +55,7 @@ def run(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Call an entry point in its own process, from an empty folder, with runs/ below it."""
 
     def call(script: str, *overrides: str, **env: str) -> subprocess.CompletedProcess[str]:
-        environment = {**os.environ, "HEADPOSE_RUNS": str(tmp_path / "runs"), "COLUMNS": "160", "OMP_NUM_THREADS": "2", **env}
+        environment = {**os.environ, "HEADPOSE_RUNS": str(tmp_path / "runs"), "COLUMNS": "160", "OMP_NUM_THREADS": "1", **env}
         command = [sys.executable, str(PROJECT / "src" / f"{script}.py"), *overrides]
         return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
 

@@ -11,11 +11,12 @@ MAY_IMPORT = {
     "errors": set(),
     "types": set(),
     "geometry": BASIS,
+    "synthesis": BASIS | {"geometry"},
     "models": BASIS | {"geometry"},
     "losses": BASIS | {"geometry"},
     "metrics": BASIS | {"geometry"},
-    "datasets": BASIS | {"geometry"},
-    "datamodules": BASIS | {"geometry", "datasets"},
+    "datasets": BASIS | {"geometry", "synthesis"},
+    "datamodules": BASIS | {"geometry", "datasets", "synthesis"},
     "modules": BASIS | {"geometry", "models", "losses", "metrics"},
     "reporting": BASIS | {"geometry", "metrics"},
 }
@@ -31,6 +32,9 @@ def imported_rooms(path: Path) -> set[str]:
     for node in ast.walk(ast.parse(path.read_text())):
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        assert not (isinstance(node, ast.ImportFrom) and node.level), "imports are absolute"
+        if isinstance(node, ast.ImportFrom) and node.module == "headpose":
+            names += [f"headpose.{alias.name}" for alias in node.names]
         rooms |= {name.split(".")[1] for name in names if name.startswith("headpose.")}
     return rooms
 

@@ -7,7 +7,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf
-from torch import optim
+from torch import nn, optim
 
 from headpose.running.entry import ROOT, register_resolvers
 
@@ -28,6 +28,8 @@ def choice(path: Path) -> list[str]:
     if group == "recipe":
         model, data = name.split("_", maxsplit=1)
         return [f"model={model}", f"data={data}"]
+    if group == "heads":
+        return ["data=synthetic"]
     return [f"test=[{name}]" if group == "test" else f"{group}={name}"]
 
 
@@ -35,14 +37,25 @@ def choice(path: Path) -> list[str]:
 def test_every_file_composes_and_mirrors_its_constructor(path: Path) -> None:
     config = train_config(*choice(path))
     group = path.parent.name
-    where = {"scoring": "model.scoring", "aggregation": "model.aggregation", "test": f"test.{path.stem}"}.get(group, group)
+    where = {
+        "scoring": "model.scoring",
+        "aggregation": "model.aggregation",
+        "test": f"test.{path.stem}",
+        "heads": "data.heads",
+    }.get(group, group)
+    if group == "model":
+        targets_of_module = set(inspect.signature(get_object(config.module._target_)).parameters)
+        assert {key for key in config.module if not key.startswith("_")} == targets_of_module
     node = OmegaConf.select(config, where) if group != "recipe" else None
     targets = (
         [node] if node is not None and "_target_" in node else list(node.values()) if group in ("logger", "callbacks") else []
     )
     for part in targets:
         name = part["_target_"]
-        if not name.startswith("headpose."):
+        if (
+            not get_object(name).__init__.__module__.startswith("headpose.")
+            and get_object(name).__init__ is not nn.Module.__init__
+        ):
             continue  # other people's constructors have more options than we set
         parameters = inspect.signature(get_object(name)).parameters.values()
         signature = {p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}

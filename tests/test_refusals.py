@@ -33,8 +33,17 @@ def refusal(done) -> str:
         (["data.root={trees}", "crop.size=224"], "crop.size=224, but FSANet takes 64 pixels; set crop.size=64"),
         (["data.root={trees}", "init_weights=no.h5"], "no.h5: no such weights file"),
         (["data.root={trees}", "resume=no.ckpt"], "no.ckpt: no such checkpoint"),
-        (["data.root={trees}", "trainer=gpu"], "No supported gpu backend found!"),
-        (["epochs=many"], "epochs=many is not a whole number"),
+        (["data.root={trees}", "epochs=true"], "epochs=True is not a whole number from 1"),
+        (["data.root={trees}", "seed=5000000000"], "seed=5000000000 is not a whole number from 0"),
+        (["data.root={trees}", "optimizer.lr=-1"], "optimizer: Invalid learning rate: -1"),
+        (["data.root={trees}", "crop.margin=wide"], "crop.margin=wide is not a share of the box"),
+        (["data.root={trees}", "hydra.run.dir=/proc/nope"], "/proc/nope"),
+        pytest.param(
+            ["data.root={trees}", "trainer=gpu"],
+            "No supported gpu backend found!",
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU"),
+        ),
+        (["epochs=many"], "epochs=many is not a whole number from 1"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -94,6 +103,7 @@ def _checkpoint_with_foreign_target(path: Path) -> None:
         (["checkpoint={official}/ssrnet_mt.h5"], "ssrnet_mt.h5: not a readable checkpoint"),
         (["checkpoint=evil.ckpt"], "target os.system is not one of this suite's"),
         (["weights={official}/ssrnet_mt.h5", "test=[]"], "no test set"),
+        (["weights={official}/ssrnet_mt.h5", "crop={{margin: 0.4}}"], "crop= is the network's own in an evaluation"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

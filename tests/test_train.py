@@ -2,7 +2,12 @@
 
 import csv
 import json
+import os
+import signal
 import struct
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import cv2
@@ -122,14 +127,70 @@ def test_resumed_run_equals_an_unbroken_one(run, roots, tmp_path: Path) -> None:
         assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
 
 
+def test_moved_run_goes_on_with_its_best_epoch_and_curves(run, roots, tmp_path: Path) -> None:
+    options = (*roots, *SMALL, "epochs=3", "optimizer.lr=0.01")
+    whole = run("train", *options, f"hydra.run.dir={tmp_path}/whole")
+    killed = run("train", *options, "+callbacks.kill={_target_: interrupt.Kill, epoch: 2}", PYTHONPATH=TESTS)
+    assert (whole.returncode, killed.returncode) == (0, -9)
+    only_run(tmp_path).rename(tmp_path / "moved")
+    path = tmp_path / "moved" / "checkpoints" / "last.ckpt"
+    elsewhere = run("train", *options, f"resume={path}", f"hydra.run.dir={tmp_path}/other")
+    assert "a training goes on in its own folder" in elsewhere.stderr
+    resumed = run("train", *options, f"resume={path}")
+    assert resumed.returncode == 0, resumed.stderr
+    assert results(tmp_path / "moved")["test"] == results(tmp_path / "whole")["test"]
+    assert (tmp_path / "moved" / "metrics.csv").read_text() == (tmp_path / "whole" / "metrics.csv").read_text()
+
+
+def test_diverged_training_ends_with_one_line(run, roots, tmp_path: Path) -> None:
+    done = run("train", *roots, *SMALL, "epochs=9", "optimizer.lr=1e30")
+    assert done.returncode == 1
+    assert "error: training diverged: the loss of epoch" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "diverged" in json.loads((only_run(tmp_path) / "failed.json").read_text())["reason"]
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["SIGTERM", "SIGINT"])
+def test_signal_ends_a_training_as_unfinished(roots, tmp_path: Path, number: int, status: int) -> None:
+    command = [sys.executable, str(Path(TESTS).parent / "src" / "train.py"), *roots, *SMALL, "epochs=5000"]
+    environment = {**os.environ, "HEADPOSE_RUNS": str(tmp_path / "runs"), "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    )
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob("runs/*/checkpoints/last.ckpt")) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == status
+    assert "error: interrupted; go on from the last epoch with resume=auto" in errors
+    assert json.loads((only_run(tmp_path) / "failed.json").read_text())["reason"] == "interrupted"
+
+
+def test_two_processes_train_and_test_each_face_once(run, roots, tmp_path: Path) -> None:
+    done = run(
+        "train", *roots, "data.batch_size=8", "data.split=photo", "data.val_fraction=0.25", "trainer=ddp_cpu", "epochs=2"
+    )
+    assert done.returncode == 0, done.stderr
+    content = results(only_run(tmp_path))
+    assert content["test"]["aflw2000"]["n"] == 10
+    assert len(rows(only_run(tmp_path) / "predictions_aflw2000.csv")) == 10
+    assert len(rows(only_run(tmp_path) / "metrics.csv")) == 2
+    single = run("evaluate", f"checkpoint={only_run(tmp_path)}/checkpoints/last.ckpt", roots[1], "hydra.run.dir=single")
+    assert single.returncode == 0, single.stderr
+    assert results(tmp_path / "single")["test"]["aflw2000"]["last"] == pytest.approx(
+        content["test"]["aflw2000"]["last"], abs=1e-4
+    )
+
+
 def test_resume_refuses_another_training(run, roots, tmp_path: Path) -> None:
     done = run("train", *roots, *SMALL, "epochs=1")
     assert done.returncode == 0, done.stderr
     path = only_run(tmp_path) / "checkpoints" / "last.ckpt"
-    other = run("train", *roots, *SMALL, "epochs=1", "seed=7", f"resume={path}", f"hydra.run.dir={tmp_path}/other")
+    other = run("train", *roots, *SMALL, "epochs=1", "optimizer.lr=7", f"resume={path}")
     assert other.returncode == 1
-    assert f"error: {path}: belongs to another training (seed: 7 here, 0 there)" in other.stderr
-    assert json.loads((tmp_path / "other" / "failed.json").read_text())["reason"] in other.stderr
+    assert f"error: {path}: belongs to another training (optimizer.lr: 7 here, 0.001 there)" in other.stderr
+    assert json.loads((path.parents[1] / "failed.json").read_text())["reason"] in other.stderr
 
 
 def test_failure_leaves_its_reason_and_what_was_computed(run, roots, tmp_path: Path) -> None:
@@ -176,9 +237,9 @@ def test_overfits_the_eight_real_faces(run, shared: Path, tmp_path: Path) -> Non
         "data=aflw2000",
         f"data.root={shared}/aflw2000_sample",
         "test=[aflw2000]",
-        "data.batch_size=8",
-        "epochs=800",
-        "optimizer.lr=0.003",
+        "data.batch_size=4",
+        "epochs=300",
+        "optimizer.lr=0.002",
         "scheduler=cosine",
         "augmentation=none",
     )

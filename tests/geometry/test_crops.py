@@ -66,7 +66,7 @@ def test_aflw2000_boxes_by_rule() -> None:
     assert aflw2000_box(points21, points68, "official").tolist() == [-1, 40, 60, 80]
     assert aflw2000_box(points21, points68, "visible21").tolist() == [30, 40, 60, 80]
     assert aflw2000_box(points21, points68, "pt3d_68").tolist() == [20, 10, 70, 90]
-    with pytest.raises(InputError, match="aflw2000_box=tight is unknown"):
+    with pytest.raises(InputError, match="box=tight is unknown"):
         aflw2000_box(points21, points68, "tight")  # type: ignore[arg-type]
 
 
@@ -102,9 +102,12 @@ def test_box_without_area_is_refused(rule) -> None:
         rule(RAMP, [500, 500, 500, 500])
 
 
-def test_size_must_be_positive() -> None:
-    with pytest.raises(InputError, match=r"crop\.size=0"):
-        FSANetCrop(size=0)
+@pytest.mark.parametrize(
+    ("option", "value"), [("size", 0), ("size", 6.5), ("margin", -0.1), ("margin", "wide"), ("aflw2000_box", "zz")]
+)
+def test_wrong_options_are_named(option: str, value: object) -> None:
+    with pytest.raises(InputError, match=rf"crop\.{option}={value}"):
+        FSANetCrop(**{option: value})
 
 
 def test_landmarks_box() -> None:

@@ -134,6 +134,37 @@ def test_unusable_files_are_one_line(tmp_path: Path, write, message: str) -> Non
     assert "\n" not in str(error.value)
 
 
+def test_nan_in_a_checkpoint_is_refused(tmp_path: Path, network: FSANet) -> None:
+    with torch.no_grad():
+        network.aggregation.weight[0, 0, 0] = float("nan")
+    torch.save(content(network), tmp_path / "nan.ckpt")
+    with pytest.raises(InputError, match=r"model\.aggregation\.weight holds NaN or infinity"):
+        load_checkpoint(tmp_path / "nan.ckpt")
+
+
+@pytest.mark.parametrize(
+    ("card", "message"),
+    [
+        ({"model": {3: 4, "_target_": "headpose.models.fsanet.FSANet"}}, "configuration cannot be used"),
+        ({"model": {**MODEL, "aggregation": {**MODEL["aggregation"], "routing_iterations": 0}}}, "routing_iterations=0"),
+        ({"crop": {**CROP, "margin": "x"}}, "crop.margin=x"),
+        ({"crop": {**CROP, "aflw2000_box": "zz"}}, "crop.aflw2000_box=zz"),
+    ],
+    ids=["integer key", "no routing", "margin", "box"],
+)
+def test_options_that_cannot_be(tmp_path: Path, network: FSANet, card: dict, message: str) -> None:
+    torch.save({**content(network), "headpose": {**content(network)["headpose"], **card}}, tmp_path / "odd.ckpt")
+    with pytest.raises(InputError, match=message):
+        load_checkpoint(tmp_path / "odd.ckpt")
+
+
+@pytest.mark.parametrize("state", [[], {"a": 1}, {3: torch.zeros(1)}], ids=["list", "number", "integer key"])
+def test_state_that_is_not_named_tensors(tmp_path: Path, network: FSANet, state: object) -> None:
+    torch.save({**content(network), "state_dict": state}, tmp_path / "odd.ckpt")
+    with pytest.raises(InputError, match="not made of named tensors"):
+        load_checkpoint(tmp_path / "odd.ckpt")
+
+
 def test_truncated_checkpoint(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-50_000])
     with pytest.raises(InputError, match="not a readable checkpoint, or cut short"):

@@ -2,6 +2,7 @@
 
 from headpose.datamodules.aflw2000 import AFLW2000DataModule
 from headpose.datamodules.base import HeadPoseDataModule
+from headpose.datamodules.synthetic import SyntheticDataModule
 from headpose.datamodules.w300lp import W300LPDataModule
 
-__all__ = ["AFLW2000DataModule", "HeadPoseDataModule", "W300LPDataModule"]
+__all__ = ["AFLW2000DataModule", "HeadPoseDataModule", "SyntheticDataModule", "W300LPDataModule"]

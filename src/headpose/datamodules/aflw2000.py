@@ -1,16 +1,54 @@
 """AFLW2000, the test set of both papers; it can also be trained on, to see whether a network can overfit real faces."""
 
-from typing import ClassVar
+from pathlib import Path
+from typing import ClassVar, Literal
 
-from headpose.datamodules.base import HeadPoseDataModule
+import albumentations as A
+
+from headpose.datamodules.base import FolderDataModule
 from headpose.datasets.aflw2000 import AFLW2000
+from headpose.geometry.crops import AFLW2000Box, CropRule
 
 
-class AFLW2000DataModule(HeadPoseDataModule):
-    """Loaders of AFLW2000; which points make the box is the crop rule's to say (`crop.aflw2000_box`)."""
+class AFLW2000DataModule(FolderDataModule):
+    """Loaders of AFLW2000.
+
+    Args:
+        root, crop, ...: see `FolderDataModule`.
+        box: which points make the box, see `headpose.geometry.crops.aflw2000_box`; null leaves it to the crop rule.
+    """
 
     dataset_name: ClassVar[str] = "aflw2000"
 
+    def __init__(
+        self,
+        root: str | Path,
+        crop: CropRule,
+        augmentation: A.Compose | None = None,
+        batch_size: int = 64,
+        num_workers: int = 0,
+        split: Literal["photo", "random"] = "photo",
+        val_fraction: float = 0.0,
+        split_seed: int = 0,
+        seed: int = 0,
+        num_train: int | None = None,
+        num_val: int | None = None,
+        num_test: int | None = None,
+        max_angle: float | None = 99.0,
+        bad_files: Literal["raise", "skip"] = "raise",
+        box: AFLW2000Box | None = None,
+    ) -> None:
+        super().__init__(
+            root, crop, augmentation, batch_size, num_workers, split, val_fraction, split_seed, seed,
+            num_train, num_val, num_test, max_angle, bad_files,
+        )  # fmt: skip
+        self.box: AFLW2000Box = box or crop.aflw2000_box
+
     def read_dataset(self) -> AFLW2000:
         """Index the folder."""
-        return AFLW2000(self.root, self.max_angle, self.bad_files, self.crop.aflw2000_box)
+        return AFLW2000(self.root, self.max_angle, self.bad_files, self.box)
+
+    @property
+    def protocol(self) -> str:
+        """Title, filter and box."""
+        return f"{super().protocol}, box {self.box}"

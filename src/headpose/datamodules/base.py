@@ -80,8 +80,6 @@ class HeadPoseDataModule(pl.LightningDataModule):
         split_seed: of the division and of the order that `num_*` cut.
         seed: of the batches' order and the augmentation.
         num_train, num_val, num_test: use only the first n of the seeded order; null uses all.
-        max_angle: see `HeadPoseDataset`.
-        bad_files: see `HeadPoseDataset`.
     """
 
     dataset_name: ClassVar[str]
@@ -101,8 +99,6 @@ class HeadPoseDataModule(pl.LightningDataModule):
         num_train: int | None = None,
         num_val: int | None = None,
         num_test: int | None = None,
-        max_angle: float | None = 99.0,
-        bad_files: Literal["raise", "skip"] = "raise",
     ) -> None:
         super().__init__()
         for key, value in {"num_train": num_train, "num_val": num_val, "num_test": num_test}.items():
@@ -112,7 +108,6 @@ class HeadPoseDataModule(pl.LightningDataModule):
         self.batch_size, self.num_workers = batch_size, num_workers
         self.split_rule, self.val_fraction, self.split_seed, self.seed = split, val_fraction, split_seed, seed
         self.num_train, self.num_val, self.num_test = num_train, num_val, num_test
-        self.max_angle, self.bad_files = max_angle, bad_files
         self._dataset: HeadPoseDataset | None = None
         self._split: Split | None = None
 
@@ -149,8 +144,7 @@ class HeadPoseDataModule(pl.LightningDataModule):
     @property
     def protocol(self) -> str:
         """Which faces count, in words for tables."""
-        limit = "all angles" if self.max_angle is None else f"|angles| <= {self.max_angle:g}"
-        return f"{self.dataset.title}, {limit}"
+        return self.dataset.title
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Shuffled and augmented batches of the training side."""
@@ -168,6 +162,8 @@ class HeadPoseDataModule(pl.LightningDataModule):
 
     def _evaluation_loader(self, indices: Sequence[int]) -> DataLoader[Batch]:
         rank, world_size = self._process()
+        if len(indices) < world_size:
+            raise InputError(f"{self.protocol}: {len(indices)} faces cannot be shared by {world_size} processes; use fewer")
         return self._loader(indices, EvaluationSampler(len(indices), self.batch_size, rank, world_size), None)
 
     def _loader(self, indices: Sequence[int], sampler: Sampler[BatchKey], augmentation: A.Compose | None) -> DataLoader[Batch]:
@@ -182,3 +178,52 @@ class HeadPoseDataModule(pl.LightningDataModule):
 
     def _process(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+
+
+class FolderDataModule(HeadPoseDataModule):
+    """Loaders of a dataset that is a folder of annotated pictures.
+
+    Args:
+        root, crop, ...: see `HeadPoseDataModule`.
+        max_angle: see `FolderDataset`.
+        bad_files: see `FolderDataset`.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        crop: CropRule,
+        augmentation: A.Compose | None = None,
+        batch_size: int = 64,
+        num_workers: int = 0,
+        split: Literal["photo", "random"] = "photo",
+        val_fraction: float = 0.0,
+        split_seed: int = 0,
+        seed: int = 0,
+        num_train: int | None = None,
+        num_val: int | None = None,
+        num_test: int | None = None,
+        max_angle: float | None = 99.0,
+        bad_files: Literal["raise", "skip"] = "raise",
+    ) -> None:
+        super().__init__(
+            root,
+            crop,
+            augmentation,
+            batch_size,
+            num_workers,
+            split,
+            val_fraction,
+            split_seed,
+            seed,
+            num_train,
+            num_val,
+            num_test,
+        )
+        self.max_angle, self.bad_files = max_angle, bad_files
+
+    @property
+    def protocol(self) -> str:
+        """Title and filter."""
+        limit = "all angles" if self.max_angle is None else f"|angles| <= {self.max_angle:g}"
+        return f"{super().protocol}, {limit}"

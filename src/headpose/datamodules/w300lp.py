@@ -2,11 +2,11 @@
 
 from typing import ClassVar
 
-from headpose.datamodules.base import HeadPoseDataModule
+from headpose.datamodules.base import FolderDataModule
 from headpose.datasets.w300lp import W300LP
 
 
-class W300LPDataModule(HeadPoseDataModule):
+class W300LPDataModule(FolderDataModule):
     """Loaders of 300W-LP; whether points outside the picture count in the box is the crop rule's to say."""
 
     dataset_name: ClassVar[str] = "300w_lp"

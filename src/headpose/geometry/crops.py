@@ -5,7 +5,7 @@ written into the checkpoint, so training, evaluation and prediction share it. Bo
 The functions under the classes are the papers' arithmetic, pixel for pixel, oddities included and named.
 """
 
-from typing import ClassVar, Literal, Protocol
+from typing import ClassVar, Literal, Protocol, get_args
 
 import cv2
 import numpy as np
@@ -63,7 +63,7 @@ class FSANetCrop:
     drop_negative_points: ClassVar[bool] = True
 
     def __init__(self, size: int = 64, margin: float = 0.6, aflw2000_box: AFLW2000Box = "visible21") -> None:
-        self.size, self.margin, self.aflw2000_box = _check_size(size), margin, aflw2000_box
+        self.size, self.margin, self.aflw2000_box = _check(size, margin, aflw2000_box)
 
     def __call__(self, image: Image, box: ArrayLike) -> Image:
         """Cut and resize; raises InputError where the box lies outside the picture."""
@@ -87,7 +87,7 @@ class MarginCrop:
     drop_negative_points: ClassVar[bool] = False
 
     def __init__(self, size: int = 64, margin: float = 0.3, aflw2000_box: AFLW2000Box = "pt3d_68") -> None:
-        self.size, self.margin, self.aflw2000_box = _check_size(size), margin, aflw2000_box
+        self.size, self.margin, self.aflw2000_box = _check(size, margin, aflw2000_box)
 
     def __call__(self, image: Image, box: ArrayLike) -> Image:
         """Cut and resize; raises InputError where the box has no area."""
@@ -134,7 +134,7 @@ def aflw2000_box(points21: ArrayLike, points68: ArrayLike, rule: AFLW2000Box) ->
     elif rule == "pt3d_68":
         points = np.asarray(points68)
     else:
-        raise InputError(f"crop.aflw2000_box={rule} is unknown; choose official, visible21 or pt3d_68")
+        raise InputError(f"box={rule} is unknown; choose {', '.join(get_args(AFLW2000Box))}")
     return landmarks_box(points) if len(points) else np.full(4, np.nan, dtype=np.float32)
 
 
@@ -211,7 +211,11 @@ def _resize(cut: Image, size: int) -> Image:
     return np.asarray(cv2.resize(cut, (size, size)), dtype=np.uint8)
 
 
-def _check_size(size: int) -> int:
-    if size < 1:
+def _check(size: int, margin: float, box: AFLW2000Box) -> tuple[int, float, AFLW2000Box]:
+    if not isinstance(size, int) or size < 1:
         raise InputError(f"crop.size={size} is not a number of pixels; give 1 or more")
-    return size
+    if not isinstance(margin, int | float) or not margin >= 0:
+        raise InputError(f"crop.margin={margin} is not a share of the box; give 0 or more")
+    if box not in get_args(AFLW2000Box):
+        raise InputError(f"crop.aflw2000_box={box} is unknown; choose {', '.join(get_args(AFLW2000Box))}")
+    return size, margin, box

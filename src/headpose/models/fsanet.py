@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from headpose.errors import InputError
 from headpose.models.preprocess import Preprocess
 from headpose.types import Batch
 
@@ -193,6 +194,8 @@ class CapsuleAggregation(nn.Module):
 
     def __init__(self, num_inputs: int, routing_iterations: int = 2) -> None:
         super().__init__()
+        if not isinstance(routing_iterations, int) or routing_iterations < 1:
+            raise InputError(f"aggregation.routing_iterations={routing_iterations} is not a number of rounds; give 1 or more")
         self.routing_iterations = routing_iterations
         # One matrix per input capsule, all outputs side by side: the transform is then a single batched product.
         self.weight = nn.Parameter(torch.empty(num_inputs, FEATURES, NUM_STAGES * CAPSULE_DIM))

@@ -102,7 +102,7 @@ def _read_h5(path: Path) -> Arrays:
             is_keras = "layer_names" in file.attrs
             if is_keras:
                 file.visititems(collect)
-    except (OSError, ValueError, TypeError, RuntimeError) as error:
+    except (OSError, ValueError, TypeError, RuntimeError, KeyError) as error:
         raise InputError(f"{path}: not a readable HDF5 file, or cut short; fetch it again") from error
     if not is_keras:
         raise InputError(f"{path}: an HDF5 file, but not of Keras weights (no layer_names); give the network's .h5")

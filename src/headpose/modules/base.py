@@ -1,5 +1,6 @@
 """The small base of all LightningModules: one shared step, metrics, and what a test leaves behind."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, Literal
 
@@ -8,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
+from torchmetrics import MeanMetric
 
 from headpose.errors import InputError
 from headpose.geometry.rotations import geodesic_distance
@@ -34,6 +36,7 @@ class PoseEvaluator(pl.LightningModule):
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
+        self.averages = nn.ModuleDict()
         self.errors: Mapping[str, PoseError] = nn.ModuleDict(  # type: ignore[assignment]  # a ModuleDict hides its type
             {f"{stage}_error": PoseError() for stage in ("train", "val", "test")}
         )
@@ -116,16 +119,24 @@ class HeadPoseModule(PoseEvaluator):
         self._step(batch, "val")
 
     def on_train_epoch_end(self) -> None:
-        """Log the mean error over the epoch's augmented faces."""
-        self._log_errors("train")
+        """Log the epoch's means over augmented faces; a training that has diverged ends here, before it is saved."""
+        values = self._log_epoch("train")
+        if not math.isfinite(values["train/loss"]):
+            raise InputError(
+                f"training diverged: the loss of epoch {self.current_epoch} is {values['train/loss']}; "
+                "checkpoints/last.ckpt is of the epoch before. Lower optimizer.lr, or clip with trainer.gradient_clip_val"
+            )
 
     def on_validation_epoch_end(self) -> None:
-        """Log the mean error over the held-out faces."""
-        self._log_errors("val")
+        """Log the means over the held-out faces."""
+        self._log_epoch("val")
 
     def configure_optimizers(self) -> Any:
         """The injected optimiser and scheduler."""
-        optimizer = self.optimizer(self.parameter_groups())
+        try:
+            optimizer = self.optimizer(self.parameter_groups())
+        except (TypeError, ValueError) as error:
+            raise InputError(f"optimizer: {error}; correct optimizer.*") from error
         return {"optimizer": optimizer, "lr_scheduler": self.scheduler(optimizer)}
 
     def parameter_groups(self) -> Iterable[Any]:
@@ -139,18 +150,26 @@ class HeadPoseModule(PoseEvaluator):
     def _step(self, batch: Batch, stage: Stage) -> Tensor:
         output = self._predict(batch, stage)
         loss = self.loss(output, batch)
-        values = {"loss": loss, **(self.diagnostics(output) if stage == "val" else {})}
-        self.log_dict(
-            {f"{stage}/{key}": value for key, value in values.items()},
-            on_step=False,
-            on_epoch=True,
-            sync_dist=True,
-            batch_size=len(batch["pose"]),
-        )
+        with torch.no_grad():
+            for key, value in {"loss": loss, **(self.diagnostics(output) if stage == "val" else {})}.items():
+                self._average(stage, key).update(value, weight=len(batch["pose"]))
         return loss
 
-    def _log_errors(self, stage: Stage) -> None:
-        values = self._finish_errors(stage)
-        angles = {f"{stage}/mae_{angle}": values[angle].float() for angle in ("yaw", "pitch", "roll")}
-        # Already summed over all processes.
-        self.log_dict({**angles, f"{stage}/mae": values["mae"].float(), f"{stage}/geodesic": values["geodesic"].float()})
+    def _average(self, stage: Stage, key: str) -> MeanMetric:
+        name = f"{stage}_{key}"
+        if name not in self.averages:
+            self.averages[name] = MeanMetric().to(self.device)
+        average: MeanMetric = self.averages[name]  # type: ignore[assignment]  # a ModuleDict hides its type
+        return average
+
+    def _log_epoch(self, stage: Stage) -> dict[str, float]:
+        """Compute and log an epoch's means, summed over all processes in one place and in one order."""
+        errors = self._finish_errors(stage)
+        values = {f"{stage}/mae_{angle}": errors[angle] for angle in ("yaw", "pitch", "roll")}
+        values |= {f"{stage}/{key}": errors[key] for key in ("mae", "geodesic")}
+        for name in sorted(name for name in self.averages if name.startswith(stage)):
+            average = self._average(stage, name.removeprefix(f"{stage}_"))
+            values[name.replace("_", "/", 1)] = average.compute()
+            average.reset()
+        self.log_dict({key: value.float() for key, value in values.items()})
+        return {key: float(value) for key, value in values.items()}

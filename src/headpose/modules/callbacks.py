@@ -5,7 +5,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 
 
 class SeedEpochs(Callback):
@@ -37,6 +37,21 @@ class SelfDescription(Callback):
         """Add the entry."""
         errors = {key: float(value) for key, value in trainer.callback_metrics.items() if key.startswith("val/")}
         checkpoint["headpose"] = {**self.card, "epoch": trainer.current_epoch, "errors": errors}
+
+
+class EpochCheckpoint(ModelCheckpoint):
+    """Lightning's checkpoint of each epoch's end, in a run folder that may have been moved since."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up the state; paths of the folder it was saved in become those of this one."""
+        old, new = str(state_dict["dirpath"]), str(self.dirpath)
+
+        def moved(value: Any) -> Any:
+            if isinstance(value, dict):
+                return {moved(key): item for key, item in value.items()}
+            return new + value.removeprefix(old) if isinstance(value, str) and value.startswith(old) else value
+
+        super().load_state_dict({key: moved(value) for key, value in state_dict.items()})
 
 
 class Stopwatch(Callback):

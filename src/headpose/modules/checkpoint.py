@@ -68,6 +68,12 @@ def read_card(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
     card = content.get("headpose") if isinstance(content, dict) else None
     if not isinstance(card, dict) or "state_dict" not in content:
         raise InputError(f"{path}: not a checkpoint of this suite (no `headpose` entry); published files go with weights=")
+    state = content["state_dict"]
+    if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in state.items()):
+        raise InputError(f"{path}: its state_dict is not made of named tensors; restore the file")
+    broken = [key for key, value in state.items() if value.is_floating_point() and not torch.isfinite(value).all()]
+    if broken:
+        raise InputError(f"{path}: {broken[0]} holds NaN or infinity; use a checkpoint from before the training diverged")
     if card.get("format") != FORMAT_VERSION:
         raise InputError(
             f"{path}: checkpoint format {card.get('format')}, this version reads {FORMAT_VERSION}; convert or retrain"
@@ -85,7 +91,7 @@ def load_checkpoint(path: str | Path) -> Loaded:
     try:
         model = build(card["model"])
         crop = build(card["crop"])
-    except (InputError, KeyError, TypeError) as error:
+    except Exception as error:  # what a stranger's options can do to a constructor has no end
         raise InputError(f"{path}: its configuration cannot be used: {error}") from error
     if not isinstance(model, nn.Module) or not hasattr(crop, "aflw2000_box"):
         raise InputError(f"{path}: its configuration does not describe a network and a crop rule; refused")

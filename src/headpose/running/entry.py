@@ -1,9 +1,11 @@
 """Entry points: Hydra around a task, refusals in one line, a reason left behind where a run fails."""
 
+import contextlib
 import functools
 import logging
 import math
 import os
+import secrets
 import sys
 import warnings
 from collections.abc import Callable
@@ -25,6 +27,15 @@ from headpose.running.identity import train_id
 
 ROOT = Path(__file__).resolve().parents[3]
 Task = Callable[[DictConfig], Any]
+NUMBERS = (
+    ("epochs", 1, 10**6),
+    ("seed", 0, 2**32 - 1),
+    ("data.seed", 0, 2**32 - 1),
+    ("data.split_seed", 0, 2**32 - 1),
+    ("data.batch_size", 1, 10**9),
+    ("data.num_workers", 0, 10**4),
+)
+"""Options that must be whole numbers, with their range."""
 
 
 def entry_point(config_name: str) -> Callable[[Task], Callable[[], None]]:
@@ -46,10 +57,14 @@ def entry_point(config_name: str) -> Callable[[Task], Callable[[], None]]:
                 try:
                     check_options(config)
                     return task(config)
-                except BaseException as error:
-                    _leave_reason(error)
+                except (KeyboardInterrupt, SystemExit) as error:  # Lightning turns both signals into an exit
+                    _leave_reason("interrupted")
+                    print("error: interrupted; go on from the last epoch with resume=auto", file=sys.stderr)
+                    sys.exit(143 if type(error).__name__ == "SIGTERMException" else 130)
+                except Exception as error:
+                    _leave_reason(one_line(error) or f"{type(error).__name__}: {error}".strip().splitlines()[0])
                     # Hydra announces an exception on a line of its own; a sweep has to see it, a single run does not.
-                    if not isinstance(error, Exception) or HydraConfig.get().mode == RunMode.MULTIRUN:
+                    if HydraConfig.get().mode == RunMode.MULTIRUN:
                         raise
                     refused.append(error)
                     return None
@@ -95,6 +110,8 @@ def one_line(error: BaseException) -> str | None:
         if isinstance(link, InputError):
             # From a worker process the message arrives with that process' traceback before it.
             return str(link).rsplit("InputError: ", maxsplit=1)[-1].strip().splitlines()[0]
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}; give a folder that can be used ($HEADPOSE_RUNS, hydra.run.dir)"
     if isinstance(error, HydraException | OmegaConfBaseException | MisconfigurationException):
         lines = [" ".join(line.split()) for line in str(error).splitlines() if line.strip()]
         return "; ".join(line for line in lines if not line.startswith("set env variable"))
@@ -113,6 +130,7 @@ def register_resolvers() -> None:
         "run_dir": _run_dir,
         "run_name": lambda: output_dir().name,
         "dataset_root": _dataset_root,
+        "run_id": _run_id,
         "runs_dir": lambda: str(runs_dir()),
         "thirds": _thirds,
     }
@@ -136,10 +154,10 @@ def check_options(config: DictConfig) -> None:
         if isinstance(names, list) and len(set(names)) < len(names):  # Hydra would merge the two silently
             once = list(dict.fromkeys(names))
             raise InputError(f"a test set is named twice in {override.input_line}; give test=[{','.join(once)}]")
-    for key, least in (("epochs", 0), ("seed", 0), ("data.batch_size", 1)):
+    for key, least, most in NUMBERS:
         value = OmegaConf.select(config, key, default=least)
-        if not isinstance(value, int) or value < least:
-            raise InputError(f"{key}={value} is not a whole number of at least {least}")
+        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+            raise InputError(f"{key}={value} is not a whole number from {least} to {most}")
 
 
 def runs_dir() -> Path:
@@ -163,6 +181,14 @@ def _run_dir(name: str, *, _root_: DictConfig) -> str:
     return str(runs_dir() / name)
 
 
+def _run_id(*, _root_: DictConfig) -> str:
+    """An id of this training for services that keep runs apart by id; a resumed training has its own again."""
+    path = output_dir() / ".hydra" / "run_id"
+    if _root_.get("resume") is None or not path.is_file():
+        path.write_text(secrets.token_hex(6))
+    return path.read_text()
+
+
 def _dataset_root(folder: str, *, _parent_: DictConfig, _root_: DictConfig) -> str:
     """Where a dataset lies: as a test set, where the training set lies if it is the same dataset; else $HEADPOSE_DATASETS."""
     data = _root_.get("data")
@@ -171,11 +197,8 @@ def _dataset_root(folder: str, *, _parent_: DictConfig, _root_: DictConfig) -> s
     return str(Path(os.environ.get("HEADPOSE_DATASETS", ROOT / "datasets")) / folder)
 
 
-def _leave_reason(error: BaseException) -> None:
-    if isinstance(error, KeyboardInterrupt | SystemExit):  # Lightning turns Ctrl-C into an exit
-        reason = "interrupted"
-    else:
-        reason = one_line(error) or f"{type(error).__name__}: {error}".strip().splitlines()[0]
-    folder = output_dir()
-    if folder.is_dir():
-        write_json(folder / "failed.json", {"status": "failed", "reason": reason})
+def _leave_reason(reason: str) -> None:
+    """Write failed.json, from one process, and never fail over it: the reason itself is on its way to the user."""
+    if int(os.environ.get("LOCAL_RANK", 0)) == 0:  # Lightning sets it in the processes it starts
+        with contextlib.suppress(OSError):
+            write_json(output_dir() / "failed.json", {"status": "failed", "reason": reason})

@@ -10,9 +10,15 @@ from omegaconf import DictConfig, OmegaConf
 FORMAT_VERSION = 1
 """Raised when the code changes so that the same configuration gives other numbers."""
 
-PARTS = ("module", "model", "loss", "crop", "augmentation", "optimizer", "scheduler", "epochs", "seed")
-NOT_COUNTED_IN_DATA = ("root", "num_workers", "num_test", "crop", "augmentation", "seed", "batch_size")
-PARTS_OF_MODULE = ("model", "loss", "optimizer", "scheduler")
+PARTS = ("module", "model", "loss", "optimizer", "scheduler", "data", "trainer", "crop", "seed")
+NOT_COUNTED = {
+    "module": ("model", "loss", "optimizer", "scheduler"),  # they stand beside it
+    "data": ("root", "num_workers", "num_test"),
+    "trainer": (
+        *("_target_", "accelerator", "devices", "num_nodes", "strategy", "sync_batchnorm", "use_distributed_sampler"),
+        *("default_root_dir", "log_every_n_steps", "num_sanity_val_steps", "enable_model_summary", "enable_progress_bar"),
+    ),
+}
 
 
 def identity(config: DictConfig) -> dict[str, Any]:
@@ -20,12 +26,9 @@ def identity(config: DictConfig) -> dict[str, Any]:
 
     Where data lie, loggers, callbacks, test sets, workers and device do not count.
     """
-    parts = {key: _plain(config[key]) for key in PARTS}
-    # What stands in the configuration twice, by interpolation, counts once.
-    parts["module"] = {key: value for key, value in parts["module"].items() if key not in PARTS_OF_MODULE}
-    parts["data"] = {key: _plain(config.data[key]) for key in config.data if key not in NOT_COUNTED_IN_DATA}
-    parts["effective_batch"] = config.data.batch_size * config.trainer.get("accumulate_grad_batches", 1)
-    parts["precision"] = str(config.trainer.precision)
+    parts: dict[str, Any] = {part: _plain(config[part]) for part in PARTS if part not in NOT_COUNTED}
+    for part, left_out in NOT_COUNTED.items():
+        parts[part] = {key: _plain(config[part][key]) for key in config[part] if key not in left_out}
     parts["init_weights"] = _file_hash(config.init_weights)
     parts["format"] = FORMAT_VERSION
     return parts

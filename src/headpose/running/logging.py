@@ -1,5 +1,6 @@
 """Loggers of a run: opened together, given the results, and closed whatever happens."""
 
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -11,6 +12,8 @@ from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
 from headpose.errors import InputError
 from headpose.reporting.console import result_rows
 from headpose.running.entry import output_dir
+
+log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -27,9 +30,12 @@ def logging_to(config: Mapping[str, Any], results: dict[str, Any]) -> Iterator[l
         for logger in loggers:
             logger.log_hyperparams({"params": results["params"], **results["config"]})
         yield loggers
-        for logger in loggers:
-            _log_results(logger, results)
         finished = True
+        for logger in loggers:
+            try:
+                _log_results(logger, results)
+            except Exception as error:  # results.json is written; a service that fails now must not make a run a failure
+                log.warning("%s did not take the results: %s", type(logger).__name__, error)
     finally:
         for logger in loggers:
             logger.finalize("success" if finished else "failed")

@@ -30,6 +30,8 @@ def load_networks(config: DictConfig) -> tuple[nn.Module, dict[str, Any]]:
     Raises:
         InputError: nothing given, an unusable file, networks of different crops, or a `model=` that the files do not hold.
     """
+    if config.crop is not None and config.get("model") is None:
+        raise InputError("crop= is the network's own in an evaluation; leave it out (test.aflw2000.box chooses the box)")
     checkpoints, weights = _paths(config.checkpoint), _paths(config.weights)
     if not checkpoints and not weights:
         raise InputError("nothing to evaluate; give checkpoint=PATH or weights=PATH (a list makes their late fusion)")

@@ -47,7 +47,7 @@ def summarise_training(config: DictConfig, datamodule: HeadPoseDataModule, callb
         "filtered": datamodule.dataset.num_filtered,
         "skipped": len(datamodule.dataset.skipped),
         "split_hash": datamodule.split.hash,
-        "epochs": config.epochs,
+        "epochs": config.trainer.max_epochs,
         "seconds": round(watch.seconds, 1),
         "images_per_second": round(watch.images / watch.seconds, 1) if watch.seconds else None,
         "best_epoch": None,
@@ -94,7 +94,9 @@ def find_resume(config: DictConfig, folder: Path) -> str | None:
     if config.resume == "auto" and not path.is_file():
         return None
     _, card = read_card(path)
-    odd = differences(identity(config), card["identity"])
+    if path.resolve().parent.parent != folder.resolve():
+        raise InputError(f"{path}: a training goes on in its own folder; leave hydra.run.dir out (or copy the folder)")
+    odd = differences(identity(config), card.get("identity"))
     if odd:
         raise InputError(
             f"{path}: belongs to another training ({'; '.join(odd[:3])}); give the same options, "

@@ -35,6 +35,8 @@ def check_sets(module: PoseEvaluator, datamodules: Mapping[str, HeadPoseDataModu
             raise InputError(
                 f"{name}: crop.size={datamodule.crop.size}, but {network} takes {size} pixels; set crop.size={size}"
             )
+        if name.startswith("test."):
+            datamodule.dataset.verify(datamodule.test_indices)
         for face, reason in datamodule.dataset.skipped.items():
             log.warning("%s: %s left out: %s", name, face, reason)
 

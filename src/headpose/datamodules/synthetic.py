@@ -1,0 +1,71 @@
+"""Synthetic heads: training without any download, and people nobody has trained on to test with."""
+
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import albumentations as A
+
+from headpose.datamodules.base import HeadPoseDataModule
+from headpose.datasets.synthetic import SyntheticHeads
+from headpose.geometry.crops import CropRule
+from headpose.synthesis.sampler import HeadSampler
+
+LOOSENESS = 1.25
+"""Side of a rendered picture over that of the network's square: its crop then keeps its resolution, and room to spare."""
+
+
+class SyntheticDataModule(HeadPoseDataModule):
+    """Loaders of synthetic heads; validation holds out people, a test set (`side=test`) has people of its own.
+
+    Args:
+        root: folder of packs, see `SyntheticHeads`.
+        crop, augmentation, ...: see `HeadPoseDataModule`.
+        num_heads: how many are rendered, training and validation together.
+        heads: the sampler, with all its options.
+        side: `train` or `test`.
+    """
+
+    dataset_name: ClassVar[str] = "synthetic"
+
+    def __init__(
+        self,
+        root: str | Path,
+        crop: CropRule,
+        heads: HeadSampler,
+        num_heads: int,
+        side: Literal["train", "test"] = "train",
+        augmentation: A.Compose | None = None,
+        batch_size: int = 64,
+        num_workers: int = 0,
+        split: Literal["photo", "random"] = "photo",
+        val_fraction: float = 0.0,
+        split_seed: int = 0,
+        seed: int = 0,
+        num_train: int | None = None,
+        num_val: int | None = None,
+        num_test: int | None = None,
+    ) -> None:
+        super().__init__(
+            root,
+            crop,
+            augmentation,
+            batch_size,
+            num_workers,
+            split,
+            val_fraction,
+            split_seed,
+            seed,
+            num_train,
+            num_val,
+            num_test,
+        )
+        self.heads, self.num_heads, self.side = heads, num_heads, side
+
+    def read_dataset(self) -> SyntheticHeads:
+        """Render what is missing, open the rest."""
+        return SyntheticHeads(self.root, self.heads, self.num_heads, round(LOOSENESS * self.crop.size), self.side)
+
+    @property
+    def protocol(self) -> str:
+        """Title and whose heads."""
+        return f"{super().protocol}, {'unseen' if self.side == 'test' else 'training'} people"

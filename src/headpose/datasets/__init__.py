@@ -1,0 +1,8 @@
+"""Files → samples: one file per dataset."""
+
+from headpose.datasets.aflw2000 import AFLW2000
+from headpose.datasets.base import FolderDataset, HeadPoseDataset
+from headpose.datasets.synthetic import SyntheticHeads
+from headpose.datasets.w300lp import W300LP
+
+__all__ = ["AFLW2000", "W300LP", "FolderDataset", "HeadPoseDataset", "SyntheticHeads"]

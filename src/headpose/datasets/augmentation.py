@@ -1,0 +1,103 @@
+"""Training augmentations of face crops, as albumentations transforms that draw from a stream of their own.
+
+A pipeline is an `albumentations.Compose`. `reseed` makes its next call a function of a key (seed, epoch, index), so the same
+epoch of the same training always sees the same pictures, whatever the number of workers and after any resume.
+"""
+
+import random
+from typing import Any
+
+import albumentations as A
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Image = NDArray[np.uint8]
+
+
+class FourWayCrop(A.ImageOnlyTransform):
+    """FSA-Net's random cropping: a quarter each of zoomed in, shifted on black, shifted on white, left alone.
+
+    A patch of side S - d, d uniform in 1..max_shift, is cut at a random place; then it is resized to S (bicubic), or pasted
+    at a random place on black, or on white.
+
+    Args:
+        max_shift: largest d, in pixels.
+        p: probability of the whole transform.
+
+    Reference: shamangary/FSA-Net, training_and_testing/TYY_generators.py, `augment_data`.
+    """
+
+    def __init__(self, max_shift: int = 15, p: float = 1.0) -> None:
+        super().__init__(p=p)
+        self.max_shift = max_shift
+
+    def get_params(self) -> dict[str, Any]:
+        """Which of the four ways, how much is cut, from where, to where."""
+        rng = self.random_generator
+        shrink = int(rng.integers(1, self.max_shift + 1))
+        source_y, source_x, target_y, target_x = (int(value) for value in rng.integers(0, shrink, size=4))
+        return {"way": int(rng.integers(4)), "shrink": shrink, "source": (source_y, source_x), "target": (target_y, target_x)}
+
+    def apply(self, img: Image, way: int, shrink: int, source: tuple[int, int], target: tuple[int, int], **_: Any) -> Image:
+        """(S, S, 3) uint8 to the same."""
+        height, width = img.shape[:2]
+        patch = img[source[0] : source[0] + height - shrink, source[1] : source[1] + width - shrink]
+        if way == 0:
+            return np.asarray(cv2.resize(patch, (width, height), interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
+        if way == 3:
+            return img
+        canvas = np.full_like(img, 0 if way == 1 else 255)
+        canvas[target[0] : target[0] + patch.shape[0], target[1] : target[1] + patch.shape[1]] = patch
+        return canvas
+
+
+class RandomZoom(A.ImageOnlyTransform):
+    """Keras' `random_zoom` as FSA-Net uses it: both axes scaled independently about the centre, nearest pixel, edges held.
+
+    A factor below 1 magnifies.
+
+    Args:
+        zoom_range: smallest and largest factor.
+        p: probability.
+    """
+
+    def __init__(self, zoom_range: tuple[float, float] = (0.8, 1.2), p: float = 0.7) -> None:
+        super().__init__(p=p)
+        self.zoom_range = tuple(zoom_range)
+
+    def get_params(self) -> dict[str, Any]:
+        """Factors of the rows and of the columns."""
+        low, high = self.zoom_range
+        return {"zoom": tuple(self.random_generator.uniform(low, high, size=2))}
+
+    def apply(self, img: Image, zoom: tuple[float, float], **_: Any) -> Image:
+        """(H, W, 3) uint8 to the same."""
+        rows, columns = (self._source(length, factor) for length, factor in zip(img.shape[:2], zoom, strict=True))
+        zoomed: Image = img[rows[:, None], columns]
+        return zoomed
+
+    @staticmethod
+    def _source(length: int, factor: float) -> NDArray[np.intp]:
+        """For each output row (column), the input row it copies."""
+        center = (length - 1) / 2
+        position = np.floor(center + factor * (np.arange(length) - center) + 0.5)
+        source: NDArray[np.intp] = np.clip(position, 0, length - 1).astype(np.intp)
+        return source
+
+
+def reseed(pipeline: A.Compose, *key: int) -> None:
+    """Make the pipeline's next call a function of `key`.
+
+    Each transform gets its own stream: albumentations' own `set_random_seed` gives all of them the same one, which ties
+    their draws together.
+    """
+    leaves = [transform for transform in _walk(pipeline)]
+    for stream, transform in zip(np.random.SeedSequence(key).spawn(len(leaves)), leaves, strict=True):
+        generator = np.random.Generator(np.random.PCG64(stream))
+        transform.set_random_state(generator, random.Random(int(generator.integers(2**63))))
+
+
+def _walk(node: Any) -> list[Any]:
+    children = [leaf for child in getattr(node, "transforms", []) for leaf in _walk(child)]
+    return [node, *children]

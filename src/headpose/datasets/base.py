@@ -1,0 +1,211 @@
+"""What all datasets share: an index of annotations in memory, pictures read when asked for."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import cv2
+import numpy as np
+import scipy.io
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+
+from headpose.errors import InputError
+from headpose.types import Sample
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """One face's label, as a reader returns it."""
+
+    pose: NDArray[np.float64]  # (3,) yaw, pitch, roll in degrees
+    box: NDArray[np.float32]  # (4,) tight box in pixels
+    landmarks: NDArray[np.floating[Any]]  # (68, 2), NaN where there are none
+
+
+class HeadPoseDataset(Dataset[Sample], ABC):
+    """A set of annotated faces; a map from 0..n-1 to samples.
+
+    Attributes:
+        names: n names, unique, with forward slashes, in the same order on every machine.
+        pose: (n, 3) degrees; box: (n, 4) pixels; landmarks: (n, 68, 2) pixels.
+        num_filtered: faces left out by the protocol.
+        skipped: name to reason, of broken files left out.
+    """
+
+    title: ClassVar[str]
+    """The dataset's usual name, for messages and tables."""
+
+    names: list[str]
+    pose: NDArray[np.float32]
+    box: NDArray[np.float32]
+    landmarks: NDArray[np.float32]
+    num_filtered: int = 0
+    skipped: dict[str, str]
+
+    @abstractmethod
+    def image(self, index: int) -> NDArray[np.uint8]:
+        """One whole picture, (H, W, 3) RGB."""
+
+    def verify(self, indices: Sequence[int]) -> None:
+        """Look for pictures that are missing or cut short, without decoding them; raises InputError naming the first."""
+
+    def photo_of(self, name: str) -> str:
+        """Name of the photograph (or person) a face comes from; its faces never stand on both sides of a split."""
+        return name
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> Sample:
+        return {
+            "image": self.image(index),
+            "pose": self.pose[index],
+            "box": self.box[index],
+            "landmarks": self.landmarks[index],
+            "name": self.names[index],
+        }
+
+
+class FolderDataset(HeadPoseDataset):
+    """A folder of pictures with an annotation file each; annotations are read at once, pictures when asked for.
+
+    Args:
+        root: folder of the dataset.
+        max_angle: keep a face if all three |angles| are at most this many degrees; null keeps all.
+        bad_files: `raise` stops at the first broken file; `skip` leaves it out, counted and named. `skip` also decodes
+            every picture once at the start, so that nothing can fail later.
+
+    Raises:
+        InputError: no such folder, nothing in it, a broken file, or everything filtered away.
+    """
+
+    layout: ClassVar[str]
+    """File pattern shown when nothing is found."""
+
+    def __init__(self, root: str | Path, max_angle: float | None = 99.0, bad_files: Literal["raise", "skip"] = "raise") -> None:
+        self.root = Path(root)
+        if bad_files not in ("raise", "skip"):
+            raise InputError(f"bad_files={bad_files} is unknown; choose raise or skip")
+        if not self.root.is_dir():
+            raise InputError(
+                f"{self.title} not found: no folder {self.root}; set its root (data.root or test.<name>.root), "
+                "see README, section Data"
+            )
+        files = self.list_images()
+        if not files:
+            raise InputError(f"{self.title}: {self.root} holds none of its pictures ({self.layout}); check the root")
+        self.skipped = {}
+        self.paths: list[Path] = []
+        annotations: list[Annotation] = []
+        for path in files:
+            try:
+                if not path.is_file():
+                    raise InputError(f"{path}: the picture of an annotation is missing; restore it or remove the annotation")
+                annotation = self.read_annotation(path)
+                if bad_files == "skip":
+                    read_image(path)
+            except InputError as error:
+                if bad_files == "raise":
+                    raise InputError(f"{error} (or set bad_files=skip to leave such files out)") from error
+                self.skipped[self.name_of(path)] = str(error)
+                continue
+            if max_angle is not None and np.abs(annotation.pose).max() > max_angle:
+                self.num_filtered += 1
+                continue
+            self.paths.append(path)
+            annotations.append(annotation)
+        if not annotations:
+            raise InputError(
+                f"{self.title}: none of the {len(files)} faces in {self.root} is left "
+                f"({self.num_filtered} beyond ±{max_angle} degrees, {len(self.skipped)} broken)"
+            )
+        self.names = [self.name_of(path) for path in self.paths]
+        self.pose = np.stack([a.pose for a in annotations]).astype(np.float32)
+        self.box = np.stack([a.box for a in annotations]).astype(np.float32)
+        self.landmarks = np.stack([a.landmarks for a in annotations]).astype(np.float32)
+
+    @abstractmethod
+    def list_images(self) -> list[Path]:
+        """All pictures under the root, sorted."""
+
+    @abstractmethod
+    def read_annotation(self, path: Path) -> Annotation:
+        """The label of one picture; raises InputError naming the broken file."""
+
+    def name_of(self, path: Path) -> str:
+        """A picture's name: its path below the root, without suffix."""
+        return path.relative_to(self.root).with_suffix("").as_posix()
+
+    def image(self, index: int) -> NDArray[np.uint8]:
+        """Decode one picture."""
+        return read_image(self.paths[index])
+
+    def verify(self, indices: Sequence[int]) -> None:
+        """Read the files and look at their ends."""
+        for index in indices:
+            _read_whole(self.paths[index])
+
+
+def list_pairs(folder: Path, pattern: str) -> list[Path]:
+    """Sorted .jpg paths of all .jpg and .mat files that match; a path whose picture is missing is listed all the same."""
+    stems = {path.stem for suffix in (".jpg", ".mat") for path in folder.glob(pattern + suffix)}
+    return [folder / f"{stem}.jpg" for stem in sorted(stems)]
+
+
+def read_image(path: Path) -> NDArray[np.uint8]:
+    """A whole picture, (H, W, 3) RGB; raises InputError where it is missing, cut short or no picture."""
+    raw = _read_whole(path)
+    image = cv2.imdecode(np.frombuffer(raw, np.uint8), cv2.IMREAD_COLOR_RGB) if raw else None
+    if image is None:
+        raise InputError(f"{path}: not a readable picture; fetch it again or remove it")
+    return np.asarray(image, dtype=np.uint8)
+
+
+def _read_whole(path: Path) -> bytes:
+    """A picture's bytes; InputError where it is missing or cut short.
+
+    OpenCV fills the missing part of a truncated JPEG with grey and only warns, so the end marker is looked for: it must come
+    after the last start of scan (a thumbnail inside has an end of its own).
+    """
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); restore the file") from error
+    if raw.startswith(b"\xff\xd8") and raw.rfind(b"\xff\xd9") < raw.rfind(b"\xff\xda"):
+        raise InputError(f"{path}: cut short; fetch it again or remove it")
+    return raw
+
+
+def read_mat(path: Path, shapes: dict[str, tuple[int, ...]]) -> dict[str, NDArray[np.float64]]:
+    """Named arrays of a MATLAB v5 annotation, checked.
+
+    Args:
+        path: the .mat file.
+        shapes: key to expected shape.
+
+    Returns:
+        key to float64 array of that shape, all finite.
+
+    Raises:
+        InputError: the file is missing or unreadable, lacks a key, or holds another shape or NaN.
+    """
+    if not path.is_file():
+        raise InputError(f"{path.with_suffix('.jpg')}: its annotation {path.name} is missing; restore it or remove the picture")
+    try:
+        content = scipy.io.loadmat(path, variable_names=list(shapes))
+    except Exception as error:  # scipy raises anything from ValueError to zlib.error and TypeError on broken files
+        raise InputError(f"{path}: not a readable MATLAB v5 file ({type(error).__name__}); restore it") from error
+    arrays = {}
+    for key, shape in shapes.items():
+        if key not in content:
+            raise InputError(f"{path}: no {key} in it; restore the original annotation or remove the pair")
+        value = np.asarray(content[key])
+        if value.shape != shape or value.dtype.kind not in "fiu":
+            raise InputError(f"{path}: {key} is {value.dtype} of shape {value.shape}, expected numbers of shape {shape}")
+        arrays[key] = value.astype(np.float64)
+        if not np.isfinite(arrays[key]).all():
+            raise InputError(f"{path}: {key} holds NaN or infinity; restore the original annotation or remove the pair")
+    return arrays

@@ -1,0 +1,149 @@
+"""Synthetic heads as a dataset: rendered once, in parallel, into a pack of pictures, then read from there."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import cv2
+import numpy as np
+from filelock import FileLock
+from numpy.typing import NDArray
+from rich.progress import track
+from torch.utils.data import DataLoader, Dataset
+
+from headpose.datasets.base import HeadPoseDataset
+from headpose.errors import InputError
+from headpose.synthesis.sampler import GENERATOR_VERSION, HeadSampler
+
+CHUNK = 128
+TEST_SEED = 1_000_003
+"""Added to the seed of a test set, so that nobody in it stands in a training set of the same seed."""
+
+
+class SyntheticHeads(HeadPoseDataset):
+    """Heads of a `HeadSampler`; number i is the same for ever, so n heads are the first n of any larger set.
+
+    The pack, a folder below `root` named after everything that decides its pictures, holds chunks of 128 heads:
+    `chunk_NNNNN.npy`, memory-mapped (128, size, size, 3) uint8, and `chunk_NNNNN.npz` with poses, boxes and landmarks. A
+    chunk appears whole or not at all; what is missing is rendered, in as many processes as there are cores. Other options,
+    another size or another version of the generator make another pack.
+
+    Args:
+        root: folder of packs.
+        heads: the sampler.
+        num_heads: how many.
+        size: side of a picture in pixels; the face's box takes two fifths of it.
+        side: `train`, or `test` for other people.
+        num_workers: processes that render; null for one a core.
+
+    Raises:
+        InputError: a number of heads or a size below 1, or a root that cannot be written.
+    """
+
+    title: ClassVar[str] = "synthetic heads"
+
+    def __init__(
+        self,
+        root: str | Path,
+        heads: HeadSampler,
+        num_heads: int,
+        size: int,
+        side: Literal["train", "test"] = "train",
+        num_workers: int | None = None,
+    ) -> None:
+        if num_heads < 1 or size < 1:
+            raise InputError(f"{num_heads} synthetic heads of {size} pixels cannot be made; give 1 or more of each")
+        options = dict(heads.options)
+        if side == "test":
+            options["seed"] += TEST_SEED
+        self.poses_per_identity = heads.poses_per_identity
+        content = {"options": options, "size": size, "version": GENERATOR_VERSION}
+        key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:10]
+        self.folder = Path(root) / f"{side}_{size}px_{key}"
+        numbers = range(-(-num_heads // CHUNK))
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(self.folder / ".lock"):
+                _render_missing(
+                    self.folder, [n for n in numbers if not _index_path(self.folder, n).is_file()], options, size, num_workers
+                )
+        except OSError as error:
+            raise InputError(
+                f"{self.folder}: cannot be written ({error.strerror}); set data.root to a folder with room"
+            ) from error
+        indices = [dict(np.load(_index_path(self.folder, number), allow_pickle=False)) for number in numbers]
+        self._chunks = [np.load(_image_path(self.folder, number), mmap_mode="r", allow_pickle=False) for number in numbers]
+        self.pose, self.box, self.landmarks = (
+            np.concatenate([index[name] for index in indices])[:num_heads] for name in ("pose", "box", "landmarks")
+        )
+        self.names = [f"{side}_{number:06d}" for number in range(num_heads)]
+        self.skipped = {}
+
+    def image(self, index: int) -> NDArray[np.uint8]:
+        """One picture, (size, size, 3)."""
+        return np.array(self._chunks[index // CHUNK][index % CHUNK])
+
+    def photo_of(self, name: str) -> str:
+        """The person."""
+        side, number = name.split("_")
+        return f"{side}_{int(number) // self.poses_per_identity:06d}"
+
+
+class _ChunkRenderer(Dataset[int]):
+    """Renders a chunk where a DataLoader's worker asks for it."""
+
+    def __init__(self, folder: Path, options: dict[str, Any], size: int) -> None:
+        self.folder, self.options, self.size = folder, options, size
+        self.sampler: HeadSampler | None = None
+
+    def __getitem__(self, number: int) -> int:
+        if self.sampler is None:  # once a process: its textures are kept
+            cv2.setNumThreads(1)
+            self.sampler = HeadSampler(**self.options)
+        heads = [self.sampler.render(index, self.size) for index in range(number * CHUNK, (number + 1) * CHUNK)]
+        _write(_image_path(self.folder, number), lambda file: np.save(file, np.stack([head.image for head in heads])))
+        index = {
+            "pose": np.stack([head.pose for head in heads]).astype(np.float32),
+            "box": np.stack([head.box for head in heads]).astype(np.float32),
+            "landmarks": np.stack([head.landmarks[:, :2] for head in heads]).astype(np.float32),
+        }
+        # The index goes last: where it is, the pictures are.
+        _write(_index_path(self.folder, number), lambda file: np.savez(file, allow_pickle=False, **index))
+        return number
+
+
+def _render_missing(folder: Path, numbers: list[int], options: dict[str, Any], size: int, num_workers: int | None) -> None:
+    if not numbers:
+        return
+    workers = min(len(numbers), available_cores() if num_workers is None else num_workers)
+    loader = DataLoader(
+        _ChunkRenderer(folder, options, size),
+        sampler=numbers,
+        batch_size=None,
+        num_workers=workers,
+        prefetch_factor=1 if workers else None,
+    )
+    for _ in track(loader, description=f"rendering {len(numbers) * CHUNK} heads", total=len(numbers)):
+        pass
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _write(path: Path, save: Any) -> None:
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("wb") as file:
+        save(file)
+    partial.replace(path)
+
+
+def _image_path(folder: Path, number: int) -> Path:
+    return folder / f"chunk_{number:05d}.npy"
+
+
+def _index_path(folder: Path, number: int) -> Path:
+    return folder / f"chunk_{number:05d}.npz"

@@ -1,0 +1,479 @@
+"""Random heads: every choice that varies, drawn from (seed, index), put together and rendered."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from headpose.geometry.rotations import pose_to_matrix
+from headpose.synthesis import appearance, head, renderer
+from headpose.synthesis.appearance import Style
+from headpose.synthesis.fit_modes import face_modes_68
+from headpose.synthesis.renderer import Light, Sheet
+
+Array = NDArray[Any]
+Rng = np.random.Generator
+
+GENERATOR_VERSION = 1
+"""Raised whenever the same options and seed give other pictures; packs of another version are rebuilt."""
+
+PIVOT = np.array([0.0, 0.0, -1.6])
+AFLW21_FROM_68: list[int | tuple[int, int] | None] = [
+    17,
+    19,
+    21,
+    22,
+    24,
+    26,
+    36,
+    (37, 40),
+    39,
+    42,
+    (43, 46),
+    45,
+    None,
+    31,
+    30,
+    35,
+    None,
+    48,
+    (62, 66),
+    54,
+    8,
+]
+"""AFLW's 21 points as iBUG's: one, the middle of two, or (ears) a point of the mesh."""
+EARS = np.array([[-2.12, 0.3, -1.95], [2.12, 0.3, -1.95]])
+
+
+@dataclass
+class Head:
+    """One rendered head.
+
+    Attributes:
+        image: (S, S, 3) uint8 RGB.
+        pose: (3,), yaw, pitch, roll in degrees, relative to the viewing ray.
+        box: (4,) tight box in pixels, jittered as the options say.
+        landmarks: (68, 3), x and y in pixels and depth toward the viewer in the same units.
+        points21: (21, 2), AFLW's points in pixels; NaN where turned away.
+        depth: (S, S), distance in head units; inf where there is background.
+        identity: number of the person.
+    """
+
+    image: NDArray[np.uint8]
+    pose: Array
+    box: Array
+    landmarks: Array
+    points21: Array
+    depth: Array
+    identity: int
+
+
+class HeadSampler:
+    """Heads as a function of (seed, index); each option is one ingredient and can be switched off to measure its effect.
+
+    Args:
+        seed: of everything.
+        poses_per_identity: heads in a row that are the same person.
+        identity: spread of the face's shape; 1 is that of real faces, 0 gives everyone the mean face.
+        expression: spread of mouth and brows likewise.
+        wide_pitch: share of pitches drawn uniformly from ±48 degrees instead of N(-3, 17).
+        skin_texture: mottling, blush, sockets, folds.
+        hair: hair and hats; without it everyone is bald.
+        beard: probability of a beard.
+        glasses: probability of glasses.
+        hat: probability of a hat.
+        body: ears, neck and shoulders; without it the head is a mask that floats.
+        occluder: probability of something before the face.
+        light_variation: random light instead of one frontal light.
+        shadows: probability of cast shadows.
+        backgrounds: something behind the head instead of grey, and black borders.
+        photo: gamma, exposure, saturation, blur, noise, JPEG, grey pictures.
+        box_jitter: standard deviation of the box's sides, as a share of its size.
+        visible21: probability that the box is that of the visible of AFLW's 21 points instead of all 68.
+        perspective: camera distance in head units, drawn uniformly; null is a camera infinitely far away.
+        texture_pool: number of different styles, paired freely with shapes.
+    """
+
+    def __init__(
+        self,
+        seed: int = 0,
+        poses_per_identity: int = 2,
+        identity: float = 1.3,
+        expression: float = 1.0,
+        wide_pitch: float = 0.5,
+        skin_texture: bool = True,
+        hair: bool = True,
+        beard: float = 0.25,
+        glasses: float = 0.22,
+        hat: float = 0.15,
+        body: bool = True,
+        occluder: float = 0.15,
+        light_variation: bool = True,
+        shadows: float = 0.6,
+        backgrounds: bool = True,
+        photo: bool = True,
+        box_jitter: float = 0.06,
+        visible21: float = 0.5,
+        perspective: tuple[float, float] | None = (9.0, 40.0),
+        texture_pool: int = 400,
+    ) -> None:
+        self.options = {key: value for key, value in locals().items() if key not in ("self", "__class__")}
+        self.seed, self.poses_per_identity = seed, poses_per_identity
+        self.identity, self.expression, self.wide_pitch = identity, expression, wide_pitch
+        self.skin_texture, self.hair, self.beard, self.glasses, self.hat = skin_texture, hair, beard, glasses, hat
+        self.body, self.occluder = body, occluder
+        self.light_variation, self.shadows, self.backgrounds, self.photo = light_variation, shadows, backgrounds, photo
+        self.box_jitter, self.visible21, self.perspective = box_jitter, visible21, perspective
+        self.texture_pool = texture_pool
+        self._atlas = lru_cache(maxsize=texture_pool)(self._paint)
+        self._background = lru_cache(maxsize=texture_pool)(self._paint_background)
+
+    def render(self, index: int, size: int, pose: tuple[float, float, float] | None = None, supersample: float = 2.0) -> Head:
+        """Head number `index`, the same for ever.
+
+        Args:
+            index: which; `index // poses_per_identity` is the person.
+            size: side of the picture in pixels; the box takes two fifths of it.
+            pose: yaw, pitch, roll in degrees instead of drawn ones.
+            supersample: how much larger it is rendered before averaging down.
+        """
+        identity = index // self.poses_per_identity
+        person = np.random.default_rng([self.seed, 1, identity])
+        rng = np.random.default_rng([self.seed, 2, index])
+        drawn = self._draw_pose(rng)
+        pose_degrees = np.array(pose, dtype=float) if pose is not None else drawn
+        style, atlas = self._atlas(int(person.integers(self.texture_pool)))
+        surface, landmarks = self._shape(person, rng)
+        sheets, with_body = self._build(person, surface, landmarks, style)
+
+        rotation, body = pose_to_matrix(torch.tensor(np.stack([pose_degrees, self._draw_body(rng, pose_degrees)]))).numpy()
+        for sheet, blend in zip(sheets, with_body, strict=True):
+            sheet.vertices = _turn(sheet.vertices, rotation, body if blend else rotation)
+        points = _turn(landmarks, rotation, rotation)
+        ears = _turn(EARS, rotation, rotation)
+        distance = None if self.perspective is None else float(rng.uniform(*self.perspective))
+
+        plane68, plane_ears = _project(points, distance), _project(ears, distance)
+        plane21 = _points21(plane68, plane_ears, pose_degrees[0])
+        x0, y0, x1, y1 = box = self._draw_box(rng, plane68, plane21)
+        # The canvas is a square two and a half boxes wide.
+        side = 2.5 * max(x1 - x0, y1 - y0)
+        corner = np.array([(x0 + x1 - side) / 2, (y0 + y1 + side) / 2])  # y up
+        scale = size / side
+
+        def to_pixels(plane: Array) -> Array:
+            return (plane - corner) * [scale, -scale]
+
+        work = round(size * supersample)
+        light = self._draw_light(rng)
+        brightness = renderer.shade(sheets, light)
+        factor = work / size
+        screen = [to_pixels(_project(sheet.vertices, distance)) * factor for sheet in sheets]
+        depth = [_depth(sheet.vertices, distance) for sheet in sheets]
+        colors, mask, zbuffer = renderer.rasterize(sheets, brightness, screen, depth, atlas, work)
+        colors = _expose(colors, mask, rng if self.light_variation else None)
+        backdrop = self._backdrop(rng, work)
+        backdrop[mask] = colors[mask]
+        if rng.random() < self.occluder:
+            _occlude(backdrop, rng, to_pixels(plane68) * factor, np.array(style.skin))
+        picture = np.asarray(cv2.resize(backdrop, (size, size), interpolation=cv2.INTER_AREA), dtype=np.float32)
+        pixel_box = np.concatenate([to_pixels(box[[0, 3]]), to_pixels(box[[2, 1]])])
+        if self.backgrounds and rng.random() < 0.3:
+            _black_borders(picture, rng, pixel_box)
+        image = _photograph(picture, rng) if self.photo else (picture * 255 + 0.5).clip(0, 255).astype(np.uint8)
+        zbuffer = cv2.resize(zbuffer, (size, size), interpolation=cv2.INTER_NEAREST)
+        return Head(
+            image=image,
+            pose=pose_degrees,
+            box=pixel_box,
+            landmarks=np.concatenate(
+                [to_pixels(plane68), points[:, 2:] * scale * (1 if distance is None else 1 / distance)], axis=1
+            ),
+            points21=to_pixels(plane21),
+            depth=np.where(zbuffer >= renderer.FAR, np.inf, zbuffer).astype(np.float32),
+            identity=identity,
+        )
+
+    # ------------------------------------------------------------------------------------------------------ what is drawn
+
+    def _draw_pose(self, rng: Rng) -> Array:
+        yaw = rng.uniform(-90, 90) if rng.random() < 0.6 else rng.normal(0, 30)
+        pitch = rng.uniform(-48, 48) if rng.random() < self.wide_pitch else rng.normal(-3, 17)
+        roll = rng.uniform(-50, 50) if rng.random() < 0.1 else rng.normal(0, 12)
+        if abs(yaw) > 45:  # in real labels pitch and roll go together where the head is in profile (protocols, 1.5)
+            common = rng.normal(0, 12)
+            roll += common
+            pitch += common * np.sign(yaw)
+        return np.clip([yaw, pitch, roll], -98, 98)
+
+    def _draw_body(self, rng: Rng, pose: Array) -> Array:
+        drawn = pose * [rng.uniform(0.2, 1), rng.uniform(0, 0.5), rng.uniform(0, 0.6)] + [rng.normal(0, 8), 0, 0]
+        return pose if rng.random() < 0.25 else drawn
+
+    def _draw_light(self, rng: Rng) -> Light:
+        if not self.light_variation:
+            return Light(0.5, 0.6, (0.0, 0.3, 0.954), 0.0, (0.0, 1.0, 0.0), 0.1, 0.0)
+        ambient = rng.uniform(0.15, 0.75)
+        azimuth, height = rng.uniform(-1.5, 1.5), rng.uniform(-0.15, 1.2)
+        direction = (np.sin(azimuth) * np.cos(height), np.sin(height), np.cos(azimuth) * np.cos(height))
+        second = rng.normal(size=3)
+        second /= np.linalg.norm(second)
+        return Light(
+            ambient=ambient,
+            direct=rng.uniform(0.3, 1.3) * (1.15 - ambient),
+            direction=(float(direction[0]), float(direction[1]), float(direction[2])),
+            second=rng.uniform(0, 0.25),
+            second_direction=(float(second[0]), float(second[1]), float(second[2])),
+            sky=rng.uniform(0, 0.15),
+            shadow=rng.uniform(0.5, 1.0) if rng.random() < self.shadows else 0.0,
+        )
+
+    def _draw_box(self, rng: Rng, plane68: Array, plane21: Array) -> Array:
+        """x0, y0, x1, y1 on the camera plane, y up (y0 the lower side)."""
+        visible = plane21[~np.isnan(plane21[:, 0])]
+        points = visible if rng.random() < self.visible21 else plane68
+        low, high = points.min(axis=0), points.max(axis=0)
+        jitter = rng.normal(0, self.box_jitter, 4) * np.tile(high - low, 2)
+        return np.concatenate([low, high]) + jitter
+
+    def _shape(self, person: Rng, rng: Rng) -> tuple[Array, Array]:
+        """Surface and landmarks of a person with an expression."""
+        model = head.head_model()
+        code = person.normal(size=len(face_modes_68())) * self.identity
+        movement = np.einsum("k,kpc->pc", code, face_modes_68())
+        mean = model.landmarks(model.mean.reshape(head.ROWS, head.COLUMNS, 3))
+        lips = rng.uniform(-1.0, 0.6) if rng.random() < 0.75 else rng.uniform(0.6, 3.2)
+        gap = mean[[61, 62, 63]] - mean[[67, 66, 65]]
+        movement[[61, 62, 63]] += 0.5 * self.expression * lips * gap
+        movement[[67, 66, 65]] -= 0.5 * self.expression * lips * gap
+        if lips > 0.6:  # an open mouth takes lower lip, chin and jaw along
+            drop = 0.5 * self.expression * lips * gap.mean(axis=0)
+            movement[[55, 56, 57, 58, 59]] -= drop
+            movement[5:12] -= 0.7 * drop
+        corners = self.expression * rng.normal(0, 0.07)
+        movement[[48, 54, 60, 64], 1] += corners
+        movement[17:27, 1] += self.expression * rng.normal(0, 0.06)
+        surface = model.deform(movement)
+        stretch = 1 + (self.identity > 0) * person.normal(0, 0.03, 3)
+        surface = head.CENTER + (surface - head.CENTER) * stretch
+        return surface, model.landmarks(surface)
+
+    # ------------------------------------------------------------------------------------------------------- what is built
+
+    def _build(self, person: Rng, surface: Array, landmarks: Array, style: Style) -> tuple[list[Sheet], list[bool]]:
+        """All sheets of a head at rest, and of each whether its lower part follows the body."""
+        rows, columns = surface.shape[:2]
+        sheets, blend = [Sheet(surface, renderer.head_uv(rows, columns))], [True]
+
+        def add(
+            vertices: Array,
+            material: str,
+            repeat: tuple[float, float],
+            outward: bool = False,
+            body: bool = False,
+            **kwargs: Any,
+        ) -> None:
+            v, u = np.meshgrid(np.linspace(0, 1, vertices.shape[0]), np.linspace(0, 1, vertices.shape[1]), indexing="ij")
+            uv = appearance.material_uv(material, u * repeat[0], v * repeat[1])
+            sheets.append(Sheet(vertices, uv, outward, **kwargs))
+            blend.append(body)
+
+        if self.body:
+            flare, tilt, size = person.uniform(15, 38), person.uniform(8, 20), person.uniform(0.85, 1.12)
+            for side in (-1.0, 1.0):
+                ear = head.make_ear(side, flare, tilt, size)
+                angle = np.linspace(0, 2 * np.pi, ear.shape[1])[None]
+                ring = np.linspace(0, 1, ear.shape[0])[:, None]
+                uv = appearance.material_uv("ear", 0.5 + 0.49 * ring * np.cos(angle), 0.5 - 0.49 * ring * np.sin(angle))
+                sheets.append(Sheet(ear, uv, outward=False))
+                blend.append(False)
+            body = head.make_body(person.uniform(1.3, 1.75), person.uniform(4.2, 6.5), person.uniform(-2.6, -2.3))
+            collar = person.uniform(-4.6, -2.9)
+            y = body[..., 1]
+            u, v = np.meshgrid(np.linspace(0, 5, body.shape[1]), np.linspace(0, 4, body.shape[0]))
+            dressed = (y < collar - 0.35 * np.clip(body[..., 2] + 1.6, 0, None))[..., None]
+            uv = np.where(dressed, appearance.material_uv("cloth", u, v), appearance.material_uv("skin", u, v))
+            under_chin = 1 - person.uniform(0.1, 0.45) * head.smoothstep((y + 3.3) / 1.6)
+            sheets.append(Sheet(body, uv, True, under_chin))
+            blend.append(True)
+        if self.hair:
+            self._add_hair(person, surface, add)
+        if person.random() < self.glasses:
+            frames, lenses = head.make_glasses(
+                landmarks,
+                person.uniform(0.5, 0.68),
+                person.uniform(0.32, 0.52),
+                person.uniform(2, 5),
+                person.uniform(0.02, 0.055),
+            )
+            for frame in frames:
+                add(frame, "frame", (1, 1), outward=False)
+            for lens in lenses if style.dark_lenses else ():
+                add(lens, "lens", (1, 1))
+        return sheets, blend
+
+    def _add_hair(self, person: Rng, surface: Array, add: Any) -> None:
+        rows, columns = surface.shape[:2]
+        bald, hat = person.random() < 0.08, person.random() < self.hat
+        if not bald:
+            long = person.random() < 0.4
+            hairline = head.hairline_of(person.normal(0, 5) - (person.uniform(0, 20) if long else 0), person.normal(0, 6) + 4)
+            if person.random() < 0.3:  # a fringe
+                hairline -= person.uniform(8, 26) * head.smoothstep((48 - np.abs(head.LONGITUDES)) / 20)
+            if not long and person.random() < 0.7:  # cut free of the ears
+                hairline += person.uniform(10, 22) * np.exp(-(((np.abs(head.LONGITUDES) - 100) / 16) ** 2))
+            hairline += 2.0 * np.interp(np.arange(columns), np.linspace(0, columns - 1, 24), person.normal(size=24))
+            top = person.uniform(0.08, 0.6) * (0.5 if hat else 1)
+            rough = appearance.noise(person, rows, columns, 5)
+            side_part = person.normal(0, 0.25) * np.sin(np.radians(head.LONGITUDES))[None]
+            thickness = np.clip(top * (1 + 0.18 * rough + side_part), 0.04, None)
+            add(head.hair_shell(surface, hairline, thickness), "hair", (9, 2.2), outward=True)
+            if long:
+                add(
+                    head.make_curtain(person.uniform(-5, -0.8), person.uniform(0.1, 0.7), person.uniform(0, 6)),
+                    "hair",
+                    (7, 1.5),
+                    body=True,
+                )
+            elif person.random() < 0.12:  # a bun
+                center = np.array([0, person.uniform(1.5, 4.2), 0.0])
+                center[2] = -4.9 + 0.55 * max(0, center[1] - 2.5)
+                lon, lat = np.meshgrid(np.linspace(-180, 180, 13), np.linspace(89, -89, 9))
+                add(center + person.uniform(0.5, 0.9) * head.direction(lon, lat), "hair", (3, 1), outward=True)
+        if hat:
+            edge = person.uniform(28, 45)
+            hairline = np.full(columns, edge) - 22 * head.smoothstep((np.abs(head.LONGITUDES) - 60) / 60)
+            crown = head.smoothstep((head.LATITUDES[:, None] - 30) / 60) * person.uniform(0, 0.6)
+            shell = head.hair_shell(surface, hairline, np.full((rows, columns), person.uniform(0.3, 0.6)) + crown)
+            add(shell, "hat", (5, 3), outward=True)
+            if person.random() < 0.6:
+                add(head.make_brim(shell, edge + 6, person.uniform(0.7, 1.5), person.uniform(0, 0.5)), "hat", (3, 1))
+
+    def _paint(self, number: int) -> tuple[Style, Array]:
+        rng = np.random.default_rng([self.seed, 3, number])
+        style = appearance.draw_style(rng, self.beard, self.skin_texture)
+        return style, appearance.paint_atlas(style, rng)
+
+    def _paint_background(self, number: int) -> Array:
+        return appearance.draw_background(np.random.default_rng([self.seed, 4, number]), 128)
+
+    def _backdrop(self, rng: Rng, size: int) -> Array:
+        if not self.backgrounds:
+            return np.full((size, size, 3), 0.5, np.float32)
+        image = self._background(int(rng.integers(self.texture_pool)))
+        side = int(rng.uniform(50, 128))
+        x, y = (int(value) for value in rng.integers(0, 128 - side + 1, 2))
+        cut = image[y : y + side, x : x + side]
+        if rng.random() < 0.5:
+            cut = cut[:, ::-1]
+        cut = cut[..., rng.permutation(3)] * rng.uniform(0.5, 1.2)
+        return np.asarray(cv2.resize(np.ascontiguousarray(cut), (size, size), interpolation=cv2.INTER_LINEAR), dtype=np.float32)
+
+
+def _turn(points: Array, rotation: Array, body: Array) -> Array:
+    """Rotate points of the head at rest around the pivot; toward the shoulders they follow the body instead."""
+    offset = points - PIVOT
+    turned = offset @ rotation.T
+    if body is not rotation:
+        weight = head.smoothstep((-1.5 - points[..., 1]) / 1.5)[..., None]
+        if weight.any():
+            turned = turned + weight * (offset @ body.T - turned)
+    return turned
+
+
+def _project(points: Array, distance: float | None) -> Array:
+    """x and y on the camera plane, y up; perspective at `distance`, or parallel."""
+    return points[..., :2] if distance is None else points[..., :2] / (distance - points[..., 2:])
+
+
+def _depth(points: Array, distance: float | None) -> Array:
+    """Distance from the camera, which must be positive for the rasteriser."""
+    depth: Array = (1000.0 if distance is None else distance) - points[..., 2]
+    return depth
+
+
+def _points21(plane68: Array, plane_ears: Array, yaw: float) -> Array:
+    """AFLW's 21 points on the camera plane; NaN for those on the half that is turned away."""
+    points = np.empty((21, 2))
+    ears = iter(plane_ears)
+    for row, source in enumerate(AFLW21_FROM_68):
+        points[row] = next(ears) if source is None else plane68[np.atleast_1d(source)].mean(axis=0)
+    left, right = [0, 1, 2, 6, 7, 8, 12, 13, 17], [3, 4, 5, 9, 10, 11, 15, 16, 19]
+    hidden = left if yaw > 0 else right
+    if abs(yaw) > 38:
+        points[hidden] = np.nan
+    elif abs(yaw) > 22:
+        points[12 if yaw > 0 else 16] = np.nan
+    return points
+
+
+def _expose(colors: Array, mask: NDArray[np.bool_], rng: Rng | None) -> Array:
+    """Bring the head to a random mean brightness, tint the light a little, roll off what is too bright."""
+    mean = float(colors[mask].mean()) if mask.any() else 0.4
+    target = 0.4 if rng is None else rng.uniform(0.22, 0.55)
+    colors = colors * np.float32(target / max(mean, 1e-3))
+    if rng is not None:
+        warm = rng.normal(0, 0.06)
+        colors = colors * np.array([1 + warm, 1.0, 1 - warm], np.float32)
+    return np.where(colors > 0.6, 0.6 + 0.4 * np.tanh((colors - 0.6) / 0.4), colors).astype(np.float32)
+
+
+def _occlude(image: Array, rng: Rng, points: Array, skin: Array) -> None:
+    """Something before the face, in place: a hand's fingers, a microphone, a cup, a scarf."""
+    low, high = points.min(axis=0), points.max(axis=0)
+    extent = float((high - low).max())
+    anchor = low + rng.uniform([0.0, 0.35], [1.0, 1.15]) * (high - low)
+    if rng.random() < 0.45:
+        color = np.clip(skin * rng.uniform(0.4, 0.9), 0, 1)
+        angle = rng.uniform(0, 2 * np.pi)
+        along, across = np.array([np.cos(angle), np.sin(angle)]), np.array([-np.sin(angle), np.cos(angle)])
+        for finger in range(4):
+            start = anchor + across * (finger - 1.5) * 0.11 * extent
+            end = start + along * extent * rng.uniform(0.6, 0.9)
+            tone = tuple(float(c) for c in color * rng.uniform(0.9, 1.08))
+            ends = [tuple(round(float(v)) for v in p) for p in (start, end)]
+            cv2.line(image, ends[0], ends[1], tone, max(2, round(0.105 * extent)), cv2.LINE_AA)
+        return
+    tone = tuple(float(c) for c in rng.uniform(0, 0.9, 3))
+    center = tuple(round(float(v)) for v in anchor)
+    if rng.random() < 0.5:
+        axes = tuple(max(1, round(float(v))) for v in rng.uniform(0.08, 0.28, 2) * extent)
+        cv2.ellipse(image, center, axes, float(rng.uniform(0, 180)), 0, 360, tone, -1, cv2.LINE_AA)
+    else:
+        polygon = anchor + rng.normal(0, 0.22 * extent, (int(rng.integers(3, 6)), 2))
+        cv2.fillPoly(image, [np.round(polygon).astype(np.int32)], tone, cv2.LINE_AA)
+
+
+def _black_borders(image: Array, rng: Rng, box: Array) -> None:
+    """Black where a photo ended, in place; never over the face's box."""
+    size = len(image)
+    for side in range(4):
+        if rng.random() < 0.4:
+            room = (box[0], box[1], size - box[2], size - box[3])[side]
+            width = int(rng.uniform(0, 0.9) * max(room, 0))
+            region = (np.s_[:, :width], np.s_[:width], np.s_[:, size - width :], np.s_[size - width :])[side]
+            image[region] = 0
+
+
+def _photograph(image: Array, rng: Rng) -> NDArray[np.uint8]:
+    """What a camera and the web do to a picture: contrast, colour, blur, noise, compression."""
+    image = np.clip(image, 0, 1) ** np.float32(rng.uniform(0.65, 1.45))
+    image = (image - 0.5) * np.float32(rng.uniform(0.7, 1.35)) + 0.5
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None]
+    image = np.repeat(grey, 3, axis=2) if rng.random() < 0.18 else grey + np.float32(rng.uniform(0.4, 1.6)) * (image - grey)
+    if rng.random() < 0.07:
+        image = image * rng.uniform(0.8, 1.2, 3).astype(np.float32)
+    if rng.random() < 0.35:
+        image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 1.2) * len(image) / 80)
+    if rng.random() < 0.5:
+        image = image + np.float32(rng.uniform(0.005, 0.05)) * rng.standard_normal(image.shape, dtype=np.float32)
+    picture = (np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)
+    if rng.random() < 0.4:
+        bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+        _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, int(rng.uniform(35, 95))])
+        picture = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR_RGB), dtype=np.uint8)
+    return picture

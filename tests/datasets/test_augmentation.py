@@ -1,0 +1,102 @@
+import albumentations as A
+import cv2
+import numpy as np
+import pytest
+import scipy.ndimage
+
+from headpose.datasets.augmentation import FourWayCrop, RandomZoom, reseed
+
+IMAGE = np.random.default_rng(0).integers(1, 255, size=(64, 64, 3), dtype=np.uint8)
+
+
+def pipeline() -> A.Compose:
+    return A.Compose([FourWayCrop(max_shift=15), RandomZoom(zoom_range=(0.8, 1.2), p=0.7)])
+
+
+def draws(transform, n: int = 4000) -> list[dict]:
+    generator = np.random.default_rng(1)
+    transform.set_random_state(generator, __import__("random").Random(1))
+    return [transform.get_params() for _ in range(n)]
+
+
+def test_four_ways_are_equally_likely_and_cuts_uniform() -> None:
+    params = draws(FourWayCrop())
+    ways = np.bincount([p["way"] for p in params], minlength=4) / len(params)
+    np.testing.assert_allclose(ways, 0.25, atol=0.03)
+    shrink = np.bincount([p["shrink"] for p in params], minlength=16)
+    assert shrink[0] == 0
+    np.testing.assert_allclose(shrink[1:] / len(params), 1 / 15, atol=0.02)
+    for key in ("source", "target"):
+        positions = np.array([p[key] for p in params if p["shrink"] == 15])
+        assert positions.min() == 0
+        assert positions.max() == 14
+    assert all(max(*p["source"], *p["target"]) < p["shrink"] for p in params)
+
+
+@pytest.mark.parametrize(("way", "fill"), [(1, 0), (2, 255)], ids=["black", "white"])
+def test_shifted_patch_by_hand(way: int, fill: int) -> None:
+    out = FourWayCrop().apply(IMAGE, way=way, shrink=10, source=(3, 4), target=(7, 0))
+    np.testing.assert_array_equal(out[7:61, 0:54], IMAGE[3:57, 4:58])
+    outside = np.ones((64, 64), bool)
+    outside[7:61, 0:54] = False
+    assert (out[outside] == fill).all()
+
+
+def test_zoomed_patch_is_opencvs_bicubic() -> None:
+    out = FourWayCrop().apply(IMAGE, way=0, shrink=10, source=(3, 4), target=(0, 0))
+    np.testing.assert_array_equal(out, cv2.resize(IMAGE[3:57, 4:58], (64, 64), interpolation=cv2.INTER_CUBIC))
+
+
+def test_fourth_way_leaves_the_picture() -> None:
+    np.testing.assert_array_equal(FourWayCrop().apply(IMAGE, way=3, shrink=10, source=(3, 4), target=(0, 0)), IMAGE)
+
+
+@pytest.mark.parametrize("zoom", [(0.8013, 1.1987), (1.1971, 0.8309), (1.0, 1.0), (0.9131, 1.1173)])
+def test_zoom_is_scipys_affine_transform(zoom: tuple[float, float]) -> None:
+    """Keras' random_zoom with nearest interpolation and edge fill, about the centre."""
+    center = np.array([31.5, 31.5])
+    offset = center - np.array(zoom) * center
+    expected = [scipy.ndimage.affine_transform(IMAGE[..., c], np.diag(zoom), offset, order=0, mode="nearest") for c in range(3)]
+    np.testing.assert_array_equal(RandomZoom().apply(IMAGE, zoom=zoom), np.stack(expected, axis=-1))
+
+
+def test_zoom_factors_are_uniform_and_independent() -> None:
+    zooms = np.array([p["zoom"] for p in draws(RandomZoom())])
+    assert zooms.min() >= 0.8
+    assert zooms.max() <= 1.2
+    np.testing.assert_allclose(zooms.mean(axis=0), 1.0, atol=0.01)
+    np.testing.assert_allclose(zooms.std(axis=0), 0.4 / np.sqrt(12), rtol=0.05)
+    assert abs(np.corrcoef(zooms.T)[0, 1]) < 0.05
+
+
+def test_zoom_happens_in_seven_of_ten() -> None:
+    zoom = A.Compose([RandomZoom()])
+    same = 0
+    for index in range(2000):
+        reseed(zoom, 0, 0, index)
+        same += np.array_equal(zoom(image=IMAGE)["image"], IMAGE)
+    assert same / 2000 == pytest.approx(0.3, abs=0.04)
+
+
+def test_key_decides_and_nothing_else() -> None:
+    augment = pipeline()
+    reseed(augment, 1, 2, 3)
+    first = augment(image=IMAGE)["image"]
+    augment(image=IMAGE)
+    reseed(augment, 1, 2, 3)
+    np.testing.assert_array_equal(augment(image=IMAGE)["image"], first)
+    others = []
+    for key in ((2, 2, 3), (1, 3, 3), (1, 2, 4), (1, 2, 5)):
+        reseed(augment, *key)
+        others.append(augment(image=IMAGE)["image"])
+    assert sum(np.array_equal(other, first) for other in others) <= 1
+
+
+def test_transforms_draw_from_streams_of_their_own() -> None:
+    """With one stream for all, the first transform's first draw would decide the second's."""
+    augment = A.Compose([RandomZoom(p=1.0), RandomZoom(p=1.0)])
+    pairs = []
+    for index in range(500):
+        reseed(augment, index)
+        pairs.append([transform.get_params()["zoom"][0] for transform in augment.transforms])
+    assert abs(np.corrcoef(np.array(pairs).T)[0, 1]) < 0.15
