@@ -5,9 +5,7 @@ BIN := .venv/bin
 .PHONY: demo test
 
 demo: .venv/installed
-	$(BIN)/python tests/trees.py datasets/demo
-	$(BIN)/python src/train.py data.root=datasets/demo/300W_LP test.aflw2000.root=datasets/demo/AFLW2000 \
-		data.split=photo epochs=6
+	$(BIN)/python src/train.py
 
 test: .venv/installed-test
 	$(BIN)/ruff format --check src tests

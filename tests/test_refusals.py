@@ -50,9 +50,9 @@ def refusal(done) -> str:
 def test_train(run, tmp_path: Path, w300lp_root: Path, aflw2000_root: Path, overrides: list[str], message: str) -> None:
     (tmp_path / "empty").mkdir()
     given = [override.format(trees=w300lp_root) for override in overrides]
-    options = ["data.split=photo", "data.val_fraction=0.25", "data.batch_size=8"]
+    options = ["data=300w_lp", "data.split=photo", "data.val_fraction=0.25", "data.batch_size=8"]
     if not any(override.startswith("test=") for override in given):
-        options.append(f"test.aflw2000.root={aflw2000_root}")
+        options += ["test=[aflw2000]", f"test.aflw2000.root={aflw2000_root}"]
     line = refusal(run("train", *options, *given))
     assert line.startswith("error: ")
     assert message in line
@@ -65,7 +65,7 @@ def test_truncated_picture_in_a_worker_process(run, tmp_path: Path, aflw2000_roo
     shutil.copytree(aflw2000_root, root)
     victim = root / "image00002.jpg"
     victim.write_bytes(victim.read_bytes()[:3000])
-    done = run("train", DATA, f"data.root={root}", "data.num_workers=1", "data.batch_size=2", "epochs=1")
+    done = run("train", DATA, f"data.root={root}", "test=[aflw2000]", "data.num_workers=1", "data.batch_size=2", "epochs=1")
     assert f"{victim}: cut short" in refusal(done)
     (folder,) = (tmp_path / "runs").iterdir()
     assert str(victim) in json.loads((folder / "failed.json").read_text())["reason"]
@@ -73,6 +73,7 @@ def test_truncated_picture_in_a_worker_process(run, tmp_path: Path, aflw2000_roo
         "train",
         DATA,
         f"data.root={root}",
+        "test=[aflw2000]",
         "data.bad_files=skip",
         "test.aflw2000.bad_files=skip",
         "data.batch_size=2",

@@ -32,8 +32,8 @@ FSANETS = {
 
 
 @pytest.fixture
-def roots(w300lp_root: Path, aflw2000_root: Path) -> tuple[str, str]:
-    return f"data.root={w300lp_root}", f"test.aflw2000.root={aflw2000_root}"
+def roots(w300lp_root: Path, aflw2000_root: Path) -> tuple[str, ...]:
+    return "data=300w_lp", f"data.root={w300lp_root}", "test=[aflw2000]", f"test.aflw2000.root={aflw2000_root}"
 
 
 def only_run(tmp_path: Path) -> Path:
@@ -96,7 +96,7 @@ def test_run_folder_holds_all_that_a_run_promises(run, roots, tmp_path: Path) ->
     assert card["errors"]["val/mae"] == pytest.approx(float(epochs[-1]["val/mae"]), abs=1e-5)
     for weights in ("last", "best"):
         again = run(
-            "evaluate", f"checkpoint={folder}/checkpoints/{weights}.ckpt", roots[1], f"hydra.run.dir={tmp_path}/{weights}"
+            "evaluate", f"checkpoint={folder}/checkpoints/{weights}.ckpt", roots[-1], f"hydra.run.dir={tmp_path}/{weights}"
         )
         assert again.returncode == 0, again.stderr
         assert results(tmp_path / weights)["test"]["aflw2000"]["last"] == pytest.approx(test[weights], abs=1e-6)
@@ -176,7 +176,7 @@ def test_two_processes_train_and_test_each_face_once(run, roots, tmp_path: Path)
     assert content["test"]["aflw2000"]["n"] == 10
     assert len(rows(only_run(tmp_path) / "predictions_aflw2000.csv")) == 10
     assert len(rows(only_run(tmp_path) / "metrics.csv")) == 2
-    single = run("evaluate", f"checkpoint={only_run(tmp_path)}/checkpoints/last.ckpt", roots[1], "hydra.run.dir=single")
+    single = run("evaluate", f"checkpoint={only_run(tmp_path)}/checkpoints/last.ckpt", roots[-1], "hydra.run.dir=single")
     assert single.returncode == 0, single.stderr
     assert results(tmp_path / "single")["test"]["aflw2000"]["last"] == pytest.approx(
         content["test"]["aflw2000"]["last"], abs=1e-4
@@ -209,6 +209,7 @@ def test_all_ten_networks_learn_and_name_their_size(run, shared: Path, tmp_path:
     options = (
         "data=aflw2000",
         f"data.root={shared}/aflw2000_sample",
+        "test=[aflw2000]",
         "data.batch_size=8",
         "epochs=25",
         "scheduler=constant",
@@ -252,6 +253,7 @@ def test_fine_tuning_starts_at_the_published_error(run, shared: Path, official: 
         "train",
         "data=aflw2000",
         f"data.root={shared}/aflw2000_sample",
+        "test=[aflw2000]",
         f"init_weights={official}/fsanet_capsule_3_16_2_21_5.h5",
         "data.batch_size=8",
         "epochs=1",

@@ -10,7 +10,9 @@ from headpose.running.identity import differences, train_id
 def config(*overrides: str):
     register_resolvers()
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        return compose("train", list(overrides))
+        return compose(
+            "train", ["data=300w_lp", *overrides] if not any(o.startswith("data=") for o in overrides) else list(overrides)
+        )
 
 
 @pytest.mark.parametrize(

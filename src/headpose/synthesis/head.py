@@ -193,7 +193,7 @@ def make_body(neck: float, shoulders: float, depth: float) -> Array:
     spread = smoothstep((-y - 3.0) / 1.9)
     half_x = neck * (1 + 0.06 * spread) + (shoulders - neck) * spread**1.6
     half_z = neck * 0.98 + (1.9 - neck) * smoothstep((-y - 3.2) / 2.5)
-    angle = np.linspace(0, 2 * np.pi, 25)
+    angle = np.linspace(-np.pi, np.pi, 25)
     x = half_x[:, None] * np.sin(angle)
     z = depth + 0.12 * (y[:, None] + 2) + half_z[:, None] * np.cos(angle)
     return np.stack([x, np.broadcast_to(y[:, None], x.shape), z], axis=-1)

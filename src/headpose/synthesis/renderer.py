@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from headpose.synthesis.appearance import FACE_HEIGHT, WIDTH
 
 Array = NDArray[Any]
-NEAR, FAR = 0.1, 1e4
+NEAR, FAR = 1.0, 120.0  # head units; the depth buffer loses precision as their ratio grows
 EMPTY = -1.0
 SETTINGS = cv2.TriangleRasterizeSettings()
 SETTINGS.setShadingType(cv2.RASTERIZE_SHADING_SHADED)
@@ -78,6 +78,8 @@ def normals(vertices: Array) -> Array:
     right = np.empty_like(vertices)
     right[:, 1:-1] = vertices[:, 2:] - vertices[:, :-2]
     right[:, 0], right[:, -1] = vertices[:, 1] - vertices[:, 0], vertices[:, -1] - vertices[:, -2]
+    if np.allclose(vertices[:, 0], vertices[:, -1], atol=1e-5):  # a closed tube has neighbours across its seam
+        right[:, 0] = right[:, -1] = vertices[:, 1] - vertices[:, -2]
     x = down[..., 1] * right[..., 2] - down[..., 2] * right[..., 1]
     y = down[..., 2] * right[..., 0] - down[..., 0] * right[..., 2]
     z = down[..., 0] * right[..., 1] - down[..., 1] * right[..., 0]

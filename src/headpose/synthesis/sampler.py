@@ -392,7 +392,7 @@ def _project(points: Array, distance: float | None) -> Array:
 
 def _depth(points: Array, distance: float | None) -> Array:
     """Distance from the camera, which must be positive for the rasteriser."""
-    depth: Array = (1000.0 if distance is None else distance) - points[..., 2]
+    depth: Array = (60.0 if distance is None else distance) - points[..., 2]
     return depth
 
 

@@ -1,0 +1,82 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from headpose.datasets.synthetic import CHUNK, SyntheticHeads
+from headpose.errors import InputError
+from headpose.synthesis.sampler import HeadSampler
+
+
+def heads(**options: object) -> HeadSampler:
+    return HeadSampler(seed=0, texture_pool=4, **options)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("packs")
+    SyntheticHeads(folder, heads(), 10, 24, num_workers=0)
+    return folder
+
+
+def test_sample_is_the_rendered_head(root: Path) -> None:
+    dataset = SyntheticHeads(root, heads(), 10, 24)
+    sample, rendered = dataset[3], heads().render(3, 24)
+    np.testing.assert_array_equal(sample["image"], rendered.image)
+    np.testing.assert_allclose(sample["pose"], rendered.pose, rtol=1e-6)
+    np.testing.assert_allclose(sample["box"], rendered.box, rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(sample["landmarks"], rendered.landmarks[:, :2], rtol=1e-5, atol=1e-4)
+
+
+def test_fewer_heads_are_the_first_of_more_and_nothing_is_rendered_twice(root: Path) -> None:
+    few = SyntheticHeads(root, heads(), 10, 24)
+    before = {path: path.stat().st_mtime_ns for path in few.folder.glob("chunk_00000*")}
+    more = SyntheticHeads(root, heads(), CHUNK + 5, 24, num_workers=2)
+    assert len(more) == CHUNK + 5
+    np.testing.assert_array_equal(more.pose[:10], few.pose)
+    np.testing.assert_array_equal(more[CHUNK + 1]["image"], heads().render(CHUNK + 1, 24).image)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_killed_rendering_loses_nothing_and_leaves_nothing_half(root: Path) -> None:
+    dataset = SyntheticHeads(root, heads(), 10, 24)
+    (dataset.folder / "chunk_00000.npz").unlink()  # killed after the pictures, before the index
+    (dataset.folder / "chunk_00000.npy.partial").write_bytes(b"half")
+    again = SyntheticHeads(root, heads(), 10, 24, num_workers=0)
+    np.testing.assert_array_equal(again.image(4), dataset.image(4))
+
+
+@pytest.mark.parametrize(
+    "other", [{"options": {"hair": False}}, {"size": 26}, {"side": "test"}], ids=["options", "size", "side"]
+)
+def test_other_heads_are_another_pack(root: Path, other: dict) -> None:
+    size, side = other.get("size", 24), other.get("side", "train")
+    dataset = SyntheticHeads(root, heads(**other.get("options", {})), 4, size, side, num_workers=0)
+    assert dataset.folder != SyntheticHeads(root, heads(), 4, 24).folder
+    assert dataset.image(0).shape == (size, size, 3)
+
+
+def test_new_version_of_the_generator_rebuilds(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = SyntheticHeads(root, heads(), 4, 24).folder
+    monkeypatch.setattr("headpose.datasets.synthetic.GENERATOR_VERSION", 999)
+    assert SyntheticHeads(root, heads(), 4, 24, num_workers=0).folder != old
+
+
+def test_people_of_the_test_side_are_others(root: Path) -> None:
+    train, test = (SyntheticHeads(root, heads(), 10, 24, side, num_workers=0) for side in ("train", "test"))  # type: ignore[arg-type]
+    assert not {train.photo_of(name) for name in train.names} & {test.photo_of(name) for name in test.names}
+    assert not np.isin(train.pose[:, 0], test.pose[:, 0]).any()
+
+
+def test_photo_is_the_person(root: Path) -> None:
+    dataset = SyntheticHeads(root, heads(), 10, 24)
+    people = [dataset.photo_of(name) for name in dataset.names]
+    assert people[0] == people[1] != people[2]
+    assert len(set(people)) == 5
+
+
+def test_impossible_requests(root: Path) -> None:
+    with pytest.raises(InputError, match="0 synthetic heads of 24 pixels cannot be made"):
+        SyntheticHeads(root, heads(), 0, 24)
+    with pytest.raises(InputError, match="cannot be written"):
+        SyntheticHeads("/proc/nowhere", heads(), 4, 24)

@@ -1,0 +1,83 @@
+import numpy as np
+import pytest
+
+from headpose.geometry.face_model import MIRROR_68, mean_face_68, symmetric_face_68
+from headpose.synthesis import head
+from headpose.synthesis.fit_modes import face_modes_68, fit_modes
+
+
+def surface() -> np.ndarray:
+    return head.head_model().deform(np.zeros((68, 3)))
+
+
+def test_mean_face_is_human_sized_and_its_mirror_is_itself() -> None:
+    face = symmetric_face_68()
+    np.testing.assert_allclose(face[MIRROR_68] * [-1, 1, 1], face)
+    assert np.abs(face - mean_face_68()).max() < 0.06  # two millimetres
+    assert np.linalg.norm(face[45] - face[36]) * 36 == pytest.approx(90, abs=5)  # outer eye corners, in mm
+
+
+def test_surface_passes_the_landmarks() -> None:
+    distance = np.linalg.norm(head.head_model().landmarks(surface()) - symmetric_face_68(), axis=1)
+    assert distance.mean() * 36 < 1  # mm
+    assert distance.max() * 36 < 3
+
+
+def test_surface_is_symmetric_closed_and_of_human_proportions() -> None:
+    mesh = surface()
+    np.testing.assert_allclose(mesh[:, ::-1] * [-1, 1, 1], mesh, atol=1e-4)
+    np.testing.assert_allclose(mesh[:, 0], mesh[:, -1], atol=1e-4)  # the seam
+    size = (mesh.max(axis=(0, 1)) - mesh.min(axis=(0, 1))) * 36  # mm
+    assert 145 < size[0] < 165  # breadth
+    assert 210 < size[1] < 240  # chin to crown
+    assert 195 < size[2] < 220  # nose to the back
+
+
+def test_moved_landmarks_take_the_surface_along_and_leave_the_skull() -> None:
+    model = head.head_model()
+    movement = np.zeros((68, 3))
+    movement[27:36, 2] = 0.2  # a longer nose
+    moved = model.deform(movement) - surface()
+    at_landmarks = model.landmarks(model.deform(movement)) - model.landmarks(surface())
+    np.testing.assert_allclose(at_landmarks[27:36, 2], 0.2, atol=0.04)
+    back = np.abs(head.LONGITUDES) > 150
+    assert np.abs(moved[:, back]).max() < 0.03
+
+
+def test_hair_hides_in_the_skull_below_the_hairline() -> None:
+    mesh = surface()
+    line = np.full(head.COLUMNS, 30.0)
+    shell = head.hair_shell(mesh, line, np.full(mesh.shape[:2], 0.4))
+    coarse = mesh[::2, ::2]
+    outside = np.linalg.norm(shell - head.CENTER, axis=-1) > np.linalg.norm(coarse - head.CENTER, axis=-1)
+    latitude = np.broadcast_to(head.LATITUDES[::2, None], outside.shape)
+    assert outside[latitude > 40].all()
+    assert not outside[latitude < 30].any()
+
+
+def test_modes_have_the_spread_of_real_faces() -> None:
+    spread = np.sqrt((face_modes_68() ** 2).sum(axis=(0, 2))) * 36  # mm, per landmark
+    assert face_modes_68().shape == (14, 68, 3)
+    assert spread.min() > 1
+    assert spread.max() < 8
+
+
+def test_fit_recovers_a_planted_mode() -> None:
+    import torch
+
+    from headpose.geometry.rotations import pose_to_matrix
+
+    rng = np.random.default_rng(0)
+    planted = np.zeros((68, 3))
+    planted[5:12, 1] = -0.15  # a longer chin, symmetric
+    pose = rng.uniform([-50, -30, -20], [50, 30, 20], (150, 3))
+    code = rng.normal(size=150)
+    faces = symmetric_face_68() + code[:, None, None] * planted
+    rotation = pose_to_matrix(torch.tensor(pose)).numpy()
+    points = np.einsum("nab,npb->npa", rotation[:, :2], faces) * 60 * [1, -1] + 200 + rng.normal(0, 0.2, (150, 68, 2))
+    modes, rest = fit_modes(pose, points, num_modes=2, iterations=30)
+    first = modes[0] - modes[0].mean(axis=0)
+    target = planted - planted.mean(axis=0)
+    cosine = abs((first * target).sum()) / np.linalg.norm(first) / np.linalg.norm(target)
+    assert cosine > 0.85  # scale and position come from the mean face, which takes a part of it
+    assert rest < 0.02

@@ -1,0 +1,127 @@
+import cv2
+import numpy as np
+import pytest
+import roma
+import torch
+
+from headpose.geometry.rotations import pose_to_matrix
+from headpose.synthesis.sampler import HeadSampler
+
+PLAIN = {"backgrounds": False, "photo": False, "occluder": 0.0, "box_jitter": 0.0, "visible21": 0.0, "perspective": None}
+
+
+@pytest.fixture(scope="module")
+def sampler() -> HeadSampler:
+    return HeadSampler(seed=0, texture_pool=8)
+
+
+def test_head_is_a_function_of_seed_and_index(sampler: HeadSampler) -> None:
+    first = sampler.render(7, 64)
+    sampler.render(8, 64)
+    again = HeadSampler(seed=0, texture_pool=8).render(7, 64)
+    np.testing.assert_array_equal(first.image, again.image)
+    np.testing.assert_array_equal(first.landmarks, again.landmarks)
+    assert not np.array_equal(first.image, HeadSampler(seed=1, texture_pool=8).render(7, 64).image)
+
+
+def test_two_heads_in_a_row_are_one_person_in_two_poses(sampler: HeadSampler) -> None:
+    a, b, c = (sampler.render(index, 48) for index in (6, 7, 8))
+    assert a.identity == b.identity != c.identity
+    assert np.abs(a.pose - b.pose).max() > 1
+
+
+def test_landmarks_have_the_labelled_pose() -> None:
+    """Under a parallel camera, landmarks of one person in two poses differ by exactly the two rotations."""
+    sampler = HeadSampler(seed=3, expression=0.0, texture_pool=4, **PLAIN)
+    rest = sampler.render(0, 96, pose=(0, 0, 0)).landmarks * [1, -1, 1]
+    for pose in [(40, 0, 0), (0, 30, 0), (0, 0, 25), (-70, 20, -15)]:
+        turned = sampler.render(0, 96, pose=pose).landmarks * [1, -1, 1]
+        a, b = (torch.tensor(p - p.mean(axis=0)) for p in (rest, turned))
+        rotation = roma.special_procrustes(b.T @ a)
+        expected = pose_to_matrix(torch.tensor(pose, dtype=torch.float64))
+        assert torch.rad2deg(roma.rotmat_geodesic_distance(rotation, expected)) < 0.01
+
+
+@pytest.mark.parametrize(
+    ("pose", "axis", "sign"),
+    [((60, 0, 0), 0, -1), ((-60, 0, 0), 0, 1), ((0, 40, 0), 1, -1), ((0, -40, 0), 1, 1)],
+    ids=["left", "right", "up", "down"],
+)
+def test_nose_points_where_the_label_says(sampler: HeadSampler, pose, axis: int, sign: int) -> None:
+    landmarks = sampler.render(0, 96, pose=pose).landmarks
+    bridge_to_tip = landmarks[30] - landmarks[[36, 45]].mean(axis=0)
+    frontal = sampler.render(0, 96, pose=(0, 0, 0)).landmarks
+    rest = frontal[30] - frontal[[36, 45]].mean(axis=0)
+    assert sign * (bridge_to_tip[axis] - rest[axis]) > 3
+
+
+def test_box_holds_the_landmarks_and_two_fifths_of_the_picture() -> None:
+    sampler = HeadSampler(seed=5, texture_pool=4, **{**PLAIN, "perspective": (9.0, 40.0)})
+    for index in range(6):
+        rendered = sampler.render(index, 80)
+        points = rendered.landmarks[:, :2]
+        np.testing.assert_allclose(rendered.box, [*points.min(axis=0), *points.max(axis=0)], atol=1e-6)
+        assert max(rendered.box[2:] - rendered.box[:2]) == pytest.approx(32)
+        assert rendered.box[:2] + rendered.box[2:] == pytest.approx([80, 80])
+
+
+@pytest.mark.parametrize("yaw", [-90, -45, 0, 45, 90])
+def test_head_has_no_holes_and_no_floating_parts(yaw: int) -> None:
+    sampler = HeadSampler(seed=2, texture_pool=4, glasses=0.0, hat=0.0, **PLAIN)
+    for index in (0, 2, 4):
+        mask = np.isfinite(sampler.render(index, 128, pose=(yaw, 0, 0)).depth).astype(np.uint8)
+        _, labels = cv2.connectedComponents(mask)
+        sizes = np.bincount(labels.ravel())[1:]
+        assert sizes.max() / sizes.sum() > 0.995
+        around = np.pad(1 - mask, 1, constant_values=1)
+        cv2.floodFill(around, None, (0, 0), 2)
+        assert (around == 1).sum() < 0.003 * mask.sum()  # background that the outside does not reach
+
+
+def test_landmarks_lie_on_the_drawn_surface() -> None:
+    """Depth at visible landmarks is the landmark's own."""
+    sampler = HeadSampler(seed=4, texture_pool=4, glasses=0.0, hat=0.0, hair=False, **PLAIN)
+    rendered = sampler.render(0, 256, pose=(10, 5, 0))
+    inner = [30, 33, 36, 39, 42, 45, 48, 54, 57, 27]
+    x, y = rendered.landmarks[inner, :2].astype(int).T
+    drawn, own = -rendered.depth[y, x], rendered.landmarks[inner, 2]  # head units, and pixels
+    slope, offset = np.polyfit(own, drawn, 1)
+    assert np.abs(drawn - slope * own - offset).max() < 0.1  # head units: 4 mm
+    pixels_per_unit = np.ptp(rendered.landmarks[[36, 45], 0]) / 2.44
+    assert 1 / slope == pytest.approx(pixels_per_unit, rel=0.15)
+
+
+@pytest.mark.parametrize(
+    "off",
+    [
+        {"identity": 0.0},
+        {"expression": 0.0},
+        {"wide_pitch": 0.0},
+        {"skin_texture": False},
+        {"hair": False},
+        {"body": False},
+        {"light_variation": False},
+        {"backgrounds": False},
+        {"photo": False},
+        {"perspective": None},
+        {"beard": 1.0},
+        {"glasses": 1.0},
+        {"hat": 1.0},
+        {"occluder": 1.0},
+        {"shadows": 0.0},
+        {"box_jitter": 0.0},
+        {"visible21": 1.0},
+    ],
+    ids=lambda option: next(iter(option)),
+)
+def test_each_option_changes_the_picture_or_the_box(sampler: HeadSampler, off: dict) -> None:
+    changed = HeadSampler(seed=0, texture_pool=8, **off)
+    pairs = [(sampler.render(index, 48), changed.render(index, 48)) for index in range(4)]
+    assert any(not np.array_equal(a.image, b.image) or not np.array_equal(a.box, b.box) for a, b in pairs)
+
+
+def test_points21_of_the_averted_half_are_hidden(sampler: HeadSampler) -> None:
+    assert np.isnan(sampler.render(0, 48, pose=(60, 0, 0)).points21[6, 0])
+    assert not np.isnan(sampler.render(0, 48, pose=(60, 0, 0)).points21[11, 0])
+    assert np.isnan(sampler.render(0, 48, pose=(-60, 0, 0)).points21[11, 0])
+    assert not np.isnan(sampler.render(0, 48, pose=(5, 0, 0)).points21).any()
