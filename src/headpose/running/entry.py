@@ -15,6 +15,7 @@ from typing import Any
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from lightning_fabric.utilities.exceptions import MisconfigurationException
@@ -143,13 +144,19 @@ def _thirds(epochs: Any) -> ListConfig:
     return OmegaConf.create([math.ceil(epochs / 3), math.ceil(2 * epochs / 3)] if isinstance(epochs, int) else [])
 
 
+def given_overrides() -> list[Override]:
+    """What was given on the command line, parsed."""
+    parsed: list[Override] = OverridesParser.create().parse_overrides(list(HydraConfig.get().overrides.task))
+    return parsed
+
+
 def check_options(config: DictConfig) -> None:
     """Refuse what Hydra lets through.
 
     Raises:
         InputError: a test set named twice, or a number that is none.
     """
-    for override in OverridesParser.create().parse_overrides(list(HydraConfig.get().overrides.task)):
+    for override in given_overrides():
         names = override.value() if override.key_or_group == "test" else None
         if isinstance(names, list) and len(set(names)) < len(names):  # Hydra would merge the two silently
             once = list(dict.fromkeys(names))

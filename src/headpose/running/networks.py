@@ -10,6 +10,7 @@ from headpose.errors import InputError
 from headpose.models.fusion import LateFusion
 from headpose.models.published import load_published
 from headpose.modules.checkpoint import load_checkpoint
+from headpose.running.entry import given_overrides
 from headpose.running.identity import differences
 
 PUBLISHED_CROP = {
@@ -30,7 +31,7 @@ def load_networks(config: DictConfig) -> tuple[nn.Module, dict[str, Any]]:
     Raises:
         InputError: nothing given, an unusable file, networks of different crops, or a `model=` that the files do not hold.
     """
-    if config.crop is not None and config.get("model") is None:
+    if any(override.key_or_group.split(".")[0] == "crop" for override in given_overrides()):
         raise InputError("crop= is the network's own in an evaluation; leave it out (test.aflw2000.box chooses the box)")
     checkpoints, weights = _paths(config.checkpoint), _paths(config.weights)
     if not checkpoints and not weights:
