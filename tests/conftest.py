@@ -1,6 +1,7 @@
 """Fixtures: generated dataset trees, the real samples where they are, and the entry points as a user calls them."""
 
 import os
+import runpy
 import subprocess
 import sys
 from collections.abc import Callable
@@ -58,5 +59,25 @@ def run(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
         environment = {**os.environ, "HEADPOSE_RUNS": str(tmp_path / "runs"), "COLUMNS": "160", "OMP_NUM_THREADS": "1", **env}
         command = [sys.executable, str(PROJECT / "src" / f"{script}.py"), *overrides]
         return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+
+    return call
+
+
+@pytest.fixture
+def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Call an entry point in this process (no imports again) and return the one line with which it refuses."""
+
+    def call(script: str, *overrides: str) -> str:
+        path = PROJECT / "src" / f"{script}.py"
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("HEADPOSE_RUNS", str(tmp_path / "runs"))
+        monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+        monkeypatch.setattr(sys, "argv", [str(path), *overrides])
+        with pytest.raises(SystemExit) as leave:
+            runpy.run_path(str(path), run_name="__main__")
+        errors = [line for line in capfd.readouterr().err.splitlines() if line.strip()]
+        assert leave.value.code == 1
+        assert len(errors) == 1, errors
+        return errors[0]
 
     return call

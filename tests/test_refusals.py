@@ -47,13 +47,13 @@ def refusal(done) -> str:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_train(run, tmp_path: Path, w300lp_root: Path, aflw2000_root: Path, overrides: list[str], message: str) -> None:
+def test_train(refused, tmp_path: Path, w300lp_root: Path, aflw2000_root: Path, overrides: list[str], message: str) -> None:
     (tmp_path / "empty").mkdir()
     given = [override.format(trees=w300lp_root) for override in overrides]
     options = ["data=300w_lp", "data.split=photo", "data.val_fraction=0.25", "data.batch_size=8"]
     if not any(override.startswith("test=") for override in given):
         options += ["test=[aflw2000]", f"test.aflw2000.root={aflw2000_root}"]
-    line = refusal(run("train", *options, *given))
+    line = refused("train", *options, *given)
     assert line.startswith("error: ")
     assert message in line
 
@@ -109,9 +109,9 @@ def _checkpoint_with_foreign_target(path: Path) -> None:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_evaluate(run, tmp_path: Path, official: Path, aflw2000_root: Path, arguments: list[str], message: str) -> None:
+def test_evaluate(refused, tmp_path: Path, official: Path, aflw2000_root: Path, arguments: list[str], message: str) -> None:
     _checkpoint_with_foreign_target(tmp_path / "evil.ckpt")
     given = [argument.format(official=official) for argument in arguments]
     root = [] if "test=[]" in given else [f"test.aflw2000.root={aflw2000_root}"]
-    assert message in refusal(run("evaluate", *given, *root))
+    assert message in refused("evaluate", *given, *root)
     assert not (tmp_path / "ran").exists()

@@ -118,17 +118,18 @@ def test_netvlad_starts_normal() -> None:
     assert netvlad.assign.bias.any()
 
 
-def test_separable_block_is_its_definition() -> None:
-    """Depthwise then pointwise, written as loops."""
-    block = SeparableBlock(3, 5).double().eval()
-    x = torch.randn(1, 3, 6, 6, dtype=torch.float64)
-    depthwise, pointwise, norm = block
+@pytest.mark.parametrize("channels", [3, 4], ids=["dense", "separable"])
+def test_separable_block_is_its_definition(channels: int) -> None:
+    """Depthwise then pointwise, written as loops, whichever way the block computes it."""
+    block = SeparableBlock(channels, 5).double().eval()
+    x = torch.randn(1, channels, 6, 6, dtype=torch.float64)
+    depthwise, pointwise, norm = block.depthwise, block.pointwise, block.norm
     padded = functional.pad(x, (1, 1, 1, 1))
     expected = torch.zeros(1, 5, 6, 6, dtype=torch.float64)
     for o in range(5):
         for i in range(6):
             for j in range(6):
-                taps = [(padded[0, c, i : i + 3, j : j + 3] * depthwise.weight[c, 0]).sum() for c in range(3)]
+                taps = [(padded[0, c, i : i + 3, j : j + 3] * depthwise.weight[c, 0]).sum() for c in range(channels)]
                 expected[0, o, i, j] = sum(t * pointwise.weight[o, c, 0, 0] for c, t in enumerate(taps)) + pointwise.bias[o]
     torch.testing.assert_close(block(x), expected / np.sqrt(1 + norm.eps))
 

@@ -52,16 +52,25 @@ def init_keras_defaults(module: nn.Module) -> None:
 # ---------------------------------------------------------------------------------------------- two-stream backbone
 
 
-class SeparableBlock(nn.Sequential):
+class SeparableBlock(nn.Module):
     """3×3 depthwise and 1×1 pointwise convolution, batch normalisation, then `tail` (activation and pooling)."""
 
     def __init__(self, in_channels: int, out_channels: int, *tail: nn.Module) -> None:
-        super().__init__(
-            nn.Conv2d(in_channels, in_channels, 3, padding=1, groups=in_channels, bias=False),
-            nn.Conv2d(in_channels, out_channels, 1),
-            nn.BatchNorm2d(out_channels, eps=1e-3, momentum=0.01),
-            *tail,
-        )
+        super().__init__()
+        self.depthwise = nn.Conv2d(in_channels, in_channels, 3, padding=1, groups=in_channels, bias=False)
+        self.pointwise = nn.Conv2d(in_channels, out_channels, 1)
+        self.norm = nn.BatchNorm2d(out_channels, eps=1e-3, momentum=0.01)
+        self.tail = nn.Sequential(*tail)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to (B, out_channels, H, W), or half the sides where the tail pools."""
+        if x.shape[1] <= 3:  # of the picture itself: one dense convolution with the product of both kernels is faster
+            kernel = self.pointwise.weight * self.depthwise.weight.transpose(0, 1)
+            x = functional.conv2d(x, kernel, self.pointwise.bias, padding=1)
+        else:
+            x = self.pointwise(self.depthwise(x))
+        out: Tensor = self.tail(self.norm(x))
+        return out
 
 
 class TwoStreamBackbone(nn.Module):

@@ -143,13 +143,13 @@ def _backbone_sources() -> Iterator[tuple[str, Source]]:
     names = [f"backbone.{stream}.{level}.{block}" for stream in ("relu_stream", "tanh_stream") for level, block in blocks]
     for number, name in enumerate(names, start=1):
         separable, norm = f"separable_conv2d_{number}", f"batch_normalization_{number}"
-        yield f"{name}.0.weight", (f"{separable}/depthwise_kernel", "depthwise")
-        yield f"{name}.1.weight", (f"{separable}/pointwise_kernel", "conv")
-        yield f"{name}.1.bias", (f"{separable}/bias", "same")
-        yield f"{name}.2.weight", (f"{norm}/gamma", "same")
-        yield f"{name}.2.bias", (f"{norm}/beta", "same")
-        yield f"{name}.2.running_mean", (f"{norm}/moving_mean", "same")
-        yield f"{name}.2.running_var", (f"{norm}/moving_variance", "same")
+        yield f"{name}.depthwise.weight", (f"{separable}/depthwise_kernel", "depthwise")
+        yield f"{name}.pointwise.weight", (f"{separable}/pointwise_kernel", "conv")
+        yield f"{name}.pointwise.bias", (f"{separable}/bias", "same")
+        yield f"{name}.norm.weight", (f"{norm}/gamma", "same")
+        yield f"{name}.norm.bias", (f"{norm}/beta", "same")
+        yield f"{name}.norm.running_mean", (f"{norm}/moving_mean", "same")
+        yield f"{name}.norm.running_var", (f"{norm}/moving_variance", "same")
 
 
 def _fsanet_sources(scoring: str, aggregation: str) -> Iterator[tuple[str, Source]]:

@@ -49,7 +49,7 @@ def entry_point(config_name: str) -> Callable[[Task], Callable[[], None]]:
     def decorate(task: Task) -> Callable[[], None]:
         @functools.wraps(task)
         def main() -> None:
-            show_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
+            asked = os.environ.get("HYDRA_FULL_ERROR", "0")
             os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing pages
             refused: list[Exception] = []
 
@@ -78,10 +78,12 @@ def entry_point(config_name: str) -> Callable[[Task], Callable[[], None]]:
                     raise refused[0]
             except Exception as error:
                 line = one_line(error)
-                if show_traceback or line is None:
+                if asked == "1" or line is None:
                     raise
                 print(f"error: {line}", file=sys.stderr)
                 sys.exit(1)
+            finally:
+                os.environ["HYDRA_FULL_ERROR"] = asked
 
         return main
 
