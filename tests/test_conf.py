@@ -20,7 +20,7 @@ GIVEN_BY_NEIGHBOUR = {"num_inputs"}
 def train_config(*overrides: str) -> DictConfig:
     register_resolvers()
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose("train", list(overrides))
+        return compose("prepare" if overrides[:1] and overrides[0].startswith("layout=") else "train", list(overrides))
 
 
 def choice(path: Path) -> list[str]:
@@ -30,6 +30,8 @@ def choice(path: Path) -> list[str]:
         return [f"model={model}", f"data={data}"]
     if group == "heads":
         return ["data=synthetic"]
+    if group == "layout":
+        return [f"layout={name}", "root=x"]
     return [f"test=[{name}]" if group == "test" else f"{group}={name}"]
 
 

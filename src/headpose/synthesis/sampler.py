@@ -61,6 +61,10 @@ class Head:
         points21: (21, 2), AFLW's points in pixels; NaN where turned away.
         depth: (S, S), distance in head units; inf where there is background.
         identity: number of the person.
+        neutral: (68, 3), the landmarks at rest, head units, frame A.
+        pose_para: (7,) as 300W-LP labels it: pitch, yaw, roll in radians, tx, ty, tz, scale, so that
+            `project_pose_para(neutral, pose_para, S)` gives the landmarks (counted from 1, as MATLAB does); None where the
+            camera is near, since a near camera is no such projection.
     """
 
     image: NDArray[np.uint8]
@@ -70,6 +74,8 @@ class Head:
     points21: Array
     depth: Array
     identity: int
+    neutral: Array
+    pose_para: Array | None
 
 
 class HeadSampler:
@@ -196,6 +202,8 @@ class HeadSampler:
             points21=to_pixels(plane21),
             depth=np.where(zbuffer >= renderer.FAR, np.inf, zbuffer).astype(np.float32),
             identity=identity,
+            neutral=landmarks,
+            pose_para=_pose_para(pose_degrees, rotation, scale, corner, size) if distance is None else None,
         )
 
     # ------------------------------------------------------------------------------------------------------ what is drawn
@@ -394,6 +402,13 @@ def _depth(points: Array, distance: float | None) -> Array:
     """Distance from the camera, which must be positive for the rasteriser."""
     depth: Array = (60.0 if distance is None else distance) - points[..., 2]
     return depth
+
+
+def _pose_para(pose: Array, rotation: Array, scale: float, corner: Array, size: int) -> Array:
+    """300W-LP's label of a head under a parallel camera; pixels count from 1, and y starts at the lower edge."""
+    yaw, pitch, roll = np.radians(pose)
+    shift = scale * np.append(-corner, 0.0) + [0.5, size + 0.5, 0.0]
+    return np.concatenate([[pitch, yaw, roll], shift - scale * rotation @ PIVOT, [scale]])
 
 
 def _points21(plane68: Array, plane_ears: Array, yaw: float) -> Array:
