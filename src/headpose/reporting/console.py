@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -15,15 +16,16 @@ def print_results(results: dict[str, Any], console: Console | None = None) -> No
         results: the content of results.json.
         console: where to; by default standard output.
     """
-    table = Table(title=f"Mean absolute error in degrees · {results['params']:,} parameters", title_justify="left")
+    table = Table(
+        title=f"Mean absolute error in degrees · {results['params']:,} parameters", title_justify="left", box=box.SIMPLE_HEAD
+    )
     for column in ("test set", "weights", *COLUMNS, "n", "skipped"):
-        table.add_column(column, justify="left" if column in ("test set", "weights") else "right")
+        table.add_column(column, justify="left" if column in ("test set", "weights") else "right", no_wrap=True)
     for test_set, entry in results["test"].items():
         for weights in ("initial", "last", "best"):
             if weights in entry:
                 errors = [f"{entry[weights][column]:.2f}" for column in COLUMNS]
                 table.add_row(test_set, weights, *errors, str(entry["n"]), str(entry["skipped"]))
-        table.add_section()
     (console or Console()).print(table)
 
 
