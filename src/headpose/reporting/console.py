@@ -17,7 +17,11 @@ def print_results(results: dict[str, Any], console: Console | None = None) -> No
         console: where to; by default standard output.
     """
     table = Table(
-        title=f"Mean absolute error in degrees · {results['params']:,} parameters", title_justify="left", box=box.SIMPLE_HEAD
+        title=f"Mean absolute error in degrees · {results['params']:,} parameters",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
     )
     for column in ("test set", "weights", *COLUMNS, "n", "skipped"):
         table.add_column(column, justify="left" if column in ("test set", "weights") else "right", no_wrap=True)
