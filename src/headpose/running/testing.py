@@ -1,6 +1,7 @@
 """Testing on named test sets, and what each leaves in the run folder."""
 
 import logging
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,10 @@ def run_tests(
     for name, datamodule in test_sets.items():
         trainer.test(module, datamodule=datamodule, verbose=False)
         errors = dict(module.test_errors)
+        if not all(math.isfinite(value) for value in errors.values()):
+            raise InputError(
+                f"{name}: the network predicts NaN or infinity ({weights} weights); it has diverged, lower optimizer.lr"
+            )
         entry = results["test"].setdefault(name, describe(datamodule))
         n = int(errors.pop("n"))
         if n != entry["n"]:
