@@ -1,9 +1,5 @@
-"""Tiny datasets in the real layouts of 300W-LP and AFLW2000, with faces drawn so that their pose can be learned.
+"""Tiny datasets in the real layouts of 300W-LP and AFLW2000, with faces drawn so that their pose can be learned."""
 
-`python tests/trees.py FOLDER` writes both.
-"""
-
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -81,9 +77,3 @@ def _write_pair(stem: Path, image: NDArray[np.uint8], content: dict[str, Any]) -
     stem.parent.mkdir(parents=True, exist_ok=True)
     cv2.imwrite(f"{stem}.jpg", image)
     scipy.io.savemat(f"{stem}.mat", content)
-
-
-if __name__ == "__main__":
-    folder = Path(sys.argv[1])
-    write_300w_lp(folder / "300W_LP", photos=40, poses=4)
-    write_aflw2000(folder / "AFLW2000", n=64)

@@ -92,12 +92,12 @@ def reseed(pipeline: A.Compose, *key: int) -> None:
     Each transform gets its own stream: albumentations' own `set_random_seed` gives all of them the same one, which ties
     their draws together.
     """
-    leaves = [transform for transform in _walk(pipeline)]
-    for stream, transform in zip(np.random.SeedSequence(key).spawn(len(leaves)), leaves, strict=True):
+    transforms = _walk(pipeline)
+    for stream, transform in zip(np.random.SeedSequence(key).spawn(len(transforms)), transforms, strict=True):
         generator = np.random.Generator(np.random.PCG64(stream))
         transform.set_random_state(generator, random.Random(int(generator.integers(2**63))))
 
 
 def _walk(node: Any) -> list[Any]:
-    children = [leaf for child in getattr(node, "transforms", []) for leaf in _walk(child)]
-    return [node, *children]
+    """A pipeline and all in it, parents first: a parent's seeding also seeds its children, whose own comes after."""
+    return [node, *(below for child in getattr(node, "transforms", []) for below in _walk(child))]

@@ -23,8 +23,6 @@ from headpose.models.published import load_published
 
 FORMAT_VERSION = 1
 CONVENTION = "yaw, pitch, roll in degrees; signs of 300W-LP: nose to image left, face up, head clockwise"
-ALLOWED_FACTORIES: frozenset[str] = frozenset()
-"""Functions of timm and torchvision that a configuration may call, by full name."""
 
 
 @dataclass
@@ -155,12 +153,10 @@ def build(config: Any) -> Any:
 
 
 def _allowed_target(name: Any) -> Any:
-    """The object behind a target, if it is a class of ours or a named factory; never by attribute walks out of ours."""
+    """The object behind a target, if it is a network or crop rule of ours; never by attribute walks out of ours."""
     refusal = InputError(f"target {name} is not one of this suite's networks or crop rules; refused")
     if not isinstance(name, str):
         raise refusal
-    if name in ALLOWED_FACTORIES:
-        return get_object(name)
     if not name.startswith(("headpose.models.", "headpose.geometry.crops.")):
         raise refusal
     try:

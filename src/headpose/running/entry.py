@@ -91,7 +91,7 @@ def entry_point(config_name: str) -> Callable[[Task], Callable[[], None]]:
 
 
 def _quieten() -> None:
-    """Two things Lightning says on every run that help nobody here, by name."""
+    """Leave out, by name, what Lightning says on every run and helps nobody here."""
     # Advertisements and the list of accelerators that are not there; warnings still come through.
     logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
     # Batches are fetched whole, which makes the main process the fastest worker (measured).
@@ -114,7 +114,7 @@ def one_line(error: BaseException) -> str | None:
             # From a worker process the message arrives with that process' traceback before it.
             return str(link).rsplit("InputError: ", maxsplit=1)[-1].strip().splitlines()[0]
     if isinstance(error, OSError) and error.filename:
-        return f"{error.filename}: {error.strerror}; give a folder that can be used ($HEADPOSE_RUNS, hydra.run.dir)"
+        return f"{error.filename}: {error.strerror}; check the path, its permissions and the room left"
     if isinstance(error, HydraException | OmegaConfBaseException | MisconfigurationException):
         lines = [" ".join(line.split()) for line in str(error).splitlines() if line.strip()]
         return "; ".join(line for line in lines if not line.startswith("set env variable"))
@@ -193,7 +193,7 @@ def _run_dir(name: str, *, _root_: DictConfig) -> str:
 def _run_id(*, _root_: DictConfig) -> str:
     """An id of this training for services that keep runs apart by id; a resumed training has its own again."""
     path = output_dir() / ".hydra" / "run_id"
-    if _root_.get("resume") is None or not path.is_file():
+    if not path.is_file() or (_root_.get("resume") is None and _is_first_process()):
         path.write_text(secrets.token_hex(6))
     return path.read_text()
 
@@ -208,6 +208,11 @@ def _dataset_root(folder: str, *, _parent_: DictConfig, _root_: DictConfig) -> s
 
 def _leave_reason(reason: str) -> None:
     """Write failed.json, from one process, and never fail over it: the reason itself is on its way to the user."""
-    if int(os.environ.get("LOCAL_RANK", 0)) == 0:  # Lightning sets it in the processes it starts
+    if _is_first_process():
         with contextlib.suppress(OSError):
             write_json(output_dir() / "failed.json", {"status": "failed", "reason": reason})
+
+
+def _is_first_process() -> bool:
+    """Whether this is the process the user started; Lightning numbers those it starts itself."""
+    return int(os.environ.get("LOCAL_RANK", 0)) == 0
