@@ -100,7 +100,7 @@ def test_recipe_of_300w_lp_is_the_papers(model: str) -> None:
     assert config.data.batch_size == {"fsanet": 16, "ssrnet": 8}[model]
     assert (config.data.split, config.data.val_fraction, config.data.max_angle) == ("random", 0.2, 99)
     assert (config.crop.margin, config.crop.size) == (0.6, 64)
-    assert [t["_target_"].split(".")[-1] for t in config.augmentation.transforms] == ["FourWayCrop", "RandomZoom"]
+    assert [t["_target_"].split(".")[-1] for t in config.augmentation.pipeline.transforms] == ["FourWayCrop", "RandomZoom"]
 
 
 def test_recipe_yields_to_the_command_line() -> None:

@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from headpose.datamodules import AFLW2000DataModule, W300LPDataModule
-from headpose.datasets.augmentation import FourWayCrop
+from headpose.datasets.augmentation import Augmentation, FourWayCrop
 from headpose.errors import InputError
 from headpose.geometry.crops import FSANetCrop, MarginCrop
 
 
-def augmentation() -> A.Compose:
-    return A.Compose([FourWayCrop()])
+def augmentation() -> Augmentation:
+    return Augmentation(mirror=0.5, pipeline=A.Compose([FourWayCrop()]))
 
 
 def test_batch_holds_the_cropped_samples(aflw2000_root: Path) -> None:

@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 import scipy.ndimage
 
-from headpose.datasets.augmentation import FourWayCrop, RandomZoom, reseed
+from headpose.datasets.augmentation import Augmentation, FourWayCrop, RandomZoom, mirror_sample, reseed
+from headpose.errors import InputError
+from headpose.synthesis.sampler import HeadSampler
+from headpose.types import Sample
 
 IMAGE = np.random.default_rng(0).integers(1, 255, size=(64, 64, 3), dtype=np.uint8)
 
@@ -100,3 +103,41 @@ def test_transforms_draw_from_streams_of_their_own() -> None:
         reseed(augment, index)
         pairs.append([transform.get_params()["zoom"][0] for transform in augment.transforms])
     assert abs(np.corrcoef(np.array(pairs).T)[0, 1]) < 0.15
+
+
+def face(pose: tuple[float, float, float]) -> Sample:
+    """A head without body, seen by a distant camera, lit from the front: its mirror image is the mirrored pose."""
+    plain = HeadSampler(
+        identity=0, expression=0, hair=False, body=False, beard=0, glasses=0, occluder=0, skin_texture=False,
+        light_variation=False, shadows=0, backgrounds=False, photo=False, box_jitter=0, visible21=0, perspective=None,
+    )  # fmt: skip
+    head = plain.render(3, 128, pose)
+    box, landmarks = head.box.astype(np.float32), head.landmarks[:, :2].astype(np.float32)
+    return {"image": head.image, "pose": np.float32(pose), "box": box, "landmarks": landmarks, "name": "a"}
+
+
+def test_mirrored_face_is_the_face_at_the_mirrored_pose() -> None:
+    mirrored, turned = mirror_sample(face((35, -12, 18))), face((-35, -12, -18))
+    np.testing.assert_array_equal(mirrored["pose"], turned["pose"])
+    np.testing.assert_allclose(mirrored["landmarks"], turned["landmarks"], atol=0.1)
+    np.testing.assert_allclose(mirrored["box"], turned["box"], atol=0.1)
+    # Gaze and eyelids are the only sides that a style tells apart.
+    assert np.abs(mirrored["image"].astype(int) - turned["image"]).mean() < 2
+
+
+def test_mirror_is_an_involution_and_comes_as_often_as_asked() -> None:
+    sample = face((20, 5, -9))
+    twice = mirror_sample(mirror_sample(sample))
+    for key in ("image", "pose", "box", "landmarks"):
+        np.testing.assert_allclose(twice[key], sample[key], atol=1e-4)  # type: ignore[literal-required]
+    half = Augmentation(mirror=0.5)
+    flipped = [half.before_crop(sample, 0, epoch, 7)["pose"][0] < 0 for epoch in range(400)]
+    assert 160 < sum(flipped) < 240
+    assert flipped == [half.before_crop(sample, 0, epoch, 7)["pose"][0] < 0 for epoch in range(400)]
+    assert Augmentation().before_crop(sample, 0, 0, 0) is sample
+
+
+@pytest.mark.parametrize("mirror", [-0.1, 1.5, "often", float("nan")])
+def test_a_wrong_probability_is_refused(mirror) -> None:
+    with pytest.raises(InputError, match="mirror"):
+        Augmentation(mirror=mirror)

@@ -42,7 +42,7 @@ def test_what_does_not_count(override: str) -> None:
         "model=ssrnet",
         "crop.margin=0.5",
         "augmentation=none",
-        "augmentation.transforms.0.max_shift=5",
+        "augmentation.pipeline.transforms.0.max_shift=5",
         "optimizer.lr=0.01",
         "optimizer=adamw",
         "scheduler=cosine",

@@ -3,10 +3,9 @@
 from pathlib import Path
 from typing import ClassVar, Literal
 
-import albumentations as A
-
 from headpose.datamodules.base import FolderDataModule
 from headpose.datasets.aflw2000 import AFLW2000
+from headpose.datasets.augmentation import Augmentation
 from headpose.geometry.crops import AFLW2000Box, CropRule
 
 
@@ -24,7 +23,7 @@ class AFLW2000DataModule(FolderDataModule):
         self,
         root: str | Path,
         crop: CropRule,
-        augmentation: A.Compose | None = None,
+        augmentation: Augmentation | None = None,
         batch_size: int = 64,
         num_workers: int = 0,
         split: Literal["photo", "random"] = "photo",

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-import albumentations as A
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from headpose.datamodules.sampling import BatchKey, EvaluationSampler, Split, TrainSampler, split_faces
-from headpose.datasets.augmentation import reseed
+from headpose.datasets.augmentation import Augmentation
 from headpose.datasets.base import HeadPoseDataset
 from headpose.errors import InputError
 from headpose.geometry.crops import CropRule
@@ -26,7 +26,7 @@ class FaceBatches(Dataset[Batch]):
         dataset: samples.
         indices: the faces that belong to this view, in order.
         crop: the crop rule.
-        augmentation: pipeline on the crop, or null.
+        augmentation: of the faces, or null.
         seed: of the augmentation.
     """
 
@@ -35,7 +35,7 @@ class FaceBatches(Dataset[Batch]):
         dataset: HeadPoseDataset,
         indices: Sequence[int],
         crop: CropRule,
-        augmentation: A.Compose | None = None,
+        augmentation: Augmentation | None = None,
         seed: int = 0,
     ) -> None:
         self.dataset, self.indices, self.crop = dataset, indices, crop
@@ -45,8 +45,8 @@ class FaceBatches(Dataset[Batch]):
         return len(self.indices)
 
     def __getitem__(self, key: BatchKey) -> Batch:
-        samples = [self.dataset[self.indices[index]] for index in key.indices]
-        crops = [self._crop(sample, key.epoch, index) for sample, index in zip(samples, key.indices, strict=True)]
+        faces = [self._face(key.epoch, self.indices[index]) for index in key.indices]
+        samples, crops = [sample for sample, _ in faces], [crop for _, crop in faces]
         return {
             "image": torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2),  # channels last in memory
             "pose": torch.from_numpy(np.stack([sample["pose"] for sample in samples])),
@@ -55,15 +55,15 @@ class FaceBatches(Dataset[Batch]):
             "name": [sample["name"] for sample in samples],
         }
 
-    def _crop(self, sample: Sample, epoch: int, index: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    def _face(self, epoch: int, index: int) -> tuple[Sample, NDArray[np.uint8]]:
+        sample, key = self.dataset[index], (self.seed, epoch, index)
+        if self.augmentation:
+            sample = self.augmentation.before_crop(sample, *key)
         try:
             crop = self.crop(sample["image"], sample["box"])
         except InputError as error:
             raise InputError(f"{sample['name']}: {error}") from error
-        if self.augmentation is None:
-            return crop
-        reseed(self.augmentation, self.seed, epoch, self.indices[index])
-        return np.asarray(self.augmentation(image=crop)["image"], dtype=np.uint8)
+        return sample, self.augmentation.after_crop(crop, *key) if self.augmentation else crop
 
 
 class HeadPoseDataModule(pl.LightningDataModule):
@@ -72,7 +72,7 @@ class HeadPoseDataModule(pl.LightningDataModule):
     Args:
         root: folder of the dataset.
         crop: the crop rule, shared by training, validation and test.
-        augmentation: pipeline on training crops; null for none.
+        augmentation: of training faces; null for none.
         batch_size: faces per step, over all processes.
         num_workers: worker processes of each loader.
         split: `photo` or `random`, see `split_faces`.
@@ -89,7 +89,7 @@ class HeadPoseDataModule(pl.LightningDataModule):
         self,
         root: str | Path,
         crop: CropRule,
-        augmentation: A.Compose | None = None,
+        augmentation: Augmentation | None = None,
         batch_size: int = 64,
         num_workers: int = 0,
         split: Literal["photo", "random"] = "photo",
@@ -166,7 +166,9 @@ class HeadPoseDataModule(pl.LightningDataModule):
             raise InputError(f"{self.protocol}: {len(indices)} faces cannot be shared by {world_size} processes; use fewer")
         return self._loader(indices, EvaluationSampler(len(indices), self.batch_size, rank, world_size), None)
 
-    def _loader(self, indices: Sequence[int], sampler: Sampler[BatchKey], augmentation: A.Compose | None) -> DataLoader[Batch]:
+    def _loader(
+        self, indices: Sequence[int], sampler: Sampler[BatchKey], augmentation: Augmentation | None
+    ) -> DataLoader[Batch]:
         return DataLoader(
             FaceBatches(self.dataset, indices, self.crop, augmentation, self.seed),
             sampler=sampler,  # a key is a whole batch, so that one call fetches it
@@ -193,7 +195,7 @@ class FolderDataModule(HeadPoseDataModule):
         self,
         root: str | Path,
         crop: CropRule,
-        augmentation: A.Compose | None = None,
+        augmentation: Augmentation | None = None,
         batch_size: int = 64,
         num_workers: int = 0,
         split: Literal["photo", "random"] = "photo",

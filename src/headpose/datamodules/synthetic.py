@@ -3,9 +3,8 @@
 from pathlib import Path
 from typing import ClassVar, Literal
 
-import albumentations as A
-
 from headpose.datamodules.base import HeadPoseDataModule
+from headpose.datasets.augmentation import Augmentation
 from headpose.datasets.synthetic import SyntheticHeads
 from headpose.geometry.crops import CropRule
 from headpose.synthesis.sampler import HeadSampler
@@ -34,7 +33,7 @@ class SyntheticDataModule(HeadPoseDataModule):
         heads: HeadSampler,
         num_heads: int,
         side: Literal["train", "test"] = "train",
-        augmentation: A.Compose | None = None,
+        augmentation: Augmentation | None = None,
         batch_size: int = 64,
         num_workers: int = 0,
         split: Literal["photo", "random"] = "photo",

@@ -1,7 +1,7 @@
-"""Training augmentations of face crops, as albumentations transforms that draw from a stream of their own.
+"""Training augmentations: of the whole face (its mirror image), then of its crop (albumentations transforms).
 
-A pipeline is an `albumentations.Compose`. `reseed` makes its next call a function of a key (seed, epoch, index), so the same
-epoch of the same training always sees the same pictures, whatever the number of workers and after any resume.
+What is drawn is a function of a key (seed, epoch, index), so the same epoch of the same training always sees the same
+pictures, whatever the number of workers and after any resume.
 """
 
 import random
@@ -12,7 +12,55 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from headpose.errors import InputError
+from headpose.geometry.face_model import MIRROR_68
+from headpose.types import Sample
+
 Image = NDArray[np.uint8]
+
+
+class Augmentation:
+    """What may happen to a face in training.
+
+    Args:
+        mirror: probability that the whole face is mirrored, its annotations with it.
+        pipeline: what is done to its crop, labels untouched; null for nothing.
+
+    Raises:
+        InputError: `mirror` is not a probability.
+    """
+
+    def __init__(self, mirror: float = 0.0, pipeline: A.Compose | None = None) -> None:
+        if not isinstance(mirror, int | float) or not 0 <= mirror <= 1:
+            raise InputError(f"augmentation.mirror={mirror} is not a probability; give 0 to 1")
+        self.mirror, self.pipeline = mirror, pipeline
+
+    def before_crop(self, sample: Sample, *key: int) -> Sample:
+        """The sample, or its mirror image."""
+        if self.mirror and np.random.default_rng([*key, 1]).random() < self.mirror:
+            return mirror_sample(sample)
+        return sample
+
+    def after_crop(self, crop: Image, *key: int) -> Image:
+        """(S, S, 3) to the same."""
+        if self.pipeline is None:
+            return crop
+        reseed(self.pipeline, *key)
+        return np.asarray(self.pipeline(image=crop)["image"], dtype=np.uint8)
+
+
+def mirror_sample(sample: Sample) -> Sample:
+    """The face as a mirror shows it: picture, pose, box and landmarks."""
+    width = sample["image"].shape[1]
+    x0, y0, x1, y1 = sample["box"]
+    yaw, pitch, roll = sample["pose"]
+    return {
+        "image": np.asarray(cv2.flip(sample["image"], 1), dtype=np.uint8),
+        "pose": np.array([-yaw, pitch, -roll], dtype=np.float32),
+        "box": np.array([width - x1, y0, width - x0, y1], dtype=np.float32),
+        "landmarks": (sample["landmarks"][MIRROR_68] * [-1, 1] + [width, 0]).astype(np.float32),
+        "name": sample["name"],
+    }
 
 
 class FourWayCrop(A.ImageOnlyTransform):

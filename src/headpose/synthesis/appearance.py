@@ -6,13 +6,15 @@ and follow every identity and expression. A strip below holds the other material
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.interpolate import CubicSpline
 
-from headpose.synthesis.head import COLUMNS, ROWS, head_model
+from headpose.synthesis.head import COLUMNS, LATITUDES, LONGITUDES, ROWS, head_model
 
 Rng = np.random.Generator
 Color = NDArray[Any]
@@ -113,11 +115,11 @@ def draw_style(rng: Rng, beard: float, texture: bool) -> Style:
     )
 
 
-def paint_atlas(style: Style, rng: Rng) -> NDArray[np.float32]:
-    """The atlas of a style, (FACE_HEIGHT + STRIP, WIDTH, 3), RGB in [0, 1]."""
+def paint_atlas(style: Style, rng: Rng) -> NDArray[np.uint8]:
+    """The atlas of a style, (FACE_HEIGHT + STRIP, WIDTH, 3), RGB."""
     skin = np.array(style.skin, dtype=np.float32)
-    face = np.empty((FACE_HEIGHT, WIDTH, 3), np.float32)
-    face[:] = skin
+    face = np.empty((3, FACE_HEIGHT, WIDTH), np.float32)  # painted plane by plane, which is faster
+    face[:] = skin[:, None, None]
     points = (head_model().grid68 * TEXELS).astype(np.float32)
     eye = float(np.linalg.norm(points[39] - points[36]))  # width of an eye, the unit of the strokes below
     if style.texture:
@@ -129,13 +131,35 @@ def paint_atlas(style: Style, rng: Rng) -> NDArray[np.float32]:
         _paint_eye(face, lids, style, side, rng)
         _paint_brow(face, brow, style, rng)
     strip = _paint_materials(style, rng)
-    return np.clip(np.concatenate([face, strip]), 0, 1)
+    return to_bytes(np.concatenate([cv2.merge(list(face)), strip]))
+
+
+def to_bytes(image: Color) -> NDArray[np.uint8]:
+    """Colours in [0, 1], clipped there, to 0..255."""
+    return np.asarray(cv2.convertScaleAbs(np.maximum(image, 0), alpha=255), dtype=np.uint8)
 
 
 def noise(rng: Rng, height: int, width: int, cell: float) -> Color:
     """Smooth noise (height, width) of about unit variance, features `cell` pixels large."""
     small = rng.standard_normal((max(2, round(height / cell) + 1), max(2, round(width / cell) + 1)), dtype=np.float32)
     return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC), dtype=np.float32)
+
+
+@cache
+def _angle_maps(degrees: float) -> Any:
+    """Longitude and latitude of each texel of the face, in steps of `degrees`, as OpenCV's fast fixed-point maps."""
+    longitude = np.interp(np.arange(WIDTH) / TEXELS, np.arange(COLUMNS), LONGITUDES)
+    latitude = np.interp(np.arange(FACE_HEIGHT) / TEXELS, np.arange(ROWS), LATITUDES)
+    x, y = np.meshgrid((longitude + 180) / degrees, (90 - latitude) / degrees)
+    return cv2.convertMaps(x.astype(np.float32), y.astype(np.float32), cv2.CV_16SC2)
+
+
+def skin_noise(rng: Rng, degrees: float) -> Color:
+    """Smooth noise (FACE_HEIGHT, WIDTH) of about unit variance, its features alike all over the head, `degrees` large."""
+    small = rng.standard_normal((round(180 / degrees) + 2, round(360 / degrees) + 2), dtype=np.float32)
+    smooth = cv2.INTER_CUBIC if degrees > 1 else cv2.INTER_LINEAR
+    x, y = _angle_maps(degrees)
+    return np.asarray(cv2.remap(small, x, y, smooth, borderMode=cv2.BORDER_REPLICATE), dtype=np.float32)
 
 
 @dataclass(frozen=True)
@@ -158,13 +182,13 @@ class Patch:
 
 def _blend(image: Color, patch: Patch, color: Any) -> None:
     """Cover an image with a colour where the patch says so, in place."""
-    region = image[patch.place]
-    region += patch.mask[..., None] * (np.asarray(color, dtype=np.float32) - region)
+    region = image[:, *patch.place]
+    region += patch.mask * (np.asarray(color, dtype=np.float32)[:, None, None] - region)
 
 
 def _multiply(image: Color, patch: Patch, factor: Any) -> None:
-    region = image[patch.place]
-    region *= 1 + patch.mask[..., None] * (np.asarray(factor, dtype=np.float32) - 1)
+    region = image[:, *patch.place]
+    region *= 1 + patch.mask * (np.atleast_1d(np.asarray(factor, dtype=np.float32))[:, None, None] - 1)
 
 
 def _place(shape: tuple[int, ...], low: Any, high: Any) -> tuple[tuple[slice, slice], NDArray[np.float32]]:
@@ -195,6 +219,17 @@ def _stroke(shape: tuple[int, ...], line: Any, width: float, soft: float = 0.0) 
     return min(1.0, width) * _draw(shape, line, width, soft, draw)
 
 
+@cache
+def _curve_weights(n: int) -> Color:
+    """(4n - 3, n): a cubic spline is linear in its points."""
+    return np.asarray(CubicSpline(np.arange(n), np.eye(n))(np.linspace(0, n - 1, 4 * n - 3)), dtype=np.float32)
+
+
+def _curve(points: Color) -> Color:
+    """Four times as many points, on a smooth curve through these."""
+    return np.asarray(_curve_weights(len(points)) @ points, dtype=np.float32)
+
+
 def _blob(shape: tuple[int, ...], center: Any, rx: float, ry: float) -> Patch:
     reach = 2.2 * np.array([rx, ry])
     place, _corner = _place(shape, center - reach, center + reach)
@@ -205,13 +240,8 @@ def _blob(shape: tuple[int, ...], center: Any, rx: float, ry: float) -> Patch:
 
 def _paint_skin(face: Color, points: Color, eye: float, style: Style, rng: Rng) -> None:
     """Mottled skin, red cheeks and nose, dark sockets, folds."""
-    shape = face.shape
-    mottle = (
-        0.035 * noise(rng, shape[0], shape[1], 24)
-        + 0.025 * noise(rng, shape[0], shape[1], 6)
-        + 0.02 * noise(rng, shape[0], shape[1], 1.5)
-    )
-    face *= 1 + mottle[..., None]
+    shape = face.shape[1:]
+    face *= 1 + 0.035 * skin_noise(rng, 10) + 0.025 * skin_noise(rng, 2.5) + 0.02 * skin_noise(rng, 1)
     red = np.array([1.08, 0.86, 0.84])
     blush = rng.uniform(0.2, 1)
     for cheek in ((points[36] + points[48]) / 2, (points[45] + points[54]) / 2):
@@ -237,8 +267,10 @@ def _paint_skin(face: Color, points: Color, eye: float, style: Style, rng: Rng) 
 
 
 def _paint_beard(face: Color, points: Color, eye: float, style: Style, rng: Rng) -> None:
-    shape, hair = face.shape, np.array(style.hair) * 0.85
-    grain = np.clip(0.75 + 0.5 * noise(rng, shape[0], shape[1], 1.2), 0, 1)
+    if not style.beard and not style.moustache:
+        return
+    shape, hair = face.shape[1:], np.array(style.hair) * 0.85
+    grain = np.clip(0.75 + 0.5 * skin_noise(rng, 1), 0, 1)
     if style.beard:
         low = points[4:13] + [0, 0.9 * eye]
         outline = np.concatenate(
@@ -257,31 +289,33 @@ def _paint_beard(face: Color, points: Color, eye: float, style: Style, rng: Rng)
 def _paint_nose(face: Color, points: Color, eye: float, skin: Color) -> None:
     for index, side in ((32, -1), (34, 1)):
         center = points[index] + np.array([side * 0.04 * eye, -0.02 * eye], np.float32)
-        _blend(face, _blob(face.shape, center, 0.15 * eye, 0.08 * eye), skin * 0.22)
+        _blend(face, _blob(face.shape[1:], center, 0.15 * eye, 0.08 * eye), skin * 0.22)
 
 
 def _paint_mouth(face: Color, points: Color, style: Style) -> None:
-    shape, skin = face.shape, np.array(style.skin)
+    shape, skin = face.shape[1:], np.array(style.skin)
     lip = skin * (1 - style.lip_red) + style.lip_red * np.array([0.68, 0.16, 0.18])
     lip = lip * np.array([0.93, 0.74, 0.74])
-    _blend(face, 0.9 * _fill(shape, points[48:60], 0.7), lip)
-    _multiply(face, _fill(shape, np.concatenate([points[48:55], points[60:65][::-1]]), 0.8), 0.88)  # the upper lip is darker
-    cavity = _fill(shape, points[60:68])
+    upper, lower = _curve(points[60:65]), _curve(points[[64, 65, 66, 67, 60]])
+    _blend(face, 0.9 * _fill(shape, np.concatenate([_curve(points[48:55]), _curve(points[[*range(54, 60), 48]])]), 0.7), lip)
+    _multiply(face, _fill(shape, np.concatenate([_curve(points[48:55]), upper[::-1]]), 0.8), 0.88)  # the upper lip is darker
+    cavity = _fill(shape, np.concatenate([upper, lower]), 0.3)
     _blend(face, cavity, np.array([0.16, 0.05, 0.05]))
     if style.teeth:
-        upper, lower = points[60:65], points[[60, 67, 66, 65, 64]]
-        teeth = np.concatenate([upper, (upper + 0.55 * (lower - upper))[::-1]])  # the upper row; below it the mouth is dark
+        # The upper row; below it the mouth is dark.
+        teeth = np.concatenate([upper, (upper + 0.55 * (lower[::-1] - upper))[::-1]])
         _blend(face, cavity * _fill(shape, teeth, 0.5), np.array([0.84, 0.81, 0.76]))
-    _multiply(face, 0.8 * _stroke(shape, points[[60, 61, 62, 63, 64]], 1.2, 0.6), 0.45)
+    _multiply(face, 0.8 * _stroke(shape, upper, 1.2, 0.6), 0.45)
 
 
 def _paint_eye(face: Color, lids: Color, style: Style, side: int, rng: Rng) -> None:
-    shape, center = face.shape, lids.mean(axis=0)
+    shape, center = face.shape[1:], lids.mean(axis=0)
     half = float(np.abs(lids[:, 0] - center[0]).max())
     # Openings of the mean face are narrow; eyes are drawn a little wider than the landmarks.
-    opening = center + (lids - center) * [1.03, 1.25]
-    inside = _fill(shape, opening, 0.4)
-    _blend(face, inside, np.array([0.86, 0.84, 0.82]) * rng.uniform(0.85, 1.0))
+    opening = center + (lids - center) * [1.03, 1.15]
+    upper, lower = _curve(opening[[0, 1, 2, 3]]), _curve(opening[[3, 4, 5, 0]])
+    inside = _fill(shape, np.concatenate([upper, lower]), 0.4)
+    _blend(face, inside, np.array([0.86, 0.84, 0.82]) * rng.uniform(0.6, 0.95))
     pupil = center + np.array([style.gaze[0] * half, -style.gaze[1] * half])
     radius = 0.5 * half
     glint = pupil + [-0.3 * radius * side, -0.35 * radius]
@@ -294,7 +328,6 @@ def _paint_eye(face: Color, lids: Color, style: Style, side: int, rng: Rng) -> N
         y = np.arange(inside.place[0].start, inside.place[0].stop)[:, None] - middle[1]
         disc = np.clip(size - np.hypot(x, 0.92 * y) + 0.5, 0, 1).astype(np.float32)
         _blend(face, Patch(inside.mask * disc, inside.place), color)
-    upper, lower = opening[[0, 1, 2, 3]], opening[[0, 5, 4, 3]]
     _multiply(face, inside * _stroke(shape, upper, 3, 1.5), 0.6)  # the lid's shadow on the eye
     _blend(
         face, (0.55 + 0.45 * style.makeup) * _stroke(shape, upper, 1.2 + 1.3 * style.makeup, 0.4), np.array([0.07, 0.05, 0.04])
@@ -303,7 +336,7 @@ def _paint_eye(face: Color, lids: Color, style: Style, side: int, rng: Rng) -> N
 
 
 def _paint_brow(face: Color, brow: Color, style: Style, rng: Rng) -> None:
-    stroke = _stroke(face.shape, brow, style.brow_width, 1.0)
+    stroke = _stroke(face.shape[1:], _curve(brow), style.brow_width, 1.0)
     grain = np.clip(0.8 + 0.35 * noise(rng, stroke.mask.shape[0], stroke.mask.shape[1], 1.3), 0, 1)
     _blend(face, Patch(0.9 * stroke.mask * grain, stroke.place), np.array(style.hair) * 0.8)
 
@@ -347,8 +380,15 @@ def material_uv(name: str, u: NDArray[np.float64], v: NDArray[np.float64]) -> ND
     return np.stack([first + 1 + u * (width - 3), FACE_HEIGHT + 1 + v * (STRIP - 3)], axis=-1)
 
 
-def draw_background(rng: Rng, size: int) -> Color:
-    """What may stand behind a head, (size, size, 3) RGB in [0, 1]: clouds, gradients, ellipses, polygons, bars, blurred."""
+@cache
+def sheet_uv(material: str, rows: int, columns: int, repeat: tuple[float, float]) -> NDArray[np.float64]:
+    """Texels (rows, columns, 2) of a grid that a material covers, `repeat` times across and down."""
+    v, u = np.meshgrid(np.linspace(0, repeat[1], rows), np.linspace(0, repeat[0], columns), indexing="ij")
+    return material_uv(material, u, v)
+
+
+def draw_background(rng: Rng, size: int) -> NDArray[np.uint8]:
+    """What may stand behind a head, (size, size, 3) RGB: clouds, gradients, ellipses, polygons, bars, blurred."""
     kind = rng.random()
     base = rng.uniform(0, 1, 3).astype(np.float32)
     image: Color = np.empty((size, size, 3), np.float32)
@@ -384,4 +424,4 @@ def draw_background(rng: Rng, size: int) -> Color:
     grey = image.mean(axis=2, keepdims=True)
     image = grey + rng.uniform(0.1, 1.0) * (image - grey)
     image += rng.uniform(0, 0.04) * rng.standard_normal(image.shape, dtype=np.float32)
-    return np.clip(image, 0, 1)
+    return to_bytes(image)

@@ -48,14 +48,6 @@ FIXED = [
 """Points of skull and nape that identity and expression leave where they are."""
 
 
-@dataclass
-class Grid:
-    """One sheet of the mesh: (rows, columns) vertices; neighbours make two triangles."""
-
-    vertices: Array  # (rows, columns, 3)
-    uv: Array  # (rows, columns, 2), texels of the atlas
-
-
 def direction(longitude: Array, latitude: Array) -> Array:
     """Unit vectors (..., 3) of angles in degrees; longitude 0 looks forward (z), positive toward x."""
     lon, lat = np.radians(longitude), np.radians(latitude)
@@ -179,6 +171,14 @@ def make_ear(side: float, flare: float, tilt: float, size: float) -> Array:
     return np.stack([x, 0.42 + up, z], axis=-1)
 
 
+def _body_surface(y: Array, angle: Array, neck: float, shoulders: float, depth: float) -> Array:
+    """Points of neck and torso at heights y and angles around the neck's axis (0 in front), (..., 3)."""
+    spread = smoothstep((-y - 3.0) / 1.9)
+    half_x = neck * (1 + 0.06 * spread) + (shoulders - neck) * spread**1.6
+    half_z = neck * 0.98 + (1.9 - neck) * smoothstep((-y - 3.2) / 2.5)
+    return np.stack([half_x * np.sin(angle), y, depth + 0.12 * (y + 2) + half_z * np.cos(angle)], axis=-1)
+
+
 def make_body(neck: float, shoulders: float, depth: float) -> Array:
     """Neck and torso, (19, 25, 3), one tube from inside the head downwards.
 
@@ -190,13 +190,27 @@ def make_body(neck: float, shoulders: float, depth: float) -> Array:
     y = np.array(
         [-0.6, -1.0, -1.5, -2.0, -2.4, -2.8, -3.1, -3.4, -3.7, -4.0, -4.3, -4.6, -4.9, -5.3, -5.8, -6.5, -7.5, -9, -11.0]
     )
-    spread = smoothstep((-y - 3.0) / 1.9)
-    half_x = neck * (1 + 0.06 * spread) + (shoulders - neck) * spread**1.6
-    half_z = neck * 0.98 + (1.9 - neck) * smoothstep((-y - 3.2) / 2.5)
-    angle = np.linspace(-np.pi, np.pi, 25)
-    x = half_x[:, None] * np.sin(angle)
-    z = depth + 0.12 * (y[:, None] + 2) + half_z[:, None] * np.cos(angle)
-    return np.stack([x, np.broadcast_to(y[:, None], x.shape), z], axis=-1)
+    y, angle = np.meshgrid(y, np.linspace(-np.pi, np.pi, 25), indexing="ij")
+    return _body_surface(y, angle, neck, shoulders, depth)
+
+
+def make_garment(neck: float, shoulders: float, depth: float, collar: float, dip: float, point: float) -> Array:
+    """What covers the torso, (17, 33, 3): its skin, a little larger, from the collar downwards.
+
+    Args:
+        neck, shoulders, depth: of the body, see `make_body`.
+        collar: y of the collar at the nape.
+        dip: how much lower it is in front.
+        point: shape of the dip: 1 is round, 4 a deep V.
+    """
+    angle = np.linspace(-np.pi, np.pi, 33)[None]
+    top = collar - dip * (0.5 + 0.5 * np.cos(angle)) ** point
+    fall = np.linspace(0, 1, 17)[:, None] ** 1.5
+    y = top + fall * (-11.0 - top)
+    surface = _body_surface(y, np.broadcast_to(angle, y.shape), neck, shoulders, depth)
+    outward = np.stack([np.sin(angle), np.full_like(angle, 0.4), np.cos(angle)], axis=-1)
+    thickness = np.where(fall == 0, -0.03, 0.09)  # the edge lies on the skin
+    return surface + thickness[..., None] * outward
 
 
 HAIRLINE = np.array(
@@ -229,20 +243,23 @@ def hairline_of(front: float, sides: float) -> Array:
 
 
 def make_curtain(length: float, spread: float, phase: float) -> Array:
-    """Hair that hangs, (13, 33, 3): from temple to temple around the back.
+    """Hair that hangs, (17, 41, 3): from temple to temple around the back, in locks of uneven length.
 
     Args:
         length: y of its lower end.
         spread: how far it stands off.
         phase: of its waves, radians.
     """
-    angle = np.radians(np.linspace(78, 282, 33))[None]
-    y = np.linspace(2.6, length, 13)[:, None]
-    fall = np.linspace(0, 1, 13)[:, None]
+    around, fall = np.linspace(-1, 1, 41)[None], np.linspace(0, 1, 17)[:, None]
+    # The front edges sway, so that they are no straight cut.
+    angle = np.radians(180 + around * (102 - 5 * np.abs(around) ** 6 * (1 + np.sin(7 * fall + phase + around))))
+    locks = 0.5 * np.sin(11 * around + phase) + 0.35 * np.sin(23 * around + 3 * phase) + 0.3 * np.sin(41 * around + 5 * phase)
+    end = length + 0.28 * locks + 0.5 * around**4 * (length < -2)  # shorter in front
+    y = 2.6 + fall * (end - 2.6)
     wave = 1 + 0.035 * np.sin(9 * angle + phase + 2 * fall) + 0.03 * np.sin(17 * angle + 2 * phase)
-    wide = (2.28 + spread * np.sqrt(fall)) * wave
+    wide = (2.28 + spread * np.sqrt(fall) * (1 - 0.35 * fall**3)) * wave
     x, z = wide * np.sin(angle), -2.15 + (2.45 + 0.6 * spread * fall) * wave * np.cos(angle)
-    return np.stack([x, np.broadcast_to(y, x.shape), z], axis=-1)
+    return np.stack([x, y, z], axis=-1)
 
 
 def make_tube(path: Array, radius: float, closed: bool, sides: int = 5) -> Array:

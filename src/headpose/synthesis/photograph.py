@@ -10,15 +10,16 @@ Array = NDArray[Any]
 Rng = np.random.Generator
 
 
-def expose(colors: Array, mask: NDArray[np.bool_], rng: Rng | None) -> Array:
+def expose(colors: Array, mask: NDArray[np.uint8], rng: Rng | None) -> Array:
     """Bring the head to a random mean brightness, tint the light a little, roll off what is too bright."""
-    mean = float(colors[mask].mean()) if mask.any() else 0.4
-    target = 0.4 if rng is None else rng.uniform(0.22, 0.55)
-    colors = colors * np.float32(target / max(mean, 1e-3))
-    if rng is not None:
-        warm = rng.normal(0, 0.06)
-        colors = colors * np.array([1 + warm, 1.0, 1 - warm], np.float32)
-    return np.where(colors > 0.6, 0.6 + 0.4 * np.tanh((colors - 0.6) / 0.4), colors).astype(np.float32)
+    mean = float(np.mean(cv2.mean(colors, mask)[:3])) or 0.4
+    gain = (0.4 if rng is None else rng.uniform(0.22, 0.55)) / max(mean, 1e-3)
+    warm = 0.0 if rng is None else rng.normal(0, 0.06)
+    exposed = colors * np.array([gain * (1 + warm), gain, gain * (1 - warm)], np.float32)
+    knee = np.float32(0.6)
+    excess = np.tanh(np.maximum(exposed - knee, 0) / (1 - knee))
+    rolled: Array = np.minimum(exposed, knee) + (1 - knee) * excess
+    return rolled
 
 
 def occlude(image: Array, rng: Rng, points: Array, skin: Array) -> None:

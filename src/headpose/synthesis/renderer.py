@@ -20,7 +20,7 @@ NEAR, FAR = 1.0, 120.0  # head units; the depth buffer loses precision as their 
 EMPTY = -1.0
 SETTINGS = cv2.TriangleRasterizeSettings()
 SETTINGS.setShadingType(cv2.RASTERIZE_SHADING_SHADED)
-SETTINGS.setCullingMode(cv2.RASTERIZE_CULLING_NONE)  # hair and brims are open sheets
+SETTINGS.setCullingMode(cv2.RASTERIZE_CULLING_CW)  # half the work; sheets with two sides are drawn both ways round
 
 
 @dataclass(frozen=True)
@@ -48,137 +48,166 @@ class Light:
 
 @dataclass
 class Sheet:
-    """A grid placed before the camera.
+    """A grid of vertices at rest, frame A.
 
     Args:
-        vertices: (rows, columns, 3), frame A, camera at z = +distance looking down -z.
+        vertices: (rows, columns, 3).
         uv: (rows, columns, 2), texels.
-        outward: whether normals point out of the closed surface by construction; open sheets turn toward the camera.
-        darken: (rows, columns) factor on the shade, or 1.
+        outward: whether it closes, or hides its rim in, a solid that is only seen from outside; any other is seen from both sides.
+        follows_body: whether its lower part keeps to the shoulders when the head turns.
+        darken: (rows, columns), factor on the shade; null for 1.
     """
 
     vertices: Array
     uv: Array
-    outward: bool = True
-    darken: Array | float = 1.0
+    outward: bool = False
+    follows_body: bool = False
+    darken: Array | None = None
 
 
-@lru_cache(maxsize=64)
-def _grid_triangles(rows: int, columns: int) -> NDArray[np.int32]:
-    index = np.arange(rows * columns, dtype=np.int32).reshape(rows, columns)
-    a, b, c, d = index[:-1, :-1], index[:-1, 1:], index[1:, :-1], index[1:, 1:]
-    return np.concatenate([np.stack([a, c, b], -1).reshape(-1, 3), np.stack([b, c, d], -1).reshape(-1, 3)])
+class Mesh:
+    """Sheets as one mesh: flat arrays, since a head is too small a mesh for a loop over its parts.
+
+    Attributes:
+        vertices: (V, 3), at rest.
+        uv: (V, 2), texels.
+        outward, follows_body: (V,), what the sheet of each vertex says of itself.
+        darken: (V,), factor on the shade.
+        triangles: (T, 3), counter-clockwise from outside; of sheets with two sides, both ways round.
+        coarse_triangles: fewer of them.
+    """
+
+    def __init__(self, sheets: list[Sheet]) -> None:
+        sizes = [sheet.vertices.shape[0] * sheet.vertices.shape[1] for sheet in sheets]
+        self.vertices = np.concatenate([sheet.vertices.reshape(-1, 3) for sheet in sheets], dtype=np.float32)
+        self.uv = np.concatenate([sheet.uv.reshape(-1, 2) for sheet in sheets], dtype=np.float32)
+        self.outward = np.repeat([sheet.outward for sheet in sheets], sizes)
+        self.follows_body = np.repeat([sheet.follows_body for sheet in sheets], sizes)
+        self.darken = np.ones(len(self.vertices), np.float32)
+        for sheet, end, size in zip(sheets, np.cumsum(sizes), sizes, strict=True):
+            if sheet.darken is not None:
+                self.darken[end - size : end] = sheet.darken.reshape(-1)
+        closed = [np.abs(sheet.vertices[:, 0] - sheet.vertices[:, -1]).max() < 1e-3 for sheet in sheets]
+        grids = tuple(
+            (*sheet.vertices.shape[:2], sheet.outward, bool(tube)) for sheet, tube in zip(sheets, closed, strict=True)
+        )
+        self.triangles, self.coarse_triangles = _triangles(grids, 1), _triangles(grids, 2)
+        self._neighbors = _neighbors(grids)
+
+    def normals(self, vertices: Array) -> Array:
+        """Unit normals (V, 3) of the mesh with its vertices (V, 3) moved; those of two-sided sheets face the camera."""
+        above, below, before, after = (vertices.take(index, axis=0) for index in self._neighbors)
+        (dx, dy, dz), (rx, ry, rz) = (below - above).T, (after - before).T
+        n = np.column_stack([dy * rz - dz * ry, dz * rx - dx * rz, dx * ry - dy * rx])
+        n[~self.outward & (n[:, 2] < 0)] *= -1
+        n /= np.sqrt(np.einsum("vc,vc->v", n, n) + np.float32(1e-18))[:, None]
+        return n
 
 
-def normals(vertices: Array) -> Array:
-    """Unit normals (rows, columns, 3) of a grid, from the differences of its neighbours."""
-    down = np.empty_like(vertices)
-    down[1:-1] = vertices[2:] - vertices[:-2]
-    down[0], down[-1] = vertices[1] - vertices[0], vertices[-1] - vertices[-2]
-    right = np.empty_like(vertices)
-    right[:, 1:-1] = vertices[:, 2:] - vertices[:, :-2]
-    right[:, 0], right[:, -1] = vertices[:, 1] - vertices[:, 0], vertices[:, -1] - vertices[:, -2]
-    if np.allclose(vertices[:, 0], vertices[:, -1], atol=1e-5):  # a closed tube has neighbours across its seam
-        right[:, 0] = right[:, -1] = vertices[:, 1] - vertices[:, -2]
-    x = down[..., 1] * right[..., 2] - down[..., 2] * right[..., 1]
-    y = down[..., 2] * right[..., 0] - down[..., 0] * right[..., 2]
-    z = down[..., 0] * right[..., 1] - down[..., 1] * right[..., 0]
-    length = np.sqrt(x * x + y * y + z * z) + 1e-9
-    return np.stack([x / length, y / length, z / length], axis=-1)
+Grids = tuple[tuple[int, int, bool, bool], ...]
+"""Rows, columns, whether seen from outside only, whether first and last column are one."""
 
 
-def shade(sheets: list[Sheet], light: Light) -> list[Array]:
-    """Brightness (rows, columns) of each sheet's vertices."""
-    main, weak = np.array(light.direction), np.array(light.second_direction)
-    lit: list[Any] = _lit(sheets, main) if light.shadow else [1.0] * len(sheets)
-    out = []
-    for sheet, reached in zip(sheets, lit, strict=True):
-        n = normals(sheet.vertices)
-        if not sheet.outward:
-            n *= np.where(n[..., 2:] < 0, -1.0, 1.0)
-        direct = light.direct * np.clip(n @ main, 0, None) * (1 - light.shadow * (1 - reached))
-        soft = light.second * np.clip(n @ weak, 0, None) + light.sky * n[..., 1]
-        out.append(np.clip(light.ambient * (1 + 0.25 * n[..., 2]) + direct + soft, 0.03, None) * sheet.darken)
-    return out
-
-
-def _lit(sheets: list[Sheet], direction: Array, size: int = 96) -> list[Array]:
-    """Share of the main light that reaches each vertex: a depth map from the light, four taps."""
-    side = np.cross([0.0, 1.0, 0.0], direction)
-    side /= np.linalg.norm(side) + 1e-9
-    basis = np.stack([side, np.cross(direction, side), direction])
-    turned = [sheet.vertices.reshape(-1, 3) @ basis.T for sheet in sheets]
-    half_width, away = 6.5, 40.0  # of the light's view, in head units
-
-    def view(points: Array) -> tuple[Array, Array]:
-        return points[:, :2] / half_width, away - points[:, 2]
-
-    # What casts shadows may be coarser than what receives them.
-    coarse = [Sheet(sheet.vertices[::2, ::2] if sheet.vertices.shape[0] > 60 else sheet.vertices, sheet.uv) for sheet in sheets]
-    screen, distance = view(np.concatenate([sheet.vertices.reshape(-1, 3) for sheet in coarse]) @ basis.T)
-    vertices = np.concatenate([screen * distance[:, None], -distance[:, None]], axis=1).astype(np.float32)
-    depth = np.full((size, size), FAR, np.float32)
-    cv2.triangleRasterizeDepth(
-        vertices, _all_triangles(coarse), depth, np.eye(4, dtype=np.float32), np.pi / 2, NEAR, FAR, SETTINGS
-    )
-    screen, distance = view(np.concatenate(turned))
-    x = (screen[:, 0] + 1) * size / 2 - 0.5
-    y = (1 - screen[:, 1]) * size / 2 - 0.5
-    reached = np.zeros(len(x))
-    for dx, dy in ((0, 0), (1, 0), (0, 1), (1, 1)):
-        column = np.clip(np.floor(x).astype(int) + dx, 0, size - 1)
-        row = np.clip(np.floor(y).astype(int) + dy, 0, size - 1)
-        reached += depth[row, column] > distance - 0.16
-    parts = np.split(reached / 4, np.cumsum([len(part) for part in turned])[:-1])
-    return [part.reshape(sheet.vertices.shape[:2]) for part, sheet in zip(parts, sheets, strict=True)]
-
-
-def _all_triangles(sheets: list[Sheet]) -> NDArray[np.int32]:
+@lru_cache(maxsize=256)
+def _triangles(grids: Grids, step: int) -> NDArray[np.int32]:
+    """Triangles of grids one after the other, taking every `step`-th row and column of large ones."""
     start, parts = 0, []
-    for sheet in sheets:
-        rows, columns = sheet.vertices.shape[:2]
-        parts.append(_grid_triangles(rows, columns) + np.int32(start))
+    for rows, columns, one_sided, _closed in grids:
+        index = np.arange(start, start + rows * columns, dtype=np.int32).reshape(rows, columns)
+        if rows > 30:
+            index = index[::step, ::step]
+        a, b, c, d = index[:-1, :-1], index[:-1, 1:], index[1:, :-1], index[1:, 1:]
+        front = np.concatenate([np.stack([a, c, b], -1).reshape(-1, 3), np.stack([b, c, d], -1).reshape(-1, 3)])
+        parts += [front] if one_sided else [front, front[:, ::-1]]
         start += rows * columns
     return np.concatenate(parts)
 
 
+@lru_cache(maxsize=256)
+def _neighbors(grids: Grids) -> list[NDArray[np.intp]]:
+    """Of each vertex the one above, below, before and after; at an edge without any, the vertex itself."""
+    start, parts = 0, []
+    for rows, columns, _one_sided, closed in grids:
+        row, column = np.indices((rows, columns))
+        above, below = np.maximum(row - 1, 0), np.minimum(row + 1, rows - 1)
+        before, after = np.maximum(column - 1, 0), np.minimum(column + 1, columns - 1)
+        if closed:
+            before[:, 0], after[:, -1] = columns - 2, 1
+        places = [above * columns + column, below * columns + column, row * columns + before, row * columns + after]
+        parts.append(start + np.stack(places).reshape(4, -1))
+        start += rows * columns
+    return list(np.concatenate(parts, axis=1))
+
+
+def shade(mesh: Mesh, vertices: Array, light: Light) -> Array:
+    """Brightness (V,) of a mesh whose vertices were moved to (V, 3)."""
+    normals = mesh.normals(vertices)
+    facing = normals @ np.array([light.direction, light.second_direction], np.float32).T
+    np.maximum(facing, 0, out=facing)
+    direct = np.float32(light.direct) * facing[:, 0]
+    if light.shadow:
+        direct *= 1 - np.float32(light.shadow) * (1 - _lit(mesh, vertices, light.direction))
+    soft = np.float32(light.second) * facing[:, 1] + np.float32(light.sky) * normals[:, 1]
+    ambient = np.float32(light.ambient) * (1 + np.float32(0.25) * normals[:, 2])
+    brightness: Array = np.maximum(ambient + direct + soft, np.float32(0.03)) * mesh.darken
+    return brightness
+
+
+def _lit(mesh: Mesh, vertices: Array, direction: tuple[float, float, float], size: int = 96) -> Array:
+    """Share of the main light that reaches each vertex (V,): a depth map from the light, four taps."""
+    toward = np.array(direction)
+    side = np.cross([0.0, 1.0, 0.0], toward)
+    side /= np.linalg.norm(side) + 1e-9
+    turned = vertices @ np.stack([side, np.cross(toward, side), toward], axis=1).astype(np.float32)
+    half_width, away = np.float32(6.5), np.float32(40)  # of the light's view, in head units
+    screen, distance = turned[:, :2] / half_width, away - turned[:, 2]
+    depth = np.full((size, size), FAR, np.float32)
+    # What casts shadows may be coarser than what receives them.
+    _rasterize_depth(np.column_stack([screen * distance[:, None], -distance]), mesh.coarse_triangles, depth)
+    column = np.floor((screen[:, 0] + 1) * (size / 2) - 0.5).astype(np.int32).clip(0, size - 2)
+    row = np.floor((1 - screen[:, 1]) * (size / 2) - 0.5).astype(np.int32).clip(0, size - 2)
+    first, flat, limit = row * size + column, depth.reshape(-1), distance - np.float32(0.16)
+    taps = [flat.take(first + offset) > limit for offset in (0, 1, size, size + 1)]
+    return np.stack(taps).mean(axis=0, dtype=np.float32)
+
+
+def _rasterize_depth(vertices: Array, triangles: NDArray[np.int32], depth: Array) -> None:
+    eye = np.eye(4, dtype=np.float32)
+    cv2.triangleRasterizeDepth(vertices, triangles, depth, eye, np.pi / 2, NEAR, FAR, SETTINGS)
+
+
 def rasterize(
-    sheets: list[Sheet], brightness: list[Array], screen: list[Array], depth: list[Array], atlas: Array, size: int
-) -> tuple[Array, NDArray[np.bool_], Array]:
-    """Draw sheets.
+    mesh: Mesh, brightness: Array, screen: Array, depth: Array, atlas: Array, size: int
+) -> tuple[Array, NDArray[np.uint8], Array]:
+    """Draw a mesh.
 
     Args:
-        sheets, brightness: what to draw, and how bright.
-        screen: (rows, columns, 2) of each sheet, pixels of the picture (pixel centres at .5).
-        depth: (rows, columns) of each sheet, distance from the camera plane.
-        atlas: (FACE_HEIGHT + STRIP, WIDTH, 3).
+        mesh: what to draw.
+        brightness: (V,), see `shade`.
+        screen: (V, 2), pixels of the picture (pixel centres at .5).
+        depth: (V,), distance from the camera plane.
+        atlas: (FACE_HEIGHT + STRIP, WIDTH, 3) uint8.
         size: side of the picture in pixels.
 
     Returns:
-        colours (size, size, 3), where anything was drawn (size, size), and depth (size, size), FAR where nothing was.
+        colours (size, size, 3), about 0 to 1, 1 where anything was drawn (size, size), and depth (size, size), FAR where nothing was.
     """
-    z = np.concatenate([part.reshape(-1) for part in depth])
-    pixels = np.concatenate([part.reshape(-1, 2) for part in screen])
-    vertices = np.empty((len(z), 3), np.float32)
-    vertices[:, 0] = (2 * pixels[:, 0] / size - 1) * z
-    vertices[:, 1] = (1 - 2 * pixels[:, 1] / size) * z
-    vertices[:, 2] = -z
-    attributes = np.concatenate(
-        [
-            np.concatenate([sheet.uv, bright[..., None]], axis=-1).reshape(-1, 3)
-            for sheet, bright in zip(sheets, brightness, strict=True)
-        ]
-    ).astype(np.float32)
+    z = depth.astype(np.float32)
+    x = (screen[:, 0] * (2 / size) - 1).astype(np.float32) * z
+    y = (1 - screen[:, 1] * (2 / size)).astype(np.float32) * z
     buffer = np.full((size, size, 3), EMPTY, np.float32)
     zbuffer = np.full((size, size), FAR, np.float32)
-    eye = np.eye(4, dtype=np.float32)
-    cv2.triangleRasterize(vertices, _all_triangles(sheets), attributes, buffer, zbuffer, eye, np.pi / 2, NEAR, FAR, SETTINGS)
-    drawn = buffer[..., 0] >= 0
-    colors: Array = cv2.remap(atlas, buffer[..., 0], buffer[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    colors *= buffer[..., 2:3]
-    return np.asarray(colors, np.float32), drawn, zbuffer
+    eye, attributes = np.eye(4, dtype=np.float32), np.column_stack([mesh.uv, brightness])
+    cv2.triangleRasterize(
+        np.column_stack([x, y, -z]), mesh.triangles, attributes, buffer, zbuffer, eye, np.pi / 2, NEAR, FAR, SETTINGS
+    )
+    u, v, shade = cv2.split(buffer)
+    texels = cv2.remap(atlas, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    colors = cv2.multiply(texels, cv2.merge([shade, shade, shade]), scale=1 / 255, dtype=cv2.CV_32F)
+    return np.asarray(colors, np.float32), (np.asarray(u) >= 0).astype(np.uint8), zbuffer
 
 
+@lru_cache
 def head_uv(rows: int, columns: int) -> Array:
     """Texels (rows, columns, 2) of the head's own grid."""
     u, v = np.meshgrid(np.linspace(0, WIDTH - 1, columns), np.linspace(0, FACE_HEIGHT - 1, rows))

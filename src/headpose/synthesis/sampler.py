@@ -9,18 +9,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from headpose.geometry.rotations import pose_to_matrix
+from headpose.geometry.rotations import matrix_to_pose, pose_to_matrix
 from headpose.synthesis import appearance, head, photograph, renderer
 from headpose.synthesis.appearance import Style
 from headpose.synthesis.fit_modes import face_modes_68
-from headpose.synthesis.renderer import Light, Sheet
+from headpose.synthesis.renderer import Light, Mesh, Sheet
 
 Array = NDArray[Any]
 Rng = np.random.Generator
 
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 2
 """Raised whenever the same options and seed give other pictures; packs of another version are rebuilt."""
 
+ANGLE_LIMIT = 99.0
 PIVOT = np.array([0.0, 0.0, -1.6])
 AFLW21_FROM_68: list[int | tuple[int, int] | None] = [
     17,
@@ -154,13 +155,11 @@ class HeadSampler:
         pose_degrees = np.array(pose, dtype=float) if pose is not None else drawn
         style, atlas = self._atlas(int(person.integers(self.texture_pool)))
         surface, landmarks = self._shape(person, rng)
-        sheets, with_body = self._build(person, surface, landmarks, style)
+        mesh = Mesh(self._build(person, surface, landmarks, style))
 
-        rotation, body = pose_to_matrix(torch.tensor(np.stack([pose_degrees, self._draw_body(rng, pose_degrees)]))).numpy()
-        for sheet, blend in zip(sheets, with_body, strict=True):
-            sheet.vertices = _turn(sheet.vertices, rotation, body if blend else rotation)
-        points = _turn(landmarks, rotation, rotation)
-        ears = _turn(EARS, rotation, rotation)
+        rotation = pose_to_matrix(torch.tensor(pose_degrees)).numpy()
+        vertices = _turn_mesh(mesh, rotation, self._draw_body(rng, rotation))
+        points, ears = _turn(landmarks, rotation), _turn(EARS, rotation)
         distance = None if self.perspective is None else float(rng.uniform(*self.perspective))
 
         plane68, plane_ears = _project(points, distance), _project(ears, distance)
@@ -175,15 +174,12 @@ class HeadSampler:
             return (plane - corner) * [scale, -scale]
 
         work = round(size * supersample)
-        light = self._draw_light(rng)
-        brightness = renderer.shade(sheets, light)
+        brightness = renderer.shade(mesh, vertices, self._draw_light(rng))
         factor = work / size
-        screen = [to_pixels(_project(sheet.vertices, distance)) * factor for sheet in sheets]
-        depth = [_depth(sheet.vertices, distance) for sheet in sheets]
-        colors, mask, zbuffer = renderer.rasterize(sheets, brightness, screen, depth, atlas, work)
+        screen, depth = to_pixels(_project(vertices, distance)) * factor, _depth(vertices, distance)
+        colors, mask, zbuffer = renderer.rasterize(mesh, brightness, screen, depth, atlas, work)
         colors = photograph.expose(colors, mask, rng if self.light_variation else None)
-        backdrop = self._backdrop(rng, work)
-        backdrop[mask] = colors[mask]
+        backdrop = cv2.copyTo(colors, mask, self._backdrop(rng, work))
         if rng.random() < self.occluder:
             photograph.occlude(backdrop, rng, to_pixels(plane68) * factor, np.array(style.skin))
         picture = np.asarray(cv2.resize(backdrop, (size, size), interpolation=cv2.INTER_AREA), dtype=np.float32)
@@ -209,18 +205,29 @@ class HeadSampler:
     # ------------------------------------------------------------------------------------------------------ what is drawn
 
     def _draw_pose(self, rng: Rng) -> Array:
-        yaw = rng.uniform(-90, 90) if rng.random() < 0.6 else rng.normal(0, 30)
-        pitch = rng.uniform(-48, 48) if rng.random() < self.wide_pitch else rng.normal(-3, 17)
-        roll = rng.uniform(-50, 50) if rng.random() < 0.1 else rng.normal(0, 12)
-        if abs(yaw) > 45:  # in real labels pitch and roll go together where the head is in profile (protocols, 1.5)
-            common = rng.normal(0, 12)
-            roll += common
-            pitch += common * np.sign(yaw)
-        return np.clip([yaw, pitch, roll], -98, 98)
+        """How real heads stand: turned about their own axis, then tilted, then leaning in the picture, each for itself.
 
-    def _draw_body(self, rng: Rng, pose: Array) -> Array:
-        drawn = pose * [rng.uniform(0.2, 1), rng.uniform(0, 0.5), rng.uniform(0, 0.6)] + [rng.normal(0, 8), 0, 0]
-        return pose if rng.random() < 0.25 else drawn
+        Yaw, pitch and roll of that are not independent: beyond 45 degrees of yaw, pitch and roll grow and go together, as
+        in the labels of AFLW2000 (correlation .94 beyond 60 degrees). Poses beyond ±99 degrees are drawn again, as the
+        papers drop them.
+        """
+        while True:
+            turn = rng.uniform(-90, 90) if rng.random() < 0.6 else rng.normal(0, 30)
+            tilt = rng.uniform(-48, 48) if rng.random() < self.wide_pitch else rng.normal(-3, 17)
+            lean = rng.uniform(-50, 50) if rng.random() < 0.1 else rng.normal(0, 12)
+            pose: Array = matrix_to_pose(torch.tensor(_posture(turn, tilt, lean))).numpy()
+            if np.abs(pose).max() <= ANGLE_LIMIT:
+                return pose
+
+    def _draw_body(self, rng: Rng, rotation: Array) -> Array:
+        """Rotation of the shoulders: they follow the head's turn, tilt and lean in part, or wholly."""
+        # The inverse of `_posture`.
+        tilt = -np.degrees(np.arcsin(np.clip(rotation[2, 1], -1, 1)))
+        turn, lean = np.degrees(np.arctan2(rotation[[2, 0], [0, 1]], rotation[[2, 1], [2, 1]]))
+        if rng.random() < 0.25:
+            return _posture(turn, np.clip(tilt, -15, 15), lean)
+        tilted = np.clip(rng.uniform(0, 0.5) * tilt, -15, 15)  # no chest swings into the camera
+        return _posture(rng.uniform(0.2, 1) * turn + rng.normal(0, 8), tilted, rng.uniform(0, 0.6) * lean)
 
     def _draw_light(self, rng: Rng) -> Light:
         if not self.light_variation:
@@ -254,14 +261,18 @@ class HeadSampler:
         code = person.normal(size=len(face_modes_68())) * self.identity
         movement = np.einsum("k,kpc->pc", code, face_modes_68())
         mean = model.landmarks(model.mean.reshape(head.ROWS, head.COLUMNS, 3))
-        lips = rng.uniform(-1.0, 0.6) if rng.random() < 0.75 else rng.uniform(0.6, 3.2)
-        gap = mean[[61, 62, 63]] - mean[[67, 66, 65]]
-        movement[[61, 62, 63]] += 0.5 * self.expression * lips * gap
-        movement[[67, 66, 65]] -= 0.5 * self.expression * lips * gap
+        lips = rng.uniform(-1.0, 0.6) if rng.random() < 0.75 else rng.uniform(0.6, 2.6)
+        opening = self.expression * lips * np.array([[0.8], [1.0], [0.8]]) * (mean[[61, 62, 63]] - mean[[67, 66, 65]])
+        movement[[61, 62, 63]] += 0.2 * opening
+        movement[[67, 66, 65]] -= 0.8 * opening
         if lips > 0.6:  # an open mouth takes lower lip, chin and jaw along
-            drop = 0.5 * self.expression * lips * gap.mean(axis=0)
-            movement[[55, 56, 57, 58, 59]] -= drop
+            drop = 0.8 * opening[1]
+            movement[[55, 56, 57, 58, 59]] -= drop * np.array([[0.55], [0.9], [1.0], [0.9], [0.55]])
             movement[5:12] -= 0.7 * drop
+        # Lips may touch, not cross.
+        crossed = np.minimum((mean + movement)[[61, 62, 63], 1] - (mean + movement)[[67, 66, 65], 1] - 0.01, 0)
+        movement[[61, 62, 63], 1] -= 0.5 * crossed
+        movement[[67, 66, 65], 1] += 0.5 * crossed
         corners = self.expression * rng.normal(0, 0.07)
         movement[[48, 54, 60, 64], 1] += corners
         movement[17:27, 1] += self.expression * rng.normal(0, 0.06)
@@ -272,42 +283,17 @@ class HeadSampler:
 
     # ------------------------------------------------------------------------------------------------------- what is built
 
-    def _build(self, person: Rng, surface: Array, landmarks: Array, style: Style) -> tuple[list[Sheet], list[bool]]:
-        """All sheets of a head at rest, and of each whether its lower part follows the body."""
+    def _build(self, person: Rng, surface: Array, landmarks: Array, style: Style) -> list[Sheet]:
+        """All sheets of a head at rest."""
         rows, columns = surface.shape[:2]
-        sheets, blend = [Sheet(surface, renderer.head_uv(rows, columns))], [True]
+        sheets = [Sheet(surface, renderer.head_uv(rows, columns), outward=True, follows_body=True)]
 
-        def add(
-            vertices: Array,
-            material: str,
-            repeat: tuple[float, float],
-            outward: bool = False,
-            body: bool = False,
-            **kwargs: Any,
-        ) -> None:
-            v, u = np.meshgrid(np.linspace(0, 1, vertices.shape[0]), np.linspace(0, 1, vertices.shape[1]), indexing="ij")
-            uv = appearance.material_uv(material, u * repeat[0], v * repeat[1])
-            sheets.append(Sheet(vertices, uv, outward, **kwargs))
-            blend.append(body)
+        def add(vertices: Array, material: str, repeat: tuple[float, float], **options: Any) -> None:
+            rows, columns = vertices.shape[:2]
+            sheets.append(Sheet(vertices, appearance.sheet_uv(material, rows, columns, repeat), **options))
 
         if self.body:
-            flare, tilt, size = person.uniform(15, 38), person.uniform(8, 20), person.uniform(0.85, 1.12)
-            for side in (-1.0, 1.0):
-                ear = head.make_ear(side, flare, tilt, size)
-                angle = np.linspace(0, 2 * np.pi, ear.shape[1])[None]
-                ring = np.linspace(0, 1, ear.shape[0])[:, None]
-                uv = appearance.material_uv("ear", 0.5 + 0.49 * ring * np.cos(angle), 0.5 - 0.49 * ring * np.sin(angle))
-                sheets.append(Sheet(ear, uv, outward=False))
-                blend.append(False)
-            body = head.make_body(person.uniform(1.3, 1.75), person.uniform(4.2, 6.5), person.uniform(-2.6, -2.3))
-            collar = person.uniform(-4.6, -2.9)
-            y = body[..., 1]
-            u, v = np.meshgrid(np.linspace(0, 5, body.shape[1]), np.linspace(0, 4, body.shape[0]))
-            dressed = (y < collar - 0.35 * np.clip(body[..., 2] + 1.6, 0, None))[..., None]
-            uv = np.where(dressed, appearance.material_uv("cloth", u, v), appearance.material_uv("skin", u, v))
-            under_chin = 1 - person.uniform(0.1, 0.45) * head.smoothstep((y + 3.3) / 1.6)
-            sheets.append(Sheet(body, uv, True, under_chin))
-            blend.append(True)
+            self._add_body(person, sheets, add)
         if self.hair:
             self._add_hair(person, surface, add)
         if person.random() < self.glasses:
@@ -319,10 +305,28 @@ class HeadSampler:
                 person.uniform(0.02, 0.055),
             )
             for frame in frames:
-                add(frame, "frame", (1, 1), outward=False)
+                add(frame, "frame", (1, 1))
             for lens in lenses if style.dark_lenses else ():
                 add(lens, "lens", (1, 1))
-        return sheets, blend
+        return sheets
+
+    def _add_body(self, person: Rng, sheets: list[Sheet], add: Any) -> None:
+        """Ears, neck, torso and what covers it."""
+        flare, tilt, size = person.uniform(15, 38), person.uniform(8, 20), person.uniform(0.85, 1.12)
+        for side in (-1.0, 1.0):
+            ear = head.make_ear(side, flare, tilt, size)
+            angle = np.linspace(0, 2 * np.pi, ear.shape[1])[None]
+            ring = np.linspace(0, 1, ear.shape[0])[:, None]
+            uv = appearance.material_uv("ear", 0.5 + 0.49 * ring * np.cos(angle), 0.5 - 0.49 * ring * np.sin(angle))
+            sheets.append(Sheet(ear, uv))
+        neck, shoulders, depth = person.uniform(1.3, 1.75), person.uniform(4.2, 6.5), person.uniform(-2.6, -2.3)
+        body = head.make_body(neck, shoulders, depth)
+        in_front = head.smoothstep((body[..., 2] - depth + 0.6) / 1.2)
+        under_chin = 1 - person.uniform(0.1, 0.45) * head.smoothstep((body[..., 1] + 3.3) / 1.6) * in_front
+        add(body, "skin", (5, 4), outward=True, follows_body=True, darken=under_chin)
+        collar, dip, point = person.uniform(-4.0, -2.6), person.uniform(0.1, 1.6), person.uniform(0.8, 4)
+        garment = head.make_garment(neck, shoulders, depth, collar, dip, point)
+        add(garment, "cloth", (5, 4), outward=True, follows_body=True)
 
     def _add_hair(self, person: Rng, surface: Array, add: Any) -> None:
         rows, columns = surface.shape[:2]
@@ -345,7 +349,7 @@ class HeadSampler:
                     head.make_curtain(person.uniform(-5, -0.8), person.uniform(0.1, 0.7), person.uniform(0, 6)),
                     "hair",
                     (7, 1.5),
-                    body=True,
+                    follows_body=True,
                 )
             elif person.random() < 0.12:  # a bun
                 center = np.array([0, person.uniform(1.5, 4.2), 0.0])
@@ -378,18 +382,30 @@ class HeadSampler:
         cut = image[y : y + side, x : x + side]
         if rng.random() < 0.5:
             cut = cut[:, ::-1]
-        cut = cut[..., rng.permutation(3)] * rng.uniform(0.5, 1.2)
-        return np.asarray(cv2.resize(np.ascontiguousarray(cut), (size, size), interpolation=cv2.INTER_LINEAR), dtype=np.float32)
+        cut = cv2.resize(np.ascontiguousarray(cut[..., rng.permutation(3)]), (size, size), interpolation=cv2.INTER_LINEAR)
+        return np.multiply(cut, np.float32(rng.uniform(0.5, 1.2) / 255), dtype=np.float32)
 
 
-def _turn(points: Array, rotation: Array, body: Array) -> Array:
-    """Rotate points of the head at rest around the pivot; toward the shoulders they follow the body instead."""
-    offset = points - PIVOT
-    turned = offset @ rotation.T
-    if body is not rotation:
-        weight = head.smoothstep((-1.5 - points[..., 1]) / 1.5)[..., None]
-        if weight.any():
-            turned = turned + weight * (offset @ body.T - turned)
+def _posture(turn: float, tilt: float, lean: float) -> Array:
+    """Rotation matrix of a head turned about its own axis, then tilted, then leaning in the picture; degrees."""
+    steps = torch.tensor([[0, 0, lean], [0, tilt, 0], [turn, 0, 0]], dtype=torch.float64)
+    matrix: Array = torch.linalg.multi_dot(list(pose_to_matrix(steps))).numpy()
+    return matrix
+
+
+def _turn(points: Array, rotation: Array) -> Array:
+    """Rotate points of the head at rest around the pivot; the camera looks at it."""
+    turned: Array = (points - PIVOT) @ rotation.T
+    return turned
+
+
+def _turn_mesh(mesh: Mesh, rotation: Array, body: Array) -> Array:
+    """Vertices (V, 3) of a mesh whose head is turned, and whose neck and shoulders turn with the body below."""
+    offset = mesh.vertices - PIVOT.astype(np.float32)
+    turned: Array = offset @ rotation.T.astype(np.float32)
+    low = np.flatnonzero(mesh.follows_body & (mesh.vertices[:, 1] < -1.5))
+    weight = head.smoothstep((-1.5 - mesh.vertices[low, 1:2]) / 1.5)
+    turned[low] += weight * (offset[low] @ body.T.astype(np.float32) - turned[low])
     return turned
 
 

@@ -1,0 +1,48 @@
+"""How fast the stages are on this machine: `python src/benchmark.py [stages=[render,train]]`, see conf/benchmark.yaml."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from rich.console import Console
+
+from headpose.benchmarks.report import print_benchmark
+from headpose.benchmarks.stages import benchmark_render, benchmark_train
+from headpose.datamodules.synthetic import LOOSENESS
+from headpose.datasets.synthetic import available_cores
+from headpose.errors import InputError
+from headpose.reporting.files import write_json
+from headpose.running.entry import entry_point, output_dir
+from headpose.running.memory import keep_freed_memory
+from headpose.running.provenance import commit, versions
+
+
+@entry_point("benchmark")
+def benchmark(config: DictConfig) -> None:
+    """Measure each stage asked for, print a table, write benchmark.json."""
+    torch.set_num_threads(config.num_threads or available_cores())
+    keep_freed_memory()
+    stages: dict[str, Callable[[], Any]] = {
+        "render": lambda: benchmark_render(
+            instantiate(config.heads, _convert_="all"),
+            config.num_heads,
+            round(LOOSENESS * config.crop.size),
+            config.num_workers,
+        ),
+        "train": lambda: benchmark_train(
+            instantiate(config.module, _convert_="all"), config.batch_size, config.num_steps, config.num_blocks
+        ),
+    }
+    if unknown := [stage for stage in config.stages if stage not in stages]:
+        raise InputError(f"stages={unknown} are unknown; choose from {', '.join(stages)}")
+    results: dict[str, Any] = {"status": "finished", "commit": commit(), "versions": versions(), "cores": available_cores()}
+    for stage in config.stages:
+        results[stage] = stages[stage]()
+        write_json(output_dir() / "benchmark.json", results)
+    print_benchmark(results, Console())
+
+
+if __name__ == "__main__":
+    benchmark()

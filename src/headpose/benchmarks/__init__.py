@@ -1,0 +1,1 @@
+"""Speed and memory of the stages, measured side by side in one run."""

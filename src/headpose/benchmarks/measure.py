@@ -1,0 +1,93 @@
+"""Clocks: blocks of work and their spread, memory and processor time of child processes."""
+
+import statistics
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import TracebackType
+
+import psutil
+
+
+@dataclass(frozen=True)
+class Rate:
+    """How many items a second, over blocks of equal work.
+
+    Attributes:
+        name: what was done.
+        unit: what was counted.
+        median, slowest, fastest: items a second.
+    """
+
+    name: str
+    unit: str
+    median: float
+    slowest: float
+    fastest: float
+
+
+def measure_rate(name: str, unit: str, items: int, block: Callable[[], object], num_blocks: int, warm_up: int = 1) -> Rate:
+    """Time blocks.
+
+    Args:
+        name, unit: see `Rate`.
+        items: done by one block.
+        block: the work.
+        num_blocks: measured ones.
+        warm_up: blocks before, not measured.
+    """
+    for _ in range(warm_up):
+        block()
+    rates = []
+    for _ in range(num_blocks):
+        start = time.perf_counter()
+        block()
+        rates.append(items / (time.perf_counter() - start))
+    return Rate(name, unit, statistics.median(rates), min(rates), max(rates))
+
+
+@dataclass
+class ChildWatch:
+    """Samples, while open, the child processes' memory and processor time.
+
+    Attributes:
+        resident: bytes of all children together, one sample an interval.
+        cpu_seconds: user and system time that they have used.
+        seconds: wall time.
+    """
+
+    interval: float = 0.25
+    resident: list[int] = field(default_factory=list)
+    cpu_seconds: float = 0.0
+    seconds: float = 0.0
+
+    def __enter__(self) -> "ChildWatch":
+        self._start, self._done, self._cpu = time.perf_counter(), threading.Event(), dict[int, float]()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._done.set()
+        self._thread.join()
+        self.seconds, self.cpu_seconds = time.perf_counter() - self._start, sum(self._cpu.values())
+
+    def growth(self) -> float:
+        """Mean memory in the last quarter of the time over that in the second quarter, when all is warm."""
+        n = len(self.resident)
+        early, late = self.resident[n // 4 : n // 2], self.resident[3 * n // 4 :]
+        return statistics.fmean(late) / statistics.fmean(early) if early and sum(early) and late else float("nan")
+
+    def _watch(self) -> None:
+        me = psutil.Process()
+        while not self._done.wait(self.interval):
+            total = 0
+            for child in me.children(recursive=True):
+                try:
+                    used = child.cpu_times()
+                    self._cpu[child.pid] = used.user + used.system
+                    total += child.memory_info().rss
+                except psutil.NoSuchProcess:
+                    continue
+            self.resident.append(total)

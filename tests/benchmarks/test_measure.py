@@ -1,0 +1,30 @@
+import time
+from multiprocessing import get_context
+
+import pytest
+
+from headpose.benchmarks.measure import ChildWatch, measure_rate
+
+
+def test_rate_counts_items_a_second_after_a_warm_up() -> None:
+    calls = []
+    rate = measure_rate("sleep", "naps", 2, lambda: (calls.append(1), time.sleep(0.02)), num_blocks=3)
+    assert len(calls) == 4
+    assert rate.slowest <= rate.median <= rate.fastest < 100.1  # two naps in a fiftieth of a second
+
+
+def busy(seconds: float, megabytes: int) -> None:
+    held = bytearray(megabytes * 2**20)
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        held[0] ^= 1
+
+
+def test_child_watch_sees_memory_and_processor_time_of_children() -> None:
+    with ChildWatch(interval=0.05) as watch:
+        child = get_context("fork").Process(target=busy, args=(0.6, 200))
+        child.start()
+        child.join()
+    assert max(watch.resident) > 200 * 2**20
+    assert 0.1 < watch.cpu_seconds <= watch.seconds + 0.1
+    assert watch.growth() == pytest.approx(1, abs=0.5)

@@ -1,0 +1,19 @@
+"""`python src/benchmark.py`."""
+
+import json
+from pathlib import Path
+
+
+def test_benchmark_measures_and_writes(run, tmp_path: Path) -> None:
+    options = ("num_heads=128", "num_workers=2", "batch_size=4", "num_steps=1", "num_blocks=2", "heads.texture_pool=4")
+    done = run("benchmark", *options, f"hydra.run.dir={tmp_path}/out")
+    assert done.returncode == 0, done.stderr
+    results = json.loads((tmp_path / "out" / "benchmark.json").read_text())
+    assert results["render"]["heads"] == 128
+    assert results["render"]["heads_per_second"] > 0
+    assert results["train"]["slowest"] <= results["train"]["median"] <= results["train"]["fastest"]
+    assert "heads per second" in done.stdout
+
+
+def test_unknown_stage_is_named(refused) -> None:
+    assert "paint" in refused("benchmark", "stages=[paint]")
