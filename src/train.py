@@ -12,6 +12,7 @@ from headpose.reporting.console import print_results
 from headpose.reporting.files import write_json
 from headpose.running.entry import entry_point, output_dir
 from headpose.running.logging import logging_to
+from headpose.running.memory import keep_freed_memory
 from headpose.running.results import find_resume, model_card, new_results, summarise_training
 from headpose.running.testing import check_sets, run_tests
 
@@ -20,6 +21,7 @@ from headpose.running.testing import check_sets, run_tests
 def train(config: DictConfig) -> None:
     """Compose, seed, instantiate, fit, test, write results.json."""
     folder = output_dir()
+    keep_freed_memory()
     pl.seed_everything(config.seed, workers=True, verbose=False)
     module = instantiate(config.module, _convert_="all")
     datamodule = instantiate(config.data, _convert_="all")

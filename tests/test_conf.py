@@ -14,7 +14,7 @@ from headpose.running.entry import ROOT, register_resolvers
 CONF = ROOT / "conf"
 GROUPS = sorted(path.relative_to(CONF) for path in CONF.glob("*/*.yaml"))
 TRAINING_ONLY = {"augmentation", "split", "val_fraction", "split_seed", "seed", "num_train", "num_val"}
-GIVEN_BY_NEIGHBOUR = {"num_inputs"}
+GIVEN_BY_NEIGHBOUR = {"num_inputs", "optimizer"}
 
 
 def train_config(*overrides: str) -> DictConfig:
@@ -83,7 +83,7 @@ def test_recipe_of_300w_lp_is_the_papers(model: str) -> None:
     config = train_config(f"model={model}", "data=300w_lp")
     module = instantiate(config.module, _convert_="all")
     built = module.configure_optimizers()
-    optimizer, scheduler = built["optimizer"], built["lr_scheduler"]
+    optimizer, scheduler = built["optimizer"], built["lr_scheduler"]["scheduler"]
     assert type(optimizer) is optim.Adam
     (group,) = optimizer.param_groups
     assert group["eps"] == 1e-7

@@ -7,7 +7,7 @@ import torch
 from headpose.geometry.rotations import pose_to_matrix
 from headpose.synthesis.sampler import HeadSampler
 
-PLAIN = {"backgrounds": False, "photo": False, "occluder": 0.0, "box_jitter": 0.0, "visible21": 0.0, "perspective": None}
+PLAIN = {"backgrounds": False, "photo": 0.0, "occluder": 0.0, "box_jitter": 0.0, "visible21": 0.0, "perspective": None}
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +102,7 @@ def test_landmarks_lie_on_the_drawn_surface() -> None:
         {"body": False},
         {"light_variation": False},
         {"backgrounds": False},
-        {"photo": False},
+        {"photo": 0},
         {"perspective": None},
         {"beard": 1.0},
         {"glasses": 1.0},

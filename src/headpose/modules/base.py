@@ -14,6 +14,7 @@ from torchmetrics import MeanMetric
 from headpose.errors import InputError
 from headpose.geometry.rotations import geodesic_distance
 from headpose.metrics import PoseError
+from headpose.modules.schedules import WarmupCosine
 from headpose.types import Batch, PoseOutput
 
 Stage = Literal["train", "val", "test"]
@@ -83,7 +84,7 @@ class HeadPoseModule(PoseEvaluator):
         model: the network.
         loss: called with the network's output and the batch.
         optimizer: called with the parameter groups.
-        scheduler: called with the optimiser; steps once an epoch.
+        scheduler: called with the optimiser; steps once an epoch, `WarmupCosine` with every batch.
 
     Raises:
         InputError: the network is of another architecture.
@@ -137,7 +138,11 @@ class HeadPoseModule(PoseEvaluator):
             optimizer = self.optimizer(self.parameter_groups())
         except (TypeError, ValueError) as error:
             raise InputError(f"optimizer: {error}; correct optimizer.*") from error
-        return {"optimizer": optimizer, "lr_scheduler": self.scheduler(optimizer)}
+        scheduler, interval = self.scheduler(optimizer), "epoch"
+        if isinstance(scheduler, WarmupCosine):
+            scheduler.span(int(self.trainer.estimated_stepping_batches))
+            interval = "step"
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": interval}}
 
     def parameter_groups(self) -> Iterable[Any]:
         """What the optimiser is given; an architecture with several learning rates overrides this."""

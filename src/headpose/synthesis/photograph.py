@@ -59,21 +59,35 @@ def black_borders(image: Array, rng: Rng, box: Array) -> None:
             image[region] = 0
 
 
-def develop(image: Array, rng: Rng) -> NDArray[np.uint8]:
-    """What a camera and the web do to a picture: contrast, colour, blur, noise, compression."""
-    image = np.clip(image, 0, 1) ** np.float32(rng.uniform(0.65, 1.45))
-    image = (image - 0.5) * np.float32(rng.uniform(0.7, 1.35)) + 0.5
+def develop(image: Array, rng: Rng, strength: float) -> NDArray[np.uint8]:
+    """What a camera and the web do to a picture: contrast, colour, blur, noise, compression.
+
+    Args:
+        image: (S, S, 3), RGB in [0, 1].
+        rng: source of randomness.
+        strength: how often and how much; 0 for nothing, 1 for the worst snapshots.
+    """
+
+    def happens(probability: float) -> bool:
+        return bool(rng.random() < probability * strength)
+
+    def around_one(low: float, high: float) -> np.float32:
+        return np.float32(1 + strength * (rng.uniform(low, high) - 1))
+
+    image = np.clip(image, 0, 1) ** around_one(0.65, 1.45)
+    image = (image - 0.5) * around_one(0.7, 1.35) + 0.5
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None]
-    image = np.repeat(grey, 3, axis=2) if rng.random() < 0.18 else grey + np.float32(rng.uniform(0.4, 1.6)) * (image - grey)
-    if rng.random() < 0.07:
+    image = np.repeat(grey, 3, axis=2) if happens(0.18) else grey + around_one(0.4, 1.6) * (image - grey)
+    if happens(0.07):
         image = image * rng.uniform(0.8, 1.2, 3).astype(np.float32)
-    if rng.random() < 0.35:
-        image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 1.2) * len(image) / 80)
-    if rng.random() < 0.5:
-        image = image + np.float32(rng.uniform(0.005, 0.05)) * rng.standard_normal(image.shape, dtype=np.float32)
+    if happens(0.35):
+        image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 0.3 + 0.9 * strength) * len(image) / 80)
+    if happens(0.5):
+        sigma = np.float32(rng.uniform(0.005, 0.005 + 0.045 * strength))
+        image = image + sigma * rng.standard_normal(image.shape, dtype=np.float32)
     picture = (np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)
-    if rng.random() < 0.4:
+    if happens(0.4):
         bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
-        _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, int(rng.uniform(35, 95))])
+        _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, int(rng.uniform(95 - 60 * strength, 95))])
         picture = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR_RGB), dtype=np.uint8)
     return picture

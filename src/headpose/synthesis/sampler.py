@@ -87,7 +87,7 @@ class HeadSampler:
         poses_per_identity: heads in a row that are the same person.
         identity: spread of the face's shape; 1 is that of real faces, 0 gives everyone the mean face.
         expression: spread of mouth and brows likewise.
-        wide_pitch: share of pitches drawn uniformly from ±48 degrees instead of N(-3, 17).
+        wide_pitch: share of tilts drawn uniformly from ±48 degrees instead of N(-3, 17).
         skin_texture: mottling, blush, sockets, folds.
         hair: hair and hats; without it everyone is bald.
         beard: probability of a beard.
@@ -98,7 +98,7 @@ class HeadSampler:
         light_variation: random light instead of one frontal light.
         shadows: probability of cast shadows.
         backgrounds: something behind the head instead of grey, and black borders.
-        photo: gamma, exposure, saturation, blur, noise, JPEG, grey pictures.
+        photo: strength of gamma, contrast, saturation, blur, noise, JPEG and grey; 0 for none, 1 for the worst snapshots.
         box_jitter: standard deviation of the box's sides, as a share of its size.
         visible21: probability that the box is that of the visible of AFLW's 21 points instead of all 68.
         perspective: camera distance in head units, drawn uniformly; null is a camera infinitely far away.
@@ -111,21 +111,21 @@ class HeadSampler:
         poses_per_identity: int = 2,
         identity: float = 1.3,
         expression: float = 1.0,
-        wide_pitch: float = 0.5,
+        wide_pitch: float = 0.3,
         skin_texture: bool = True,
         hair: bool = True,
         beard: float = 0.25,
         glasses: float = 0.22,
         hat: float = 0.15,
         body: bool = True,
-        occluder: float = 0.15,
+        occluder: float = 0.1,
         light_variation: bool = True,
-        shadows: float = 0.6,
+        shadows: float = 0.4,
         backgrounds: bool = True,
-        photo: bool = True,
-        box_jitter: float = 0.06,
+        photo: float = 0.5,
+        box_jitter: float = 0.04,
         visible21: float = 0.5,
-        perspective: tuple[float, float] | None = (9.0, 40.0),
+        perspective: tuple[float, float] | None = (12.0, 40.0),
         texture_pool: int = 400,
     ) -> None:
         self.options = {key: value for key, value in locals().items() if key not in ("self", "__class__")}
@@ -186,7 +186,7 @@ class HeadSampler:
         pixel_box = np.concatenate([to_pixels(box[[0, 3]]), to_pixels(box[[2, 1]])])
         if self.backgrounds and rng.random() < 0.3:
             photograph.black_borders(picture, rng, pixel_box)
-        image = photograph.develop(picture, rng) if self.photo else (picture * 255 + 0.5).clip(0, 255).astype(np.uint8)
+        image = photograph.develop(picture, rng, self.photo)
         zbuffer = cv2.resize(zbuffer, (size, size), interpolation=cv2.INTER_NEAREST)
         return Head(
             image=image,
@@ -212,7 +212,7 @@ class HeadSampler:
         papers drop them.
         """
         while True:
-            turn = rng.uniform(-90, 90) if rng.random() < 0.6 else rng.normal(0, 30)
+            turn = rng.uniform(-90, 90) if rng.random() < 0.5 else rng.normal(0, 30)
             tilt = rng.uniform(-48, 48) if rng.random() < self.wide_pitch else rng.normal(-3, 17)
             lean = rng.uniform(-50, 50) if rng.random() < 0.1 else rng.normal(0, 12)
             pose: Array = matrix_to_pose(torch.tensor(_posture(turn, tilt, lean))).numpy()
@@ -232,7 +232,7 @@ class HeadSampler:
     def _draw_light(self, rng: Rng) -> Light:
         if not self.light_variation:
             return Light(0.5, 0.6, (0.0, 0.3, 0.954), 0.0, (0.0, 1.0, 0.0), 0.1, 0.0)
-        ambient = rng.uniform(0.15, 0.75)
+        ambient = rng.uniform(0.3, 0.8)
         azimuth, height = rng.uniform(-1.5, 1.5), rng.uniform(-0.15, 1.2)
         direction = (np.sin(azimuth) * np.cos(height), np.sin(height), np.cos(azimuth) * np.cos(height))
         second = rng.normal(size=3)
