@@ -34,6 +34,24 @@ def test_published_weights_on_real_faces_are_the_authors_outputs(run, shared: Pa
     assert content["test"]["aflw2000"]["n"] == 8
 
 
+def test_network_trained_on_photographs_knows_synthetic_heads(run, official: Path, tmp_path: Path) -> None:
+    """The other way round from a transfer: how far heads drawn by a program are from photographs."""
+    folder = tmp_path / "out"
+    done = run(
+        "evaluate",
+        f"weights={official}/{FILES[0]}.h5",
+        "test=[synthetic]",
+        "test.synthetic.num_heads=256",
+        "test.synthetic.max_angle=60",
+        f"test.synthetic.root={tmp_path}/packs",
+        f"hydra.run.dir={folder}",
+    )
+    assert done.returncode == 0, done.stderr
+    synthetic = json.loads((folder / "results.json").read_text())["test"]["synthetic"]
+    assert synthetic["n"] >= 200
+    assert synthetic["last"]["mae"] < 15
+
+
 def test_model_beside_weights_is_an_assertion(run, shared: Path, tmp_path: Path) -> None:
     arguments = (
         f"weights={shared}/fsanet_official/fsanet_netvlad_3_16_2_21_5.h5",

@@ -38,6 +38,17 @@ def test_fewer_heads_are_the_first_of_more_and_nothing_is_rendered_twice(root: P
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
+def test_max_angle_leaves_heads_out_and_keeps_their_numbers(root: Path) -> None:
+    every, near = SyntheticHeads(root, heads(), 10, 24), SyntheticHeads(root, heads(), 10, 24, max_angle=40)
+    kept = np.abs(every.pose).max(axis=1) <= 40
+    assert 0 < len(near) < 10
+    assert len(near) + near.num_filtered == 10
+    assert near.names == [name for name, keep in zip(every.names, kept, strict=True) if keep]
+    np.testing.assert_array_equal(near[1]["image"], every[int(np.flatnonzero(kept)[1])]["image"])
+    with pytest.raises(InputError, match="max_angle"):
+        SyntheticHeads(root, heads(), 10, 24, max_angle=0.01)
+
+
 def test_killed_rendering_loses_nothing_and_leaves_nothing_half(root: Path) -> None:
     dataset = SyntheticHeads(root, heads(), 10, 24)
     (dataset.folder / "chunk_00000.npz").unlink()  # killed after the pictures, before the index

@@ -22,6 +22,7 @@ class SyntheticDataModule(HeadPoseDataModule):
         num_heads: how many are rendered, training and validation together.
         heads: the sampler, with all its options.
         side: `train` or `test`.
+        max_angle: see `SyntheticHeads`.
     """
 
     dataset_name: ClassVar[str] = "synthetic"
@@ -33,6 +34,7 @@ class SyntheticDataModule(HeadPoseDataModule):
         heads: HeadSampler,
         num_heads: int,
         side: Literal["train", "test"] = "train",
+        max_angle: float | None = None,
         augmentation: Augmentation | None = None,
         batch_size: int = 64,
         num_workers: int = 0,
@@ -58,13 +60,15 @@ class SyntheticDataModule(HeadPoseDataModule):
             num_val,
             num_test,
         )
-        self.heads, self.num_heads, self.side = heads, num_heads, side
+        self.heads, self.num_heads, self.side, self.max_angle = heads, num_heads, side, max_angle
 
     def read_dataset(self) -> SyntheticHeads:
         """Render what is missing, open the rest."""
-        return SyntheticHeads(self.root, self.heads, self.num_heads, round(LOOSENESS * self.crop.size), self.side)
+        size = round(LOOSENESS * self.crop.size)
+        return SyntheticHeads(self.root, self.heads, self.num_heads, size, self.side, self.max_angle)
 
     @property
     def protocol(self) -> str:
-        """Title and whose heads."""
-        return f"{super().protocol}, {'unseen' if self.side == 'test' else 'training'} people"
+        """Title, whose heads, and filter."""
+        limit = "" if self.max_angle is None else f", |angles| <= {self.max_angle:g}"
+        return f"{super().protocol}, {'unseen' if self.side == 'test' else 'training'} people{limit}"

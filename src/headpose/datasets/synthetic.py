@@ -36,10 +36,11 @@ class SyntheticHeads(HeadPoseDataset):
         num_heads: how many.
         size: side of a picture in pixels; the face's box takes two fifths of it.
         side: `train`, or `test` for other people.
+        max_angle: keep a head if all three |angles| are at most this many degrees; null keeps all.
         num_workers: processes that render; null for one a core.
 
     Raises:
-        InputError: a number of heads or a size below 1, or a root that cannot be written.
+        InputError: a number of heads or a size below 1, a root that cannot be written, or no head within `max_angle`.
     """
 
     title: ClassVar[str] = "synthetic heads"
@@ -51,6 +52,7 @@ class SyntheticHeads(HeadPoseDataset):
         num_heads: int,
         size: int,
         side: Literal["train", "test"] = "train",
+        max_angle: float | None = None,
         num_workers: int | None = None,
     ) -> None:
         if num_heads < 1 or size < 1:
@@ -75,15 +77,19 @@ class SyntheticHeads(HeadPoseDataset):
             ) from error
         indices = [dict(np.load(_index_path(self.folder, number), allow_pickle=False)) for number in numbers]
         self._chunks = [np.load(_image_path(self.folder, number), mmap_mode="r", allow_pickle=False) for number in numbers]
-        self.pose, self.box, self.landmarks = (
-            np.concatenate([index[name] for index in indices])[:num_heads] for name in ("pose", "box", "landmarks")
-        )
-        self.names = [f"{side}_{number:06d}" for number in range(num_heads)]
-        self.skipped = {}
+        labels = {name: np.concatenate([index[name] for index in indices])[:num_heads] for name in ("pose", "box", "landmarks")}
+        keep = np.abs(labels["pose"]).max(axis=1) <= (np.inf if max_angle is None else max_angle)
+        if not keep.any():
+            raise InputError(f"no synthetic head stands within max_angle={max_angle} degrees; raise it")
+        self._numbers = np.flatnonzero(keep)
+        self.pose, self.box, self.landmarks = (labels[name][keep] for name in ("pose", "box", "landmarks"))
+        self.names = [f"{side}_{number:06d}" for number in self._numbers]
+        self.num_filtered, self.skipped = num_heads - len(self.names), {}
 
     def image(self, index: int) -> NDArray[np.uint8]:
         """One picture, (size, size, 3)."""
-        return np.array(self._chunks[index // CHUNK][index % CHUNK])
+        number = self._numbers[index]
+        return np.array(self._chunks[number // CHUNK][number % CHUNK])
 
     def photo_of(self, name: str) -> str:
         """The person."""
