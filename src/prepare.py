@@ -17,7 +17,9 @@ def prepare(config: DictConfig) -> None:
     """Instantiate the writer and have it write, in parallel."""
     writer = instantiate(config.layout, _convert_="all")
     loader = DataLoader(writer, batch_size=None, num_workers=config.num_workers)
-    pictures = sum(len(names) for names in track(loader, description=f"writing {len(writer)} {writer.unit}s", total=len(writer)))
+    pictures = sum(
+        len(names) for names in track(loader, description=f"writing {len(writer)} {writer.unit}s", total=len(writer))
+    )
     log.info("wrote %d pictures to %s", pictures, writer.root)
 
 

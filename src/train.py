@@ -10,48 +10,66 @@ from headpose.modules.callbacks import SelfDescription
 from headpose.modules.checkpoint import load_initial_weights, read_weights_into
 from headpose.reporting.console import print_results
 from headpose.reporting.files import write_json
-from headpose.running.entry import entry_point, output_dir
+from headpose.running.entry import entry_point, is_sweep, output_dir
+from headpose.running.identity import test_id
 from headpose.running.logging import logging_to
 from headpose.running.memory import keep_freed_memory
+from headpose.running.pool import finished_results, run_cell, untested
 from headpose.running.results import find_resume, model_card, new_results, summarise_training
 from headpose.running.testing import check_sets, run_tests
 
 
 @entry_point("train")
-def train(config: DictConfig) -> None:
-    """Compose, seed, instantiate, fit, test, write results.json."""
+def train(config: DictConfig) -> Any:
+    """Compose, seed, instantiate, fit, test, write results.json; in a sweep, see to it that a process does."""
+    if is_sweep():
+        return run_cell(config)
     folder = output_dir()
     keep_freed_memory()
     pl.seed_everything(config.seed, workers=True, verbose=False)
+    before = finished_results(config, folder)
+    wanted = list(config.test) if before is None else untested(config, before)
+    test_sets: dict[str, Any] = {name: instantiate(config.test[name], _convert_="all") for name in wanted}
+    test_ids = {name: test_id(config.test[name]) for name in wanted}
     module = instantiate(config.module, _convert_="all")
-    datamodule = instantiate(config.data, _convert_="all")
-    test_sets: dict[str, Any] = {name: instantiate(test, _convert_="all") for name, test in config.test.items()}
-    check_sets(module, {"data": datamodule, **{f"test.{name}": test for name, test in test_sets.items()}})
-    resume = find_resume(config, folder)
-    if config.init_weights:
-        load_initial_weights(module.model, config.init_weights)
-    results = new_results(config, module.model)
-
     callbacks = {name: instantiate(callback) for name, callback in config.callbacks.items()}
-    if not datamodule.split.val:
-        callbacks.pop("best", None)
-    callbacks["self_description"] = SelfDescription(model_card(config, module.model, datamodule))
+
+    if before is not None:  # the training has finished in this folder: test on what is new
+        results = before
+        for name in wanted:
+            results["test"].pop(name, None)
+        check_sets(module, {f"test.{name}": test for name, test in test_sets.items()})
+    else:
+        datamodule = instantiate(config.data, _convert_="all")
+        check_sets(module, {"data": datamodule, **{f"test.{name}": test for name, test in test_sets.items()}})
+        resume = find_resume(config, folder)
+        if config.init_weights:
+            load_initial_weights(module.model, config.init_weights)
+        results = new_results(config, module.model)
+        if not datamodule.split.val:
+            callbacks.pop("best", None)
+        callbacks["self_description"] = SelfDescription(model_card(config, module.model, datamodule))
+
     with logging_to(config.logger, results) as loggers:
         trainer = instantiate(config.trainer, callbacks=list(callbacks.values()), logger=loggers)
-        if config.init_weights:
-            run_tests(trainer, module, test_sets, results, "initial")
-        trainer.fit(module, datamodule=datamodule, ckpt_path=resume, weights_only=True)
-        results["train"] = summarise_training(config, datamodule, callbacks)
-        run_tests(trainer, module, test_sets, results, "last", folder)
-        if "best" in callbacks:
-            read_weights_into(module.model, callbacks["best"].best_model_path)
-            run_tests(trainer, module, test_sets, results, "best")
+        if before is None:
+            if config.init_weights:
+                run_tests(trainer, module, test_sets, results, "initial", ids=test_ids)
+            trainer.fit(module, datamodule=datamodule, ckpt_path=resume, weights_only=True)
+            results["train"] = summarise_training(config, datamodule, callbacks)
+        else:
+            read_weights_into(module.model, folder / "checkpoints" / "last.ckpt")
+        run_tests(trainer, module, test_sets, results, "last", folder, test_ids)
+        if results["train"]["best_epoch"] is not None:
+            read_weights_into(module.model, folder / "checkpoints" / "best.ckpt")
+            run_tests(trainer, module, test_sets, results, "best", ids=test_ids)
 
         results["status"] = "finished"
         if trainer.is_global_zero:
             (folder / "failed.json").unlink(missing_ok=True)
             write_json(folder / "results.json", results)
             print_results(results)
+    return None
 
 
 if __name__ == "__main__":

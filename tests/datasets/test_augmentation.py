@@ -109,7 +109,7 @@ def face(pose: tuple[float, float, float]) -> Sample:
     """A head without body, seen by a distant camera, lit from the front: its mirror image is the mirrored pose."""
     plain = HeadSampler(
         identity=0, expression=0, hair=False, body=False, beard=0, glasses=0, occluder=0, skin_texture=False,
-        light_variation=False, shadows=0, backgrounds=False, photo=0, box_jitter=0, visible21=0, perspective=None,
+        light_variation=False, shadows=0, backgrounds=False, borders=0, photo=0, box_jitter=0, visible21=0, perspective=None,
     )  # fmt: skip
     head = plain.render(3, 128, pose)
     box, landmarks = head.box.astype(np.float32), head.landmarks[:, :2].astype(np.float32)

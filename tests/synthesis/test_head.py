@@ -44,15 +44,26 @@ def test_moved_landmarks_take_the_surface_along_and_leave_the_skull() -> None:
     assert np.abs(moved[:, back]).max() < 0.03
 
 
-def test_hair_hides_in_the_skull_below_the_hairline() -> None:
+def test_hair_stands_out_above_the_hairline_and_its_edge_lies_in_the_skin() -> None:
     mesh = surface()
     line = np.full(head.COLUMNS, 30.0)
-    shell = head.hair_shell(mesh, line, np.full(mesh.shape[:2], 0.4))
-    coarse = mesh[::2, ::2]
-    outside = np.linalg.norm(shell - head.CENTER, axis=-1) > np.linalg.norm(coarse - head.CENTER, axis=-1)
-    latitude = np.broadcast_to(head.LATITUDES[::2, None], outside.shape)
-    assert outside[latitude > 40].all()
-    assert not outside[latitude < 30].any()
+    shell = head.hair_shell(mesh, line, np.full(mesh.shape[:2], 0.4)) - head.CENTER
+    height = np.degrees(np.arcsin(shell[..., 1] / np.linalg.norm(shell, axis=-1)))
+    assert height.min() == pytest.approx(27, abs=1)  # a little below the line
+    skin = np.linalg.norm(mesh[:, ::2] - head.CENTER, axis=-1)
+    below = np.array([np.interp(-lat, -head.LATITUDES, column) for lat, column in zip(height.T, skin.T, strict=True)]).T
+    gap = np.linalg.norm(shell, axis=-1) - below
+    assert gap[height > 38].min() > 0.3
+    assert gap[-1].max() < -0.05
+
+
+def test_ears_sit_on_the_head() -> None:
+    mesh = surface()
+    for side in (-1.0, 1.0):
+        ear = head.make_ear(mesh, side, 25, 12, 1.0)
+        hinge = ear[..., 2].argmax()
+        assert abs(abs(ear.reshape(-1, 3)[hinge, 0]) - np.abs(mesh[..., 0]).max()) < 0.5
+        assert 55 < np.ptp(ear[..., 1]) * 36 < 75  # mm
 
 
 def test_modes_have_the_spread_of_real_faces() -> None:

@@ -7,7 +7,15 @@ import torch
 from headpose.geometry.rotations import pose_to_matrix
 from headpose.synthesis.sampler import HeadSampler
 
-PLAIN = {"backgrounds": False, "photo": 0.0, "occluder": 0.0, "box_jitter": 0.0, "visible21": 0.0, "perspective": None}
+PLAIN = {
+    "backgrounds": False,
+    "borders": 0.0,
+    "photo": 0.0,
+    "occluder": 0.0,
+    "box_jitter": 0.0,
+    "visible21": 0.0,
+    "perspective": None,
+}
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +97,16 @@ def test_landmarks_lie_on_the_drawn_surface() -> None:
     assert np.abs(drawn - slope * own - offset).max() < 0.1  # head units: 4 mm
     pixels_per_unit = np.ptp(rendered.landmarks[[36, 45], 0]) / 2.44
     assert 1 / slope == pytest.approx(pixels_per_unit, rel=0.15)
+
+
+@pytest.mark.parametrize("pose", [(0, 45, 0), (-20, 30, 35), (60, -20, -30)])
+def test_shoulders_leave_the_face_where_its_labels_are(pose) -> None:
+    options = {"seed": 4, "texture_pool": 4, "glasses": 0.0, "hair": False, **PLAIN}
+    for index in (0, 2, 4):
+        whole, mask = (HeadSampler(body=body, **options).render(index, 160, pose) for body in (True, False))  # type: ignore[arg-type]
+        x, y = mask.landmarks[4:13, :2].round().astype(int).T  # the jaw
+        drawn = np.isfinite(mask.depth[y, x])
+        np.testing.assert_allclose(whole.depth[y, x][drawn], mask.depth[y, x][drawn], atol=0.02)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """What happens beside the steps of a training."""
 
 import time
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -37,6 +38,27 @@ class SelfDescription(Callback):
         """Add the entry."""
         errors = {key: float(value) for key, value in trainer.callback_metrics.items() if key.startswith("val/")}
         checkpoint["headpose"] = {**self.card, "epoch": trainer.current_epoch, "errors": errors}
+
+
+class Heartbeat(Callback):
+    """Touch a file as long as batches go by, so that a sweep can tell a slow training from one that hangs.
+
+    Args:
+        path: the file.
+        seconds: at most this often.
+    """
+
+    def __init__(self, path: str | Path, seconds: float = 10.0) -> None:
+        self.path, self.seconds, self._last = Path(path), seconds, 0.0
+
+    def on_train_batch_end(self, *_: Any, **__: Any) -> None:
+        """Beat."""
+        if time.monotonic() - self._last > self.seconds:
+            self._last = time.monotonic()
+            self.path.touch()
+
+    on_validation_batch_end = on_train_batch_end
+    on_test_batch_end = on_train_batch_end
 
 
 class EpochCheckpoint(ModelCheckpoint):

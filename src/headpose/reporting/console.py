@@ -33,6 +33,23 @@ def print_results(results: dict[str, Any], console: Console | None = None) -> No
     (console or Console()).print(table)
 
 
+def print_sweep(rows: list[dict[str, str]], console: Console | None = None) -> None:
+    """Print how each cell of a sweep ended.
+
+    Args:
+        rows: `cell` (its options), `folder`, `state` and `reason` of each.
+        console: where to; by default standard output.
+    """
+    counts = {state: sum(row["state"] == state for row in rows) for state in ("finished", "failed", "missing")}
+    title = " · ".join(f"{count} {state}" for state, count in counts.items() if count)
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    for column in ("cell", "folder", "state", "reason"):
+        table.add_column(column, no_wrap=column in ("folder", "state"))
+    for row in rows:
+        table.add_row(*(row[column] for column in ("cell", "folder", "state", "reason")))
+    (console or Console()).print(table)
+
+
 def result_rows(results: dict[str, Any]) -> tuple[list[str], list[list[Any]]]:
     """The same table as plain columns and rows, for loggers."""
     rows = [

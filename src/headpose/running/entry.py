@@ -49,6 +49,7 @@ def entry_point(config_name: str) -> Callable[[Task], Callable[[], None]]:
     def decorate(task: Task) -> Callable[[], None]:
         @functools.wraps(task)
         def main() -> None:
+            os.environ["HEADPOSE_ROOT"] = str(ROOT)  # conf/train.yaml finds experiments/ through it
             asked = os.environ.get("HYDRA_FULL_ERROR", "0")
             os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing pages
             refused: list[Exception] = []
@@ -65,7 +66,7 @@ def entry_point(config_name: str) -> Callable[[Task], Callable[[], None]]:
                 except Exception as error:
                     _leave_reason(one_line(error) or f"{type(error).__name__}: {error}".strip().splitlines()[0])
                     # Hydra announces an exception on a line of its own; a sweep has to see it, a single run does not.
-                    if HydraConfig.get().mode == RunMode.MULTIRUN:
+                    if is_sweep():
                         raise
                     refused.append(error)
                     return None
@@ -119,6 +120,11 @@ def one_line(error: BaseException) -> str | None:
         lines = [" ".join(line.split()) for line in str(error).splitlines() if line.strip()]
         return "; ".join(line for line in lines if not line.startswith("set env variable"))
     return None
+
+
+def is_sweep() -> bool:
+    """Whether this is a cell of a sweep (`-m`)."""
+    return bool(HydraConfig.get().mode == RunMode.MULTIRUN)
 
 
 def output_dir() -> Path:

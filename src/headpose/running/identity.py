@@ -34,6 +34,12 @@ def identity(config: DictConfig) -> dict[str, Any]:
     return parts
 
 
+def test_id(test: DictConfig) -> str:
+    """First 12 hex digits of the SHA-256 of a test set's configuration, but for where it lies and how it is read."""
+    counted = {key: _plain(test[key]) for key in test if key not in ("root", "num_workers", "batch_size")}
+    return hashlib.sha256(json.dumps(counted, sort_keys=True).encode()).hexdigest()[:12]
+
+
 def train_id(config: DictConfig) -> str:
     """First 12 hex digits of the SHA-256 of `identity`."""
     return hashlib.sha256(json.dumps(identity(config), sort_keys=True).encode()).hexdigest()[:12]

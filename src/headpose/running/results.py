@@ -88,10 +88,12 @@ def find_resume(config: DictConfig, folder: Path) -> str | None:
     Raises:
         InputError: no such file, or of another training.
     """
-    if config.resume is None:
+    # In the pool, whose folders are named after the training, going on is the rule.
+    resume = config.resume or ("auto" if folder.name == train_id(config) else None)
+    if resume is None:
         return None
-    path = folder / "checkpoints" / "last.ckpt" if config.resume == "auto" else Path(config.resume)
-    if config.resume == "auto" and not path.is_file():
+    path = folder / "checkpoints" / "last.ckpt" if resume == "auto" else Path(resume)
+    if resume == "auto" and not path.is_file():
         return None
     _, card = read_card(path)
     if path.resolve().parent.parent != folder.resolve():

@@ -49,6 +49,7 @@ def run_tests(
     results: dict[str, Any],
     weights: str,
     folder: Path | None = None,
+    ids: Mapping[str, str] | None = None,
 ) -> None:
     """Test on every set and enter the errors into `results["test"][set][weights]`.
 
@@ -59,6 +60,7 @@ def run_tests(
         results: content of results.json, filled in place.
         weights: `initial`, `last` or `best`.
         folder: where predictions_<set>.csv and examples_<set>.png go; None writes none.
+        ids: the sets' `test_id`, kept with the errors.
     """
     for name, datamodule in test_sets.items():
         trainer.test(module, datamodule=datamodule, verbose=False)
@@ -68,6 +70,8 @@ def run_tests(
                 f"{name}: the network predicts NaN or infinity ({weights} weights); it has diverged, lower optimizer.lr"
             )
         entry = results["test"].setdefault(name, describe(datamodule))
+        if ids is not None:
+            entry["test_id"] = ids[name]
         n = int(errors.pop("n"))
         if n != entry["n"]:
             raise RuntimeError(f"{name}: {n} faces tested, {entry['n']} expected")

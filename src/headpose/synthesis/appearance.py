@@ -99,11 +99,11 @@ def draw_style(rng: Rng, beard: float, texture: bool) -> Style:
         skin=tuple(np.clip(skin, 0, 1)),
         hair=tuple(np.clip(hair, 0.02, 0.95)),
         iris=tuple(IRIS[0 if dark else rng.choice(len(IRIS))]),
-        cloth=tuple(rng.uniform(0.05, 0.95, 3)),
-        hat=tuple(rng.uniform(0.05, 0.9, 3)),
+        cloth=_fabric(rng),
+        hat=_fabric(rng),
         frame=tuple(rng.choice([0.05, 0.12, 0.3, 0.55]) * rng.uniform(0.6, 1.2, 3)),
         dark_lenses=bool(rng.random() < 0.33),
-        brow_width=float(rng.uniform(2.5, 7)),
+        brow_width=float(rng.uniform(1.3, 3.8)),
         lip_red=float(rng.uniform(0.05, 0.35) if male else rng.uniform(0.15, 0.95)),
         beard=float(rng.uniform(0.25, 1)) if bearded < beard else 0.0,
         moustache=float(rng.uniform(0.3, 1)) if bearded < 1.5 * beard and rng.random() < 0.6 else 0.0,
@@ -113,6 +113,13 @@ def draw_style(rng: Rng, beard: float, texture: bool) -> Style:
         wrinkles=float(rng.random() ** 2),
         texture=texture,
     )
+
+
+def _fabric(rng: Rng) -> tuple[float, ...]:
+    """A colour that clothes have: half of them black, grey, white or nearly so."""
+    value, hue = rng.uniform(0.04, 0.95), rng.uniform(0.05, 0.95, 3)
+    saturation = rng.uniform(0, 0.15) if rng.random() < 0.5 else rng.beta(2, 2)
+    return tuple(np.clip(value + saturation * (hue - hue.mean()) / max(np.ptp(hue), 0.1), 0.02, 0.97))
 
 
 def paint_atlas(style: Style, rng: Rng) -> NDArray[np.uint8]:
@@ -241,7 +248,7 @@ def _blob(shape: tuple[int, ...], center: Any, rx: float, ry: float) -> Patch:
 def _paint_skin(face: Color, points: Color, eye: float, style: Style, rng: Rng) -> None:
     """Mottled skin, red cheeks and nose, dark sockets, folds."""
     shape = face.shape[1:]
-    face *= 1 + 0.035 * skin_noise(rng, 10) + 0.025 * skin_noise(rng, 2.5) + 0.02 * skin_noise(rng, 1)
+    face *= 1 + 0.02 * skin_noise(rng, 10) + 0.014 * skin_noise(rng, 2.5) + 0.01 * skin_noise(rng, 1)
     red = np.array([1.08, 0.86, 0.84])
     blush = rng.uniform(0.2, 1)
     for cheek in ((points[36] + points[48]) / 2, (points[45] + points[54]) / 2):
@@ -300,7 +307,7 @@ def _paint_mouth(face: Color, points: Color, style: Style) -> None:
     _blend(face, 0.9 * _fill(shape, np.concatenate([_curve(points[48:55]), _curve(points[[*range(54, 60), 48]])]), 0.7), lip)
     _multiply(face, _fill(shape, np.concatenate([_curve(points[48:55]), upper[::-1]]), 0.8), 0.88)  # the upper lip is darker
     cavity = _fill(shape, np.concatenate([upper, lower]), 0.3)
-    _blend(face, cavity, np.array([0.16, 0.05, 0.05]))
+    _blend(face, cavity, np.array([0.11, 0.04, 0.04]))
     if style.teeth:
         # The upper row; below it the mouth is dark.
         teeth = np.concatenate([upper, (upper + 0.55 * (lower[::-1] - upper))[::-1]])
@@ -380,6 +387,11 @@ def material_uv(name: str, u: NDArray[np.float64], v: NDArray[np.float64]) -> ND
     return np.stack([first + 1 + u * (width - 3), FACE_HEIGHT + 1 + v * (STRIP - 3)], axis=-1)
 
 
+def _lightness(rng: Rng) -> float:
+    """Factor on a background: night and flash make a quarter of them nearly black."""
+    return float(rng.uniform(0.03, 0.3) if rng.random() < 0.25 else rng.uniform(0.5, 1.15))
+
+
 @cache
 def sheet_uv(material: str, rows: int, columns: int, repeat: tuple[float, float]) -> NDArray[np.float64]:
     """Texels (rows, columns, 2) of a grid that a material covers, `repeat` times across and down."""
@@ -422,6 +434,6 @@ def draw_background(rng: Rng, size: int) -> NDArray[np.uint8]:
     if blur > 0.3:
         image = cv2.GaussianBlur(image, (0, 0), blur)
     grey = image.mean(axis=2, keepdims=True)
-    image = grey + rng.uniform(0.1, 1.0) * (image - grey)
+    image = (grey + rng.beta(1.2, 2.5) * (image - grey)) * _lightness(rng)
     image += rng.uniform(0, 0.04) * rng.standard_normal(image.shape, dtype=np.float32)
     return to_bytes(image)

@@ -12,6 +12,7 @@ from headpose.errors import InputError
 from headpose.synthesis.sampler import HeadSampler
 
 ANGLES = (-90, -60, -30, 0, 30, 60, 90)
+PLAIN = {"photo": 0.0, "borders": 0.0, "occluder": 0.0, "box_jitter": 0.0, "visible21": 0.0}
 TILTS = (-60, -40, -20, 0, 20, 40, 60)
 
 
@@ -34,7 +35,7 @@ class ContactSheet(Dataset[list[str]]):
         if min(num_units, size) < 1 or num_random < 0:
             raise InputError(f"a sheet of {num_units} + {num_random} rows of {size} pixels cannot be drawn; give 1 or more")
         self.root, self.heads, self.num_units, self.num_random, self.size = Path(root), heads, num_units, num_random, size
-        self.plain = HeadSampler(**{**heads.options, "photo": 0.0, "occluder": 0.0, "box_jitter": 0.0, "visible21": 0.0})
+        self.plain = HeadSampler(**{**heads.options, **PLAIN})
 
     def __len__(self) -> int:
         return 1

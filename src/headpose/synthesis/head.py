@@ -148,10 +148,11 @@ def smoothstep(x: Array) -> Array:
     return x * x * (3 - 2 * x)
 
 
-def make_ear(side: float, flare: float, tilt: float, size: float) -> Array:
+def make_ear(surface: Array, side: float, flare: float, tilt: float, size: float) -> Array:
     """One ear, (7, 21, 3): a disc with a raised rim and a hollow, hinged at its front edge.
 
     Args:
+        surface: (ROWS, COLUMNS, 3), of the head it sits on.
         side: -1 or 1, left or right in the picture.
         flare: degrees by which it stands off the head.
         tilt: degrees by which its top leans back.
@@ -166,17 +167,21 @@ def make_ear(side: float, flare: float, tilt: float, size: float) -> Array:
     up, back = up * np.cos(t) - back * np.sin(t), up * np.sin(t) + back * np.cos(t)
     hinge = 0.45 * size
     depth = back + hinge
-    x = side * (2.0 + depth * np.sin(f) + relief * np.cos(f))
+    column = int(np.argmin(np.abs(LONGITUDES - side * 93)))
+    row = int(np.argmin(np.abs(LATITUDES - 8)))
+    x = surface[row, column, 0] - side * 0.05 + side * (depth * np.sin(f) + relief * np.cos(f))
     z = -1.72 - depth * np.cos(f) + relief * np.sin(f)
-    return np.stack([x, 0.42 + up, z], axis=-1)
+    return np.stack([x, 0.6 + up, z], axis=-1)
 
 
 def _body_surface(y: Array, angle: Array, neck: float, shoulders: float, depth: float) -> Array:
     """Points of neck and torso at heights y and angles around the neck's axis (0 in front), (..., 3)."""
     spread = smoothstep((-y - 3.0) / 1.9)
     half_x = neck * (1 + 0.06 * spread) + (shoulders - neck) * spread**1.6
-    half_z = neck * 0.98 + (1.9 - neck) * smoothstep((-y - 3.2) / 2.5)
-    return np.stack([half_x * np.sin(angle), y, depth + 0.12 * (y + 2) + half_z * np.cos(angle)], axis=-1)
+    half_z = neck * 0.98 + (2.8 - neck) * smoothstep((-y - 3.2) / 4.3)
+    # A neck leans forward, by about 17 degrees, down to the shoulders.
+    lean = 0.3 * (np.maximum(y, -4.5) + 2.4)
+    return np.stack([half_x * np.sin(angle), y, depth + lean + half_z * np.cos(angle)], axis=-1)
 
 
 def make_body(neck: float, shoulders: float, depth: float) -> Array:
@@ -213,26 +218,35 @@ def make_garment(neck: float, shoulders: float, depth: float, collar: float, dip
     return surface + thickness[..., None] * outward
 
 
+SHELL_ROWS = 25
 HAIRLINE = np.array(
-    [(0, 50), (25, 49), (45, 45), (60, 36), (72, 16), (82, 2), (95, -2), (110, -14), (130, -28), (180, -36)], dtype=float
+    [(0, 50), (25, 49), (45, 45), (60, 36), (72, 16), (82, 2), (95, -2), (110, -14), (130, -30), (180, -42)], dtype=float
 )
 """Longitude and latitude of the hairline of short hair, degrees."""
 
 
 def hair_shell(surface: Array, hairline: Array, thickness: Array) -> Array:
-    """A copy of the head's surface pushed outwards where hair grows and inwards elsewhere, so that it hides in the skull.
+    """Hair on a head, (SHELL_ROWS, columns, 3): a grid of its own from a little below the hairline up to the crown.
+
+    Its lowest row lies within the skin, so no gap shows.
 
     Args:
-        surface: (ROWS, COLUMNS, 3); every second row and column of it is used.
+        surface: (ROWS, COLUMNS, 3); every second column of it is used.
         hairline: (COLUMNS,), latitude in degrees above which hair grows.
         thickness: (ROWS, COLUMNS), of the hair.
     """
-    surface, hairline, thickness = surface[::2, ::2], hairline[::2], thickness[::2, ::2]
-    grown = smoothstep((LATITUDES[::2, None] - hairline[None]) / 9)
-    offset = surface - CENTER
-    length = np.linalg.norm(offset, axis=-1, keepdims=True)
-    push = thickness * grown - 0.25 * (1 - grown) * (grown < 0.5)
-    return surface + offset / length * push[..., None]
+    surface, thickness, edge = surface[:, ::2], thickness[:, ::2], hairline[::2] - 3
+    share = np.linspace(0, 1, SHELL_ROWS)[:, None] ** 1.3
+    latitude = edge + share * (LATITUDES[0] - edge)
+    row = np.interp(-latitude, -LATITUDES, np.arange(ROWS))
+    above = np.minimum(row.astype(int), ROWS - 2)
+    weight, column = (row - above), np.arange(surface.shape[1])[None]
+    skin = surface[above, column] * (1 - weight)[..., None] + surface[above + 1, column] * weight[..., None]
+    grown = smoothstep((latitude - edge) / 7)
+    push = thickness[above, column] * grown - 0.12 * (1 - grown)
+    offset = skin - CENTER
+    shell: Array = skin + offset / np.linalg.norm(offset, axis=-1, keepdims=True) * push[..., None]
+    return shell[::-1]  # rows from the crown down, as the head's own
 
 
 def hairline_of(front: float, sides: float) -> Array:
@@ -316,18 +330,16 @@ def make_glasses(landmarks: Array, width: float, height: float, power: float, ra
     return frames, lenses
 
 
-def make_brim(surface: Array, latitude: float, reach: float, droop: float) -> Array:
+def make_brim(hat: Array, reach: float, droop: float) -> Array:
     """Brim of a cap, (4, 21, 3), standing out over the forehead.
 
     Args:
-        surface: (rows, columns, 3), of the hat, see `hair_shell`.
-        latitude: degrees, of its edge.
+        hat: (SHELL_ROWS, columns, 3), see `hair_shell`.
         reach: how far it stands out.
         droop: how far its tip hangs.
     """
-    row = int(np.argmin(np.abs(LATITUDES[::2] - latitude)))
-    columns = np.interp(np.linspace(-62, 62, 21), LONGITUDES[::2], np.arange(surface.shape[1])).round().astype(int)
-    edge = surface[row, columns]
+    columns = np.interp(np.linspace(-62, 62, 21), LONGITUDES[::2], np.arange(hat.shape[1])).round().astype(int)
+    edge = hat[SHELL_ROWS - 6, columns]  # where it has its full thickness
     out = np.linspace(0, 1, 4)[:, None]
     bow = np.cos(np.linspace(-np.pi / 2, np.pi / 2, 21))
     x, y, z = edge.T

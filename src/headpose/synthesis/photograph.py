@@ -13,10 +13,10 @@ Rng = np.random.Generator
 def expose(colors: Array, mask: NDArray[np.uint8], rng: Rng | None) -> Array:
     """Bring the head to a random mean brightness, tint the light a little, roll off what is too bright."""
     mean = float(np.mean(cv2.mean(colors, mask)[:3])) or 0.4
-    gain = (0.4 if rng is None else rng.uniform(0.22, 0.55)) / max(mean, 1e-3)
+    gain = (0.4 if rng is None else rng.uniform(0.32, 0.7)) / max(mean, 1e-3)
     warm = 0.0 if rng is None else rng.normal(0, 0.06)
     exposed = colors * np.array([gain * (1 + warm), gain, gain * (1 - warm)], np.float32)
-    knee = np.float32(0.6)
+    knee = np.float32(0.8)
     excess = np.tanh(np.maximum(exposed - knee, 0) / (1 - knee))
     rolled: Array = np.minimum(exposed, knee) + (1 - knee) * excess
     return rolled
@@ -84,7 +84,7 @@ def develop(image: Array, rng: Rng, strength: float) -> NDArray[np.uint8]:
         image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 0.3 + 0.9 * strength) * len(image) / 80)
     if happens(0.5):
         sigma = np.float32(rng.uniform(0.005, 0.005 + 0.045 * strength))
-        image = image + sigma * rng.standard_normal(image.shape, dtype=np.float32)
+        image = image + sigma * rng.standard_normal((*image.shape[:2], 1), dtype=np.float32)
     picture = (np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)
     if happens(0.4):
         bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)

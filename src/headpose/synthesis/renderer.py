@@ -53,7 +53,7 @@ class Sheet:
     Args:
         vertices: (rows, columns, 3).
         uv: (rows, columns, 2), texels.
-        outward: whether it closes, or hides its rim in, a solid that is only seen from outside; any other is seen from both sides.
+        outward: whether it is the outside of something solid; any other sheet is seen from both sides.
         follows_body: whether its lower part keeps to the shoulders when the head turns.
         darken: (rows, columns), factor on the shade; null for 1.
     """
@@ -190,7 +190,7 @@ def rasterize(
         size: side of the picture in pixels.
 
     Returns:
-        colours (size, size, 3), about 0 to 1, 1 where anything was drawn (size, size), and depth (size, size), FAR where nothing was.
+        colours (size, size, 3), about 0 to 1; 1 where anything was drawn (size, size); depth (size, size), FAR elsewhere.
     """
     z = depth.astype(np.float32)
     x = (screen[:, 0] * (2 / size) - 1).astype(np.float32) * z

@@ -18,7 +18,7 @@ from headpose.synthesis.renderer import Light, Mesh, Sheet
 Array = NDArray[Any]
 Rng = np.random.Generator
 
-GENERATOR_VERSION = 2
+GENERATOR_VERSION = 3
 """Raised whenever the same options and seed give other pictures; packs of another version are rebuilt."""
 
 ANGLE_LIMIT = 99.0
@@ -97,11 +97,12 @@ class HeadSampler:
         occluder: probability of something before the face.
         light_variation: random light instead of one frontal light.
         shadows: probability of cast shadows.
-        backgrounds: something behind the head instead of grey, and black borders.
+        backgrounds: something behind the head instead of grey.
+        borders: probability of black borders where a photo ended.
         photo: strength of gamma, contrast, saturation, blur, noise, JPEG and grey; 0 for none, 1 for the worst snapshots.
         box_jitter: standard deviation of the box's sides, as a share of its size.
         visible21: probability that the box is that of the visible of AFLW's 21 points instead of all 68.
-        perspective: camera distance in head units, drawn uniformly; null is a camera infinitely far away.
+        perspective: camera distance in head units (36 mm), its logarithm drawn uniformly; null is a camera infinitely far away.
         texture_pool: number of different styles, paired freely with shapes.
     """
 
@@ -122,10 +123,11 @@ class HeadSampler:
         light_variation: bool = True,
         shadows: float = 0.4,
         backgrounds: bool = True,
+        borders: float = 0.3,
         photo: float = 0.5,
         box_jitter: float = 0.04,
         visible21: float = 0.5,
-        perspective: tuple[float, float] | None = (12.0, 40.0),
+        perspective: tuple[float, float] | None = (20.0, 120.0),
         texture_pool: int = 400,
     ) -> None:
         self.options = {key: value for key, value in locals().items() if key not in ("self", "__class__")}
@@ -133,7 +135,8 @@ class HeadSampler:
         self.identity, self.expression, self.wide_pitch = identity, expression, wide_pitch
         self.skin_texture, self.hair, self.beard, self.glasses, self.hat = skin_texture, hair, beard, glasses, hat
         self.body, self.occluder = body, occluder
-        self.light_variation, self.shadows, self.backgrounds, self.photo = light_variation, shadows, backgrounds, photo
+        self.light_variation, self.shadows, self.photo = light_variation, shadows, photo
+        self.backgrounds, self.borders = backgrounds, borders
         self.box_jitter, self.visible21, self.perspective = box_jitter, visible21, perspective
         self.texture_pool = texture_pool
         self._atlas = lru_cache(maxsize=texture_pool)(self._paint)
@@ -160,7 +163,7 @@ class HeadSampler:
         rotation = pose_to_matrix(torch.tensor(pose_degrees)).numpy()
         vertices = _turn_mesh(mesh, rotation, self._draw_body(rng, rotation))
         points, ears = _turn(landmarks, rotation), _turn(EARS, rotation)
-        distance = None if self.perspective is None else float(rng.uniform(*self.perspective))
+        distance = None if self.perspective is None else float(np.exp(rng.uniform(*np.log(self.perspective))))
 
         plane68, plane_ears = _project(points, distance), _project(ears, distance)
         plane21 = _points21(plane68, plane_ears, pose_degrees[0])
@@ -181,10 +184,11 @@ class HeadSampler:
         colors = photograph.expose(colors, mask, rng if self.light_variation else None)
         backdrop = cv2.copyTo(colors, mask, self._backdrop(rng, work))
         if rng.random() < self.occluder:
-            photograph.occlude(backdrop, rng, to_pixels(plane68) * factor, np.array(style.skin))
+            skin = np.array(cv2.mean(colors, mask)[:3])
+            photograph.occlude(backdrop, rng, to_pixels(plane68) * factor, skin)
         picture = np.asarray(cv2.resize(backdrop, (size, size), interpolation=cv2.INTER_AREA), dtype=np.float32)
         pixel_box = np.concatenate([to_pixels(box[[0, 3]]), to_pixels(box[[2, 1]])])
-        if self.backgrounds and rng.random() < 0.3:
+        if rng.random() < self.borders:
             photograph.black_borders(picture, rng, pixel_box)
         image = photograph.develop(picture, rng, self.photo)
         zbuffer = cv2.resize(zbuffer, (size, size), interpolation=cv2.INTER_NEAREST)
@@ -232,14 +236,14 @@ class HeadSampler:
     def _draw_light(self, rng: Rng) -> Light:
         if not self.light_variation:
             return Light(0.5, 0.6, (0.0, 0.3, 0.954), 0.0, (0.0, 1.0, 0.0), 0.1, 0.0)
-        ambient = rng.uniform(0.3, 0.8)
+        ambient = rng.uniform(0.2, 0.65)
         azimuth, height = rng.uniform(-1.5, 1.5), rng.uniform(-0.15, 1.2)
         direction = (np.sin(azimuth) * np.cos(height), np.sin(height), np.cos(azimuth) * np.cos(height))
         second = rng.normal(size=3)
         second /= np.linalg.norm(second)
         return Light(
             ambient=ambient,
-            direct=rng.uniform(0.3, 1.3) * (1.15 - ambient),
+            direct=rng.uniform(0.5, 1.5) * (1.15 - ambient),
             direction=(float(direction[0]), float(direction[1]), float(direction[2])),
             second=rng.uniform(0, 0.25),
             second_direction=(float(second[0]), float(second[1]), float(second[2])),
@@ -258,7 +262,7 @@ class HeadSampler:
     def _shape(self, person: Rng, rng: Rng) -> tuple[Array, Array]:
         """Surface and landmarks of a person with an expression."""
         model = head.head_model()
-        code = person.normal(size=len(face_modes_68())) * self.identity
+        code = person.normal(size=len(face_modes_68())).clip(-2, 2) * self.identity
         movement = np.einsum("k,kpc->pc", code, face_modes_68())
         mean = model.landmarks(model.mean.reshape(head.ROWS, head.COLUMNS, 3))
         lips = rng.uniform(-1.0, 0.6) if rng.random() < 0.75 else rng.uniform(0.6, 2.6)
@@ -269,10 +273,14 @@ class HeadSampler:
             drop = 0.8 * opening[1]
             movement[[55, 56, 57, 58, 59]] -= drop * np.array([[0.55], [0.9], [1.0], [0.9], [0.55]])
             movement[5:12] -= 0.7 * drop
-        # Lips may touch, not cross.
-        crossed = np.minimum((mean + movement)[[61, 62, 63], 1] - (mean + movement)[[67, 66, 65], 1] - 0.01, 0)
+        # Lips may touch, not cross, and are never thinner than two millimetres.
+        height = (mean + movement)[:, 1]
+        crossed = np.minimum(height[[61, 62, 63]] - height[[67, 66, 65]] - 0.01, 0)
         movement[[61, 62, 63], 1] -= 0.5 * crossed
         movement[[67, 66, 65], 1] += 0.5 * crossed
+        height = (mean + movement)[:, 1]
+        movement[[50, 51, 52], 1] += np.maximum(0.06 - (height[[50, 51, 52]] - height[[61, 62, 63]]), 0)
+        movement[[58, 57, 56], 1] -= np.maximum(0.06 - (height[[67, 66, 65]] - height[[58, 57, 56]]), 0)
         corners = self.expression * rng.normal(0, 0.07)
         movement[[48, 54, 60, 64], 1] += corners
         movement[17:27, 1] += self.expression * rng.normal(0, 0.06)
@@ -286,14 +294,14 @@ class HeadSampler:
     def _build(self, person: Rng, surface: Array, landmarks: Array, style: Style) -> list[Sheet]:
         """All sheets of a head at rest."""
         rows, columns = surface.shape[:2]
-        sheets = [Sheet(surface, renderer.head_uv(rows, columns), outward=True, follows_body=True)]
+        sheets = [Sheet(surface, renderer.head_uv(rows, columns), outward=True)]
 
         def add(vertices: Array, material: str, repeat: tuple[float, float], **options: Any) -> None:
             rows, columns = vertices.shape[:2]
             sheets.append(Sheet(vertices, appearance.sheet_uv(material, rows, columns, repeat), **options))
 
         if self.body:
-            self._add_body(person, sheets, add)
+            self._add_body(person, surface, sheets, add)
         if self.hair:
             self._add_hair(person, surface, add)
         if person.random() < self.glasses:
@@ -310,11 +318,11 @@ class HeadSampler:
                 add(lens, "lens", (1, 1))
         return sheets
 
-    def _add_body(self, person: Rng, sheets: list[Sheet], add: Any) -> None:
+    def _add_body(self, person: Rng, surface: Array, sheets: list[Sheet], add: Any) -> None:
         """Ears, neck, torso and what covers it."""
         flare, tilt, size = person.uniform(15, 38), person.uniform(8, 20), person.uniform(0.85, 1.12)
         for side in (-1.0, 1.0):
-            ear = head.make_ear(side, flare, tilt, size)
+            ear = head.make_ear(surface, side, flare, tilt, size)
             angle = np.linspace(0, 2 * np.pi, ear.shape[1])[None]
             ring = np.linspace(0, 1, ear.shape[0])[:, None]
             uv = appearance.material_uv("ear", 0.5 + 0.49 * ring * np.cos(angle), 0.5 - 0.49 * ring * np.sin(angle))
@@ -339,9 +347,13 @@ class HeadSampler:
             if not long and person.random() < 0.7:  # cut free of the ears
                 hairline += person.uniform(10, 22) * np.exp(-(((np.abs(head.LONGITUDES) - 100) / 16) ** 2))
             hairline += 2.0 * np.interp(np.arange(columns), np.linspace(0, columns - 1, 24), person.normal(size=24))
+            if person.random() < 0.97:  # few let their hair fall over brows and eyes
+                hairline = np.maximum(hairline, np.interp(np.abs(head.LONGITUDES), [42, 62, 63], [34, 0, -90]))
             top = person.uniform(0.08, 0.6) * (0.5 if hat else 1)
-            rough = appearance.noise(person, rows, columns, 5)
-            side_part = person.normal(0, 0.25) * np.sin(np.radians(head.LONGITUDES))[None]
+            rough = appearance.noise(person, rows, columns, 5) * head.smoothstep((88 - head.LATITUDES[:, None]) / 20)
+            side_part = person.normal(0, 0.25) * (
+                np.sin(np.radians(head.LONGITUDES)) * np.cos(np.radians(head.LATITUDES[:, None]))
+            )
             thickness = np.clip(top * (1 + 0.18 * rough + side_part), 0.04, None)
             add(head.hair_shell(surface, hairline, thickness), "hair", (9, 2.2), outward=True)
             if long:
@@ -363,7 +375,7 @@ class HeadSampler:
             shell = head.hair_shell(surface, hairline, np.full((rows, columns), person.uniform(0.3, 0.6)) + crown)
             add(shell, "hat", (5, 3), outward=True)
             if person.random() < 0.6:
-                add(head.make_brim(shell, edge + 6, person.uniform(0.7, 1.5), person.uniform(0, 0.5)), "hat", (3, 1))
+                add(head.make_brim(shell, person.uniform(0.7, 1.5), person.uniform(0, 0.5)), "hat", (3, 1))
 
     def _paint(self, number: int) -> tuple[Style, Array]:
         rng = np.random.default_rng([self.seed, 3, number])

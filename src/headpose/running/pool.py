@@ -1,0 +1,193 @@
+"""The pool of trainings: a folder for each, named after its `train_id`, whichever sweep asks for it.
+
+A cell of a sweep runs `train.py` in a process of its own, so one that fails, is killed or hangs stops nothing else; what a
+finished one has computed is never computed again.
+"""
+
+import contextlib
+import ctypes
+import fcntl
+import json
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from headpose.datasets.synthetic import available_cores
+from headpose.reporting.files import write_json
+from headpose.running.entry import ROOT, output_dir, runs_dir
+from headpose.running.identity import test_id, train_id
+
+log = logging.getLogger(__name__)
+
+POLL_SECONDS = 0.5
+BUSY = "busy"
+
+
+@dataclass(frozen=True)
+class CellState:
+    """How a cell of a sweep stands.
+
+    Attributes:
+        state: `finished`, `failed`, `missing` (never run, or broken off), or `busy` (another sweep is at it).
+        reason: of a failure.
+    """
+
+    state: str
+    reason: str = ""
+
+
+def finished_results(config: DictConfig, folder: Path) -> dict[str, Any] | None:
+    """The results.json of this very training in a folder, if it has finished there."""
+    try:
+        results: dict[str, Any] = json.loads((folder / "results.json").read_text())
+    except (OSError, ValueError):
+        return None
+    return results if results.get("status") == "finished" and results.get("train_id") == train_id(config) else None
+
+
+def untested(config: DictConfig, results: dict[str, Any]) -> list[str]:
+    """Test sets asked for that a finished training has not been tested on, or only in another form."""
+    return [name for name in config.test if results["test"].get(name, {}).get("test_id") != test_id(config.test[name])]
+
+
+def cell_state(config: DictConfig, folder: Path) -> CellState:
+    """How a cell stands, as its folder tells."""
+    results = finished_results(config, folder)
+    if results is not None and not untested(config, results):
+        return CellState("finished")
+    try:
+        return CellState("failed", json.loads((folder / "failed.json").read_text())["reason"])
+    except (OSError, ValueError, KeyError):
+        return CellState("missing")
+
+
+def run_cell(config: DictConfig) -> CellState:
+    """Bring one cell of a sweep to its end: nothing to do, a new test only, the rest of a training, or all of it."""
+    folder = output_dir()
+    with _folder_lock(folder) as mine:
+        if not mine:
+            return CellState(BUSY)
+        if cell_state(config, folder).state == "finished":
+            log.info("finished before: %s", folder)
+            return CellState("finished")
+        (folder / "failed.json").unlink(missing_ok=True)
+        with _own_gpus(config) as environment:
+            reason = _run_child(folder, environment, config.pool.patience)
+        if reason and not (folder / "failed.json").is_file():
+            write_json(folder / "failed.json", {"status": "failed", "reason": reason})
+        state = cell_state(config, folder)
+        log.info("%s%s: %s", state.state, f" ({state.reason})" if state.reason else "", folder)
+        return state
+
+
+@contextlib.contextmanager
+def _folder_lock(folder: Path) -> Iterator[bool]:
+    """Whether the folder is ours as long as we hold it; the system takes the lock from a process that dies."""
+    with (folder / "running.lock").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        file.truncate(0)
+        file.write(f"{socket.gethostname()} {os.getpid()}\n")  # for people; the lock itself is the system's
+        file.flush()
+        yield True
+
+
+@contextlib.contextmanager
+def _own_gpus(config: DictConfig) -> Iterator[dict[str, str]]:
+    """Environment of a cell that sees as many GPUs as it uses, no other cell's among them.
+
+    Where no more are visible than it uses (a launcher has shared them out already) nothing is changed.
+    """
+    wanted = config.trainer.devices if isinstance(config.trainer.devices, int) else 1
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    gpus = visible.split(",") if visible is not None else [str(n) for n in range(torch.cuda.device_count())]
+    if config.trainer.accelerator == "cpu" or len(gpus) <= wanted:
+        yield {}
+        return
+    folder = runs_dir() / ".gpus"
+    folder.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        taken: list[str] = []
+        while len(taken) < wanted:
+            for gpu in gpus:
+                if len(taken) < wanted and gpu not in taken:
+                    file = stack.enter_context((folder / f"{socket.gethostname()}_{gpu}.lock").open("a"))
+                    with contextlib.suppress(BlockingIOError):
+                        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                        taken.append(gpu)
+            if len(taken) < wanted:
+                time.sleep(POLL_SECONDS)
+        yield {"CUDA_VISIBLE_DEVICES": ",".join(taken)}
+
+
+def _run_child(folder: Path, environment: dict[str, str], patience: float) -> str | None:
+    """Run the cell as a single run in its folder; returns the reason of a failure."""
+    hydra = HydraConfig.get()
+    quoted = str(folder).replace("\\", "\\\\").replace('"', '\\"')
+    command = [sys.executable, str(ROOT / "src" / "train.py"), *hydra.overrides.task, f'hydra.run.dir="{quoted}"']
+    parallel = int(hydra.launcher.get("n_jobs") or 1)
+    threads = {} if parallel == 1 else {"OMP_NUM_THREADS": str(max(1, available_cores() // _jobs(parallel)))}
+    with contextlib.ExitStack() as stack:
+        # Side by side, the cells' progress bars would overwrite each other.
+        output = None if parallel == 1 else stack.enter_context((folder / "console.log").open("a"))
+        child = subprocess.Popen(
+            command,
+            env={**threads, **os.environ, **environment},
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            preexec_fn=_die_with_parent,
+        )
+        started = time.time()
+        try:
+            while child.poll() is None:
+                time.sleep(POLL_SECONDS)
+                if time.time() - max(started, _last_sign(folder)) > 60 * patience:
+                    os.killpg(child.pid, signal.SIGKILL)
+                    child.wait()
+                    return f"no sign of life for {patience:g} minutes (pool.patience); killed"
+        except BaseException:
+            os.killpg(child.pid, signal.SIGINT)  # it leaves its own reason behind
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(timeout=30)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
+            raise
+    if child.returncode == 0:
+        return None
+    if child.returncode < 0:
+        name = signal.Signals(-child.returncode).name
+        return f"killed by {name}{' (out of memory?)' if name == 'SIGKILL' else ''}"
+    return f"exit status {child.returncode}; see {folder / 'train.log'}"
+
+
+def _jobs(parallel: int) -> int:
+    """Number of jobs side by side; negative ones count from all cores, as joblib does."""
+    return parallel if parallel > 0 else max(1, available_cores() + 1 + parallel)
+
+
+def _last_sign(folder: Path) -> float:
+    """When something in the folder last changed."""
+    return max((path.stat().st_mtime for path in [*folder.glob("*"), *folder.glob("checkpoints/*")]), default=0.0)
+
+
+def _die_with_parent() -> None:
+    """In the child: end when the sweep is killed, so that the next one finds the folder free."""
+    if sys.platform == "linux":
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
