@@ -17,6 +17,7 @@ from headpose.running.memory import keep_freed_memory
 from headpose.running.pool import finished_results, run_cell, untested
 from headpose.running.results import find_resume, model_card, new_results, summarise_training
 from headpose.running.testing import check_sets, run_tests
+from headpose.running.trees import write_trees
 
 
 @entry_point("train")
@@ -27,10 +28,11 @@ def train(config: DictConfig) -> Any:
     folder = output_dir()
     keep_freed_memory()
     pl.seed_everything(config.seed, workers=True, verbose=False)
+    write_trees(config)
     before = finished_results(config, folder)
     wanted = list(config.test) if before is None else untested(config, before)
     test_sets: dict[str, Any] = {name: instantiate(config.test[name], _convert_="all") for name in wanted}
-    test_ids = {name: test_id(config.test[name]) for name in wanted}
+    test_ids = {name: test_id(config, name) for name in wanted}
     module = instantiate(config.module, _convert_="all")
     callbacks = {name: instantiate(callback) for name, callback in config.callbacks.items()}
 

@@ -28,8 +28,10 @@ def choice(path: Path) -> list[str]:
     if group == "recipe":
         model, data = name.split("_", maxsplit=1)
         return [f"model={model}", f"data={data}"]
-    if group in ("heads", "budget"):
-        return ["data=synthetic", *([f"budget={name}"] if group == "budget" else [])]
+    if group == "heads":
+        return ["data=synthetic"]
+    if group == "budget":
+        return [f"data={name.split('_', 1)[1] if '_' in name else 'synthetic'}", f"budget={name}"]
     if group == "layout":
         return [f"layout={name}", "root=x"]
     return [f"test=[{name}]" if group == "test" else f"{group}={name}"]

@@ -49,7 +49,6 @@ def entry_point(config_name: str) -> Callable[[Task], Callable[[], None]]:
     def decorate(task: Task) -> Callable[[], None]:
         @functools.wraps(task)
         def main() -> None:
-            os.environ["HEADPOSE_ROOT"] = str(ROOT)  # conf/train.yaml finds experiments/ through it
             asked = os.environ.get("HYDRA_FULL_ERROR", "0")
             os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing pages
             refused: list[Exception] = []
@@ -133,7 +132,8 @@ def output_dir() -> Path:
 
 
 def register_resolvers() -> None:
-    """Make the resolvers that conf/ uses known to OmegaConf."""
+    """Make known what conf/ uses: resolvers, and the project's root, where experiments/ is found."""
+    os.environ["HEADPOSE_ROOT"] = str(ROOT)
     resolvers: dict[str, Callable[..., Any]] = {
         "train_id": lambda *, _root_: train_id(_root_),
         "run_dir": _run_dir,
@@ -205,11 +205,15 @@ def _run_id(*, _root_: DictConfig) -> str:
 
 
 def _dataset_root(folder: str, *, _parent_: DictConfig, _root_: DictConfig) -> str:
-    """Where a dataset lies: as a test set, where the training set lies if it is the same dataset; else $HEADPOSE_DATASETS."""
+    """Where a dataset lies: as a test set, where the training set lies if it is the same dataset; else $HEADPOSE_DATASETS.
+
+    A tree that the configuration has written (see `headpose.running.trees`) lies below `smoke/` there.
+    """
     data = _root_.get("data")
     if data is not None and data is not _parent_ and data.get("_target_") == _parent_.get("_target_"):
         return str(data.root)
-    return str(Path(os.environ.get("HEADPOSE_DATASETS", ROOT / "datasets")) / folder)
+    datasets = Path(os.environ.get("HEADPOSE_DATASETS", ROOT / "datasets"))
+    return str((datasets / "smoke" if folder in (_root_.get("trees") or {}) else datasets) / folder)
 
 
 def _leave_reason(reason: str) -> None:

@@ -59,7 +59,7 @@ def finished_results(config: DictConfig, folder: Path) -> dict[str, Any] | None:
 
 def untested(config: DictConfig, results: dict[str, Any]) -> list[str]:
     """Test sets asked for that a finished training has not been tested on, or only in another form."""
-    return [name for name in config.test if results["test"].get(name, {}).get("test_id") != test_id(config.test[name])]
+    return [name for name in config.test if results["test"].get(name, {}).get("test_id") != test_id(config, name)]
 
 
 def cell_state(config: DictConfig, folder: Path) -> CellState:

@@ -1,0 +1,37 @@
+"""Small data sets in the real layouts, written where a configuration asks for them (`budget=smoke`)."""
+
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from rich.progress import track
+from torch.utils.data import DataLoader
+
+from headpose.datasets.synthetic import available_cores
+from headpose.synthesis.sampler import GENERATOR_VERSION, HeadSampler
+
+
+def write_trees(config: DictConfig) -> None:
+    """Write each tree of `config.trees` that a data set of the configuration reads and that is not there in full."""
+    roots = {Path(node.root) for node in (config.get("data"), *config.test.values()) if node is not None}
+    for folder, writer in config.trees.items():
+        for root in roots:
+            if root.name == folder and root.parent.name == "smoke":
+                write_tree(root, writer)
+
+
+def write_tree(root: Path, writer: Any) -> None:
+    """Write one tree, unless the same one stands there already; two processes at once write it once."""
+    label = f"{dict(writer)} generator {GENERATOR_VERSION}\n"
+    done = root / ".complete"
+    root.mkdir(parents=True, exist_ok=True)
+    with FileLock(root.parent / f".{root.name}.lock"):
+        if done.is_file() and done.read_text() == label:
+            return
+        units = instantiate(writer, root=root, heads=HeadSampler(), _convert_="all")
+        loader = DataLoader(units, batch_size=None, num_workers=min(available_cores(), len(units)))
+        for _ in track(loader, description=f"writing {root.name}", total=len(units)):
+            pass
+        done.write_text(label)

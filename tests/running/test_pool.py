@@ -1,0 +1,106 @@
+import json
+import multiprocessing
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from omegaconf import OmegaConf
+
+from headpose.running import pool
+from test_conf import train_config
+
+
+def write_results(folder: Path, **content: object) -> None:
+    folder.mkdir(exist_ok=True)
+    (folder / "results.json").write_text(json.dumps(content))
+
+
+def test_a_cell_is_finished_when_this_training_was_tested_on_all_it_is_asked_for(tmp_path: Path) -> None:
+    config = train_config("test=[synthetic,aflw2000]")
+    tested = {name: {"test_id": pool.test_id(config, name)} for name in config.test}
+    assert pool.cell_state(config, tmp_path).state == "missing"
+    write_results(tmp_path, status="finished", train_id=pool.train_id(config), test=tested)
+    assert pool.cell_state(config, tmp_path).state == "finished"
+
+    other_box = train_config("test=[synthetic,aflw2000]", "test.aflw2000.box=official")
+    assert pool.untested(other_box, pool.finished_results(other_box, tmp_path)) == ["aflw2000"]  # type: ignore[arg-type]
+    elsewhere = train_config("test=[synthetic,aflw2000]", "test.aflw2000.root=/elsewhere")
+    assert pool.cell_state(elsewhere, tmp_path).state == "finished"
+    assert pool.cell_state(train_config("seed=1"), tmp_path).state == "missing"  # another training
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]x", '{"status": "finished"}'])
+def test_a_broken_result_counts_as_none(tmp_path: Path, content: str) -> None:
+    (tmp_path / "results.json").write_text(content)
+    (tmp_path / "failed.json").write_text('{"status": "failed", "reason": "the disk is full"}')
+    state = pool.cell_state(train_config(), tmp_path)
+    assert (state.state, state.reason) == ("failed", "the disk is full")
+
+
+def holds(folder: Path, started: object, end: object) -> None:
+    with pool._folder_lock(folder) as mine:
+        assert mine
+        started.set()  # type: ignore[attr-defined]
+        end.wait()  # type: ignore[attr-defined]
+
+
+def test_a_folder_belongs_to_one_process_until_it_dies(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    started, end = context.Event(), context.Event()
+    holder = context.Process(target=holds, args=(tmp_path, started, end))
+    holder.start()
+    started.wait()
+    with pool._folder_lock(tmp_path) as mine:
+        assert not mine
+    assert str(holder.pid) in (tmp_path / "running.lock").read_text()
+    holder.kill()
+    holder.join()
+    with pool._folder_lock(tmp_path) as mine:
+        assert mine
+
+
+def gpu_config(**trainer: object) -> object:
+    return OmegaConf.create({"trainer": {"accelerator": "auto", "devices": 1, **trainer}})
+
+
+def test_cells_side_by_side_get_a_gpu_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADPOSE_RUNS", str(tmp_path))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6,7")
+    with pool._own_gpus(gpu_config()) as first, pool._own_gpus(gpu_config(devices=2)) as second:  # type: ignore[arg-type]
+        assert first == {"CUDA_VISIBLE_DEVICES": "4"}
+        assert second == {"CUDA_VISIBLE_DEVICES": "6,7"}
+    with pool._own_gpus(gpu_config()) as again:  # type: ignore[arg-type]
+        assert again == {"CUDA_VISIBLE_DEVICES": "4"}  # given back
+
+
+@pytest.mark.parametrize(("visible", "trainer"), [("3", {}), ("", {}), ("4,6", {"accelerator": "cpu"})])
+def test_what_a_launcher_has_shared_out_is_left_alone(tmp_path: Path, monkeypatch, visible: str, trainer: dict) -> None:
+    monkeypatch.setenv("HEADPOSE_RUNS", str(tmp_path))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    with pool._own_gpus(gpu_config(**trainer)) as environment:  # type: ignore[arg-type]
+        assert environment == {}
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        ("raise SystemExit(0)", None),
+        ("raise SystemExit(3)", "exit status 3"),
+        ("import os; os.kill(os.getpid(), 9)", "killed by SIGKILL"),
+        ("import time; time.sleep(60)", "no sign of life"),
+    ],
+    ids=["well", "fails", "killed", "hangs"],
+)
+def test_how_a_process_ended_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, reason: str | None) -> None:
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "train.py").write_text(script)
+    hydra = OmegaConf.create({"overrides": {"task": []}, "launcher": {}})
+    monkeypatch.setattr(pool, "ROOT", tmp_path)
+    monkeypatch.setattr(pool, "HydraConfig", SimpleNamespace(get=lambda: hydra))
+    told = pool._run_child(tmp_path, {}, patience=2 / 60)
+    assert told is None if reason is None else told is not None and reason in told
+
+
+def test_threads_are_shared_by_jobs_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "available_cores", lambda: 8)
+    assert [pool._jobs(n) for n in (1, 3, -1, -2)] == [1, 3, 8, 7]

@@ -1,0 +1,78 @@
+"""`python src/train.py -m`: the pool of trainings as a user meets it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from test_train import SMALL, TESTS, results, roots, rows
+
+__all__ = ["roots"]  # a fixture
+
+
+def folders(tmp_path: Path) -> dict[str, Path]:
+    return {path.name: path for path in (tmp_path / "runs").iterdir() if (path / "train.log").is_file()}
+
+
+def test_no_cell_stops_another_and_nothing_finished_is_repeated(run, roots, w300lp_root: Path, tmp_path: Path) -> None:
+    sweep = ("train", "-m", *roots, *SMALL, "epochs=1", "scoring=conv,variance", "optimizer.lr=0.001,-1")
+    first = run(*sweep)
+    assert first.returncode == 1
+    assert "2 finished · 2 failed" in first.stdout
+    assert "error: 2 of 4 cells did not finish; the same command goes on with them" in first.stderr
+    finished = {name: path for name, path in folders(tmp_path).items() if (path / "results.json").is_file()}
+    assert len(finished) == 2
+    before = {name: (path / "checkpoints" / "last.ckpt").stat().st_mtime_ns for name, path in finished.items()}
+
+    more = ("test=[aflw2000,w300lp]", f"test.w300lp.root={w300lp_root}", "test.w300lp.num_test=12")
+    again = run("train", "-m", *roots[:2], *roots[3:], *SMALL, "epochs=1", "scoring=conv,variance", *more)
+    assert again.returncode == 0, again.stderr
+    assert "Epoch" not in again.stdout
+    for name, path in finished.items():
+        assert (path / "checkpoints" / "last.ckpt").stat().st_mtime_ns == before[name]
+        content = results(path)
+        assert content["test"]["w300lp"]["n"] == 12
+        assert set(content["test"]["w300lp"]) >= {"last", "best"}
+        assert content["test"]["aflw2000"]["n"] == 10
+        assert (path / "predictions_w300lp.csv").is_file()
+
+
+def test_killed_sweep_goes_on_and_ends_as_an_unbroken_one(run, roots, tmp_path: Path) -> None:
+    options = (*roots, *SMALL, "epochs=3", "scoring=conv,variance")
+    unbroken = run("train", "-m", *options, HEADPOSE_RUNS=str(tmp_path / "unbroken"))
+    assert unbroken.returncode == 0, unbroken.stderr
+
+    command = [sys.executable, str(Path(TESTS).parent / "src" / "train.py"), "-m", *options]
+    environment = {**os.environ, "HEADPOSE_RUNS": str(tmp_path / "runs"), "OMP_NUM_THREADS": "1"}
+    sweep = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob("runs/*/checkpoints/last.ckpt")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    sweep.send_signal(signal.SIGKILL)  # the sweep alone: its cell must end with it
+    sweep.wait()
+    after = run("train", "-m", *options)
+    assert after.returncode == 0, after.stderr
+    assert "2 finished" in after.stdout
+    for name, path in folders(tmp_path).items():
+        other = tmp_path / "unbroken" / name
+        assert results(path)["test"] == results(other)["test"]
+        assert [row["epoch"] for row in rows(path / "metrics.csv")] == ["0", "1", "2"]
+        assert (path / "predictions_aflw2000.csv").read_text() == (other / "predictions_aflw2000.csv").read_text()
+
+
+def test_cells_of_two_processes_each(run, roots, tmp_path: Path) -> None:
+    options = (*roots, "data.batch_size=8", "data.split=photo", "data.val_fraction=0.25", "trainer=ddp_cpu", "epochs=1")
+    sweep = run("train", "-m", *options, "optimizer.lr=-1,0.001")
+    assert sweep.returncode == 1
+    assert "1 finished · 1 failed" in sweep.stdout
+    single = run("train", *options, "optimizer.lr=0.001", "hydra.run.dir=single")
+    assert single.returncode == 0, single.stderr
+    (finished,) = (path for path in folders(tmp_path).values() if (path / "results.json").is_file())
+    assert json.loads((finished / "results.json").read_text())["test"] == results(tmp_path / "single")["test"]
+
+
+def test_a_cell_that_cannot_be_composed_stops_the_sweep_before_it_starts(refused) -> None:
+    assert "netvlat" in refused("train", "-m", "aggregation=netvlad,netvlat")
