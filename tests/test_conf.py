@@ -30,8 +30,9 @@ def choice(path: Path) -> list[str]:
         return [f"model={model}", f"data={data}"]
     if group == "heads":
         return ["data=synthetic"]
-    if group == "budget":
-        return [f"data={name.split('_', 1)[1] if '_' in name else 'synthetic'}", f"budget={name}"]
+    if group == "size":
+        budget, data = name.split("_", maxsplit=1)
+        return [f"budget={budget}", f"data={data}"]
     if group == "layout":
         return [f"layout={name}", "root=x"]
     return [f"test=[{name}]" if group == "test" else f"{group}={name}"]
@@ -50,7 +51,7 @@ def test_every_file_composes_and_mirrors_its_constructor(path: Path) -> None:
     if group == "model":
         targets_of_module = set(inspect.signature(get_object(config.module._target_)).parameters)
         assert {key for key in config.module if not key.startswith("_")} == targets_of_module
-    node = OmegaConf.select(config, where) if group not in ("recipe", "budget") else None
+    node = OmegaConf.select(config, where) if group not in ("recipe", "budget", "size") else None
     targets = (
         [node] if node is not None and "_target_" in node else list(node.values()) if group in ("logger", "callbacks") else []
     )
@@ -74,9 +75,9 @@ def test_test_sets_carry_their_package(path: Path) -> None:
 
 
 def test_two_test_sets_stand_side_by_side() -> None:
-    config = train_config("test=[aflw2000,300w_lp]")
-    assert set(config.test) == {"aflw2000", "300w_lp"}
-    assert config.test["300w_lp"]._target_ != config.test.aflw2000._target_
+    config = train_config("test=[aflw2000,w300lp]")
+    assert set(config.test) == {"aflw2000", "w300lp"}
+    assert config.test.w300lp._target_ != config.test.aflw2000._target_
 
 
 @pytest.mark.parametrize("model", ["fsanet", "ssrnet"])
@@ -112,6 +113,6 @@ def test_recipe_yields_to_the_command_line() -> None:
 
 
 def test_same_dataset_is_looked_for_where_training_finds_it() -> None:
-    config = train_config("data=aflw2000", "data.root=/there", "test=[aflw2000,300w_lp]")
+    config = train_config("data=aflw2000", "data.root=/there", "test=[aflw2000,w300lp]")
     assert config.test.aflw2000.root == "/there"
-    assert config.test["300w_lp"].root.endswith("300W_LP")
+    assert config.test.w300lp.root.endswith("300W_LP")

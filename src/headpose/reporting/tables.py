@@ -1,0 +1,151 @@
+"""A paper's table beside what was measured: as Markdown, CSV and LaTeX."""
+
+import csv
+import io
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from headpose.reporting.published import Published
+
+DASH = "–"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Errors of the repetitions of one training on one test set.
+
+    Attributes:
+        last, best: one dict of errors (yaw, pitch, roll, mae, geodesic; degrees) a seed; `best` may be empty.
+        n: faces.
+        protocol, crop, commits: as the runs recorded them.
+    """
+
+    last: tuple[dict[str, float], ...]
+    best: tuple[dict[str, float], ...]
+    n: int
+    protocol: str
+    crop: str
+    commits: tuple[str, ...]
+
+
+@dataclass
+class Row:
+    """One row of a table: a network, a fusion, or somebody else's number.
+
+    Attributes:
+        label: as printed.
+        size_mb: float32 megabytes of our network.
+        published, measured: by test set; absent where there is none.
+    """
+
+    label: str
+    size_mb: float | None = None
+    published: dict[str, Published] = field(default_factory=dict)
+    measured: dict[str, Measured] = field(default_factory=dict)
+
+
+@dataclass
+class Table:
+    """A table of the papers, ready to be written.
+
+    Attributes:
+        title: as its heading.
+        test_sets: our name of each to its printed name.
+        rows: in the paper's order.
+    """
+
+    title: str
+    test_sets: dict[str, str]
+    rows: list[Row]
+
+    def cells(self) -> tuple[list[str], list[list[str]], list[str]]:
+        """Header, rows and footnotes as text."""
+        notes: list[str] = []
+        header = ["method", "MB", "MB published"]
+        for name in self.test_sets.values():
+            header += [f"{name} {part}" for part in COLUMNS]
+        body = []
+        for row in self.rows:
+            size = DASH if row.size_mb is None else f"{row.size_mb:.2f}"
+            printed = {published.size_mb for published in row.published.values() if published.size_mb}
+            cells = [row.label, size, ", ".join(sorted(printed)) or DASH]
+            for test_set in self.test_sets:
+                cells += _columns(row.published.get(test_set), row.measured.get(test_set), notes)
+            body.append(cells)
+        return header, body, notes
+
+    def markdown(self) -> str:
+        """With footnotes and what the runs say of themselves."""
+        header, body, notes = self.cells()
+        rule = ["---", *("---:" for _ in header[1:])]
+        lines = [f"# {self.title}", "", *(f"| {' | '.join(cells)} |" for cells in (header, rule, *body)), ""]
+        lines += [f"[{number}] {note}  " for number, note in enumerate(notes, start=1)]
+        return "\n".join([*lines, *(["", *self.provenance()] if self.provenance() else [])]) + "\n"
+
+    def csv(self) -> str:
+        """One line a row, footnote numbers in brackets."""
+        header, body, _ = self.cells()
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows([header, *body])
+        return text.getvalue()
+
+    def latex(self) -> str:
+        """A `tabular` for booktabs."""
+        header, body, notes = self.cells()
+        lines = [f"% {self.title}", f"\\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}", "\\toprule"]
+        lines += [" & ".join(map(_escape, header)) + r" \\", "\\midrule"]
+        lines += [" & ".join(map(_escape, cells)) + r" \\" for cells in body]
+        lines += ["\\bottomrule", "\\end{tabular}", *(f"% [{number}] {note}" for number, note in enumerate(notes, start=1))]
+        return "\n".join(lines) + "\n"
+
+    def provenance(self) -> list[str]:
+        """Protocol, crop, images and commits of each test set's runs."""
+        lines = []
+        for test_set, name in self.test_sets.items():
+            runs = [row.measured[test_set] for row in self.rows if test_set in row.measured]
+            kinds = sorted({(run.protocol, run.crop, run.n) for run in runs})
+            commits = sorted({commit for run in runs for commit in run.commits})
+            lines += [
+                f"{name}: {protocol}; crop {crop}; {n} faces; commit {', '.join(commits)}." for protocol, crop, n in kinds
+            ]
+        return lines
+
+
+COLUMNS = ("published", "last", "best", "difference", "yaw", "pitch", "roll", "geodesic", "seeds", "n")
+"""Of each test set; the first four are mean absolute errors, and the difference is that of `last` to the published one."""
+
+
+def _columns(published: Published | None, measured: Measured | None, notes: list[str]) -> list[str]:
+    marks = ""
+    for note in published.notes if published else ():
+        if note not in notes:
+            notes.append(note)
+        marks += f" [{notes.index(note) + 1}]"
+    printed = published.errors.get("mae") if published else None
+    if printed is None and published and len(published.errors) == 3:
+        printed = statistics.fmean(published.errors.values())
+    shown = (DASH if printed is None else f"{printed:.2f}") + marks
+    if measured is None:
+        return [shown, *[DASH] * (len(COLUMNS) - 1)]
+    mae = statistics.fmean(error["mae"] for error in measured.last)
+    difference = DASH if printed is None else f"{mae - printed:+.2f}"
+    parts = [spread([error[key] for error in measured.last]) for key in ("yaw", "pitch", "roll", "geodesic")]
+    best = spread([error["mae"] for error in measured.best])
+    last = spread([error["mae"] for error in measured.last])
+    return [shown, last, best, difference, *parts, str(len(measured.last)), str(measured.n)]
+
+
+def spread(values: Sequence[float]) -> str:
+    """Mean, and the standard deviation over seeds where there are several."""
+    if not values:
+        return DASH
+    mean = f"{statistics.fmean(values):.2f}"
+    return mean if len(values) == 1 else f"{mean} ± {statistics.stdev(values):.2f}"
+
+
+def _escape(text: Any) -> str:
+    for plain, escaped in (("&", r"\&"), ("%", r"\%"), ("_", r"\_"), ("±", r"$\pm$"), (DASH, "--")):
+        text = str(text).replace(plain, escaped)
+    return str(text)

@@ -1,0 +1,120 @@
+"""An experiment's file as a table: each row composed like a cell of its sweep, and looked up in the pool."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from headpose.errors import InputError
+from headpose.metrics import PoseError
+from headpose.reporting.pool import Predictions, Run, fuse, read_pool, read_predictions, seedless
+from headpose.reporting.published import find_published, read_published
+from headpose.reporting.tables import Measured, Row, Table
+from headpose.running.entry import ROOT, runs_dir
+from headpose.running.identity import identity, test_id
+
+PUBLISHED = ROOT / "experiments" / "published_results.csv"
+
+
+def experiment_name() -> str:
+    """Of the experiment that was chosen.
+
+    Raises:
+        InputError: none was.
+    """
+    name = HydraConfig.get().runtime.choices.get("experiments")
+    if name is None:
+        names = sorted(str(path.relative_to(PUBLISHED.parent).with_suffix("")) for path in PUBLISHED.parent.glob("*/*.yaml"))
+        raise InputError(f"no experiment chosen; give experiments=NAME, one of {', '.join(names)}")
+    return str(name)
+
+
+def experiment_table(config: DictConfig) -> Table:
+    """Published beside measured numbers of the chosen experiment.
+
+    Raises:
+        InputError: the experiment's file does not say what its table looks like, or a fusion names a row that is not there.
+    """
+    if not config.get("table"):
+        raise InputError(f"experiments/{experiment_name()}.yaml has no `table:`; nothing to report")
+    table: Any = OmegaConf.to_container(config.table)
+    published, pool = read_published(PUBLISHED), read_pool(runs_dir())
+    rows: list[Row] = []
+    runs: dict[str, tuple[DictConfig, list[Run]]] = {}
+    for entry in table["rows"]:
+        row = Row(entry["label"])
+        if "cell" in entry:
+            cell = compose_cell(entry["cell"])
+            found = pool.get(seedless(identity(cell)), [])
+            runs[row.label] = cell, found
+            row.size_mb = found[0].results["size_mb"] if found else None
+        for name, printed_name in table["test_sets"].items():
+            if "published" in entry:
+                printed = find_published(published, **table["published"], test_set=printed_name, **entry["published"])
+                row.published |= {name: printed} if printed else {}
+            measured = _measured(*runs[row.label], name) if row.label in runs else None
+            if "fuse" in entry:
+                if unknown := set(entry["fuse"]) - set(runs):
+                    raise InputError(f"row {row.label} fuses {sorted(unknown)[0]}, which is no row before it")
+                measured = _fused([runs[label] for label in entry["fuse"]], name)
+            row.measured |= {name: measured} if measured else {}
+        rows.append(row)
+    return Table(table["title"], table["test_sets"], rows)
+
+
+def compose_cell(cell: dict[str, Any]) -> DictConfig:
+    """The training that a row's cell means, under the options that this command was given."""
+    given = [override for override in HydraConfig.get().overrides.task if not override.startswith("hydra")]
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        return compose("train", [*(f"{key}={value}" for key, value in cell.items()), *given])
+
+
+def _tested(config: DictConfig, runs: list[Run], name: str) -> list[Run]:
+    wanted = test_id(config, name) if name in config.test else None
+    return [run for run in runs if wanted and run.results["test"].get(name, {}).get("test_id") == wanted]
+
+
+def _measured(config: DictConfig, runs: list[Run], name: str) -> Measured | None:
+    tested = [run for run in _tested(config, runs, name)]
+    if not tested:
+        return None
+    entries = [run.results["test"][name] for run in tested]
+    return Measured(
+        last=tuple(entry["last"] for entry in entries),
+        best=tuple(entry["best"] for entry in entries if "best" in entry),
+        n=entries[0]["n"],
+        protocol=entries[0]["protocol"],
+        crop=entries[0]["crop"],
+        commits=tuple(sorted({str(run.results["commit"]) for run in tested})),
+    )
+
+
+def _fused(members: list[tuple[DictConfig, list[Run]]], name: str) -> Measured | None:
+    """Late fusion of several rows, seed by seed, from their prediction files; None where a member is missing."""
+    by_seed = [{run.seed: run for run in _tested(config, runs, name)} for config, runs in members]
+    seeds = sorted(set.intersection(*(set(runs) for runs in by_seed)))
+    fused = []
+    for seed in seeds:
+        predictions = [read_predictions(runs[seed], name) for runs in by_seed]
+        together = fuse([part for part in predictions if part is not None]) if None not in predictions else None
+        if together:
+            fused.append(errors_of(together))
+    if not fused:
+        return None
+    some = by_seed[0][seeds[0]].results
+    entry = some["test"][name]
+    commits = {str(runs[seed].results["commit"]) for runs in by_seed for seed in seeds}
+    return Measured(tuple(fused), (), entry["n"], entry["protocol"], entry["crop"], tuple(sorted(commits)))
+
+
+def errors_of(predictions: Predictions) -> dict[str, float]:
+    """What `PoseError` computes of predictions, as plain numbers."""
+    metric = PoseError()
+    true, predicted = (torch.tensor(np.stack([pair[part] for pair in predictions.values()])) for part in (0, 1))
+    metric.update(predicted, true)
+    return {key: value.item() for key, value in metric.compute().items()}
