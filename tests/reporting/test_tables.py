@@ -1,0 +1,79 @@
+import csv
+import io
+
+import pytest
+
+from headpose.errors import InputError
+from headpose.reporting.published import Published, find_published, read_published
+from headpose.reporting.tables import DASH, Measured, Row, Table, spread
+from headpose.running.experiments import PUBLISHED
+
+
+def errors(mae: float) -> dict[str, float]:
+    return {"yaw": mae - 1, "pitch": mae + 1, "roll": mae, "mae": mae, "geodesic": 2 * mae}
+
+
+def table() -> Table:
+    measured = Measured((errors(5.0), errors(6.0)), (errors(4.5), errors(4.5)), 1969, "AFLW2000", "fsanet", ("abc",))
+    return Table(
+        "FSA-Net, Table 1",
+        {"aflw2000": "AFLW2000"},
+        [
+            Row("FAN & friends", None, {"aflw2000": Published({"mae": 9.12}, "183")}),
+            Row("ours", 0.95, {"aflw2000": Published({"mae": 5.25}, "1.1", ("a misprint",))}, {"aflw2000": measured}),
+            Row("never run", 0.5),
+        ],
+    )
+
+
+def test_cells_hold_mean_and_spread_over_seeds_and_dashes_where_nothing_is() -> None:
+    header, body, notes = table().cells()
+    fan, ours, never = (dict(zip(header, row, strict=True)) for row in body)
+    assert (ours["AFLW2000 last"], ours["AFLW2000 best"]) == ("5.50 ± 0.71", "4.50 ± 0.00")
+    assert ours["AFLW2000 difference"] == "+0.25"
+    assert ours["AFLW2000 published"] == "5.25 [1]"
+    assert (ours["MB"], ours["MB published"], ours["AFLW2000 seeds"], ours["AFLW2000 n"]) == ("0.95", "1.1", "2", "1969")
+    assert (fan["AFLW2000 published"], fan["AFLW2000 last"]) == ("9.12", DASH)
+    assert set(never.values()) == {"never run", "0.50", DASH}
+    assert notes == ["a misprint"]
+
+
+def test_one_seed_has_no_spread() -> None:
+    assert spread([5.0]) == "5.00"
+    assert spread([]) == DASH
+
+
+def test_the_three_forms_hold_the_same_numbers() -> None:
+    header, body, _ = table().cells()
+    assert list(csv.reader(io.StringIO(table().csv()))) == [header, *body]
+    markdown, latex = table().markdown(), table().latex()
+    for row in body:
+        assert f"| {' | '.join(row)} |" in markdown
+    assert "[1] a misprint" in markdown
+    assert "1969 faces; commit abc" in markdown
+    assert r"FAN \& friends" in latex
+    assert latex.count(r"\\") == len(body) + 1
+    assert "±" not in latex
+
+
+def test_misprints_are_found_and_remarks_kept() -> None:
+    rows = read_published(PUBLISHED)
+    wanted = {"paper": "FSA-Net", "table": "Table 2", "test_set": "BIWI"}
+    one = find_published(rows, **wanted, method="FSA-Caps", scoring="1x1")
+    assert one is not None
+    assert "4.78" in one.notes[0]
+    right = find_published(rows, **wanted, method="FSA-Caps", scoring="var")
+    assert right is not None
+    assert right.notes == ()
+    assert find_published(rows, **wanted, method="nobody") is None
+    with pytest.raises(InputError, match="rows fit"):
+        find_published(rows, **wanted, method="FSA-Caps")
+
+
+def test_every_row_whose_angles_do_not_average_to_its_mean_is_remarked() -> None:
+    for row in read_published(PUBLISHED):
+        found = find_published([row], paper=row["paper"])
+        assert found is not None
+        if len(found.errors) == 4:
+            mean = sum(found.errors[angle] for angle in ("yaw", "pitch", "roll")) / 3
+            assert abs(mean - found.errors["mae"]) < 0.016 or any("average" in note for note in found.notes), row

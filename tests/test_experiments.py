@@ -1,0 +1,56 @@
+"""The files of experiments/: what a sweep trains is what the table shows."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra_plugins.grid_sweeper import GridSweeper
+from omegaconf import OmegaConf
+from test_conf import train_config
+
+from headpose.reporting.published import find_published, read_published
+from headpose.running.entry import ROOT
+from headpose.running.experiments import PUBLISHED
+from headpose.running.identity import train_id
+
+EXPERIMENTS = sorted(path.relative_to(ROOT / "experiments").with_suffix("") for path in ROOT.glob("experiments/*/*.yaml"))
+
+
+def cells_of_blocks(config: Any) -> set[str]:
+    parser = OverridesParser.create()
+    out = set()
+    for block in OmegaConf.to_container(config.blocks):
+        (cells,) = GridSweeper.split_arguments(parser.parse_overrides([f"{k}={v}" for k, v in block.items()]), None)
+        out |= {" ".join(sorted(cell)) for cell in cells}
+    return out
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS, ids=str)
+def test_table_shows_what_the_sweep_trains_and_every_published_row_exists(name: Path) -> None:
+    config = train_config(f"experiments={name}")
+    table: Any = OmegaConf.to_container(config.table)
+    trained = {train_id(train_config(f"experiments={name}", *cell.split())) for cell in cells_of_blocks(config)}
+    shown = {
+        train_id(train_config(f"experiments={name}", *(f"{k}={v}" for k, v in row["cell"].items())))
+        for row in table["rows"]
+        if "cell" in row
+    }
+    assert shown == trained
+    published = read_published(PUBLISHED)
+    labels: list[str] = []
+    for row in table["rows"]:
+        assert set(row) <= {"label", "cell", "fuse", "published"}
+        assert set(row.get("fuse", [])) <= set(labels)
+        labels.append(row["label"])
+        for printed_name in table["test_sets"].values() if "published" in row else ():
+            assert find_published(published, **table["published"], test_set=printed_name, **row["published"]), row["label"]
+    assert len(set(labels)) == len(labels)
+
+
+def test_tables_1_and_4_share_their_trainings() -> None:
+    def ids(name: str) -> set[str]:
+        config = train_config(f"experiments={name}")
+        return {train_id(train_config(f"experiments={name}", *cell.split())) for cell in cells_of_blocks(config)}
+
+    assert ids("fsanet/table1") < ids("fsanet/table4")
