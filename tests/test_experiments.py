@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra_plugins.grid_sweeper import GridSweeper
 from omegaconf import OmegaConf
-from test_conf import train_config
 
 from headpose.reporting.published import find_published, read_published
 from headpose.running.entry import ROOT
 from headpose.running.experiments import PUBLISHED
 from headpose.running.identity import train_id
+from hydra_plugins.grid_sweeper import GridSweeper
+from test_conf import train_config
 
 EXPERIMENTS = sorted(path.relative_to(ROOT / "experiments").with_suffix("") for path in ROOT.glob("experiments/*/*.yaml"))
 

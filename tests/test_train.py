@@ -175,11 +175,19 @@ def test_two_processes_train_and_test_each_face_once(run, roots, tmp_path: Path)
     content = results(only_run(tmp_path))
     assert content["test"]["aflw2000"]["n"] == 10
     assert len(rows(only_run(tmp_path) / "predictions_aflw2000.csv")) == 10
-    assert len(rows(only_run(tmp_path) / "metrics.csv")) == 2
+    metrics = rows(only_run(tmp_path) / "metrics.csv")
+    alone = run("train", *roots, *SMALL, "epochs=2", "hydra.run.dir=alone")
+    assert alone.returncode == 0, alone.stderr
+    for both, one in zip(metrics, rows(tmp_path / "alone" / "metrics.csv"), strict=True):
+        for key in ("train/loss", "val/mae"):
+            assert float(both[key]) == pytest.approx(float(one[key]), rel=1e-4)
+    assert content["test"]["aflw2000"]["last"] == pytest.approx(
+        results(tmp_path / "alone")["test"]["aflw2000"]["last"], rel=1e-5
+    )
     single = run("evaluate", f"checkpoint={only_run(tmp_path)}/checkpoints/last.ckpt", roots[-1], "hydra.run.dir=single")
     assert single.returncode == 0, single.stderr
     assert results(tmp_path / "single")["test"]["aflw2000"]["last"] == pytest.approx(
-        content["test"]["aflw2000"]["last"], abs=1e-4
+        content["test"]["aflw2000"]["last"], abs=1e-5
     )
 
 

@@ -9,7 +9,12 @@ from headpose.reporting.pool import fuse, read_pool, read_predictions, seedless
 def write_run(runs: Path, name: str, seed: int, status: str = "finished", **config: object) -> Path:
     folder = runs / name
     folder.mkdir(parents=True)
-    content = {"status": status, "train_id": name, "config": {"seed": seed, "data": {"seed": seed, "n": 4}, **config}, "test": {}}
+    content = {
+        "status": status,
+        "train_id": name,
+        "config": {"seed": seed, "data": {"seed": seed, "n": 4}, **config},
+        "test": {},
+    }
     (folder / "results.json").write_text(json.dumps(content))
     return folder
 

@@ -15,7 +15,16 @@ NOT_COUNTED = {
     "module": ("model", "loss", "optimizer", "scheduler"),  # they stand beside it
     "data": ("root", "num_workers", "num_test"),
     "trainer": (
-        *("_target_", "accelerator", "devices", "num_nodes", "strategy", "sync_batchnorm", "use_distributed_sampler"),
+        *(
+            "_target_",
+            "accelerator",
+            "devices",
+            "num_nodes",
+            "strategy",
+            "plugins",
+            "sync_batchnorm",
+            "use_distributed_sampler",
+        ),
         *("default_root_dir", "log_every_n_steps", "num_sanity_val_steps", "enable_model_summary", "enable_progress_bar"),
     ),
 }
