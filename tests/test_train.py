@@ -182,7 +182,7 @@ def test_two_processes_train_and_test_each_face_once(run, roots, tmp_path: Path)
         for key in ("train/loss", "val/mae"):
             assert float(both[key]) == pytest.approx(float(one[key]), rel=1e-4)
     assert content["test"]["aflw2000"]["last"] == pytest.approx(
-        results(tmp_path / "alone")["test"]["aflw2000"]["last"], rel=1e-5
+        results(tmp_path / "alone")["test"]["aflw2000"]["last"], rel=1e-4
     )
     single = run("evaluate", f"checkpoint={only_run(tmp_path)}/checkpoints/last.ckpt", roots[-1], "hydra.run.dir=single")
     assert single.returncode == 0, single.stderr
