@@ -5,8 +5,10 @@ import io
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from headpose.reporting.pool import Predictions
 from headpose.reporting.published import Published
 
 DASH = "–"
@@ -38,12 +40,16 @@ class Row:
         label: as printed.
         size_mb: float32 megabytes of our network.
         published, measured: by test set; absent where there is none.
+        predictions: by test set, one for each seed.
+        checkpoints: of the last epochs, one for each seed.
     """
 
     label: str
     size_mb: float | None = None
     published: dict[str, Published] = field(default_factory=dict)
     measured: dict[str, Measured] = field(default_factory=dict)
+    predictions: dict[str, list[Predictions]] = field(default_factory=dict)
+    checkpoints: list[Path] = field(default_factory=list)
 
 
 @dataclass

@@ -1,5 +1,6 @@
 """An experiment's file as a table: each row composed like a cell of its sweep, and looked up in the pool."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from headpose.errors import InputError
@@ -52,16 +54,17 @@ def experiment_table(config: DictConfig) -> Table:
             found = pool.get(seedless(identity(cell)), [])
             runs[row.label] = cell, found
             row.size_mb = found[0].results["size_mb"] if found else None
+            row.checkpoints = [run.folder / "checkpoints" / "last.ckpt" for run in found]
         for name, printed_name in table["test_sets"].items():
             if "published" in entry:
                 printed = find_published(published, **table["published"], test_set=printed_name, **entry["published"])
                 row.published |= {name: printed} if printed else {}
-            measured = _measured(*runs[row.label], name) if row.label in runs else None
+            if row.label in runs:
+                _fill(row, name, *runs[row.label])
             if "fuse" in entry:
                 if unknown := set(entry["fuse"]) - set(runs):
                     raise InputError(f"row {row.label} fuses {sorted(unknown)[0]}, which is no row before it")
-                measured = _fused([runs[label] for label in entry["fuse"]], name)
-            row.measured |= {name: measured} if measured else {}
+                _fill_fused(row, name, [runs[label] for label in entry["fuse"]])
         rows.append(row)
     return Table(table["title"], table["test_sets"], rows)
 
@@ -79,37 +82,51 @@ def _tested(config: DictConfig, runs: list[Run], name: str) -> list[Run]:
     return [run for run in runs if wanted and run.results["test"].get(name, {}).get("test_id") == wanted]
 
 
-def _measured(config: DictConfig, runs: list[Run], name: str) -> Measured | None:
-    tested = [run for run in _tested(config, runs, name)]
+def _fill(row: Row, name: str, config: DictConfig, runs: list[Run]) -> None:
+    """Enter what a training's repetitions measured on a test set."""
+    tested = _tested(config, runs, name)
     if not tested:
-        return None
+        return
     entries = [run.results["test"][name] for run in tested]
-    return Measured(
-        last=tuple(entry["last"] for entry in entries),
-        best=tuple(entry["best"] for entry in entries if "best" in entry),
-        n=entries[0]["n"],
-        protocol=entries[0]["protocol"],
-        crop=entries[0]["crop"],
-        commits=tuple(sorted({str(run.results["commit"]) for run in tested})),
-    )
+    best = [entry["best"] for entry in entries if "best" in entry]
+    row.measured[name] = _measured(tested, name, [entry["last"] for entry in entries], best)
+    row.predictions[name] = [part for run in tested if (part := read_predictions(run, name)) is not None]
 
 
-def _fused(members: list[tuple[DictConfig, list[Run]]], name: str) -> Measured | None:
-    """Late fusion of several rows, seed by seed, from their prediction files; None where a member is missing."""
+def _fill_fused(row: Row, name: str, members: list[tuple[DictConfig, list[Run]]]) -> None:
+    """Enter the late fusion of several trainings, seed by seed, from their prediction files; nothing if one is missing."""
     by_seed = [{run.seed: run for run in _tested(config, runs, name)} for config, runs in members]
-    seeds = sorted(set.intersection(*(set(runs) for runs in by_seed)))
-    fused = []
-    for seed in seeds:
-        predictions = [read_predictions(runs[seed], name) for runs in by_seed]
-        together = fuse([part for part in predictions if part is not None]) if None not in predictions else None
-        if together:
-            fused.append(errors_of(together))
-    if not fused:
-        return None
-    some = by_seed[0][seeds[0]].results
-    entry = some["test"][name]
-    commits = {str(runs[seed].results["commit"]) for runs in by_seed for seed in seeds}
-    return Measured(tuple(fused), (), entry["n"], entry["protocol"], entry["crop"], tuple(sorted(commits)))
+    together: list[Predictions] = []
+    used: list[Run] = []
+    for seed in sorted(set.intersection(*(set(runs) for runs in by_seed))):
+        parts = [read_predictions(runs[seed], name) for runs in by_seed]
+        fused = fuse([part for part in parts if part is not None]) if None not in parts else None
+        if fused:
+            together.append(fused)
+            used += [runs[seed] for runs in by_seed]
+    if together:
+        row.measured[name] = _measured(used, name, [errors_of(fused) for fused in together], [])
+        row.predictions[name] = together
+
+
+def _measured(runs: list[Run], name: str, last: list[dict[str, float]], best: list[dict[str, float]]) -> Measured:
+    entry = runs[0].results["test"][name]
+    commits = tuple(sorted({str(run.results["commit"]) for run in runs}))
+    return Measured(tuple(last), tuple(best), entry["n"], entry["protocol"], entry["crop"], commits)
+
+
+def write_figures(config: DictConfig, table: Table, folder: Path) -> list[str]:
+    """Draw each of `config.figures` for each test set, as PNG and SVG; returns the names of those with something to show."""
+    written = []
+    for figure_name, figure_config in config.figures.items():
+        draw = instantiate(figure_config)
+        for test_set in table.test_sets:
+            figure = draw(table, test_set)
+            if figure is not None:
+                for suffix in ("png", "svg"):
+                    figure.savefig(folder / f"{figure_name}_{test_set}.{suffix}", dpi=150)
+                written.append(f"{figure_name}_{test_set}")
+    return written
 
 
 def errors_of(predictions: Predictions) -> dict[str, float]:

@@ -1,0 +1,139 @@
+"""Figures of the reports: of a table and the name of a test set; None where nothing has run that could be shown."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import ScalarFormatter
+from numpy.typing import NDArray
+
+from headpose.reporting.pool import Predictions
+from headpose.reporting.tables import Row, Table
+
+ANGLES = ("yaw", "pitch", "roll")
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999933", "#882255", "#44AA99")
+"""Okabe and Ito's palette, told apart by the colour-blind, and a few more."""
+MARKERS = "osD^vP*Xhd"
+BIN = 10.0
+
+
+def error_by_angle(table: Table, test_set: str) -> Figure | None:
+    """Mean absolute error in bins of 10 degrees of the true angle, and how many faces each bin holds."""
+    rows = [row for row in table.rows if row.predictions.get(test_set)]
+    if not rows:
+        return None
+    figure = Figure(figsize=(11, 5), layout="constrained")
+    axes: Any = figure.subplots(2, 3, sharex="col", height_ratios=[3, 1])
+    for angle, name in enumerate(ANGLES):
+        top, bottom = axes[0, angle], axes[1, angle]
+        for number, row in enumerate(rows):
+            centers, means, counts = _binned(row.predictions[test_set], angle)
+            top.plot(centers, means, **_style(number), markersize=4, label=row.label)
+        bottom.bar(centers, counts, width=0.9 * BIN, color="0.7")
+        top.set(title=name, ylim=(0, None))
+        bottom.set(xlabel=f"true {name} (degrees)")
+        for axis in (top, bottom):
+            axis.grid(alpha=0.3)
+    axes[0, 0].set(ylabel="mean absolute error (degrees)")
+    axes[1, 0].set(ylabel="faces")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=min(5, len(rows)))
+    figure.suptitle(f"{table.title}: error against the true angle, {table.test_sets[test_set]}")
+    return figure
+
+
+def size_error(table: Table, test_set: str) -> Figure | None:
+    """Model size in float32 megabytes against mean absolute error."""
+    rows = [row for row in table.rows if row.size_mb is not None and test_set in row.measured]
+    if not rows:
+        return None
+    figure = Figure(figsize=(7.5, 4.5), layout="constrained")
+    axis = figure.subplots()
+    for number, row in enumerate(rows):
+        maes = [errors["mae"] for errors in row.measured[test_set].last]
+        error: dict[str, Any] = {"yerr": np.std(maes, ddof=1), "capsize": 3} if len(maes) > 1 else {}
+        style = {**_style(number), "linestyle": "none"}
+        axis.errorbar(row.size_mb or 0.0, float(np.mean(maes)), **error, **style, markersize=7, label=row.label)
+    axis.set(xscale="log", xlabel="model size (MB, float32)", ylabel="mean absolute error (degrees)")
+    axis.xaxis.set_major_formatter(ScalarFormatter())
+    axis.xaxis.set_minor_formatter(ScalarFormatter())
+    axis.grid(alpha=0.3, which="both")
+    axis.set_title(f"{table.title}: size against error, {table.test_sets[test_set]}", fontsize=11)
+    figure.legend(loc="outside right upper")
+    return figure
+
+
+def error_per_angle(table: Table, test_set: str) -> Figure | None:
+    """Figure 6 of FSA-Net: the error of yaw, pitch and roll for each row, published (hollow) beside measured (filled)."""
+    rows = [row for row in table.rows if test_set in row.measured or len(_printed(row, test_set)) == 3]
+    if not rows:
+        return None
+    figure = Figure(figsize=(7.5, 4.5), layout="constrained")
+    axis: Axes = figure.subplots()
+    places = np.arange(3)
+    for number, row in enumerate(rows):
+        shift = 0.6 * ((number + 0.5) / len(rows) - 0.5)
+        style = {**_style(number), "linestyle": "none", "markersize": 7}
+        printed = _printed(row, test_set)
+        if len(printed) == 3:
+            axis.plot(places + shift - 0.03, printed, **{**style, "markerfacecolor": "none"}, label=f"{row.label}, published")
+        if test_set in row.measured:
+            errors = np.array([[seed[angle] for angle in ANGLES] for seed in row.measured[test_set].last])
+            bars: dict[str, Any] = {"yerr": errors.std(axis=0, ddof=1), "capsize": 3} if len(errors) > 1 else {}
+            axis.errorbar(places + shift + 0.03, errors.mean(axis=0), **bars, **style, label=f"{row.label}, measured")
+    axis.set(xticks=places, xticklabels=ANGLES, ylabel="mean absolute error (degrees)", ylim=(0, None))
+    axis.grid(alpha=0.3, axis="y")
+    axis.set_title(f"{table.title}: error per angle, {table.test_sets[test_set]}", fontsize=11)
+    figure.legend(loc="outside right upper")
+    return figure
+
+
+def structure_maps(title: str, crops: NDArray[np.uint8], maps: NDArray[np.floating[Any]]) -> Figure:
+    """Figure 5 of FSA-Net: rows of the structure maps over the faces they were computed for.
+
+    Args:
+        title: of the figure.
+        crops: (N, 64, 64, 3), RGB.
+        maps: (N, R, K, 8, 8): R rows of one stage's map, each folded to the K stages it weighs.
+    """
+    faces, rows, stages = maps.shape[:3]
+    figure = Figure(figsize=(1.1 * (1 + rows * stages) + 0.8, 1.15 * faces + 1.1), layout="constrained")
+    grid: Any = figure.subplots(faces, 1 + rows * stages, squeeze=False)
+    image = None
+    for face in range(faces):
+        grid[face, 0].imshow(crops[face])
+        for column in range(rows * stages):
+            row, stage = divmod(column, stages)
+            axis = grid[face, 1 + column]
+            axis.imshow(crops[face], extent=(0, 8, 8, 0), alpha=0.45)
+            image = axis.imshow(maps[face, row, stage], extent=(0, 8, 8, 0), cmap="inferno", alpha=0.6, vmin=0, vmax=1)
+            if face == 0:
+                axis.set_title(f"row {row + 1}\nstage {stage + 1}", fontsize=8)
+    for axis in grid.ravel():
+        axis.set(xticks=[], yticks=[])
+    if image is not None:
+        figure.colorbar(image, ax=grid, label="weight (sigmoid)", fraction=0.02, pad=0.01)
+    figure.suptitle(title)
+    return figure
+
+
+def _binned(seeds: Iterable[Predictions], angle: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Centres of the bins that hold faces, the mean error in each over faces and seeds, and the number of faces."""
+    seeds = list(seeds)
+    pairs = np.array([[true[angle], predicted[angle]] for seed in seeds for true, predicted in seed.values()])
+    error = np.abs((pairs[:, 1] - pairs[:, 0] + 180) % 360 - 180)
+    number = np.floor(pairs[:, 0] / BIN).astype(int)
+    bins = np.unique(number)
+    means = np.array([error[number == one].mean() for one in bins])
+    counts = np.array([(number == one).sum() for one in bins]) / len(seeds)
+    return (bins + 0.5) * BIN, means, counts
+
+
+def _printed(row: Row, test_set: str) -> Sequence[float]:
+    errors = row.published[test_set].errors if test_set in row.published else {}
+    return [errors[angle] for angle in ANGLES if angle in errors]
+
+
+def _style(number: int) -> dict[str, Any]:
+    return {"color": COLORS[number % len(COLORS)], "marker": MARKERS[number % len(MARKERS)]}
