@@ -8,6 +8,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from test_train import SMALL, TESTS, results, roots, rows
 
 __all__ = ["roots"]  # a fixture
@@ -72,6 +74,18 @@ def test_cells_of_two_processes_each(run, roots, tmp_path: Path) -> None:
     assert single.returncode == 0, single.stderr
     (finished,) = (path for path in folders(tmp_path).values() if (path / "results.json").is_file())
     assert json.loads((finished / "results.json").read_text())["test"] == results(tmp_path / "single")["test"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("launcher", "package"), [("joblib", "joblib"), ("submitit_local", "submitit"), ("ray", "ray")])
+def test_launchers_run_cells_side_by_side(run, roots, tmp_path: Path, launcher: str, package: str) -> None:
+    pytest.importorskip(f"hydra_plugins.hydra_{package}_launcher", reason="install the extra `launchers`")
+    jobs = ("hydra.launcher.n_jobs=2",) if launcher == "joblib" else ()
+    options = (*roots, *SMALL, "epochs=1", "scoring=conv,variance")
+    done = run("train", "-m", *options, f"hydra/launcher={launcher}", *jobs)
+    assert done.returncode == 0, done.stderr
+    assert "2 finished" in done.stdout
+    assert len([path for path in folders(tmp_path).values() if (path / "results.json").is_file()]) == 2
 
 
 def test_a_cell_that_cannot_be_composed_stops_the_sweep_before_it_starts(refused) -> None:
