@@ -11,7 +11,7 @@ from headpose.modules.checkpoint import load_initial_weights, read_weights_into
 from headpose.reporting.console import print_results
 from headpose.reporting.files import write_json
 from headpose.running.entry import entry_point, is_sweep, output_dir
-from headpose.running.identity import test_id
+from headpose.running.identity import id_of_test
 from headpose.running.logging import logging_to
 from headpose.running.memory import keep_freed_memory
 from headpose.running.pool import finished_results, run_cell, untested
@@ -32,7 +32,7 @@ def train(config: DictConfig) -> Any:
     before = finished_results(config, folder)
     wanted = list(config.test) if before is None else untested(config, before)
     test_sets: dict[str, Any] = {name: instantiate(config.test[name], _convert_="all") for name in wanted}
-    test_ids = {name: test_id(config, name) for name in wanted}
+    test_ids = {name: id_of_test(config, name) for name in wanted}
     module = instantiate(config.module, _convert_="all")
     callbacks = {name: instantiate(callback) for name, callback in config.callbacks.items()}
 

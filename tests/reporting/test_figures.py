@@ -6,8 +6,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from headpose.reporting import figures
-from headpose.reporting.pool import Predictions
 from headpose.reporting.published import Published
+from headpose.reporting.runs import Predictions
 from headpose.reporting.tables import Measured, Row, Table
 
 ERRORS = {"yaw": 4.0, "pitch": 6.0, "roll": 5.0, "mae": 5.0, "geodesic": 9.0}

@@ -17,7 +17,7 @@ def write_results(folder: Path, **content: object) -> None:
 
 def test_a_cell_is_finished_when_this_training_was_tested_on_all_it_is_asked_for(tmp_path: Path) -> None:
     config = train_config("test=[synthetic,aflw2000]")
-    tested = {name: {"test_id": pool.test_id(config, name)} for name in config.test}
+    tested = {name: {"test_id": pool.id_of_test(config, name)} for name in config.test}
     assert pool.cell_state(config, tmp_path).state == "missing"
     write_results(tmp_path, status="finished", train_id=pool.train_id(config), test=tested)
     assert pool.cell_state(config, tmp_path).state == "finished"

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import ScalarFormatter
 from numpy.typing import NDArray
 
-from headpose.reporting.pool import Predictions
+from headpose.reporting.runs import Predictions
 from headpose.reporting.tables import Row, Table
 
 ANGLES = ("yaw", "pitch", "roll")

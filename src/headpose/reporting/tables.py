@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from headpose.reporting.pool import Predictions
 from headpose.reporting.published import Published
+from headpose.reporting.runs import Predictions
 
 DASH = "–"
 

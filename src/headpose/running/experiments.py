@@ -13,11 +13,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from headpose.errors import InputError
 from headpose.metrics import PoseError
-from headpose.reporting.pool import Predictions, Run, fuse, read_pool, read_predictions, seedless
 from headpose.reporting.published import find_published, read_published
+from headpose.reporting.runs import Predictions, Run, fuse, read_pool, read_predictions, seedless
 from headpose.reporting.tables import Measured, Row, Table
 from headpose.running.entry import ROOT, runs_dir
-from headpose.running.identity import identity, test_id
+from headpose.running.identity import id_of_test, identity
 
 PUBLISHED = ROOT / "experiments" / "published_results.csv"
 
@@ -78,7 +78,7 @@ def compose_cell(cell: dict[str, Any]) -> DictConfig:
 
 
 def _tested(config: DictConfig, runs: list[Run], name: str) -> list[Run]:
-    wanted = test_id(config, name) if name in config.test else None
+    wanted = id_of_test(config, name) if name in config.test else None
     return [run for run in runs if wanted and run.results["test"].get(name, {}).get("test_id") == wanted]
 
 

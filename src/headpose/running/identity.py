@@ -49,7 +49,7 @@ def _trees(config: DictConfig) -> dict[str, Any]:
     return _plain(config.trees) if config.get("trees") else {}
 
 
-def test_id(config: DictConfig, name: str) -> str:
+def id_of_test(config: DictConfig, name: str) -> str:
     """First 12 hex digits of the SHA-256 of a test set's configuration, but for where it lies and how it is read."""
     test = config.test[name]
     counted = {key: _plain(test[key]) for key in test if key not in ("root", "num_workers", "batch_size")}

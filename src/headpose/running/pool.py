@@ -27,7 +27,7 @@ from omegaconf import DictConfig
 from headpose.datasets.synthetic import available_cores
 from headpose.reporting.files import write_json
 from headpose.running.entry import ROOT, output_dir, runs_dir
-from headpose.running.identity import test_id, train_id
+from headpose.running.identity import id_of_test, train_id
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ def finished_results(config: DictConfig, folder: Path) -> dict[str, Any] | None:
 
 def untested(config: DictConfig, results: dict[str, Any]) -> list[str]:
     """Test sets asked for that a finished training has not been tested on, or only in another form."""
-    return [name for name in config.test if results["test"].get(name, {}).get("test_id") != test_id(config, name)]
+    return [name for name in config.test if results["test"].get(name, {}).get("test_id") != id_of_test(config, name)]
 
 
 def cell_state(config: DictConfig, folder: Path) -> CellState:

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import numpy as np
 
-from headpose.reporting.pool import fuse, read_pool, read_predictions, seedless
+from headpose.reporting.runs import fuse, read_pool, read_predictions, seedless
 
 
 def write_run(runs: Path, name: str, seed: int, status: str = "finished", **config: object) -> Path:
