@@ -7,9 +7,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from omegaconf import OmegaConf
 
+from hydra_plugins.grid_sweeper import GridSweeper
 from test_train import SMALL, TESTS, results, roots, rows
 
 __all__ = ["roots"]  # a fixture
@@ -17,6 +20,25 @@ __all__ = ["roots"]  # a fixture
 
 def folders(tmp_path: Path) -> dict[str, Path]:
     return {path.name: path for path in (tmp_path / "runs").iterdir() if (path / "train.log").is_file()}
+
+
+def cells(blocks: list[dict[str, str]], *arguments: str) -> list[list[str]]:
+    sweeper = GridSweeper(max_batch_size=None)
+    sweeper.config = OmegaConf.create({"blocks": blocks})
+    sweeper.hydra_context = SimpleNamespace(config_loader=None)  # type: ignore[assignment]
+    return sweeper.cells(arguments)
+
+
+def test_blocks_are_united_multiplied_and_what_is_given_wins() -> None:
+    blocks = [{"model": "ssrnet"}, {"model": "fsanet", "aggregation": "none,capsule", "scoring": "conv,none"}]
+    assert len(cells(blocks)) == 5
+    assert len(cells(blocks, "seed=0,1,2")) == 15
+    assert len(cells([blocks[1], blocks[1]])) == 4  # equal cells run once
+    assert cells([blocks[1]], "aggregation=capsule", "scoring=conv") == [
+        ["model=fsanet", "aggregation=capsule", "scoring=conv"]
+    ]
+    assert cells([{}], "a=1,2") == [["a=1"], ["a=2"]]
+    assert cells([{"data.heads.hair": "false"}, {}]) == [["data.heads.hair=False"], []]
 
 
 def test_no_cell_stops_another_and_nothing_finished_is_repeated(run, roots, w300lp_root: Path, tmp_path: Path) -> None:
