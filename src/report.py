@@ -18,7 +18,7 @@ def report(config: DictConfig) -> None:
         (folder / f"table.{suffix}").write_text(text, encoding="utf-8")
     figures = write_figures(config, table, folder)
     console = Console()
-    console.print(Markdown(table.markdown()))
+    console.print(Markdown(table.markdown(("published", "last", "difference"))))
     console.print(f"written to {folder}: table.md, table.csv, table.tex{''.join(f', {name}.png' for name in figures)}")
 
 

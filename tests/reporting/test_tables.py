@@ -38,6 +38,13 @@ def test_cells_hold_mean_and_spread_over_seeds_and_dashes_where_nothing_is() -> 
     assert notes == ["a misprint"]
 
 
+def test_a_terminal_gets_the_columns_that_fit() -> None:
+    header, body, _ = table().cells(("published", "last"))
+    assert header == ["method", "MB", "MB published", "AFLW2000 published", "AFLW2000 last"]
+    assert body[1] == ["ours", "0.95", "1.1", "5.25 [1]", "5.50 ± 0.71"]
+    assert "geodesic" not in table().markdown(("last",))
+
+
 def test_one_seed_has_no_spread() -> None:
     assert spread([5.0]) == "5.00"
     assert spread([]) == DASH

@@ -66,25 +66,31 @@ class Table:
     test_sets: dict[str, str]
     rows: list[Row]
 
-    def cells(self) -> tuple[list[str], list[list[str]], list[str]]:
-        """Header, rows and footnotes as text."""
+    def cells(self, columns: Sequence[str] | None = None) -> tuple[list[str], list[list[str]], list[str]]:
+        """Header, rows and footnotes as text.
+
+        Args:
+            columns: of each test set, some of `COLUMNS`; null for all.
+        """
+        columns = COLUMNS if columns is None else columns
         notes: list[str] = []
         header = ["method", "MB", "MB published"]
         for name in self.test_sets.values():
-            header += [f"{name} {part}" for part in COLUMNS]
+            header += [f"{name} {part}" for part in columns]
         body = []
         for row in self.rows:
             size = DASH if row.size_mb is None else f"{row.size_mb:.2f}"
             printed = {published.size_mb for published in row.published.values() if published.size_mb}
             cells = [row.label, size, ", ".join(sorted(printed)) or DASH]
             for test_set in self.test_sets:
-                cells += _columns(row.published.get(test_set), row.measured.get(test_set), notes)
+                values = _columns(row.published.get(test_set), row.measured.get(test_set), notes)
+                cells += [value for column, value in zip(COLUMNS, values, strict=True) if column in columns]
             body.append(cells)
         return header, body, notes
 
-    def markdown(self) -> str:
-        """With footnotes and what the runs say of themselves."""
-        header, body, notes = self.cells()
+    def markdown(self, columns: Sequence[str] | None = None) -> str:
+        """With footnotes and what the runs say of themselves; `columns` as in `cells`."""
+        header, body, notes = self.cells(columns)
         rule = ["---", *("---:" for _ in header[1:])]
         lines = [f"# {self.title}", "", *(f"| {' | '.join(cells)} |" for cells in (header, rule, *body)), ""]
         lines += [f"[{number}] {note}  " for number, note in enumerate(notes, start=1)]
