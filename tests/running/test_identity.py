@@ -4,7 +4,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from headpose.running.entry import ROOT, register_resolvers
-from headpose.running.identity import differences, train_id
+from headpose.running.identity import differences, id_of_test, train_id
 
 
 def config(*overrides: str):
@@ -80,3 +80,15 @@ def test_id_is_twelve_hex_digits() -> None:
 def test_differences_name_the_key() -> None:
     assert differences({"a": {"b": 1, "c": 2}}, {"a": {"b": 1, "c": 3}}) == ["a.c: 2 here, 3 there"]
     assert differences({"a": 1}, {"a": 1}) == []
+
+
+def test_other_heads_make_another_training_and_another_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    def ids() -> list[str]:
+        drawn, smoke = config("data=synthetic"), config("data=300w_lp", "test=[aflw2000]", "budget=smoke")
+        real = config("data=300w_lp", "test=[aflw2000]")
+        return [train_id(drawn), id_of_test(drawn, "synthetic"), train_id(smoke), id_of_test(smoke, "aflw2000"),
+                train_id(real), id_of_test(real, "aflw2000")]  # fmt: skip
+
+    before = ids()
+    monkeypatch.setattr("headpose.synthesis.sampler.GENERATOR_VERSION", 10**6)
+    assert [a == b for a, b in zip(before, ids(), strict=True)] == [False] * 4 + [True] * 2

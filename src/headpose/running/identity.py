@@ -7,6 +7,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from headpose.synthesis import sampler
+
 FORMAT_VERSION = 1
 """Raised when the code changes so that the same configuration gives other numbers."""
 
@@ -38,22 +40,23 @@ def identity(config: DictConfig) -> dict[str, Any]:
     parts: dict[str, Any] = {part: _plain(config[part]) for part in PARTS if part not in NOT_COUNTED}
     for part, left_out in NOT_COUNTED.items():
         parts[part] = {key: _plain(config[part][key]) for key in config[part] if key not in left_out}
-    if trees := _trees(config):
-        parts["trees"] = trees
+    parts |= _rendered(config, config.data)
     parts["init_weights"] = _file_hash(config.init_weights)
     parts["format"] = FORMAT_VERSION
     return parts
 
 
-def _trees(config: DictConfig) -> dict[str, Any]:
-    return _plain(config.trees) if config.get("trees") else {}
+def _rendered(config: DictConfig, data: DictConfig) -> dict[str, Any]:
+    """What stands for the pictures of a data set that the program draws itself: other heads make another training."""
+    trees = {"trees": _plain(config.trees)} if config.get("trees") else {}
+    return {**trees, "generator": sampler.GENERATOR_VERSION} if trees or "heads" in data else {}
 
 
 def id_of_test(config: DictConfig, name: str) -> str:
     """First 12 hex digits of the SHA-256 of a test set's configuration, but for where it lies and how it is read."""
     test = config.test[name]
     counted = {key: _plain(test[key]) for key in test if key not in ("root", "num_workers", "batch_size")}
-    counted |= {"trees": trees} if (trees := _trees(config)) else {}
+    counted |= _rendered(config, test)
     return hashlib.sha256(json.dumps(counted, sort_keys=True).encode()).hexdigest()[:12]
 
 

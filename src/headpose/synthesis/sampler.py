@@ -13,6 +13,7 @@ from headpose.geometry.rotations import matrix_to_pose, pose_to_matrix
 from headpose.synthesis import appearance, head, photograph, renderer
 from headpose.synthesis.appearance import Style
 from headpose.synthesis.fit_modes import face_modes_68
+from headpose.synthesis.points21 import EARS, points21
 from headpose.synthesis.renderer import Light, Mesh, Sheet
 
 Array = NDArray[Any]
@@ -23,31 +24,6 @@ GENERATOR_VERSION = 3
 
 ANGLE_LIMIT = 99.0
 PIVOT = np.array([0.0, 0.0, -1.6])
-AFLW21_FROM_68: list[int | tuple[int, int] | None] = [
-    17,
-    19,
-    21,
-    22,
-    24,
-    26,
-    36,
-    (37, 40),
-    39,
-    42,
-    (43, 46),
-    45,
-    None,
-    31,
-    30,
-    35,
-    None,
-    48,
-    (62, 66),
-    54,
-    8,
-]
-"""AFLW's 21 points as iBUG's: one, the middle of two, or (ears) a point of the mesh."""
-EARS = np.array([[-2.12, 0.3, -1.95], [2.12, 0.3, -1.95]])
 
 
 @dataclass
@@ -166,7 +142,7 @@ class HeadSampler:
         distance = None if self.perspective is None else float(np.exp(rng.uniform(*np.log(self.perspective))))
 
         plane68, plane_ears = _project(points, distance), _project(ears, distance)
-        plane21 = _points21(plane68, plane_ears, pose_degrees[0])
+        plane21 = points21(plane68, plane_ears, pose_degrees[0])
         x0, y0, x1, y1 = box = self._draw_box(rng, plane68, plane21)
         # The canvas is a square two and a half boxes wide.
         side = 2.5 * max(x1 - x0, y1 - y0)
@@ -437,18 +413,3 @@ def _pose_para(pose: Array, rotation: Array, scale: float, corner: Array, size: 
     yaw, pitch, roll = np.radians(pose)
     shift = scale * np.append(-corner, 0.0) + [0.5, size + 0.5, 0.0]
     return np.concatenate([[pitch, yaw, roll], shift - scale * rotation @ PIVOT, [scale]])
-
-
-def _points21(plane68: Array, plane_ears: Array, yaw: float) -> Array:
-    """AFLW's 21 points on the camera plane; NaN for those on the half that is turned away."""
-    points = np.empty((21, 2))
-    ears = iter(plane_ears)
-    for row, source in enumerate(AFLW21_FROM_68):
-        points[row] = next(ears) if source is None else plane68[np.atleast_1d(source)].mean(axis=0)
-    left, right = [0, 1, 2, 6, 7, 8, 12, 13, 17], [3, 4, 5, 9, 10, 11, 15, 16, 19]
-    hidden = left if yaw > 0 else right
-    if abs(yaw) > 38:
-        points[hidden] = np.nan
-    elif abs(yaw) > 22:
-        points[12 if yaw > 0 else 16] = np.nan
-    return points
