@@ -10,9 +10,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from hydra.core.plugins import Plugins
 from omegaconf import OmegaConf
 
-from hydra_plugins.grid_sweeper import GridSweeper
 from test_train import SMALL, TESTS, results, roots, rows
 
 __all__ = ["roots"]  # a fixture
@@ -23,6 +23,9 @@ def folders(tmp_path: Path) -> dict[str, Path]:
 
 
 def cells(blocks: list[dict[str, str]], *arguments: str) -> list[list[str]]:
+    Plugins.instance()  # executes the modules of all plugins anew: a class imported before would have lost its parent
+    from hydra_plugins.grid_sweeper import GridSweeper
+
     sweeper = GridSweeper(max_batch_size=None)
     sweeper.config = OmegaConf.create({"blocks": blocks})
     sweeper.hydra_context = SimpleNamespace(config_loader=None)  # type: ignore[assignment]
