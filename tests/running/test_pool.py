@@ -1,7 +1,6 @@
 import json
 import multiprocessing
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from omegaconf import OmegaConf
@@ -94,10 +93,8 @@ def test_what_a_launcher_has_shared_out_is_left_alone(tmp_path: Path, monkeypatc
 def test_how_a_process_ended_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, reason: str | None) -> None:
     (tmp_path / "src").mkdir()
     (tmp_path / "src" / "train.py").write_text(script)
-    hydra = OmegaConf.create({"overrides": {"task": []}, "launcher": {}})
     monkeypatch.setattr(pool, "ROOT", tmp_path)
-    monkeypatch.setattr(pool, "HydraConfig", SimpleNamespace(get=lambda: hydra))
-    told = pool._run_child(tmp_path, {}, patience=2 / 60)
+    told = pool._run_child(tmp_path, [], 1, {}, patience=2 / 60, given_up=lambda: None)
     assert told is None if reason is None else told is not None and reason in told
 
 

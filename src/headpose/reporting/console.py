@@ -50,6 +50,22 @@ def print_sweep(rows: list[dict[str, str]], console: Console | None = None) -> N
     (console or Console()).print(table)
 
 
+def print_search(rows: list[dict[str, str]], metric: str, console: Console | None = None) -> None:
+    """Print the trials of a search.
+
+    Args:
+        rows: `trial`, `state`, `value`, `folder`, `options` and `reason` of each.
+        metric: what `value` is.
+        console: where to; by default standard output.
+    """
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    for column in rows[0]:
+        table.add_column(metric if column == "value" else column, justify="right" if column in ("trial", "value") else "left")
+    for row in rows:
+        table.add_row(*row.values())
+    (console or Console()).print(table)
+
+
 def result_rows(results: dict[str, Any]) -> tuple[list[str], list[list[Any]]]:
     """The same table as plain columns and rows, for loggers."""
     rows = [

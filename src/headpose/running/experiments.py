@@ -72,9 +72,14 @@ def experiment_table(config: DictConfig) -> Table:
 def compose_cell(cell: dict[str, Any]) -> DictConfig:
     """The training that a row's cell means, under the options that this command was given."""
     given = [override for override in HydraConfig.get().overrides.task if not override.startswith("hydra")]
+    return compose_training([*(f"{key}={value}" for key, value in cell.items()), *given])
+
+
+def compose_training(overrides: list[str]) -> DictConfig:
+    """The configuration of `train.py` with these overrides."""
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        return compose("train", [*(f"{key}={value}" for key, value in cell.items()), *given])
+        return compose("train", overrides)
 
 
 def _tested(config: DictConfig, runs: list[Run], name: str) -> list[Run]:

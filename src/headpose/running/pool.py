@@ -15,7 +15,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,8 +74,28 @@ def cell_state(config: DictConfig, folder: Path) -> CellState:
 
 
 def run_cell(config: DictConfig) -> CellState:
-    """Bring one cell of a sweep to its end: nothing to do, a new test only, the rest of a training, or all of it."""
-    folder = output_dir()
+    """Bring the cell of a sweep that Hydra has composed to its end, see `finish_cell`."""
+    hydra = HydraConfig.get()
+    return finish_cell(config, output_dir(), hydra.overrides.task, int(hydra.launcher.get("n_jobs") or 1))
+
+
+def finish_cell(
+    config: DictConfig,
+    folder: Path,
+    overrides: Sequence[str],
+    parallel: int = 1,
+    given_up: Callable[[], str | None] = lambda: None,
+) -> CellState:
+    """Bring a training to its end: nothing to do, a new test only, the rest of it, or all of it.
+
+    Args:
+        config: of the training.
+        folder: its folder.
+        overrides: the command line of `train.py` that means this configuration.
+        parallel: how many cells run side by side on this machine; they share its cores. Negative ones count from all cores.
+        given_up: asked every half second; a reason it gives ends the cell as failed.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
     with _folder_lock(folder) as mine:
         if not mine:
             return CellState(BUSY)
@@ -84,12 +104,20 @@ def run_cell(config: DictConfig) -> CellState:
             return CellState("finished")
         (folder / "failed.json").unlink(missing_ok=True)
         with _own_gpus(config) as environment:
-            reason = _run_child(folder, environment, config.pool.patience)
+            reason = _run_child(folder, overrides, parallel, environment, config.pool.patience, given_up)
         if reason and not (folder / "failed.json").is_file():
             write_json(folder / "failed.json", {"status": "failed", "reason": reason})
         state = cell_state(config, folder)
         log.info("%s%s: %s", state.state, f" ({state.reason})" if state.reason else "", folder)
         return state
+
+
+def is_running(folder: Path) -> bool:
+    """Whether a living process is at the training of this folder."""
+    if not folder.is_dir():
+        return False
+    with _folder_lock(folder) as free:
+        return not free
 
 
 @contextlib.contextmanager
@@ -135,12 +163,17 @@ def _own_gpus(config: DictConfig) -> Iterator[dict[str, str]]:
         yield {"CUDA_VISIBLE_DEVICES": ",".join(taken)}
 
 
-def _run_child(folder: Path, environment: dict[str, str], patience: float) -> str | None:
+def _run_child(
+    folder: Path,
+    overrides: Sequence[str],
+    parallel: int,
+    environment: dict[str, str],
+    patience: float,
+    given_up: Callable[[], str | None],
+) -> str | None:
     """Run the cell as a single run in its folder; returns the reason of a failure."""
-    hydra = HydraConfig.get()
     quoted = str(folder).replace("\\", "\\\\").replace('"', '\\"')
-    command = [sys.executable, str(ROOT / "src" / "train.py"), *hydra.overrides.task, f'hydra.run.dir="{quoted}"']
-    parallel = int(hydra.launcher.get("n_jobs") or 1)
+    command = [sys.executable, str(ROOT / "src" / "train.py"), *overrides, f'hydra.run.dir="{quoted}"']
     threads = {} if parallel == 1 else {"OMP_NUM_THREADS": str(max(1, available_cores() // _jobs(parallel)))}
     with contextlib.ExitStack() as stack:
         # Side by side, the cells' progress bars would overwrite each other.
@@ -157,16 +190,15 @@ def _run_child(folder: Path, environment: dict[str, str], patience: float) -> st
         try:
             while child.poll() is None:
                 time.sleep(POLL_SECONDS)
+                if reason := given_up():
+                    _interrupt(child)
+                    return reason
                 if time.time() - max(started, _last_sign(folder)) > 60 * patience:
                     os.killpg(child.pid, signal.SIGKILL)
                     child.wait()
                     return f"no sign of life for {patience:g} minutes (pool.patience); killed"
         except BaseException:
-            os.killpg(child.pid, signal.SIGINT)  # it leaves its own reason behind
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                child.wait(timeout=30)
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(child.pid, signal.SIGKILL)
+            _interrupt(child)
             raise
     if child.returncode == 0:
         return None
@@ -174,6 +206,17 @@ def _run_child(folder: Path, environment: dict[str, str], patience: float) -> st
         name = signal.Signals(-child.returncode).name
         return f"killed by {name}{' (out of memory?)' if name == 'SIGKILL' else ''}"
     return f"exit status {child.returncode}; see {folder / 'train.log'}"
+
+
+def _interrupt(child: "subprocess.Popen[bytes]") -> None:
+    """End a cell so that it can leave its own reason behind, and its group in any case."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGINT)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        child.wait(timeout=30)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
 
 
 def _jobs(parallel: int) -> int:

@@ -1,0 +1,42 @@
+"""`python src/search.py` as a user meets it."""
+
+import csv
+from pathlib import Path
+
+from test_train import SMALL, roots
+
+__all__ = ["roots"]  # a fixture
+
+
+def trials(tmp_path: Path) -> list[dict[str, str]]:
+    with (tmp_path / "runs" / "studies" / "mine" / "trials.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_search_goes_on_and_its_best_training_is_not_repeated(run, roots, tmp_path: Path) -> None:
+    space = "search.space={optimizer.lr: 'tag(log,interval(0.0001,0.1))', scoring: 'conv,none'}"
+    options = ("search.name=mine", *roots[:2], *SMALL, "epochs=1")
+    first = run("search", *options, "~search.space", f"+{space}", "search.num_trials=1")
+    assert first.returncode == 0, first.stderr
+    (before,) = trials(tmp_path)
+    assert before["state"] == "finished"
+    assert "optimizer.lr=" in before["options"]
+
+    again = run("search", *options, "~search.space", f"+{space}", "search.num_trials=2")
+    assert again.returncode == 0, again.stderr
+    values = {row["folder"]: float(row["value"]) for row in trials(tmp_path)}
+    assert len(values) == 2
+    assert values[before["folder"]] == float(before["value"])
+    assert list(values.values()) == sorted(values.values())
+
+    best = trials(tmp_path)[0]
+    tested = run("train", "-m", *roots, *SMALL, "epochs=1", *best["options"].split())
+    assert tested.returncode == 0, tested.stderr
+    assert best["folder"] in tested.stdout
+    assert "Epoch" not in tested.stdout
+    assert (tmp_path / "runs" / best["folder"] / "predictions_aflw2000.csv").is_file()
+
+
+def test_searches_that_cannot_be_are_refused(refused, roots) -> None:
+    assert "search.space is empty" in refused("search", "~search.space")
+    assert "optimizer.lr=0.1 is no choice" in refused("search", "search.space={optimizer.lr: 0.1}")
