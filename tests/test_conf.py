@@ -20,7 +20,8 @@ GIVEN_BY_NEIGHBOUR = {"num_inputs", "optimizer"}
 def train_config(*overrides: str) -> DictConfig:
     register_resolvers()
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose("prepare" if overrides[:1] and overrides[0].startswith("layout=") else "train", list(overrides))
+        group = overrides[0].split("=")[0] if overrides else ""
+        return compose({"layout": "prepare", "search": "search"}.get(group, "train"), list(overrides))
 
 
 def choice(path: Path) -> list[str]:

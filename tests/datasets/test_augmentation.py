@@ -1,10 +1,20 @@
 import albumentations as A
 import cv2
+import hypothesis
 import numpy as np
 import pytest
 import scipy.ndimage
+from hypothesis import strategies as st
 
-from headpose.datasets.augmentation import Augmentation, FourWayCrop, RandomZoom, mirror_sample, reseed
+from headpose.datasets.augmentation import (
+    Augmentation,
+    FourWayCrop,
+    RandomZoom,
+    mirror_sample,
+    reseed,
+    rotate_pose,
+    rotate_sample,
+)
 from headpose.errors import InputError
 from headpose.synthesis.sampler import HeadSampler
 from headpose.types import Sample
@@ -141,3 +151,36 @@ def test_mirror_is_an_involution_and_comes_as_often_as_asked() -> None:
 def test_a_wrong_probability_is_refused(mirror) -> None:
     with pytest.raises(InputError, match="mirror"):
         Augmentation(mirror=mirror)
+
+
+def test_rotated_face_is_the_face_at_the_rotated_pose() -> None:
+    sample = face((35, -12, 18))
+    rotated = rotate_sample(sample, 25.0)
+    drawn = face(tuple(rotated["pose"].tolist()))
+    ours, theirs = (points - points.mean(axis=0) for points in (rotated["landmarks"], drawn["landmarks"]))
+    ours *= np.linalg.norm(theirs) / np.linalg.norm(ours)  # the renderer frames each face anew
+    np.testing.assert_allclose(ours, theirs, atol=0.1)
+    at_landmarks = rotated["landmarks"].astype(int)
+    before = sample["landmarks"].astype(int)
+    difference = rotated["image"][at_landmarks[:, 1], at_landmarks[:, 0]].astype(int)
+    difference -= sample["image"][before[:, 1], before[:, 0]]
+    assert np.abs(difference).mean() < 20  # nearly the same skin under the same landmark
+
+
+@hypothesis.given(st.tuples(*[st.floats(-80, 80)] * 3), st.floats(-60, 60))
+def test_rotating_back_restores_the_pose(pose: tuple[float, float, float], angle: float) -> None:
+    np.testing.assert_allclose(rotate_pose(rotate_pose(pose, angle), -angle), pose, atol=1e-3)
+
+
+def test_a_frontal_face_only_rolls_and_no_pose_leaves_the_limit() -> None:
+    np.testing.assert_allclose(rotate_pose((0, 0, 5), 20), (0, 0, -15), atol=1e-4)
+    sample, turned = face((85, 10, 5)), Augmentation(rotation=40)
+    poses = np.array([turned.before_crop(sample, 0, epoch, 1)["pose"] for epoch in range(60)])
+    assert np.abs(poses).max() <= 99
+    assert len(np.unique(poses[:, 2])) == 60
+
+
+@pytest.mark.parametrize("rotation", [-1, 200, "much", float("nan")])
+def test_a_wrong_rotation_is_refused(rotation) -> None:
+    with pytest.raises(InputError, match="rotation"):
+        Augmentation(rotation=rotation)

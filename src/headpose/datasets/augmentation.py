@@ -1,4 +1,4 @@
-"""Training augmentations: of the whole face (its mirror image), then of its crop (albumentations transforms).
+"""Training augmentations: of the whole face, its label with it (mirror, rotation), then of its crop (albumentations).
 
 What is drawn is a function of a key (seed, epoch, index), so the same epoch of the same training always sees the same
 pictures, whatever the number of workers and after any resume.
@@ -10,13 +10,18 @@ from typing import Any
 import albumentations as A
 import cv2
 import numpy as np
-from numpy.typing import NDArray
+import torch
+from numpy.typing import ArrayLike, NDArray
 
 from headpose.errors import InputError
 from headpose.geometry.face_model import MIRROR_68
+from headpose.geometry.rotations import matrix_to_pose, pose_to_matrix
 from headpose.types import Sample
 
 Image = NDArray[np.uint8]
+
+ANGLE_LIMIT = 99.0
+ROTATION_TRIALS = 20
 
 
 class Augmentation:
@@ -24,22 +29,37 @@ class Augmentation:
 
     Args:
         mirror: probability that the whole face is mirrored, its annotations with it.
+        rotation: standard deviation, in degrees, of a rotation in the picture, likewise; drawn anew where it would lead
+            beyond ±99 degrees of yaw, pitch or roll.
         pipeline: what is done to its crop, labels untouched; null for nothing.
 
     Raises:
-        InputError: `mirror` is not a probability.
+        InputError: `mirror` is not a probability, or `rotation` not an angle.
     """
 
-    def __init__(self, mirror: float = 0.0, pipeline: A.Compose | None = None) -> None:
+    def __init__(self, mirror: float = 0.0, rotation: float = 0.0, pipeline: A.Compose | None = None) -> None:
         if not isinstance(mirror, int | float) or not 0 <= mirror <= 1:
             raise InputError(f"augmentation.mirror={mirror} is not a probability; give 0 to 1")
-        self.mirror, self.pipeline = mirror, pipeline
+        if not isinstance(rotation, int | float) or not 0 <= rotation <= 180:
+            raise InputError(f"augmentation.rotation={rotation} is no spread of angles; give 0 to 180 degrees")
+        self.mirror, self.rotation, self.pipeline = mirror, rotation, pipeline
 
     def before_crop(self, sample: Sample, *key: int) -> Sample:
-        """The sample, or its mirror image."""
-        if self.mirror and np.random.default_rng([*key, 1]).random() < self.mirror:
-            return mirror_sample(sample)
+        """The sample, or what a mirror or a tilted camera would have made of it."""
+        rng = np.random.default_rng([*key, 1])
+        if rng.random() < self.mirror:
+            sample = mirror_sample(sample)
+        if self.rotation:
+            return self._rotate(sample, rng)
         return sample
+
+    def _rotate(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        for _ in range(ROTATION_TRIALS):
+            angle = self.rotation * rng.normal()
+            pose = rotate_pose(sample["pose"], angle)
+            if np.abs(pose).max() <= ANGLE_LIMIT:
+                return rotate_sample(sample, angle)
+        return sample  # it lies beyond the limit itself
 
     def after_crop(self, crop: Image, *key: int) -> Image:
         """(S, S, 3) to the same."""
@@ -59,6 +79,32 @@ def mirror_sample(sample: Sample) -> Sample:
         "pose": np.array([-yaw, pitch, -roll], dtype=np.float32),
         "box": np.array([width - x1, y0, width - x0, y1], dtype=np.float32),
         "landmarks": (sample["landmarks"][MIRROR_68] * [-1, 1] + [width, 0]).astype(np.float32),
+        "name": sample["name"],
+    }
+
+
+def rotate_pose(pose: ArrayLike, angle: float) -> NDArray[np.float32]:
+    """Pose (3,) of a face whose picture is turned counter-clockwise by `angle` degrees; roll alone does not say it."""
+    turned = pose_to_matrix(torch.tensor([0.0, 0.0, -angle], dtype=torch.float64)) @ pose_to_matrix(
+        torch.tensor(np.asarray(pose, dtype=np.float64))
+    )
+    return matrix_to_pose(turned).numpy().astype(np.float32)
+
+
+def rotate_sample(sample: Sample, angle: float) -> Sample:
+    """The face turned counter-clockwise by `angle` degrees about the centre of its box, which stays; the edges are mirrored."""
+    x0, y0, x1, y1 = (float(side) for side in sample["box"])
+    turn = cv2.getRotationMatrix2D(((x0 + x1) / 2, (y0 + y1) / 2), angle, 1.0)
+    # OpenCV counts from the first pixel's centre, we from its corner.
+    of_centers = turn.copy()
+    of_centers[:, 2] += turn[:, :2] @ [0.5, 0.5] - 0.5
+    height, width = sample["image"].shape[:2]
+    image = cv2.warpAffine(sample["image"], of_centers, (width, height), borderMode=cv2.BORDER_REFLECT_101)
+    return {
+        "image": np.asarray(image, dtype=np.uint8),
+        "pose": rotate_pose(sample["pose"], angle),
+        "box": sample["box"],
+        "landmarks": (sample["landmarks"] @ turn[:, :2].T + turn[:, 2]).astype(np.float32),
         "name": sample["name"],
     }
 
