@@ -97,7 +97,7 @@ def rotate_sample(sample: Sample, angle: float) -> Sample:
     turn = cv2.getRotationMatrix2D(((x0 + x1) / 2, (y0 + y1) / 2), angle, 1.0)
     # OpenCV counts from the first pixel's centre, we from its corner.
     of_centers = turn.copy()
-    of_centers[:, 2] += turn[:, :2] @ [0.5, 0.5] - 0.5
+    of_centers[:, 2] = turn[:, 2] + turn[:, :2] @ np.full(2, 0.5) - 0.5
     height, width = sample["image"].shape[:2]
     image = cv2.warpAffine(sample["image"], of_centers, (width, height), borderMode=cv2.BORDER_REFLECT_101)
     return {
