@@ -13,12 +13,14 @@ import pytest
 import torch
 
 import trees
+from processes import call_forked
 
 PROJECT = Path(__file__).resolve().parents[1]
 SHARED = PROJECT.parent / "shared" / "data"
 # A slow moment of the machine is no failure; a continuous integration repeats the same examples.
 hypothesis.settings.register_profile("suite", deadline=None, derandomize=bool(os.environ.get("CI")))
 hypothesis.settings.load_profile("suite")
+os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)  # two test processes share two cores; threads of both would wait for each other
 
 
@@ -57,11 +59,17 @@ def aflw2000_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Call an entry point in its own process, from an empty folder, with runs/ below it."""
+    """Call an entry point in its own process, from an empty folder, with runs/ below it.
 
-    def call(script: str, *overrides: str, **env: str) -> subprocess.CompletedProcess[str]:
-        environment = {**os.environ, "HEADPOSE_RUNS": str(tmp_path / "runs"), "COLUMNS": "160", "OMP_NUM_THREADS": "1", **env}
-        command = [sys.executable, str(PROJECT / "src" / f"{script}.py"), *overrides]
+    `fresh=True` starts a new interpreter, as a user does; otherwise see `processes`.
+    """
+
+    def call(script: str, *overrides: str, fresh: bool = False, **env: str) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "HEADPOSE_RUNS": str(tmp_path / "runs"), "COLUMNS": "160", **env}
+        path = PROJECT / "src" / f"{script}.py"
+        if not fresh:
+            return call_forked(path, list(overrides), tmp_path, environment)
+        command = [sys.executable, str(path), *overrides]
         return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
 
     return call

@@ -6,7 +6,7 @@ from pathlib import Path
 
 def test_main_job_renders_trains_and_tests_on_unseen_people(run, tmp_path: Path) -> None:
     small = ("data.num_heads=128", "test.synthetic.num_heads=128", "epochs=1", "data.batch_size=32")
-    done = run("train", *small, HEADPOSE_DATASETS=str(tmp_path / "datasets"))
+    done = run("train", *small, fresh=True, HEADPOSE_DATASETS=str(tmp_path / "datasets"))
     assert done.returncode == 0, done.stderr
     (folder,) = (tmp_path / "runs").iterdir()
     content = json.loads((folder / "results.json").read_text())

@@ -1,3 +1,5 @@
+import pickle
+
 import cv2
 import numpy as np
 import pytest
@@ -143,3 +145,10 @@ def test_points21_of_the_averted_half_are_hidden(sampler: HeadSampler) -> None:
     assert not np.isnan(sampler.render(0, 48, pose=(60, 0, 0)).points21[11, 0])
     assert np.isnan(sampler.render(0, 48, pose=(-60, 0, 0)).points21[11, 0])
     assert not np.isnan(sampler.render(0, 48, pose=(5, 0, 0)).points21).any()
+
+
+def test_sampler_reaches_worker_processes_of_any_kind() -> None:
+    sampler = HeadSampler(seed=4, texture_pool=2)
+    before = sampler.render(3, 48).image
+    copy = pickle.loads(pickle.dumps(sampler))
+    np.testing.assert_array_equal(copy.render(3, 48).image, before)

@@ -1,7 +1,7 @@
 """Random heads: every choice that varies, drawn from (seed, index), put together and rendered."""
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import cv2
@@ -181,6 +181,9 @@ class HeadSampler:
             neutral=landmarks,
             pose_para=_pose_para(pose_degrees, rotation, scale, corner, size) if distance is None else None,
         )
+
+    def __reduce__(self) -> tuple[Any, tuple[()]]:
+        return partial(type(self), **self.options), ()  # the textures it has painted stay where they are
 
     # ------------------------------------------------------------------------------------------------------ what is drawn
 
