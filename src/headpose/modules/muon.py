@@ -1,0 +1,127 @@
+"""Muon: steps whose every direction is equally long, for matrices; AdamW for all other parameters."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import AdamW
+
+MIN_SIDE = 16
+"""Parameters whose matrix has a shorter side than this are left to AdamW."""
+NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
+"""Coefficients of Jordan's quintic iteration, which takes singular values to about 1 in five rounds."""
+
+
+class Muon(AdamW):
+    """Muon (Jordan et al., 2024) on matrices, AdamW on the rest, as one optimiser.
+
+    Matrices are dense weights, convolutions that mix channels (flattened to output × everything else) and stacks of matrices
+    such as the capsules' (each for itself). torch's and timm's Muon orthogonalise in bfloat16, which is slow on a CPU and
+    coarse where processes must agree, and know no stacks.
+
+    Args:
+        params: parameters or parameter groups; a group is divided in two, its other options kept.
+        lr: of matrices, in units of their orthogonalised step.
+        adamw_lr: of the rest.
+        momentum: of matrices, Nesterov's.
+        betas, eps: of AdamW.
+        weight_decay: of all, as a share of the learning rate.
+
+    Raises:
+        ValueError: an option out of its range.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 0.02,
+        adamw_lr: float = 0.004,
+        momentum: float = 0.95,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.01,
+    ) -> None:
+        for rate in (lr, adamw_lr):
+            if not rate >= 0:
+                raise ValueError(f"Invalid learning rate: {rate}")
+        if not 0 <= momentum < 1:
+            raise ValueError(f"Invalid momentum: {momentum}")
+        groups: list[dict[str, Any]] = []
+        for entry in params:
+            if isinstance(entry, dict):
+                groups.append(entry)
+            elif groups and groups[-1].get("plain"):
+                groups[-1]["params"].append(entry)
+            else:
+                groups.append({"params": [entry], "plain": True})
+        divided = []
+        for group in groups:
+            options = {key: value for key, value in group.items() if key not in ("params", "plain")}
+            matrices = [p for p in group["params"] if is_matrix(p)]
+            rest = [p for p in group["params"] if not is_matrix(p)]
+            divided += [{"lr": lr, **options, "params": matrices, "momentum": momentum}] if matrices else []
+            divided += [{"lr": adamw_lr, **options, "params": rest, "momentum": None}] if rest else []
+        super().__init__(divided, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """One step of both kinds."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            if group["momentum"] is not None:
+                self._step_matrices(group)
+        super().step()
+        return loss
+
+    def _step_matrices(self, group: dict[str, Any]) -> None:
+        by_shape: dict[torch.Size, list[Tensor]] = {}
+        for parameter in group["params"]:
+            if parameter.grad is not None:
+                by_shape.setdefault(parameter.shape, []).append(parameter)
+        for shape, parameters in by_shape.items():
+            directions = [self._direction(parameter, group["momentum"]) for parameter in parameters]
+            # Equal shapes go through one batched product each, not through many small ones.
+            steps = orthogonalise(torch.stack([as_matrices(direction) for direction in directions]))
+            scale = max(1.0, steps.shape[-2] / steps.shape[-1]) ** 0.5
+            for parameter, step in zip(parameters, steps, strict=True):
+                parameter.mul_(1 - group["lr"] * group["weight_decay"])
+                parameter.add_(step.reshape(shape), alpha=-group["lr"] * scale)
+                parameter.grad = None  # done; AdamW passes by
+
+    def _direction(self, parameter: Tensor, momentum: float) -> Tensor:
+        assert parameter.grad is not None
+        state = self.state[parameter]
+        if "momentum_buffer" not in state:
+            state["momentum_buffer"] = torch.zeros_like(parameter.grad)
+            state["step"] = torch.tensor(0.0)  # AdamW looks for it in all states it loads
+        state["step"] += 1
+        mean: Tensor = state["momentum_buffer"].lerp_(parameter.grad, 1 - momentum)
+        return parameter.grad.lerp(mean, momentum)
+
+
+def is_matrix(parameter: Tensor) -> bool:
+    """Whether Muon takes a parameter."""
+    if parameter.ndim < 2 or (parameter.ndim == 4 and parameter.shape[1] == 1):  # the latter is depthwise
+        return False
+    return min(as_matrices(parameter).shape[-2:]) >= MIN_SIDE
+
+
+def as_matrices(parameter: Tensor) -> Tensor:
+    """(R, C), a convolution as (out, in · height · width), or a stack (N, R, C)."""
+    return parameter.flatten(1) if parameter.ndim == 4 else parameter
+
+
+def orthogonalise(matrices: Tensor) -> Tensor:
+    """(..., R, C) to matrices with the same singular vectors and singular values of about 1 (0.7 to 1.2)."""
+    wide = matrices.mT if matrices.shape[-2] > matrices.shape[-1] else matrices
+    x = wide / (wide.norm(dim=(-2, -1), keepdim=True) + 1e-7)
+    a, b, c = NEWTON_SCHULZ
+    for _ in range(5):
+        gram = x @ x.mT
+        x = a * x + (b * gram + c * (gram @ gram)) @ x
+    result: Tensor = x.mT if matrices.shape[-2] > matrices.shape[-1] else x
+    return result
