@@ -1,0 +1,28 @@
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from headpose.errors import InputError
+from headpose.geometry.crops import FSANetCrop
+from headpose.running.contact_sheet import GAP, ContactSheet
+from headpose.synthesis.sampler import HeadSampler
+
+
+def test_sheet_shows_every_row(tmp_path: Path, aflw2000_root: Path) -> None:
+    heads = HeadSampler(texture_pool=2)
+    sheet = ContactSheet(tmp_path, heads, FSANetCrop(), num_units=2, num_random=1, size=32, real=aflw2000_root)
+    assert len(sheet) == 1
+    (name,) = sheet[0]
+    picture = cv2.imread(str(tmp_path / name), cv2.IMREAD_COLOR)
+    assert picture is not None
+    assert picture.shape == ((2 + 2 + 1 + 1) * 32 + 2 * GAP, 7 * 32, 3)
+    pictures = [picture[row : row + 32, column : column + 32] for row in (0, 32, 64, 96) for column in range(0, 224, 32)]
+    assert all(part.std() > 5 for part in pictures)  # a head in each
+    assert np.abs(pictures[0].astype(int) - pictures[6]).mean() > 3  # yaw -90 is not yaw 90
+
+
+def test_a_sheet_of_nothing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="rows"):
+        ContactSheet(tmp_path, HeadSampler(), FSANetCrop(), num_units=0)
