@@ -4,6 +4,7 @@ import hypothesis
 import numpy as np
 import pytest
 import scipy.ndimage
+import torch
 from hypothesis import strategies as st
 
 from headpose.datasets.augmentation import (
@@ -16,6 +17,7 @@ from headpose.datasets.augmentation import (
     rotate_sample,
 )
 from headpose.errors import InputError
+from headpose.geometry.rotations import pose_to_matrix
 from headpose.synthesis.sampler import HeadSampler
 from headpose.types import Sample
 
@@ -165,6 +167,14 @@ def test_rotated_face_is_the_face_at_the_rotated_pose() -> None:
     difference = rotated["image"][at_landmarks[:, 1], at_landmarks[:, 0]].astype(int)
     difference -= sample["image"][before[:, 1], before[:, 0]]
     assert np.abs(difference).mean() < 20  # nearly the same skin under the same landmark
+
+
+@hypothesis.given(st.tuples(*[st.floats(-89, 89)] * 3), st.floats(-180, 180))
+def test_rotating_a_pose_is_the_product_of_matrices(pose: tuple[float, float, float], angle: float) -> None:
+    turn = pose_to_matrix(torch.tensor([0.0, 0.0, -angle], dtype=torch.float64))
+    expected = turn @ pose_to_matrix(torch.tensor(pose, dtype=torch.float64))
+    rotated = torch.from_numpy(rotate_pose(pose, angle)).double()
+    torch.testing.assert_close(pose_to_matrix(rotated), expected, atol=1e-5, rtol=0)
 
 
 @hypothesis.given(st.tuples(*[st.floats(-80, 80)] * 3), st.floats(-60, 60))

@@ -46,30 +46,47 @@ class CropRule(Protocol):
     def __call__(self, image: Image, box: ArrayLike) -> Image:
         """(H, W, 3) picture and tight box to the (size, size, 3) square."""
 
+    def for_detections(self) -> "CropRule":
+        """The form of the rule for boxes that a face detector found; they hold more than the landmarks' box."""
+
 
 class FSANetCrop:
     """FSA-Net's crop: the box grown by `margin` on each side, clipped to the picture, resized without keeping its shape.
 
     Args:
         size: side of the square in pixels.
-        margin: share of the box's width (height) added left and right (above and below): 0.6 for 300W-LP and AFLW2000,
-            0.4 for BIWI's detector boxes.
+        margin: share of the box's width (height) added left and right (above and below).
         aflw2000_box: which points of AFLW2000 make the tight box, see `aflw2000_box`.
+        detector_margin: the margin around a face detector's box, as in BIWI; the last row and column then belong to it.
 
-    Reference: shamangary/FSA-Net, data/type1/TYY_create_db_type1.py.
+    Reference: shamangary/FSA-Net, data/type1/TYY_create_db_type1.py and data/type3/TYY_create_db_biwi.py.
     """
 
     name = "fsanet"
     drop_negative_points: ClassVar[bool] = True
 
-    def __init__(self, size: int = 64, margin: float = 0.6, aflw2000_box: AFLW2000Box = "visible21") -> None:
+    def __init__(
+        self,
+        size: int = 64,
+        margin: float = 0.6,
+        aflw2000_box: AFLW2000Box = "visible21",
+        detector_margin: float = 0.4,
+    ) -> None:
         self.size, self.margin, self.aflw2000_box = _check(size, margin, aflw2000_box)
+        self.detector_margin = _check_margin("detector_margin", detector_margin)
+        self._last = 0
 
     def __call__(self, image: Image, box: ArrayLike) -> Image:
         """Cut and resize; raises InputError where the box lies outside the picture."""
         height, width = image.shape[:2]
         x0, y0, x1, y1 = fsanet_box(box, self.margin, width, height)
-        return _resize(image[y0:y1, x0:x1], self.size)
+        return _resize(image[y0 : y1 + self._last, x0 : x1 + self._last], self.size)
+
+    def for_detections(self) -> "FSANetCrop":
+        """With `detector_margin`, ends included."""
+        rule = FSANetCrop(self.size, self.detector_margin, self.aflw2000_box, self.detector_margin)
+        rule._last = 1
+        return rule
 
 
 class MarginCrop:
@@ -92,6 +109,10 @@ class MarginCrop:
     def __call__(self, image: Image, box: ArrayLike) -> Image:
         """Cut and resize; raises InputError where the box has no area."""
         return _resize(crop_with_black_border(image, square_box(box, self.margin)), self.size)
+
+    def for_detections(self) -> "MarginCrop":
+        """The same: detectors' boxes differ more among each other than from the landmarks' box."""
+        return self
 
 
 def landmarks_box(points: ArrayLike) -> NDArray[np.float32]:
@@ -214,8 +235,13 @@ def _resize(cut: Image, size: int) -> Image:
 def _check(size: int, margin: float, box: AFLW2000Box) -> tuple[int, float, AFLW2000Box]:
     if not isinstance(size, int) or size < 1:
         raise InputError(f"crop.size={size} is not a number of pixels; give 1 or more")
-    if not isinstance(margin, int | float) or not margin >= 0:
-        raise InputError(f"crop.margin={margin} is not a share of the box; give 0 or more")
+    _check_margin("margin", margin)
     if box not in get_args(AFLW2000Box):
         raise InputError(f"crop.aflw2000_box={box} is unknown; choose {', '.join(get_args(AFLW2000Box))}")
     return size, margin, box
+
+
+def _check_margin(name: str, margin: float) -> float:
+    if not isinstance(margin, int | float) or not margin >= 0:
+        raise InputError(f"crop.{name}={margin} is not a share of the box; give 0 or more")
+    return margin

@@ -1,9 +1,10 @@
 """Synthetic heads on disk in the layouts of the real data sets, file for file, so that their readers are tested for real.
 
 Every .mat has the keys, shapes and types of a real one; what a synthetic head does not have (a morphable model's parameters) is
-zero. Pictures are 450×450 under a parallel camera, as the labels of both data sets assume.
+zero. Pictures of 300W-LP and AFLW2000 are 450×450 under a parallel camera, as their labels assume.
 """
 
+import csv
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,14 +12,22 @@ from typing import Any, ClassVar
 import cv2
 import numpy as np
 import scipy.io
+import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from headpose.errors import InputError
+from headpose.geometry.conventions import FLIP_FRAME
 from headpose.geometry.face_model import MIRROR_68
+from headpose.geometry.rotations import pose_to_matrix
 from headpose.synthesis.sampler import Head, HeadSampler
 
 SIZE = 450
+BIWI_SIZE = 200
+BIWI_POSES = 10_000
+"""More frames than a sequence has, so that each sequence is one person."""
+CALIBRATION = """517.679 0 320 \n0 517.679 240.5 \n0 0 1 \n\n0 0 0 0 \n
+1 0 0 \n0 1 0 \n0 0 1 \n\n0 0 0 \n\n640 480 \n"""
 SUBSETS = ("AFW", "HELEN", "IBUG", "LFPW")
 Mat = dict[str, NDArray[Any]]
 
@@ -102,6 +111,52 @@ class WriteAFLW2000(LayoutWriter):
         landmarks = head.landmarks + [0.5, 0.5, 0.0]
         mat = {**common_mat(head), "pt2d": points21, "pt3d_68": landmarks.T.astype(np.float32)}
         return [self.write_pair(f"image{number + 1:05d}", head.image, mat)]
+
+
+class WriteBIWI(LayoutWriter):
+    """BIWI: sequences of one person each, with the detections of a face detector that is always right.
+
+    Depth pictures are left out. The colour camera stands where the depth camera stands.
+
+    Args:
+        root, heads, num_units: see `LayoutWriter`; up to 24 sequences.
+        num_frames: of each sequence.
+    """
+
+    unit = "sequence"
+
+    def __init__(self, root: str | Path, heads: HeadSampler, num_units: int = 24, num_frames: int = 16) -> None:
+        super().__init__(root, heads, num_units)
+        if num_units > 24 or num_frames < 1:
+            raise InputError(f"num_units={num_units} num_frames={num_frames}: BIWI has 24 sequences of 1 frame or more")
+        self.num_frames = num_frames
+        self.heads = HeadSampler(**{**self.heads.options, "poses_per_identity": BIWI_POSES})
+
+    def __getitem__(self, number: int) -> list[str]:
+        cv2.setNumThreads(1)
+        folder = self.root / f"{number + 1:02d}"
+        folder.mkdir(parents=True, exist_ok=True)
+        rng = np.random.default_rng([self.heads.seed, number])
+        room = np.full((480, 640, 3), rng.integers(60, 200, size=3), dtype=np.uint8)
+        rows = []
+        for frame in range(self.num_frames):
+            head = self.heads.render((10**6 + number) * BIWI_POSES + frame, BIWI_SIZE)
+            corner = np.array([300, 160]) + rng.integers(-8, 9, size=2)
+            x, y = (int(value) for value in corner)
+            picture = room.copy()
+            picture[y : y + BIWI_SIZE, x : x + BIWI_SIZE] = head.image
+            name = f"frame_{frame + 3:05d}"
+            cv2.imwrite(str(folder / f"{name}_rgb.png"), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+            rotation = FLIP_FRAME @ pose_to_matrix(torch.as_tensor(head.pose)).numpy() @ FLIP_FRAME
+            lines = [*rotation, [], np.array([0.0, 0.0, 900.0])]
+            text = "".join("".join(f"{value:.6g} " for value in line) + "\n" for line in lines)
+            (folder / f"{name}_pose.txt").write_text(text)
+            box = head.box + np.tile(corner, 2)
+            rows.append([f"{folder.name}/{name}", "0.99", *(f"{value:.2f}" for value in box)])
+        (folder / "rgb.cal").write_text(CALIBRATION)
+        with (folder / "detections.csv").open("w", newline="") as file:
+            csv.writer(file).writerows([["name", "confidence", "x0", "y0", "x1", "y1"], *rows])
+        return [row[0] for row in rows]
 
 
 def matlab_points(points: NDArray[Any]) -> NDArray[np.float64]:

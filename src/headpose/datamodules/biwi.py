@@ -1,0 +1,63 @@
+"""BIWI: test set of protocol 1, training and test set of protocol 2."""
+
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from headpose.datamodules.base import FolderDataModule
+from headpose.datasets.augmentation import Augmentation
+from headpose.datasets.biwi import BIWI, biwi_sequences
+from headpose.datasets.detections import BoxRule
+from headpose.geometry.crops import CropRule
+
+
+class BIWIDataModule(FolderDataModule):
+    """Loaders of BIWI; faces are cropped by the crop rule's form for detectors' boxes.
+
+    Args:
+        root, crop, ...: see `FolderDataModule`; `split: photo` keeps people apart.
+        boxes, box_rule, calibrated: see `BIWI`.
+        part, part_by, part_seed: sequences of protocol 2, see `biwi_sequences`.
+    """
+
+    dataset_name: ClassVar[str] = "biwi"
+
+    def __init__(
+        self,
+        root: str | Path,
+        crop: CropRule,
+        augmentation: Augmentation | None = None,
+        batch_size: int = 64,
+        num_workers: int = 0,
+        split: Literal["photo", "random"] = "photo",
+        val_fraction: float = 0.0,
+        split_seed: int = 0,
+        seed: int = 0,
+        num_train: int | None = None,
+        num_val: int | None = None,
+        num_test: int | None = None,
+        max_angle: float | None = 99.0,
+        bad_files: Literal["raise", "skip"] = "raise",
+        boxes: str | Path | None = None,
+        box_rule: BoxRule = "fsanet_protocol1",
+        part: Literal["all", "train", "test"] = "all",
+        part_by: Literal["sequence", "person"] = "sequence",
+        part_seed: int = 0,
+        calibrated: bool = False,
+    ) -> None:
+        super().__init__(
+            root, crop.for_detections(), augmentation, batch_size, num_workers, split, val_fraction, split_seed, seed,
+            num_train, num_val, num_test, max_angle, bad_files,
+        )  # fmt: skip
+        self.boxes, self.box_rule, self.calibrated = boxes, box_rule, calibrated
+        self.part, self.part_by, self.part_seed = part, part_by, part_seed
+
+    def read_dataset(self) -> BIWI:
+        """Index the folder."""
+        sequences = biwi_sequences(self.part, self.part_by, self.part_seed)
+        return BIWI(self.root, self.max_angle, self.bad_files, self.boxes, self.box_rule, sequences, self.calibrated)
+
+    @property
+    def protocol(self) -> str:
+        """Title, filter, boxes, sequences and whose poses."""
+        part = "" if self.part == "all" else f", {self.part} sequences by {self.part_by} (seed {self.part_seed})"
+        return f"{super().protocol}, boxes {self.box_rule}{part}, {'' if self.calibrated else 'un'}calibrated, ypr"

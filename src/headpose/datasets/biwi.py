@@ -1,0 +1,164 @@
+"""BIWI Kinect Head Pose (Fanelli et al., IJCV 2013): 24 sequences of 20 people before a depth camera, 640×480."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headpose.datasets.base import Annotation, FolderDataset
+from headpose.datasets.detections import BoxRule, box_rule, read_detections
+from headpose.errors import InputError
+from headpose.geometry.conventions import calibrate_biwi_matrix, pose_from_biwi_matrix
+
+WIDTH, HEIGHT = 640, 480
+PEOPLE = (
+    *("F01", "F02", "F03", "F04", "F05", "F06", "M01", "M02", "M03", "M04", "M05", "M06"),
+    *("M07", "M08", "F03", "M09", "M10", "F05", "M11", "M12", "F02", "M01", "M13", "M14"),
+)
+"""Of sequences 01 to 24: four people were recorded twice."""
+NUM_TRAIN = 16
+NO_FACES = np.zeros((0, 5))
+
+
+class BIWI(FolderDataset):
+    """BIWI as published: `<root>/<01..24>/frame_NNNNN_{rgb.png,pose.txt}`, 15,678 frames, and a detector's boxes.
+
+    Poses are those of the colour-blind papers: the depth camera's matrix as it stands, unless `calibrated`.
+
+    Args:
+        root: folder of the sequences.
+        max_angle: see `FolderDataset`; no frame lies beyond 99.
+        bad_files: see `FolderDataset`.
+        boxes: a file of `read_detections`; null for one in each sequence's folder, `<root>/<NN>/detections.csv`.
+        box_rule: which of a frame's faces counts and which frames are dropped, see `headpose.datasets.detections`.
+        sequences: numbers from 1 to 24; null for all that are there.
+        calibrated: poses as the colour camera sees them, by the rotation in each sequence's `rgb.cal`.
+    """
+
+    title = "BIWI"
+    layout: ClassVar[str] = "01/frame_NNNNN_rgb.png with frame_NNNNN_pose.txt"
+
+    def __init__(
+        self,
+        root: str | Path,
+        max_angle: float | None = 99.0,
+        bad_files: Literal["raise", "skip"] = "raise",
+        boxes: str | Path | None = None,
+        box_rule: BoxRule = "fsanet_protocol1",
+        sequences: Sequence[int] | None = None,
+        calibrated: bool = False,
+    ) -> None:
+        self.boxes_path, self.box_rule, self.calibrated = boxes, box_rule, calibrated
+        self.sequences = list(range(1, len(PEOPLE) + 1)) if sequences is None else sorted(sequences)
+        self._boxes: dict[Path, NDArray[np.float32]] = {}
+        self._rotations: dict[Path, NDArray[np.float64]] = {}
+        super().__init__(root, max_angle, bad_files)
+
+    def list_images(self) -> list[Path]:
+        """The frames that have a box, sequence by sequence."""
+        rule = box_rule(self.box_rule)
+        given = None if self.boxes_path is None else read_detections(Path(self.boxes_path))
+        for number in self.sequences:
+            folder = self.root / f"{number:02d}"
+            frames = sorted({path.name[:11] for kind in ("rgb.png", "pose.txt") for path in folder.glob(f"frame_?????_{kind}")})
+            if not frames:
+                continue
+            found = read_detections(folder / "detections.csv") if given is None else given
+            names = [f"{folder.name}/{frame}" for frame in frames]
+            if absent := {name for name in found if name.startswith(f"{folder.name}/")} - set(names):
+                raise InputError(f"{self.boxes_path or folder}: boxes of {min(absent)}, which is not in {self.root}")
+            boxes = rule([found.get(name, NO_FACES) for name in names], WIDTH, HEIGHT)
+            for frame, box in zip(frames, boxes, strict=True):
+                if box is not None:
+                    self._boxes[folder / f"{frame}_rgb.png"] = box.astype(np.float32)
+            self.num_filtered += sum(box is None for box in boxes)
+        return list(self._boxes)
+
+    def read_annotation(self, path: Path) -> Annotation:
+        """Pose from the text file beside the picture, box from the detector."""
+        matrix = read_pose_matrix(path.with_name(path.name.replace("_rgb.png", "_pose.txt")))
+        if self.calibrated:
+            matrix = calibrate_biwi_matrix(matrix, self._rotation(path.parent))
+        return Annotation(pose_from_biwi_matrix(matrix), self._boxes[path], np.full((68, 2), np.nan))
+
+    def name_of(self, path: Path) -> str:
+        """`01/frame_00003`."""
+        return f"{path.parent.name}/{path.name.removesuffix('_rgb.png')}"
+
+    def photo_of(self, name: str) -> str:
+        """The person: all of a person's sequences belong together."""
+        return PEOPLE[int(name[:2]) - 1]
+
+    def _rotation(self, folder: Path) -> NDArray[np.float64]:
+        if folder not in self._rotations:
+            self._rotations[folder] = read_calibration(folder / "rgb.cal")
+        return self._rotations[folder]
+
+
+def read_pose_matrix(path: Path) -> NDArray[np.float64]:
+    """The (3, 3) rotation of a `pose.txt`, whose fourth line is the head's place in millimetres.
+
+    Raises:
+        InputError: missing, other than twelve numbers, or no rotation.
+    """
+    matrix = _numbers(path, 12)[:9].reshape(3, 3)
+    _check_rotation(path, matrix)
+    return matrix
+
+
+def read_calibration(path: Path) -> NDArray[np.float64]:
+    """The (3, 3) rotation from the depth to the colour camera in an `rgb.cal`.
+
+    Raises:
+        InputError: missing, other than 27 numbers (intrinsics, distortion, rotation, translation, size), or no rotation.
+    """
+    matrix = _numbers(path, 27)[13:22].reshape(3, 3)
+    _check_rotation(path, matrix)
+    return matrix
+
+
+def biwi_sequences(part: Literal["all", "train", "test"], by: Literal["sequence", "person"], seed: int) -> list[int]:
+    """Sequences of a part of protocol 2: 16 to train on, 8 to test on; which ones the paper did not publish.
+
+    Args:
+        part: `train`, `test`, or `all` 24.
+        by: `sequence` as in the paper, where a person may stand on both sides; `person` keeps people apart (16 sequences, or
+            one more where the last person has two).
+        seed: of the division.
+
+    Raises:
+        InputError: unknown part or division.
+    """
+    numbers = np.arange(1, len(PEOPLE) + 1)
+    if part not in ("all", "train", "test") or by not in ("sequence", "person"):
+        raise InputError(f"part={part} by={by} is unknown; choose all, train or test by sequence or person")
+    if part == "all":
+        return [int(number) for number in numbers]
+    rng = np.random.default_rng(seed)
+    if by == "sequence":
+        train = set(rng.permutation(numbers)[:NUM_TRAIN].tolist())
+    else:
+        train = set()
+        for person in rng.permutation(sorted(set(PEOPLE))):
+            if len(train) < NUM_TRAIN:
+                train |= {number for number, name in enumerate(PEOPLE, start=1) if name == person}
+    return [int(number) for number in numbers if (number in train) == (part == "train")]
+
+
+def _numbers(path: Path, count: int) -> NDArray[np.float64]:
+    try:
+        numbers = np.array(path.read_text().split(), dtype=np.float64)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); restore the file") from error
+    except ValueError as error:
+        raise InputError(f"{path}: holds something else than numbers; restore the original file") from error
+    if len(numbers) != count or not np.isfinite(numbers).all():
+        raise InputError(f"{path}: {len(numbers)} numbers where {count} are expected, or one is not finite; restore the file")
+    return numbers
+
+
+def _check_rotation(path: Path, matrix: NDArray[np.float64]) -> None:
+    if np.abs(matrix @ matrix.T - np.eye(3)).max() > 1e-2 or np.linalg.det(matrix) < 0:
+        raise InputError(f"{path}: its matrix is no rotation; restore the original file")

@@ -1,0 +1,144 @@
+"""Boxes of a face detector, read from its file and chosen frame by frame as FSA-Net did for BIWI.
+
+Reference: shamangary/FSA-Net, data/type3/TYY_create_db_biwi.py and TYY_create_db_biwi_70_30.py.
+"""
+
+import csv
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headpose.errors import InputError
+from headpose.geometry.crops import fsanet_box
+
+Array = NDArray[Any]
+BoxRule = Literal["fsanet_protocol1", "fsanet_protocol2"]
+
+COLUMNS = ("name", "confidence", "x0", "y0", "x1", "y1")
+MARGIN = 0.4
+"""By which boxes are enlarged before they are compared."""
+MAX_JUMP = 80
+"""Pixels that the left side of the enlarged box may move from one frame to the next."""
+
+
+def read_detections(path: Path) -> dict[str, Array]:
+    """A detector's file: CSV with the columns name, confidence, x0, y0, x1, y1, a row for every face found.
+
+    Args:
+        path: the file; names are those of the dataset, such as `01/frame_00003`.
+
+    Returns:
+        name to (n, 5): confidence and box in pixels, in the order of the file.
+
+    Raises:
+        InputError: no such file, a missing column, or a row that is no box.
+    """
+    try:
+        with path.open(newline="") as file:
+            reader = csv.DictReader(file)
+            if missing := set(COLUMNS) - set(reader.fieldnames or ()):
+                raise InputError(f"{path}: no column {sorted(missing)[0]}; a box file has {','.join(COLUMNS)}")
+            rows = list(reader)
+    except OSError as error:
+        raise InputError(f"{path}: no such box file; run a face detector and write {','.join(COLUMNS)} to it") from error
+    found: dict[str, list[list[float]]] = {}
+    for number, row in enumerate(rows, start=2):
+        try:
+            values = [float(row[column]) for column in COLUMNS[1:]]
+        except (TypeError, ValueError) as error:
+            raise InputError(f"{path}, line {number}: not all of {','.join(COLUMNS[1:])} are numbers") from error
+        if not np.isfinite(values).all() or values[1] >= values[3] or values[2] >= values[4]:
+            raise InputError(f"{path}, line {number}: the box has no area; x0 < x1 and y0 < y1 in pixels are needed")
+        found.setdefault(row["name"], []).append(values)
+    return {name: np.array(faces) for name, faces in found.items()}
+
+
+def choose_face(faces: Array, confidence: float, width: int, height: int) -> Array | None:
+    """Of several faces the one whose enlarged box has its upper left corner nearest to two thirds of the picture's sides.
+
+    Args:
+        faces: (n, 5), confidence and box.
+        confidence: faces must have more.
+        width, height: of the picture.
+
+    Returns:
+        (4,), or None where no face is sure enough.
+    """
+    sure = faces[faces[:, 0] > confidence][:, 1:] if len(faces) else faces
+    if not len(sure):
+        return None
+    corners = np.array([fsanet_box(box, MARGIN, width, height)[:2] for box in sure])
+    chosen: Array = sure[np.abs(corners - [2 * width / 3, 2 * height / 3]).sum(axis=1).argmin()]
+    return chosen
+
+
+def fsanet_protocol1(frames: Sequence[Array], width: int, height: int) -> list[Array | None]:
+    """Boxes of a sequence for testing: frames without a face, or whose face has jumped, are dropped.
+
+    A face must be surer than .9; where all are less sure, the box before is taken again. The jump is measured from the last
+    frame that was kept, so one that is missed loses all frames until the head comes back.
+
+    Args:
+        frames: (n, 5) faces of each frame.
+        width, height: of the pictures.
+
+    Returns:
+        (4,) or None for each frame.
+    """
+    boxes: list[Array | None] = []
+    kept: Array | None = None
+    current: Array | None = None
+    for faces in frames:
+        if len(faces):
+            found = choose_face(faces, 0.9, width, height)
+            current = current if found is None else found
+        accepted = len(faces) > 0 and current is not None and not _jumps(kept, current, width, height)
+        boxes.append(current if accepted else None)
+        kept = current if accepted else kept
+    return boxes
+
+
+def fsanet_protocol2(frames: Sequence[Array], width: int, height: int) -> list[Array | None]:
+    """Boxes of a sequence for training on BIWI: no frame is dropped, a missing or jumping one has the box before it.
+
+    A face must be surer than .95. Frames before the first face have the first face's box.
+
+    Args:
+        frames: (n, 5) faces of each frame.
+        width, height: of the pictures.
+
+    Returns:
+        (4,) for each frame; None for all of a sequence without any face.
+    """
+    boxes: list[Array | None] = []
+    last: Array | None = None
+    for faces in frames:
+        found = choose_face(faces, 0.95, width, height)
+        if found is not None and not _jumps(last, found, width, height):
+            last = found
+        boxes.append(last)
+    first = next((box for box in boxes if box is not None), None)
+    return [first if box is None else box for box in boxes]
+
+
+RULES: dict[str, Callable[[Sequence[Array], int, int], list[Array | None]]] = {
+    "fsanet_protocol1": fsanet_protocol1,
+    "fsanet_protocol2": fsanet_protocol2,
+}
+
+
+def box_rule(name: BoxRule) -> Callable[[Sequence[Array], int, int], list[Array | None]]:
+    """A rule by its name; raises InputError for another."""
+    if name not in RULES:
+        raise InputError(f"box_rule={name} is unknown; choose {', '.join(get_args(BoxRule))}")
+    return RULES[name]
+
+
+def _jumps(before: Array | None, box: Array, width: int, height: int) -> bool:
+    if before is None:
+        return False
+    left, left_before = (fsanet_box(side, MARGIN, width, height)[0] for side in (box, before))
+    return abs(left - left_before) >= MAX_JUMP

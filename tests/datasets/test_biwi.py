@@ -1,0 +1,120 @@
+"""BIWI as our writer lays it out, and what can be broken in it."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from headpose.datasets.biwi import BIWI, PEOPLE, biwi_sequences, read_calibration, read_pose_matrix
+from headpose.errors import InputError
+from headpose.geometry.conventions import calibrate_biwi_matrix, pose_from_biwi_matrix
+from headpose.synthesis.sampler import HeadSampler
+from headpose.synthesis.writers import BIWI_POSES, WriteBIWI
+
+
+@pytest.fixture(scope="module")
+def biwi_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("BIWI")
+    writer = WriteBIWI(root, HeadSampler(texture_pool=4), num_units=3, num_frames=3)
+    for number in range(len(writer)):
+        writer[number]
+    return root
+
+
+@pytest.fixture
+def root(biwi_root: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(biwi_root, tmp_path / "BIWI"))
+
+
+def test_written_poses_and_boxes_are_read_back(biwi_root: Path) -> None:
+    dataset = BIWI(biwi_root)
+    assert dataset.names[:2] == ["01/frame_00003", "01/frame_00004"]
+    assert len(dataset) == 9
+    head = WriteBIWI(biwi_root, HeadSampler(texture_pool=4), 3).heads.render((10**6 + 1) * BIWI_POSES + 2, 200)
+    index = dataset.names.index("02/frame_00005")
+    np.testing.assert_allclose(dataset.pose[index], head.pose, atol=0.01)
+    x0, y0, x1, y1 = dataset.box[index].astype(int)
+    assert dataset.image(index).shape == (480, 640, 3)
+    assert dataset.image(index)[y0:y1, x0:x1].std() > 10
+    assert np.isnan(dataset.landmarks).all()
+    assert dataset.photo_of("15/frame_00000") == dataset.photo_of("03/frame_00003") == "F03"
+
+
+def test_calibration_turns_the_poses(root: Path) -> None:
+    plain = BIWI(root, sequences=[1])
+    lines = (root / "01" / "rgb.cal").read_text().splitlines()
+    turn = np.array([[0.999947, 0.00432361, 0.00929419], [-0.00446314, 0.999877, 0.0150443], [-0.009228, -0.015085, 0.999844]])
+    lines[6:9] = [" ".join(map(str, row)) for row in turn]
+    (root / "01" / "rgb.cal").write_text("\n".join(lines))
+    np.testing.assert_allclose(read_calibration(root / "01" / "rgb.cal"), turn)
+    calibrated = BIWI(root, sequences=[1], calibrated=True)
+    matrix = read_pose_matrix(root / "01" / "frame_00003_pose.txt")
+    np.testing.assert_allclose(calibrated.pose[0], pose_from_biwi_matrix(calibrate_biwi_matrix(matrix, turn)), atol=1e-4)
+    assert 0.3 < np.abs(calibrated.pose - plain.pose).max() < 5
+
+
+def test_frames_without_a_face_are_left_out_and_counted(root: Path) -> None:
+    lines = (root / "02" / "detections.csv").read_text().splitlines()
+    (root / "02" / "detections.csv").write_text("\n".join([lines[0], *lines[2:]]))
+    assert len(BIWI(root)) == 8
+    assert BIWI(root).num_filtered == 1
+    assert len(BIWI(root, box_rule="fsanet_protocol2")) == 9
+
+
+def test_one_file_for_all_boxes(root: Path) -> None:
+    header, *rows = (root / "01" / "detections.csv").read_text().splitlines()
+    for number in (2, 3):
+        rows += (root / f"{number:02d}" / "detections.csv").read_text().splitlines()[1:]
+    (root / "boxes.csv").write_text("\n".join([header, *rows]))
+    np.testing.assert_array_equal(BIWI(root, boxes=root / "boxes.csv").box, BIWI(root).box)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("01/frame_00003_pose.txt", "1 0 0\n0 1 0\n", "6 numbers where 12"),
+        ("01/frame_00003_pose.txt", "1 0 0\n0 one 0\n0 0 1\n\n0 0 900\n", "something else than numbers"),
+        ("01/frame_00003_pose.txt", "1 0 0\n0 2 0\n0 0 1\n\n0 0 900\n", "no rotation"),
+        ("01/frame_00003_pose.txt", "nan 0 0\n0 1 0\n0 0 1\n\n0 0 900\n", "not finite"),
+        ("01/detections.csv", "name,confidence,x0,y0,x1,y1\n01/frame_00099,1,2,3,4,5\n", "boxes of 01/frame_00099"),
+    ],
+)
+def test_broken_files_are_named(root: Path, name: str, text: str, told: str) -> None:
+    (root / name).write_text(text)
+    with pytest.raises(InputError, match=told) as refusal:
+        BIWI(root)
+    assert name.split("/")[0] in str(refusal.value)
+    if told != "boxes of 01/frame_00099":
+        assert len(BIWI(root, bad_files="skip")) == 8
+
+
+def test_missing_files_are_named(root: Path) -> None:
+    (root / "01" / "frame_00004_rgb.png").unlink()
+    with pytest.raises(InputError, match=r"frame_00004_rgb\.png: the picture of an annotation is missing"):
+        BIWI(root)
+    (root / "02" / "frame_00004_pose.txt").unlink()
+    with pytest.raises(InputError, match=r"frame_00004_pose\.txt"):
+        BIWI(root, sequences=[2])
+    (root / "03" / "rgb.cal").unlink()
+    with pytest.raises(InputError, match=r"rgb\.cal"):
+        BIWI(root, sequences=[3], calibrated=True)
+    (root / "03" / "detections.csv").unlink()
+    with pytest.raises(InputError, match=r"detections\.csv: no such box file"):
+        BIWI(root, sequences=[3])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_parts_of_protocol_2(seed: int) -> None:
+    train, test = (biwi_sequences(part, "sequence", seed) for part in ("train", "test"))  # type: ignore[arg-type]
+    assert sorted(train + test) == biwi_sequences("all", "sequence", seed) == list(range(1, 25))
+    assert len(train) == 16
+    train, test = (biwi_sequences(part, "person", seed) for part in ("train", "test"))  # type: ignore[arg-type]
+    assert sorted(train + test) == list(range(1, 25))
+    assert len(train) in (16, 17)
+    assert not {PEOPLE[number - 1] for number in train} & {PEOPLE[number - 1] for number in test}
+
+
+def test_unknown_part_is_named() -> None:
+    with pytest.raises(InputError, match="part=most"):
+        biwi_sequences("most", "sequence", 0)  # type: ignore[arg-type]

@@ -1,0 +1,84 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from headpose.datasets.detections import box_rule, choose_face, fsanet_protocol1, fsanet_protocol2, read_detections
+from headpose.errors import InputError
+
+SIZE = (640, 480)
+
+
+def face(x0: float, confidence: float = 0.99, y0: float = 150) -> list[float]:
+    return [confidence, x0, y0, x0 + 100, y0 + 120]
+
+
+def frames(*faces: list[list[float]]) -> list[np.ndarray]:
+    return [np.array(found, dtype=float).reshape(-1, 5) for found in faces]
+
+
+def lefts(boxes: list) -> list[float | None]:
+    return [None if box is None else float(box[0]) for box in boxes]
+
+
+def test_the_face_nearest_to_two_thirds_counts() -> None:
+    faces = np.array([face(100), face(420, y0=330), face(500)])
+    np.testing.assert_array_equal(choose_face(faces, 0.9, *SIZE), faces[1, 1:])  # type: ignore[arg-type]
+    assert choose_face(faces, 0.99, *SIZE) is None
+    assert choose_face(np.zeros((0, 5)), 0.9, *SIZE) is None
+
+
+def test_protocol_1_drops_missing_and_jumping_faces_until_the_head_returns() -> None:
+    sequence = frames([face(200)], [], [face(279)], [face(420)], [face(425)], [face(300)], [face(310, confidence=0.5)])
+    assert lefts(fsanet_protocol1(sequence, *SIZE)) == [200, None, 279, None, None, 300, 300]
+    assert lefts(fsanet_protocol1(frames([], [face(10, 0.5)], [face(50)]), *SIZE)) == [None, None, 50]
+
+
+def test_the_jump_is_measured_at_the_enlarged_left_side() -> None:
+    still, moved = (
+        fsanet_protocol1(frames([face(200)], [face(279)]), *SIZE),
+        fsanet_protocol1(frames([face(200)], [face(280)]), *SIZE),
+    )
+    assert lefts(still) == [200, 279]
+    assert lefts(moved) == [200, None]
+
+
+def test_protocol_2_keeps_every_frame() -> None:
+    sequence = frames([], [face(200)], [], [face(420)], [face(230, confidence=0.93)], [face(240)])
+    assert lefts(fsanet_protocol2(sequence, *SIZE)) == [200, 200, 200, 200, 200, 240]
+    assert fsanet_protocol2(frames([], []), *SIZE) == [None, None]
+
+
+def test_file_is_read_with_several_faces_a_frame(tmp_path: Path) -> None:
+    path = tmp_path / "boxes.csv"
+    path.write_text(
+        "name,confidence,x0,y0,x1,y1\n01/frame_00003,0.9,1,2,3,4\n01/frame_00003,0.8,5,6,7,8\n02/frame_00003,1,0,0,9,9\n"
+    )
+    found = read_detections(path)
+    np.testing.assert_array_equal(found["01/frame_00003"], [[0.9, 1, 2, 3, 4], [0.8, 5, 6, 7, 8]])
+    assert set(found) == {"01/frame_00003", "02/frame_00003"}
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("name,confidence,x0,y0,x1\n", "no column y1"),
+        ("name,confidence,x0,y0,x1,y1\na,1,2,3,four,5\n", "line 2"),
+        ("name,confidence,x0,y0,x1,y1\na,1,2,3,4\n", "line 2"),
+        ("name,confidence,x0,y0,x1,y1\na,1,9,3,4,5\n", "no area"),
+        ("name,confidence,x0,y0,x1,y1\na,nan,1,3,4,5\n", "no area"),
+    ],
+)
+def test_broken_files_are_named(tmp_path: Path, text: str, told: str) -> None:
+    path = tmp_path / "boxes.csv"
+    path.write_text(text)
+    with pytest.raises(InputError, match=told) as refusal:
+        read_detections(path)
+    assert str(path) in str(refusal.value)
+
+
+def test_missing_file_and_unknown_rule_are_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="run a face detector"):
+        read_detections(tmp_path / "none.csv")
+    with pytest.raises(InputError, match="choose fsanet_protocol1"):
+        box_rule("mine")  # type: ignore[arg-type]
