@@ -48,9 +48,14 @@ def test_table_shows_what_the_sweep_trains_and_every_published_row_exists(name: 
     assert len(set(labels)) == len(labels)
 
 
-def test_tables_1_and_4_share_their_trainings() -> None:
+def test_tables_and_figures_share_their_trainings() -> None:
     def ids(name: str) -> set[str]:
-        config = train_config(f"experiments={name}")
-        return {train_id(train_config(f"experiments={name}", *cell.split())) for cell in cells_of_blocks(config)}
+        config = train_config(f"experiments=fsanet/{name}")
+        return {train_id(train_config(f"experiments=fsanet/{name}", *cell.split())) for cell in cells_of_blocks(config)}
 
-    assert ids("fsanet/table1") < ids("fsanet/table4")
+    protocol1, protocol2 = ids("table4"), ids("table5")
+    assert (len(protocol1), len(protocol2)) == (7, 10)
+    assert ids("table1") == ids("table2") < protocol1
+    assert ids("figure5") < ids("figure6a") == ids("figure6b") < ids("table1")
+    assert ids("figure6c") < ids("table3") < protocol2
+    assert not protocol1 & protocol2
