@@ -92,3 +92,12 @@ def test_other_heads_make_another_training_and_another_test(monkeypatch: pytest.
     before = ids()
     monkeypatch.setattr("headpose.synthesis.sampler.GENERATOR_VERSION", 10**6)
     assert [a == b for a, b in zip(before, ids(), strict=True)] == [False] * 4 + [True] * 2
+
+
+def test_boxes_count_by_content(tmp_path: Path) -> None:
+    for name, text in (("a", "1"), ("b", "1"), ("c", "2")):
+        (tmp_path / name).write_text(text)
+    ids = [train_id(config("data=biwi", f"data.boxes={tmp_path / name}")) for name in "abc"]
+    assert ids[0] == ids[1] != ids[2]
+    ids = [id_of_test(config("test=[biwi]", f"test.biwi.boxes={tmp_path / name}"), "biwi") for name in "abc"]
+    assert ids[0] == ids[1] != ids[2]

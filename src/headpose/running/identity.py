@@ -41,6 +41,8 @@ def identity(config: DictConfig) -> dict[str, Any]:
     for part, left_out in NOT_COUNTED.items():
         parts[part] = {key: _plain(config[part][key]) for key in config[part] if key not in left_out}
     parts |= _rendered(config, config.data)
+    if "boxes" in parts["data"]:
+        parts["data"]["boxes"] = _file_hash(parts["data"]["boxes"])
     parts["init_weights"] = _file_hash(config.init_weights)
     parts["format"] = FORMAT_VERSION
     return parts
@@ -56,6 +58,8 @@ def id_of_test(config: DictConfig, name: str) -> str:
     """First 12 hex digits of the SHA-256 of a test set's configuration, but for where it lies and how it is read."""
     test = config.test[name]
     counted = {key: _plain(test[key]) for key in test if key not in ("root", "num_workers", "batch_size")}
+    if "boxes" in counted:
+        counted["boxes"] = _file_hash(counted["boxes"])
     counted |= _rendered(config, test)
     return hashlib.sha256(json.dumps(counted, sort_keys=True).encode()).hexdigest()[:12]
 
