@@ -3,6 +3,10 @@
 import csv
 from pathlib import Path
 
+from omegaconf import OmegaConf
+
+from headpose.running.trials import distribution
+from test_conf import train_config
 from test_train import SMALL, roots
 
 __all__ = ["roots"]  # a fixture
@@ -15,12 +19,13 @@ def trials(tmp_path: Path) -> list[dict[str, str]]:
 
 def test_search_goes_on_and_its_best_training_is_not_repeated(run, roots, tmp_path: Path) -> None:
     space = "search.space={optimizer.lr: 'tag(log,interval(0.0001,0.1))', scoring: 'conv,none'}"
-    options = ("search.name=mine", *roots[:2], *SMALL, "epochs=1")
+    options = ("search.name=mine", *roots, *SMALL, "epochs=1")  # test sets given here are for the best trial only
     first = run("search", *options, "~search.space", f"+{space}", "search.num_trials=1")
     assert first.returncode == 0, first.stderr
     (before,) = trials(tmp_path)
     assert before["state"] == "finished"
     assert "optimizer.lr=" in before["options"]
+    assert not list((tmp_path / "runs" / before["folder"]).glob("predictions*"))
 
     again = run("search", *options, "~search.space", f"+{space}", "search.num_trials=2")
     assert again.returncode == 0, again.stderr
@@ -37,6 +42,19 @@ def test_search_goes_on_and_its_best_training_is_not_repeated(run, roots, tmp_pa
     assert (tmp_path / "runs" / best["folder"] / "predictions_aflw2000.csv").is_file()
 
 
-def test_searches_that_cannot_be_are_refused(refused, roots) -> None:
+def test_searches_that_cannot_be_are_refused_before_any_trial(refused, roots, tmp_path: Path) -> None:
+    own = ("~search.space", "+search.space={optimizr.lr: 'interval(0.1,1)'}")
     assert "search.space is empty" in refused("search", "~search.space")
     assert "optimizer.lr=0.1 is no choice" in refused("search", "search.space={optimizer.lr: 0.1}")
+    assert "optimizr" in refused("search", *own)
+    assert "data.val_fraction" in refused("search", "data.val_fraction=0")
+    assert "search.num_trials=0" in refused("search", "search.num_trials=0")
+    assert not list(tmp_path.glob("runs/*/metrics.csv"))
+
+
+def test_default_space_holds_the_defaults() -> None:
+    config = train_config("search=optimizer")
+    for key, values in config.search.space.items():
+        assert distribution(key, values)._contains(OmegaConf.select(config, key)) or str(
+            OmegaConf.select(config, key)
+        ) in values.split(","), key

@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 import torch
 from timm.optim.muon import zeropower_via_newtonschulz
@@ -57,16 +59,22 @@ def test_a_step_of_each_kind_by_hand() -> None:
 
 def test_groups_keep_their_options_and_state_comes_back() -> None:
     layers = nn.Linear(16, 16), nn.Linear(16, 16)
-    groups = [{"params": list(layers[0].parameters()), "lr": 0.5}, {"params": list(layers[1].parameters())}]
+    groups = [{"params": layers[0].parameters(), "lr": 0.5}, {"params": list(layers[1].parameters())}]
     optimizer = Muon(groups, lr=0.02, adamw_lr=0.004)
     assert [group["lr"] for group in optimizer.param_groups] == [0.5, 0.5, 0.02, 0.004]
     for parameter in [*layers[0].parameters(), *layers[1].parameters()]:
         parameter.grad = torch.ones_like(parameter)
     optimizer.step()
-    again = Muon(groups, lr=0.02, adamw_lr=0.004)
-    again.load_state_dict(optimizer.state_dict())
-    assert "momentum_buffer" in again.state[layers[0].weight]
-    assert "exp_avg" in again.state[layers[0].bias]
+    copies = copy.deepcopy(layers)
+    again = Muon([{"params": copies[0].parameters(), "lr": 0.5}, {"params": copies[1].parameters()}])
+    again.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    for each in (optimizer, again):
+        for parameter in [parameter for group in each.param_groups for parameter in group["params"]]:
+            parameter.grad = torch.linspace(-1, 1, parameter.numel()).reshape(parameter.shape)
+        each.step()
+    for layer, twin in zip(layers, copies, strict=True):
+        assert torch.equal(layer.weight, twin.weight)
+        assert torch.equal(layer.bias, twin.bias)
 
 
 @pytest.mark.parametrize("option", [{"lr": -1.0}, {"momentum": 1.0}, {"adamw_lr": -1.0}, {"weight_decay": -1.0}], ids=str)

@@ -19,7 +19,8 @@ def test_sheet_shows_every_row(tmp_path: Path, aflw2000_root: Path) -> None:
     assert picture is not None
     assert picture.shape == ((2 + 2 + 1 + 1) * 32 + 2 * GAP, 7 * 32, 3)
     pictures = [picture[row : row + 32, column : column + 32] for row in (0, 32, 64, 96) for column in range(0, 224, 32)]
-    assert all(part.std() > 5 for part in pictures)  # a head in each
+    crops = [picture[row : row + 32, column : column + 32] for row in (136, 176) for column in range(0, 224, 32)]
+    assert all(part.std() > 5 for part in pictures + crops)  # a head in each
     assert np.abs(pictures[0].astype(int) - pictures[6]).mean() > 3  # yaw -90 is not yaw 90
 
 

@@ -37,7 +37,7 @@ def test_a_broken_result_counts_as_none(tmp_path: Path, content: str) -> None:
 
 
 def holds(folder: Path, started: object, end: object) -> None:
-    with pool._folder_lock(folder) as mine:
+    with pool.hold(folder) as mine:
         assert mine
         started.set()  # type: ignore[attr-defined]
         end.wait()  # type: ignore[attr-defined]
@@ -49,12 +49,12 @@ def test_a_folder_belongs_to_one_process_until_it_dies(tmp_path: Path) -> None:
     holder = context.Process(target=holds, args=(tmp_path, started, end))
     holder.start()
     started.wait()
-    with pool._folder_lock(tmp_path) as mine:
+    with pool.hold(tmp_path) as mine:
         assert not mine
     assert str(holder.pid) in (tmp_path / "running.lock").read_text()
     holder.kill()
     holder.join()
-    with pool._folder_lock(tmp_path) as mine:
+    with pool.hold(tmp_path) as mine:
         assert mine
 
 
@@ -101,3 +101,12 @@ def test_how_a_process_ended_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_threads_are_shared_by_jobs_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool, "available_cores", lambda: 8)
     assert [pool._jobs(n) for n in (1, 3, -1, -2)] == [1, 3, 8, 7]
+
+
+def test_a_cell_that_is_given_up_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "train.py").write_text("import time; time.sleep(60)")
+    monkeypatch.setattr(pool, "ROOT", tmp_path)
+    folder = tmp_path / "cell"
+    state = pool.finish_cell(train_config("trainer=cpu"), folder, [], given_up=lambda: "unpromising after epoch 1")
+    assert (state.state, state.reason) == ("failed", "unpromising after epoch 1")

@@ -1,9 +1,10 @@
 import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import TrialState
 
 from headpose.errors import InputError
-from headpose.running import trials
+from headpose.running import pool, trials
 
 
 @pytest.mark.parametrize(
@@ -26,18 +27,27 @@ def test_what_is_no_choice_is_named(values: str) -> None:
         trials.distribution("key", values)
 
 
-def test_lost_trials_are_tried_again_first_and_count_once(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HEADPOSE_RUNS", str(tmp_path))
+SPACE = {"a": FloatDistribution(0, 1)}
+
+
+def test_lost_trials_are_tried_again_first_and_count_once(tmp_path) -> None:
     study = optuna.create_study()
-    space = {"a": FloatDistribution(0, 1)}
-    study.tell(study.ask(space), 1.0)
-    lost, failed = study.ask(space), study.ask(space)
-    lost.set_user_attr("folder", "nobody_is_there")
+    study.tell(study.ask(SPACE), 1.0)
+    lost, failed, running = study.ask(SPACE), study.ask(SPACE), study.ask(SPACE)
     trials._fail(study, failed, "diverged")
+    assert len(trials._counted(study)) == 4
+    with pool.hold(tmp_path, trials._lock_of(running.number)):
+        trials._give_back_lost_trials(study, tmp_path)
+    assert study.trials[running.number].state is TrialState.RUNNING
     assert len(trials._counted(study)) == 3
-    trials._give_back_lost_trials(study)
-    assert len(trials._counted(study)) == 2
-    assert study.ask(space).params == lost.params
+    assert study.ask(SPACE).params == lost.params
+
+
+def test_a_failure_before_any_success_ends_the_search_and_does_not_count(tmp_path) -> None:
+    study = optuna.create_study()
+    with pytest.raises(InputError, match="no such folder"):
+        trials._fail(study, study.ask(SPACE), "no such folder")
+    assert not trials._counted(study)
 
 
 def test_epochs_reach_the_pruner_once_each(tmp_path) -> None:

@@ -125,7 +125,8 @@ class HeadPoseModule(PoseEvaluator):
         if not math.isfinite(values["train/loss"]):
             raise InputError(
                 f"training diverged: the loss of epoch {self.current_epoch} is {values['train/loss']}; "
-                "checkpoints/last.ckpt is of the epoch before. Lower optimizer.lr, or clip with trainer.gradient_clip_val"
+                "checkpoints/last.ckpt is of the epoch before. Lower optimizer.lr (and adamw_lr), or clip with "
+                "trainer.gradient_clip_val"
             )
 
     def on_validation_epoch_end(self) -> None:

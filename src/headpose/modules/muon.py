@@ -22,7 +22,8 @@ class Muon(AdamW):
 
     Args:
         params: parameters or parameter groups; a group is divided in two, its other options kept.
-        lr: of matrices, in units of their orthogonalised step.
+        lr: of matrices, in units of their orthogonalised step, which is longer by sqrt(rows / columns) where there are more
+            rows.
         adamw_lr: of the rest.
         momentum: of matrices, Nesterov's.
         betas, eps: of AdamW.
@@ -58,8 +59,9 @@ class Muon(AdamW):
         divided = []
         for group in groups:
             options = {key: value for key, value in group.items() if key not in ("params", "plain")}
-            matrices = [p for p in group["params"] if is_matrix(p)]
-            rest = [p for p in group["params"] if not is_matrix(p)]
+            members = [group["params"]] if isinstance(group["params"], Tensor) else list(group["params"])
+            matrices = [p for p in members if is_matrix(p)]
+            rest = [p for p in members if not is_matrix(p)]
             divided += [{"lr": lr, **options, "params": matrices, "momentum": momentum}] if matrices else []
             divided += [{"lr": adamw_lr, **options, "params": rest, "momentum": None}] if rest else []
         super().__init__(divided, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)

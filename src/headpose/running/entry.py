@@ -28,6 +28,10 @@ from headpose.running.identity import train_id
 
 ROOT = Path(__file__).resolve().parents[3]
 Task = Callable[[DictConfig], Any]
+ASKED = "HEADPOSE_ASKED_FULL_ERROR"
+"""Environment variable: what HYDRA_FULL_ERROR was when the user started the program."""
+CELL = "HEADPOSE_CELL"
+"""Environment variable: set where a sweep or search runs the training, and tells the user how it ended."""
 NUMBERS = (
     ("epochs", 1, 10**6),
     ("seed", 0, 2**32 - 1),
@@ -50,7 +54,7 @@ def entry_point(config_name: str) -> Callable[[Task], Callable[[], None]]:
         @functools.wraps(task)
         def main() -> None:
             asked = os.environ.get("HYDRA_FULL_ERROR", "0")
-            os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises instead of printing pages
+            os.environ |= {"HYDRA_FULL_ERROR": "1", ASKED: asked}  # Hydra then raises instead of printing pages
             refused: list[Exception] = []
 
             @functools.wraps(task)
@@ -60,7 +64,10 @@ def entry_point(config_name: str) -> Callable[[Task], Callable[[], None]]:
                     return task(config)
                 except (KeyboardInterrupt, SystemExit) as error:  # Lightning turns both signals into an exit
                     _leave_reason("interrupted")
-                    print("error: interrupted; go on from the last epoch with resume=auto", file=sys.stderr)
+                    if CELL not in os.environ:
+                        again = "go on from the last epoch with resume=auto"
+                        again = again if config_name == "train" and not is_sweep() else "the same command goes on"
+                        print(f"error: interrupted; {again}", file=sys.stderr)
                     sys.exit(143 if type(error).__name__ == "SIGTERMException" else 130)
                 except Exception as error:
                     _leave_reason(one_line(error) or f"{type(error).__name__}: {error}".strip().splitlines()[0])

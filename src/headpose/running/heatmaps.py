@@ -50,10 +50,11 @@ class StructureMaps:
         if not row.checkpoints or test_set not in row.measured:
             return None
         loaded = load_checkpoint(row.checkpoints[0])
-        dataset = self.datamodules[test_set].dataset
+        datamodule = self.datamodules[test_set]
+        dataset = datamodule.dataset
         order = np.argsort(dataset.pose[:, 0])
         chosen = order[np.linspace(0, len(order) - 1, self.num_faces + 2).astype(int)[1:-1]].tolist()
-        batch = FaceBatches(dataset, chosen, loaded.crop)[BatchKey(0, list(range(len(chosen))))]
+        batch = FaceBatches(dataset, chosen, datamodule.crop)[BatchKey(0, list(range(len(chosen))))]
         with torch.no_grad():
             output: Any = loaded.model(batch)
         if output.structure_map is None:

@@ -26,7 +26,7 @@ from omegaconf import DictConfig
 
 from headpose.datasets.synthetic import available_cores
 from headpose.reporting.files import write_json
-from headpose.running.entry import ROOT, output_dir, runs_dir
+from headpose.running.entry import ASKED, CELL, ROOT, output_dir, runs_dir
 from headpose.running.identity import id_of_test, train_id
 
 log = logging.getLogger(__name__)
@@ -96,7 +96,7 @@ def finish_cell(
         given_up: asked every half second; a reason it gives ends the cell as failed.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with _folder_lock(folder) as mine:
+    with hold(folder) as mine:
         if not mine:
             return CellState(BUSY)
         if cell_state(config, folder).state == "finished":
@@ -105,25 +105,17 @@ def finish_cell(
         (folder / "failed.json").unlink(missing_ok=True)
         with _own_gpus(config) as environment:
             reason = _run_child(folder, overrides, parallel, environment, config.pool.patience, given_up)
-        if reason and not (folder / "failed.json").is_file():
+        if reason and (given_up() or not (folder / "failed.json").is_file()):  # the cell itself only knows of an interruption
             write_json(folder / "failed.json", {"status": "failed", "reason": reason})
         state = cell_state(config, folder)
         log.info("%s%s: %s", state.state, f" ({state.reason})" if state.reason else "", folder)
         return state
 
 
-def is_running(folder: Path) -> bool:
-    """Whether a living process is at the training of this folder."""
-    if not folder.is_dir():
-        return False
-    with _folder_lock(folder) as free:
-        return not free
-
-
 @contextlib.contextmanager
-def _folder_lock(folder: Path) -> Iterator[bool]:
-    """Whether the folder is ours as long as we hold it; the system takes the lock from a process that dies."""
-    with (folder / "running.lock").open("a+") as file:
+def hold(folder: Path, name: str = "running.lock") -> Iterator[bool]:
+    """Whether a lock in a folder is ours as long as we hold it; the system takes it from a process that dies."""
+    with (folder / name).open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -180,7 +172,7 @@ def _run_child(
         output = None if parallel == 1 else stack.enter_context((folder / "console.log").open("a"))
         child = subprocess.Popen(
             command,
-            env={**threads, **os.environ, **environment},
+            env={**threads, **os.environ, **environment, CELL: "1", "HYDRA_FULL_ERROR": os.environ.get(ASKED, "0")},
             stdout=output,
             stderr=output,
             start_new_session=True,

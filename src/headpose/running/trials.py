@@ -1,13 +1,16 @@
 """A search over options: Optuna proposes, a cell of the pool trains, held-out faces decide; no test set is looked at."""
 
+import contextlib
 import csv
 import logging
 import math
 import shlex
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import filelock
 import optuna
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -21,34 +24,70 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from headpose.errors import InputError
-from headpose.running.entry import one_line, output_dir, runs_dir
+from headpose.running.entry import output_dir, runs_dir
 from headpose.running.experiments import compose_training
-from headpose.running.identity import train_id
-from headpose.running.pool import BUSY, finish_cell, is_running
+from headpose.running.identity import differences, train_id
+from headpose.running.pool import BUSY, finish_cell, hold
 
 log = logging.getLogger(__name__)
 
 BUSY_SECONDS = 5.0
-JUST_ASKED_SECONDS = 60.0
 
 
 def run_search(config: DictConfig) -> optuna.Study:
-    """Run trials until the study has `search.num_trials`.
+    """Run trials until the study has `search.num_trials`; wait for those that other searches are at.
 
     Raises:
-        InputError: a space that cannot be searched, a study begun with other options, no validation, or not one good trial.
+        InputError: a space that cannot be searched, a study begun with other options, no validation, a number of trials that
+            is none, or a failure before any trial has come to its end.
     """
+    wanted = config.search.num_trials
+    if not isinstance(wanted, int) or isinstance(wanted, bool) or wanted < 1:
+        raise InputError(f"search.num_trials={wanted} is not a number of trials; give 1 or more")
     space = {str(key): distribution(str(key), str(value)) for key, value in (config.search.get("space") or {}).items()}
+    _check_space(space)
+    folder = output_dir()
+    study = _open_study(config, space)
+    while True:
+        with _own_trial(study, config, space, folder) as trial:
+            if trial is not None:
+                _run_trial(study, trial, config.search.metric)
+                continue
+        if not study.get_trials(states=(TrialState.RUNNING,)):
+            break
+        time.sleep(BUSY_SECONDS)  # others are at the last ones; should they die, the trials are ours
+    (folder / "failed.json").unlink(missing_ok=True)
+    return study
+
+
+def _check_space(space: dict[str, BaseDistribution]) -> None:
+    """Refuse what would make every trial fail, before the study knows of any."""
     if not space:
         raise InputError("search.space is empty; give options and their values, see conf/search/optimizer.yaml")
-    study = _open_study(config, space)
-    _give_back_lost_trials(study)
-    while len(_counted(study)) < config.search.num_trials:
-        _run_trial(study, space, config.search.metric)
-    if not any(trial.state is TrialState.COMPLETE for trial in study.trials):
-        reasons = [trial.user_attrs["reason"] for trial in study.trials if "reason" in trial.user_attrs]
-        raise InputError(f"no trial of {study.study_name} came to its end; the last: {(reasons or ['unknown'])[-1]}")
-    return study
+    cell = compose_training([*_given(), *_options({key: _some_value(values) for key, values in space.items()}), "test=[]"])
+    if not cell.data.val_fraction:
+        raise InputError("a search needs held-out faces; give data.val_fraction more than 0")
+
+
+def _some_value(values: BaseDistribution) -> Any:
+    return values.choices[0] if isinstance(values, CategoricalDistribution) else values.low  # type: ignore[attr-defined]
+
+
+@contextlib.contextmanager
+def _own_trial(
+    study: optuna.Study, config: DictConfig, space: dict[str, BaseDistribution], folder: Path
+) -> Iterator[optuna.Trial | None]:
+    """A new trial, locked as long as it is ours; None where there are enough."""
+    with contextlib.ExitStack() as stack:
+        with filelock.FileLock(folder / "study.lock"):
+            _give_back_lost_trials(study, folder)
+            number = len(study.trials)
+            trial = None
+            if len(_counted(study)) < config.search.num_trials:
+                study.sampler = instantiate(config.search.sampler)(seed=config.seed + number)
+                trial = study.ask(space)
+                stack.enter_context(hold(folder, _lock_of(trial.number)))
+        yield trial
 
 
 def distribution(key: str, values: str) -> BaseDistribution:
@@ -79,7 +118,11 @@ def distribution(key: str, values: str) -> BaseDistribution:
 
 
 def _given() -> list[str]:
-    """Options of every trial."""
+    """Options of every trial; test sets are for the best one, afterwards."""
+    return [text for text in _all_given() if not text.lstrip("+~").startswith(("test=", "test."))]
+
+
+def _all_given() -> list[str]:
     return [text for text in HydraConfig.get().overrides.task if not text.lstrip("+~").startswith(("hydra", "search"))]
 
 
@@ -88,30 +131,31 @@ def _open_study(config: DictConfig, space: dict[str, BaseDistribution]) -> optun
     folder = output_dir()
     storage = JournalStorage(JournalFileBackend(str(folder / "journal.log")))
     study = optuna.create_study(study_name=config.search.name, storage=storage, load_if_exists=True)
-    study.sampler = instantiate(config.search.sampler)(seed=config.seed + len(study.trials))
     study.pruner = instantiate(config.search.pruner)
     asked = {
-        "options": sorted(_given()),
+        "options": " ".join(sorted(_given())),
         "metric": config.search.metric,
         "space": {key: repr(values) for key, values in space.items()},
     }
     before = study.user_attrs.get("asked")
     if before is None:
         study.set_user_attr("asked", asked)
-    elif before != asked:
-        raise InputError(f"{folder}: this search was begun with other options, metric or space; choose another search.name")
+    elif changed := differences(asked, before):
+        raise InputError(f"{folder} holds another search ({'; '.join(changed)}); choose another search.name")
     return study
 
 
-def _give_back_lost_trials(study: optuna.Study) -> None:
+def _lock_of(number: int) -> str:
+    return f"trial_{number}.lock"
+
+
+def _give_back_lost_trials(study: optuna.Study, folder: Path) -> None:
     """Have the options of trials whose process died tried again first; their cells go on from their checkpoints."""
     for trial in study.get_trials(states=(TrialState.RUNNING,)):
-        started = trial.datetime_start
-        folder = trial.user_attrs.get("folder")
-        just_asked = folder is None and started is not None and time.time() - started.timestamp() < JUST_ASKED_SECONDS
-        if not just_asked and (folder is None or not is_running(runs_dir() / folder)):
-            study.tell(trial.number, state=TrialState.FAIL)
-            study.enqueue_trial(trial.params)
+        with hold(folder, _lock_of(trial.number)) as free:
+            if free:
+                study.tell(trial.number, state=TrialState.FAIL)
+                study.enqueue_trial(trial.params)
 
 
 def _counted(study: optuna.Study) -> list[FrozenTrial]:
@@ -123,38 +167,40 @@ def _counted(study: optuna.Study) -> list[FrozenTrial]:
     ]
 
 
-def _run_trial(study: optuna.Study, space: dict[str, BaseDistribution], metric: str) -> None:
-    trial = study.ask(space)
+def _run_trial(study: optuna.Study, trial: optuna.Trial, metric: str) -> None:
     overrides = [*_given(), *_options(trial.params), "test=[]"]
-    try:
-        cell = compose_training(overrides)
-        folder = runs_dir() / train_id(cell)
-    except Exception as error:
-        if (line := one_line(error)) is None:
-            raise
-        _fail(study, trial, line)
-        return
+    cell = compose_training(overrides)
+    folder = runs_dir() / train_id(cell)
     trial.set_user_attr("folder", folder.name)
     log.info("trial %d: %s", trial.number, " ".join(_options(trial.params)))
     watch = _Watch(trial, folder, metric)
     while (state := finish_cell(cell, folder, overrides, given_up=watch)).state == BUSY:
         time.sleep(BUSY_SECONDS)
-    watch()
-    if watch.pruned:
+    told = watch()
+    if told is not None:
+        log.info("trial %d pruned: %s", trial.number, told)
         study.tell(trial, state=TrialState.PRUNED)
     elif state.state != "finished":
         _fail(study, trial, state.reason)
     elif watch.value is None:
-        _fail(study, trial, f"no {metric} in {folder / 'metrics.csv'}")
-        raise InputError(f"{folder / 'metrics.csv'}: no {metric}; hold faces out (data.val_fraction) or name its column")
+        _fail(study, trial, f"no {metric} in {folder / 'metrics.csv'}; name one of its columns (search.metric)")
     else:
         study.tell(trial, watch.value)
 
 
 def _fail(study: optuna.Study, trial: optuna.Trial, reason: str) -> None:
+    """A trial among others that failed counts as one; where none has succeeded yet, the fault is rather the search's.
+
+    Raises:
+        InputError: the latter.
+    """
     log.warning("trial %d failed: %s", trial.number, reason)
-    trial.set_user_attr("reason", reason)
+    if any(other.state is TrialState.COMPLETE for other in study.trials):
+        trial.set_user_attr("reason", reason)
+        study.tell(trial, state=TrialState.FAIL)
+        return
     study.tell(trial, state=TrialState.FAIL)
+    raise InputError(f"trial {trial.number} failed before any came to its end: {reason}")
 
 
 class _Watch:
@@ -219,4 +265,4 @@ def write_trials(rows: list[dict[str, str]], folder: Path) -> Path:
 
 def best_command(study: optuna.Study) -> str:
     """The sweep of one cell that finds the best trial's training finished and only tests it."""
-    return shlex.join(["python", "src/train.py", "-m", *_given(), *_options(study.best_params)])
+    return shlex.join(["python", "src/train.py", "-m", *_all_given(), *_options(study.best_params)])
