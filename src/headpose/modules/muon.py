@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.optim import AdamW
 
 MIN_SIDE = 16
-"""Parameters whose matrix has a shorter side than this are left to AdamW."""
+"""Dense weights with a shorter side than this (the small heads) are left to AdamW; convolutions of any size are not."""
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 """Coefficients of Jordan's quintic iteration, which takes singular values to about 1 in five rounds."""
 
@@ -16,8 +16,8 @@ NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 class Muon(AdamW):
     """Muon (Jordan et al., 2024) on matrices, AdamW on the rest, as one optimiser.
 
-    Matrices are dense weights, convolutions that mix channels (flattened to output × everything else) and stacks of matrices
-    such as the capsules' (each for itself). torch's and timm's Muon orthogonalise in bfloat16, which is slow on a CPU and
+    Matrices are dense weights but the smallest, convolutions that mix channels (flattened to output × everything else) and
+    stacks of matrices such as the capsules' (each for itself). torch's and timm's Muon orthogonalise in bfloat16, which is slow on a CPU and
     coarse where processes must agree, and know no stacks.
 
     Args:
@@ -107,9 +107,9 @@ class Muon(AdamW):
 
 def is_matrix(parameter: Tensor) -> bool:
     """Whether Muon takes a parameter."""
-    if parameter.ndim < 2 or (parameter.ndim == 4 and parameter.shape[1] == 1):  # the latter is depthwise
-        return False
-    return min(as_matrices(parameter).shape[-2:]) >= MIN_SIDE
+    if parameter.ndim == 4:
+        return parameter.shape[1] > 1  # not depthwise
+    return parameter.ndim >= 2 and min(parameter.shape[-2:]) >= MIN_SIDE
 
 
 def as_matrices(parameter: Tensor) -> Tensor:
