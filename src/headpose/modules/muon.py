@@ -17,8 +17,8 @@ class Muon(AdamW):
     """Muon (Jordan et al., 2024) on matrices, AdamW on the rest, as one optimiser.
 
     Matrices are dense weights but the smallest, convolutions that mix channels (flattened to output × everything else) and
-    stacks of matrices such as the capsules' (each for itself). torch's and timm's Muon orthogonalise in bfloat16, which is slow on a CPU and
-    coarse where processes must agree, and know no stacks.
+    stacks of matrices such as the capsules' (each for itself). torch's and timm's Muon orthogonalise in bfloat16, which is
+    slow on a CPU and coarse where processes must agree, and know no stacks.
 
     Args:
         params: parameters or parameter groups; a group is divided in two, its other options kept.
