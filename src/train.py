@@ -27,8 +27,8 @@ def train(config: DictConfig) -> Any:
         return run_cell(config)
     folder = output_dir()
     keep_freed_memory()
-    pl.seed_everything(config.seed, workers=True, verbose=False)
     write_trees(config)
+    pl.seed_everything(config.seed, workers=True, verbose=False)
     before = finished_results(config, folder)
     wanted = list(config.test) if before is None else untested(config, before)
     test_sets: dict[str, Any] = {name: instantiate(config.test[name], _convert_="all") for name in wanted}

@@ -63,6 +63,18 @@ def test_runs_and_fusions_are_found_and_deleted_ones_are_dashes(run, tmp_path: P
     assert {fewer[label]["AFLW2000 seeds"] for label in changed} == {"1"}
 
 
+def test_structure_maps_are_drawn_over_synthetic_heads(run, tmp_path: Path) -> None:
+    small = ("data.num_heads=64", "test.synthetic.num_heads=64", "epochs=1", "data.heads.texture_pool=4", "trainer=cpu")
+    options = ("experiments=synthetic/structure_maps", *small, "test.synthetic.heads.texture_pool=4")
+    swept = run("train", "-m", *options, HEADPOSE_DATASETS=str(tmp_path / "datasets"))
+    assert swept.returncode == 0, swept.stderr
+    done = run("report", *options, HEADPOSE_DATASETS=str(tmp_path / "datasets"))
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "runs" / "reports" / "synthetic" / "structure_maps"
+    assert (folder / "structure_maps_synthetic.png").stat().st_size > 10_000
+    assert len(cells(folder / "table.csv")) == 1
+
+
 def test_what_cannot_be_reported_is_named(refused) -> None:
     assert "fsanet/table4" in refused("report")
     assert "fsanet/table9" in refused("report", "experiments=fsanet/table9")

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from headpose.datasets.synthetic import CHUNK, SyntheticHeads
 from headpose.errors import InputError
@@ -36,6 +37,15 @@ def test_fewer_heads_are_the_first_of_more_and_nothing_is_rendered_twice(root: P
     np.testing.assert_array_equal(more.pose[:10], few.pose)
     np.testing.assert_array_equal(more[CHUNK + 1]["image"], heads().render(CHUNK + 1, 24).image)
     assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_rendering_draws_nothing_from_torchs_generator(tmp_path: Path, num_workers: int) -> None:
+    torch.manual_seed(5)
+    SyntheticHeads(tmp_path, heads(), 10, 24, num_workers=num_workers)
+    drawn = torch.rand(3)
+    torch.manual_seed(5)
+    assert torch.equal(torch.rand(3), drawn)
 
 
 def test_max_angle_leaves_heads_out_and_keeps_their_numbers(root: Path) -> None:

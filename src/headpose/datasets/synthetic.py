@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 
 import cv2
 import numpy as np
+import torch
 from filelock import FileLock
 from numpy.typing import NDArray
 from rich.progress import track
@@ -130,6 +131,7 @@ def _render_missing(folder: Path, numbers: list[int], options: dict[str, Any], s
         batch_size=None,
         num_workers=workers,
         prefetch_factor=1 if workers else None,
+        generator=torch.Generator(),  # its own: a training must not depend on whether its heads had to be rendered first
     )
     for _ in track(loader, description=f"rendering {len(numbers) * CHUNK} heads", total=len(numbers)):
         pass

@@ -124,7 +124,7 @@ def write_figures(config: DictConfig, table: Table, folder: Path) -> list[str]:
     """Draw each of `config.figures` for each test set, as PNG and SVG; returns the names of those with something to show."""
     written = []
     for figure_name, figure_config in config.figures.items():
-        draw = instantiate(figure_config)
+        draw = instantiate(figure_config, _convert_="all")
         for test_set in table.test_sets:
             figure = draw(table, test_set)
             if figure is not None:

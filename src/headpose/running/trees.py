@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import torch
 from filelock import FileLock
 from hydra.utils import instantiate
 from omegaconf import DictConfig
@@ -31,7 +32,9 @@ def write_tree(root: Path, writer: Any) -> None:
         if done.is_file() and done.read_text() == label:
             return
         units = instantiate(writer, root=root, heads=HeadSampler(), _convert_="all")
-        loader = DataLoader(units, batch_size=None, num_workers=min(available_cores(), len(units)))
+        workers = min(available_cores(), len(units))
+        # A generator of its own: a training must not depend on whether its data had to be written first.
+        loader = DataLoader(units, batch_size=None, num_workers=workers, generator=torch.Generator())
         for _ in track(loader, description=f"writing {root.name}", total=len(units)):
             pass
         done.write_text(label)
