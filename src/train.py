@@ -62,7 +62,10 @@ def train(config: DictConfig) -> Any:
         else:
             read_weights_into(module.model, folder / "checkpoints" / "last.ckpt")
         run_tests(trainer, module, test_sets, results, "last", folder, test_ids)
-        if results["train"]["best_epoch"] is not None:
+        if results["train"]["best_epoch"] == results["train"]["epochs"] - 1:  # the very same weights
+            for name in wanted:
+                results["test"][name]["best"] = dict(results["test"][name]["last"])
+        elif results["train"]["best_epoch"] is not None:
             read_weights_into(module.model, folder / "checkpoints" / "best.ckpt")
             run_tests(trainer, module, test_sets, results, "best", ids=test_ids)
 

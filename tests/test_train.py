@@ -81,6 +81,7 @@ def test_run_folder_holds_all_that_a_run_promises(run, roots, tmp_path: Path) ->
     assert [float(row["train/lr"]) for row in epochs] == pytest.approx([1e-3, 1e-4, 1e-5])
     best = min(range(3), key=lambda epoch: float(epochs[epoch]["val/mae"]))
     assert content["train"]["best_epoch"] == best
+    assert (test["best"] == test["last"]) == (best == 2)
 
     predictions = rows(folder / "predictions_aflw2000.csv")
     errors = [
