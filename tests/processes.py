@@ -20,12 +20,15 @@ PRELOAD = [
 ]
 
 
+# For whoever starts processes in the tests: forking pytest itself, with the threads of torch in it, can hang.
+multiprocessing.set_forkserver_preload(PRELOAD)
+
+
 def call_forked(
     script: Path, arguments: list[str], cwd: Path, environment: dict[str, str]
 ) -> "subprocess.CompletedProcess[str]":
     """What `subprocess.run([python, script, *arguments])` would give, a few seconds sooner."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(PRELOAD)
     out, err = cwd / ".stdout", cwd / ".stderr"
     process = context.Process(target=_enter, args=(script, arguments, cwd, environment, out, err))
     process.start()

@@ -1,5 +1,6 @@
+import subprocess
+import sys
 import time
-from multiprocessing import get_context
 
 import pytest
 
@@ -13,18 +14,17 @@ def test_rate_counts_items_a_second_after_a_warm_up() -> None:
     assert rate.slowest <= rate.median <= rate.fastest < 100.1  # two naps in a fiftieth of a second
 
 
-def busy(seconds: float, megabytes: int) -> None:
-    held = bytearray(megabytes * 2**20)
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end:
-        held[0] ^= 1
+BUSY = """
+import time
+held, end = bytearray(200 * 2**20), time.perf_counter() + 0.6
+while time.perf_counter() < end:
+    held[0] ^= 1
+"""
 
 
 def test_child_watch_sees_memory_and_processor_time_of_children() -> None:
     with ChildWatch(interval=0.05) as watch:
-        child = get_context("fork").Process(target=busy, args=(0.6, 200))
-        child.start()
-        child.join()
+        subprocess.run([sys.executable, "-c", BUSY], check=True)
     assert max(watch.resident) > 200 * 2**20
     assert 0.1 < watch.cpu_seconds <= watch.seconds + 0.1
     assert watch.growth() == pytest.approx(1, abs=0.5)

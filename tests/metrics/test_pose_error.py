@@ -62,7 +62,7 @@ def _process(rank: int, path: str) -> None:
 
 
 def test_two_processes_agree_with_one(tmp_path) -> None:
-    mp.spawn(_process, args=(str(tmp_path),), nprocs=2)
+    mp.start_processes(_process, args=(str(tmp_path),), nprocs=2, start_method="forkserver")
     whole = compute(*poses(), 100)
     for rank in range(2):
         assert torch.load(tmp_path / f"{rank}.pt", weights_only=True) == pytest.approx(whole, abs=1e-10)

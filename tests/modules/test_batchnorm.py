@@ -35,7 +35,7 @@ def worker(rank: int, folder: str) -> None:
 def test_two_processes_train_as_one(tmp_path: Path) -> None:
     images = torch.randn(8, 3, 9, 9, dtype=torch.float64, generator=torch.Generator().manual_seed(1)) * 3 + 5
     torch.save(images, tmp_path / "images.pt")
-    torch.multiprocessing.start_processes(worker, args=(str(tmp_path),), nprocs=2, start_method="fork")
+    torch.multiprocessing.start_processes(worker, args=(str(tmp_path),), nprocs=2, start_method="forkserver")
     one, two = network(), torch.load(tmp_path / "two.pt", weights_only=True)
     step(one, images)
     for key, value in one.state_dict().items():

@@ -44,7 +44,7 @@ def holds(folder: Path, started: object, end: object) -> None:
 
 
 def test_a_folder_belongs_to_one_process_until_it_dies(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("fork")
+    context = multiprocessing.get_context("forkserver")
     started, end = context.Event(), context.Event()
     holder = context.Process(target=holds, args=(tmp_path, started, end))
     holder.start()

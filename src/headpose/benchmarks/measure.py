@@ -49,7 +49,7 @@ def measure_rate(name: str, unit: str, items: int, block: Callable[[], object], 
 
 @dataclass
 class ChildWatch:
-    """Samples, while open, the child processes' memory and processor time.
+    """Samples, while open, memory and processor time of the child processes that were started since.
 
     Attributes:
         resident: bytes of all children together, one sample an interval.
@@ -64,6 +64,7 @@ class ChildWatch:
 
     def __enter__(self) -> "ChildWatch":
         self._start, self._done, self._cpu = time.perf_counter(), threading.Event(), dict[int, float]()
+        self._before = set(psutil.Process().children(recursive=True))
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
         return self
@@ -83,7 +84,7 @@ class ChildWatch:
         me = psutil.Process()
         while not self._done.wait(self.interval):
             total = 0
-            for child in me.children(recursive=True):
+            for child in set(me.children(recursive=True)) - self._before:
                 try:
                     used = child.cpu_times()
                     self._cpu[child.pid] = used.user + used.system
