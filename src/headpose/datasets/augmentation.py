@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headpose.errors import InputError
+from headpose.geometry.conventions import ANGLE_LIMIT
 from headpose.geometry.face_model import MIRROR_68
 from headpose.types import Sample
 
 Image = NDArray[np.uint8]
 
-ANGLE_LIMIT = 99.0
 ROTATION_TRIALS = 20
 
 

@@ -25,7 +25,7 @@ NO_FACES = np.zeros((0, 5))
 class BIWI(FolderDataset):
     """BIWI as published: `<root>/<01..24>/frame_NNNNN_{rgb.png,pose.txt}`, 15,678 frames, and a detector's boxes.
 
-    Poses are those of the colour-blind papers: the depth camera's matrix as it stands, unless `calibrated`.
+    Poses are the papers': the depth camera's matrix as it stands, unless `calibrated`.
 
     Args:
         root: folder of the sequences.

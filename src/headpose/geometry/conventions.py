@@ -10,6 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from headpose.geometry.rotations import matrix_to_pose, pose_to_matrix
 
+ANGLE_LIMIT = 99.0
+"""Degrees of yaw, pitch and roll within which both papers keep their faces."""
 FLIP_FRAME = np.diag([1.0, -1.0, -1.0])
 """F, between frames A and B: R_B = F R_A F."""
 

@@ -39,7 +39,7 @@ def run_search(config: DictConfig) -> optuna.Study:
 
     Raises:
         InputError: a space that cannot be searched, a study begun with other options, no validation, a number of trials that
-            is none, or a failure before any trial has come to its end.
+            is none, a failure before any trial has come to its end, or all pruned.
     """
     wanted = config.search.num_trials
     if not isinstance(wanted, int) or isinstance(wanted, bool) or wanted < 1:
@@ -56,6 +56,8 @@ def run_search(config: DictConfig) -> optuna.Study:
         if not study.get_trials(states=(TrialState.RUNNING,)):
             break
         time.sleep(BUSY_SECONDS)  # others are at the last ones; should they die, the trials are ours
+    if not study.get_trials(states=(TrialState.COMPLETE,)):
+        raise InputError(f"{folder}: every trial was pruned; loosen search.pruner under another search.name")
     (folder / "failed.json").unlink(missing_ok=True)
     return study
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from headpose.geometry.conventions import ANGLE_LIMIT
 from headpose.geometry.rotations import matrix_to_pose, pose_to_matrix
 from headpose.synthesis import appearance, head, photograph, renderer
 from headpose.synthesis.appearance import Style
@@ -22,7 +23,6 @@ Rng = np.random.Generator
 GENERATOR_VERSION = 3
 """Raised whenever the same options and seed give other pictures; packs of another version are rebuilt."""
 
-ANGLE_LIMIT = 99.0
 PIVOT = np.array([0.0, 0.0, -1.6])
 
 
