@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import trees
-from processes import call_forked
+from processes import call_forked, call_fresh
 
 PROJECT = Path(__file__).resolve().parents[1]
 SHARED = PROJECT.parent / "shared" / "data"
@@ -67,10 +67,7 @@ def run(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     def call(script: str, *overrides: str, fresh: bool = False, **env: str) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, "HEADPOSE_RUNS": str(tmp_path / "runs"), "COLUMNS": "160", **env}
         path = PROJECT / "src" / f"{script}.py"
-        if not fresh:
-            return call_forked(path, list(overrides), tmp_path, environment)
-        command = [sys.executable, str(path), *overrides]
-        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+        return (call_fresh if fresh else call_forked)(path, list(overrides), tmp_path, environment)
 
     return call
 

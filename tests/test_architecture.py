@@ -3,7 +3,10 @@
 import ast
 from pathlib import Path
 
+import cv2
 import pytest
+
+import headpose
 
 PACKAGE = Path(__file__).resolve().parents[1] / "src" / "headpose"
 BASIS = {"errors", "types"}
@@ -51,3 +54,8 @@ def test_imports_go_down(path: Path) -> None:
 def test_tests_mirror_the_package() -> None:
     rooms = {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"}
     assert rooms == {path.name for path in Path(__file__).parent.iterdir() if path.is_dir() and path.name != "__pycache__"}
+
+
+def test_opencv_starts_no_threads_that_a_forked_worker_would_wait_for() -> None:
+    assert headpose.__file__
+    assert cv2.getNumThreads() == 1

@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-import cv2
 import numpy as np
 import torch
 from filelock import FileLock
@@ -107,7 +106,6 @@ class _ChunkRenderer(Dataset[int]):
 
     def __getitem__(self, number: int) -> int:
         if self.sampler is None:  # once a process: its textures are kept
-            cv2.setNumThreads(1)
             self.sampler = HeadSampler(**self.options)
         heads = [self.sampler.render(index, self.size) for index in range(number * CHUNK, (number + 1) * CHUNK)]
         _write(_image_path(self.folder, number), lambda file: np.save(file, np.stack([head.image for head in heads])))

@@ -77,7 +77,6 @@ class Write300WLP(LayoutWriter):
     unit = "photo"
 
     def __getitem__(self, number: int) -> list[str]:
-        cv2.setNumThreads(1)
         subset = SUBSETS[number % len(SUBSETS)]
         # Some real names of IBUG hold a space.
         stem = f"IBUG_image_{number:03d} _01" if subset == "IBUG" and number % 8 == 2 else f"{subset}_{number:06d}_1"
@@ -100,7 +99,6 @@ class WriteAFLW2000(LayoutWriter):
     unit = "face"
 
     def __getitem__(self, number: int) -> list[str]:
-        cv2.setNumThreads(1)
         # Faces are of different people, and of other people than those written as 300W-LP from the same seed.
         index = (10**6 + number) * self.heads.poses_per_identity
         pose = (115.0, 12.0, 25.0) if number % 64 == 63 else None
@@ -133,7 +131,6 @@ class WriteBIWI(LayoutWriter):
         self.heads = HeadSampler(**{**self.heads.options, "poses_per_identity": BIWI_POSES})
 
     def __getitem__(self, number: int) -> list[str]:
-        cv2.setNumThreads(1)
         folder = self.root / f"{number + 1:02d}"
         folder.mkdir(parents=True, exist_ok=True)
         rng = np.random.default_rng([self.heads.seed, number])
