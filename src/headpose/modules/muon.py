@@ -64,7 +64,8 @@ class Muon(AdamW):
             rest = [p for p in members if not is_matrix(p)]
             divided += [{"lr": lr, **options, "params": matrices, "momentum": momentum}] if matrices else []
             divided += [{"lr": adamw_lr, **options, "params": rest, "momentum": None}] if rest else []
-        super().__init__(divided, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay)
+        super().__init__(divided, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, fused=True)
+        self._step_supports_amp_scaling = False  # what fused AdamW can; matrices must find their gradients unscaled
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
