@@ -27,8 +27,12 @@ def train_config(*overrides: str) -> DictConfig:
 def choice(path: Path) -> list[str]:
     group, name = path.parent.name, path.stem
     if group == "recipe":
-        model, data = name.split("_", maxsplit=1)
-        return [f"model={model}", f"data={data}"]
+        model = "hopenet_regression" if name.startswith("hopenet_regression") else name.split("_", maxsplit=1)[0]
+        return [f"model={model}", f"data={name.removeprefix(model + '_')}"]
+    if group == "backbone":
+        return ["model=hopenet", f"backbone={name}", *(["model.backbone.model_name=resnet10t"] if name == "timm" else [])]
+    if group == "loss":
+        return ["model=hopenet", f"loss={name}"]
     if group == "heads":
         return ["data=synthetic"]
     if group == "size":
@@ -46,6 +50,7 @@ def test_every_file_composes_and_mirrors_its_constructor(path: Path) -> None:
     where = {
         "scoring": "model.scoring",
         "aggregation": "model.aggregation",
+        "backbone": "model.backbone",
         "test": f"test.{path.stem}",
         "heads": "data.heads",
     }.get(group, group)

@@ -6,11 +6,15 @@ import pytest
 import scipy.ndimage
 import torch
 from hypothesis import strategies as st
+from PIL import Image, ImageFilter
 
 from headpose.datasets.augmentation import (
     Augmentation,
     FourWayCrop,
+    LowResolution,
+    PILBlur,
     RandomZoom,
+    lower_resolution,
     mirror_sample,
     reseed,
     rotate_pose,
@@ -194,3 +198,35 @@ def test_a_frontal_face_only_rolls_and_no_pose_leaves_the_limit() -> None:
 def test_a_wrong_rotation_is_refused(rotation) -> None:
     with pytest.raises(InputError, match="rotation"):
         Augmentation(rotation=rotation)
+
+
+@pytest.mark.parametrize("factor", [1, 3, 10, 500])
+def test_low_resolution_repeats_pixels(factor: int) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (60, 90, 3), dtype=np.uint8)
+    low = lower_resolution(picture, factor)
+    assert low.shape == picture.shape
+    assert len(np.unique(low.reshape(-1, 3), axis=0)) <= max(60 // factor, 1) * max(90 // factor, 1)
+    if factor == 1:
+        np.testing.assert_array_equal(low, picture)
+    if factor == 3:
+        np.testing.assert_array_equal(low[::3, ::3], low[2::3, 2::3])
+        np.testing.assert_array_equal(low[::3, ::3], picture[1::3, 1::3])
+
+
+def test_low_resolution_draws_every_factor() -> None:
+    transform = LowResolution()
+    drawn = [params["factor"] for params in draws(transform, 200)]
+    counts = [drawn.count(factor) for factor in (1, 6, 11, 16)]
+    assert sum(counts) == 200
+    assert min(counts) > 30
+    with pytest.raises(InputError, match="whole numbers of 1 or more"):
+        LowResolution(factors=[0, 3])
+
+
+def test_what_is_cut_is_changed_before_it_is_resized() -> None:
+    cut = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
+    augmentation = Augmentation(cut=A.Compose([LowResolution([10]), PILBlur(p=1.0)]))
+    expected = np.asarray(Image.fromarray(lower_resolution(cut, 10)).filter(ImageFilter.BLUR))
+    np.testing.assert_array_equal(augmentation.on_cut(cut, 0), expected)
+    np.testing.assert_array_equal(Augmentation().on_cut(cut, 0), cut)
+    np.testing.assert_array_equal(augmentation.after_crop(cut, 0), cut)

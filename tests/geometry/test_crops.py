@@ -10,6 +10,7 @@ from headpose.errors import InputError
 from headpose.geometry.crops import (
     HOPENET_SIDES,
     FSANetCrop,
+    HopenetCrop,
     MarginCrop,
     aflw2000_box,
     crop_with_black_border,
@@ -120,3 +121,53 @@ def test_real_crops_are_the_authors_pixels(shared: Path, expected: dict[str, np.
     crop = FSANetCrop()
     for sample, bgr in zip(AFLW2000(shared / "aflw2000_sample"), expected["aflw2000_crops_bgr"], strict=True):
         np.testing.assert_array_equal(crop(sample["image"], sample["box"]), bgr[..., ::-1])
+
+
+def test_hopenet_crop_is_the_published_test_transform() -> None:
+    box = [40, 30, 80, 80]
+    x0, y0, x1, y1 = hopenet_box(box, 0.2, HOPENET_SIDES["aflw2000"])
+    picture = Image.fromarray(RAMP).crop((x0, y0, x1, y1))
+    width, height = picture.size
+    scale = 24 / min(width, height)
+    picture = picture.resize((24, int(24 * height / width)) if width <= height else (int(24 * width / height), 24), 2)
+    assert scale < 1
+    left, top = round((picture.width - 24) / 2), round((picture.height - 24) / 2)
+    expected = np.asarray(picture.crop((left, top, left + 24, top + 24)))
+    np.testing.assert_array_equal(HopenetCrop(24).for_dataset("aflw2000")(RAMP, box), expected)
+
+
+def test_hopenet_crop_varies_in_training_alone() -> None:
+    rule = HopenetCrop(24).for_dataset("300w_lp")
+    box = [40, 30, 80, 80]
+
+    def trained(seed: int) -> np.ndarray:
+        rng = np.random.default_rng(seed)
+        return rule.fit(rule.cut(RAMP, box, rng), rng)
+
+    np.testing.assert_array_equal(rule(RAMP, box), rule(RAMP, box))
+    np.testing.assert_array_equal(trained(1), trained(1))
+    assert not np.array_equal(trained(1), trained(2))
+    assert trained(1).shape == (24, 24, 3)
+    sizes = {rule.cut(RAMP, box, np.random.default_rng(seed)).shape[1] for seed in range(40)}
+    smallest, largest = (hopenet_box(box, k, HOPENET_SIDES["300w_lp"]) for k in (0.2, 0.4))
+    assert min(sizes) >= smallest[2] - smallest[0]
+    assert max(sizes) <= largest[2] - largest[0]
+    assert len(sizes) > 5
+
+
+def test_hopenet_crop_of_nothing() -> None:
+    with pytest.raises(InputError, match="outside its picture or has no area"):
+        HopenetCrop(24)(RAMP, [50, 50, 50, 50])
+
+
+def test_each_dataset_has_its_form_of_a_rule() -> None:
+    box = [40, 30, 80, 80]
+    crops = [HopenetCrop(24).for_dataset(name)(RAMP, box) for name in ("300w_lp", "aflw2000", "biwi", "synthetic")]
+    assert not np.array_equal(crops[0], crops[1])
+    assert not np.array_equal(crops[0], crops[2])
+    np.testing.assert_array_equal(crops[0], crops[3])
+    assert not np.array_equal(HopenetCrop(24)(RAMP, box), HopenetCrop(24, order_free=True)(RAMP, box))
+    fsanet = FSANetCrop(24)
+    np.testing.assert_array_equal(fsanet.for_dataset("aflw2000")(RAMP, box), fsanet(RAMP, box))
+    assert not np.array_equal(fsanet.for_dataset("biwi")(RAMP, box), fsanet(RAMP, box))
+    np.testing.assert_array_equal(fsanet.for_dataset("biwi").for_dataset("aflw2000")(RAMP, box), fsanet(RAMP, box))

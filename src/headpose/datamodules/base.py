@@ -59,8 +59,12 @@ class FaceBatches(Dataset[Batch]):
         sample, key = self.dataset[index], (self.seed, epoch, index)
         if self.augmentation:
             sample = self.augmentation.before_crop(sample, *key)
+        rng = np.random.default_rng([*key, 2]) if self.augmentation else None
         try:
-            crop = self.crop(sample["image"], sample["box"])
+            cut = self.crop.cut(sample["image"], sample["box"], rng)
+            if self.augmentation:
+                cut = self.augmentation.on_cut(cut, *key)
+            crop = self.crop.fit(cut, rng)
         except InputError as error:
             raise InputError(f"{sample['name']}: {error}") from error
         return sample, self.augmentation.after_crop(crop, *key) if self.augmentation else crop
@@ -104,7 +108,7 @@ class HeadPoseDataModule(pl.LightningDataModule):
         for key, value in {"num_train": num_train, "num_val": num_val, "num_test": num_test}.items():
             if value is not None and value < 1:
                 raise InputError(f"{key}={value} leaves no face; give 1 or more, or null for all")
-        self.root, self.crop, self.augmentation = Path(root), crop, augmentation
+        self.root, self.crop, self.augmentation = Path(root), crop.for_dataset(self.dataset_name), augmentation
         self.batch_size, self.num_workers = batch_size, num_workers
         self.split_rule, self.val_fraction, self.split_seed, self.seed = split, val_fraction, split_seed, seed
         self.num_train, self.num_val, self.num_test = num_train, num_val, num_test

@@ -45,7 +45,7 @@ class BIWIDataModule(FolderDataModule):
         calibrated: bool = False,
     ) -> None:
         super().__init__(
-            root, crop.for_detections(), augmentation, batch_size, num_workers, split, val_fraction, split_seed, seed,
+            root, crop, augmentation, batch_size, num_workers, split, val_fraction, split_seed, seed,
             num_train, num_val, num_test, max_angle, bad_files,
         )  # fmt: skip
         self.boxes, self.box_rule, self.calibrated = boxes, box_rule, calibrated

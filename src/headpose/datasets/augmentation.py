@@ -12,6 +12,8 @@ from typing import Any
 import albumentations as A
 import cv2
 import numpy as np
+import PIL.Image
+import PIL.ImageFilter
 from numpy.typing import NDArray
 
 from headpose.errors import InputError
@@ -31,18 +33,25 @@ class Augmentation:
         mirror: probability that the whole face is mirrored, its annotations with it.
         rotation: standard deviation, in degrees, of a rotation in the picture, likewise; drawn anew where it would lead
             beyond ±99 degrees of yaw, pitch or roll.
+        cut: what is done to what the crop rule cuts out, at the picture's own resolution; null for nothing.
         pipeline: what is done to its crop, labels untouched; null for nothing.
 
     Raises:
         InputError: `mirror` is not a probability, or `rotation` not an angle.
     """
 
-    def __init__(self, mirror: float = 0.0, rotation: float = 0.0, pipeline: A.Compose | None = None) -> None:
+    def __init__(
+        self,
+        mirror: float = 0.0,
+        rotation: float = 0.0,
+        cut: A.Compose | None = None,
+        pipeline: A.Compose | None = None,
+    ) -> None:
         if not isinstance(mirror, int | float) or not 0 <= mirror <= 1:
             raise InputError(f"augmentation.mirror={mirror} is not a probability; give 0 to 1")
         if not isinstance(rotation, int | float) or not 0 <= rotation <= 180:
             raise InputError(f"augmentation.rotation={rotation} is no spread of angles; give 0 to 180 degrees")
-        self.mirror, self.rotation, self.pipeline = mirror, rotation, pipeline
+        self.mirror, self.rotation, self.cut, self.pipeline = mirror, rotation, cut, pipeline
 
     def before_crop(self, sample: Sample, *key: int) -> Sample:
         """The sample, or what a mirror or a tilted camera would have made of it."""
@@ -60,12 +69,20 @@ class Augmentation:
                 return rotated
         return sample  # it lies beyond the limit itself
 
+    def on_cut(self, cut: Image, *key: int) -> Image:
+        """(H, W, 3) to the same."""
+        return _through(self.cut, cut, *key, 3)
+
     def after_crop(self, crop: Image, *key: int) -> Image:
         """(S, S, 3) to the same."""
-        if self.pipeline is None:
-            return crop
-        reseed(self.pipeline, *key)
-        return np.asarray(self.pipeline(image=crop)["image"], dtype=np.uint8)
+        return _through(self.pipeline, crop, *key)
+
+
+def _through(pipeline: A.Compose | None, picture: Image, *key: int) -> Image:
+    if pipeline is None or not picture.size:
+        return picture
+    reseed(pipeline, *key)
+    return np.asarray(pipeline(image=picture)["image"], dtype=np.uint8)
 
 
 def mirror_sample(sample: Sample) -> Sample:
@@ -186,6 +203,53 @@ class RandomZoom(A.ImageOnlyTransform):
         position = np.floor(center + factor * (np.arange(length) - center) + 0.5)
         source: NDArray[np.intp] = np.clip(position, 0, length - 1).astype(np.intp)
         return source
+
+
+class LowResolution(A.ImageOnlyTransform):
+    """Hopenet's counter-measure: down-sampled by a factor drawn from `factors` and enlarged again, both nearest pixel.
+
+    Args:
+        factors: by which the sides are divided; 1 leaves the picture alone.
+        p: probability.
+
+    Reference: natanielruiz/deep-head-pose, code/datasets.py, `Pose_300W_LP_random_ds`.
+    """
+
+    def __init__(self, factors: Sequence[int] = (1, 6, 11, 16), p: float = 1.0) -> None:
+        super().__init__(p=p)
+        self.factors = tuple(factors)
+        if not self.factors or min(self.factors) < 1:
+            raise InputError(f"factors={list(factors)} cannot divide a picture's sides; give whole numbers of 1 or more")
+
+    def get_params(self) -> dict[str, Any]:
+        """The factor."""
+        return {"factor": self.factors[int(self.random_generator.integers(len(self.factors)))]}
+
+    def apply(self, img: Image, factor: int, **_: Any) -> Image:
+        """(H, W, 3) uint8 to the same."""
+        return lower_resolution(img, factor)
+
+
+def lower_resolution(image: Image, factor: int) -> Image:
+    """(H, W, 3) to the same, in pixels `factor` times as large."""
+    height, width = image.shape[:2]
+    small = cv2.resize(image, (max(width // factor, 1), max(height // factor, 1)), interpolation=cv2.INTER_NEAREST_EXACT)
+    return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_NEAREST_EXACT), dtype=np.uint8)
+
+
+class PILBlur(A.ImageOnlyTransform):
+    """PIL's fixed 5×5 `BLUR`, as Hopenet's loader applies it now and then.
+
+    Args:
+        p: probability.
+    """
+
+    def __init__(self, p: float = 0.05) -> None:
+        super().__init__(p=p)
+
+    def apply(self, img: Image, **_: Any) -> Image:
+        """(H, W, 3) uint8 to the same."""
+        return np.asarray(PIL.Image.fromarray(img).filter(PIL.ImageFilter.BLUR), dtype=np.uint8)
 
 
 def reseed(pipeline: A.Compose, *key: int) -> None:

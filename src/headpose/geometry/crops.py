@@ -9,6 +9,7 @@ from typing import ClassVar, Literal, Protocol, get_args
 
 import cv2
 import numpy as np
+import PIL.Image
 from numpy.typing import ArrayLike, NDArray
 
 from headpose.errors import InputError
@@ -35,6 +36,11 @@ HOPENET_K: dict[str, tuple[float, float]] = {
 """Range from which Hopenet's loaders draw k uniformly, per sample."""
 
 
+HOPENET_TRAINING_SIDE = 240 / 224
+"""Shorter side before the random crop of training, over the side of the square."""
+NO_FACE = "the face box lies outside its picture or has no area; check the annotation's points or box"
+
+
 class CropRule(Protocol):
     """What a DataModule needs of a crop rule."""
 
@@ -46,8 +52,14 @@ class CropRule(Protocol):
     def __call__(self, image: Image, box: ArrayLike) -> Image:
         """(H, W, 3) picture and tight box to the (size, size, 3) square."""
 
-    def for_detections(self) -> "CropRule":
-        """The form of the rule for boxes that a face detector found; they hold more than the landmarks' box."""
+    def cut(self, image: Image, box: ArrayLike, rng: np.random.Generator | None = None) -> Image:
+        """First half of a call: the part of the picture at its own resolution; with `rng`, as training varies it."""
+
+    def fit(self, cut: Image, rng: np.random.Generator | None = None) -> Image:
+        """Second half: what was cut to the (size, size, 3) square."""
+
+    def for_dataset(self, name: str) -> "CropRule":
+        """The form of the rule for a dataset's boxes: a face detector's hold more than the landmarks', for one."""
 
 
 class FSANetCrop:
@@ -74,18 +86,27 @@ class FSANetCrop:
     ) -> None:
         self.size, self.margin, self.aflw2000_box = _check(size, margin, aflw2000_box)
         self.detector_margin = _check_margin("detector_margin", detector_margin)
-        self._last = 0
+        self.is_for_detections = False
 
     def __call__(self, image: Image, box: ArrayLike) -> Image:
         """Cut and resize; raises InputError where the box lies outside the picture."""
-        height, width = image.shape[:2]
-        x0, y0, x1, y1 = fsanet_box(box, self.margin, width, height)
-        return _resize(image[y0 : y1 + self._last, x0 : x1 + self._last], self.size)
+        return self.fit(self.cut(image, box))
 
-    def for_detections(self) -> "FSANetCrop":
-        """With `detector_margin`, ends included."""
-        rule = FSANetCrop(self.size, self.detector_margin, self.aflw2000_box, self.detector_margin)
-        rule._last = 1
+    def cut(self, image: Image, box: ArrayLike, rng: np.random.Generator | None = None) -> Image:
+        """The grown box, clipped; training does not vary it."""
+        height, width = image.shape[:2]
+        margin, last = (self.detector_margin, 1) if self.is_for_detections else (self.margin, 0)
+        x0, y0, x1, y1 = fsanet_box(box, margin, width, height)
+        return image[y0 : y1 + last, x0 : x1 + last]
+
+    def fit(self, cut: Image, rng: np.random.Generator | None = None) -> Image:
+        """Resized (bilinear), its shape not kept."""
+        return _resize(cut, self.size)
+
+    def for_dataset(self, name: str) -> "FSANetCrop":
+        """For BIWI's detections: `detector_margin`, ends included."""
+        rule = FSANetCrop(self.size, self.margin, self.aflw2000_box, self.detector_margin)
+        rule.is_for_detections = name == "biwi"
         return rule
 
 
@@ -108,11 +129,76 @@ class MarginCrop:
 
     def __call__(self, image: Image, box: ArrayLike) -> Image:
         """Cut and resize; raises InputError where the box has no area."""
-        return _resize(crop_with_black_border(image, square_box(box, self.margin)), self.size)
+        return self.fit(self.cut(image, box))
 
-    def for_detections(self) -> "MarginCrop":
+    def cut(self, image: Image, box: ArrayLike, rng: np.random.Generator | None = None) -> Image:
+        """The square; training does not vary it."""
+        return crop_with_black_border(image, square_box(box, self.margin))
+
+    def fit(self, cut: Image, rng: np.random.Generator | None = None) -> Image:
+        """Resized (bilinear)."""
+        return _resize(cut, self.size)
+
+    def for_dataset(self, name: str) -> "MarginCrop":
         """The same: detectors' boxes differ more among each other than from the landmarks' box."""
         return self
+
+
+class HopenetCrop:
+    """Hopenet's crop: a loose box with factors of its dataset, the shorter side resized, a square taken from the middle.
+
+    In training the looseness k is drawn for every face, the shorter side becomes 240/224 of the square's, and the square is
+    taken anywhere. What lies outside the picture is black.
+
+    Args:
+        size: side of the square in pixels.
+        aflw2000_box: which points of AFLW2000 make the tight box, see `aflw2000_box`.
+        order_free: take every margin of the tight box (`loose_box`) instead of in the original's order (`hopenet_box`).
+
+    Reference: natanielruiz/deep-head-pose, code/datasets.py, code/train_hopenet.py and code/test_hopenet.py.
+    """
+
+    name = "hopenet"
+    drop_negative_points: ClassVar[bool] = False
+
+    def __init__(self, size: int = 224, aflw2000_box: AFLW2000Box = "official", order_free: bool = False) -> None:
+        self.size, _, self.aflw2000_box = _check(size, 0.0, aflw2000_box)
+        self.order_free = order_free
+        self.dataset = "300w_lp"
+
+    def __call__(self, image: Image, box: ArrayLike) -> Image:
+        """Cut and fit as in a test; raises InputError where the box has no area."""
+        return self.fit(self.cut(image, box))
+
+    def cut(self, image: Image, box: ArrayLike, rng: np.random.Generator | None = None) -> Image:
+        """The loose box; k is the middle of its range, or drawn from it."""
+        low, high = HOPENET_K[self.dataset]
+        k = (low + high) / 2 if rng is None else float(rng.uniform(low, high))
+        loosen = loose_box if self.order_free else hopenet_box
+        return crop_with_black_border(image, loosen(box, k, HOPENET_SIDES[self.dataset]))
+
+    def fit(self, cut: Image, rng: np.random.Generator | None = None) -> Image:
+        """Shorter side to `size` and its middle, or to 240/224 of it and anywhere; filtered as PIL does."""
+        if cut.size == 0:
+            raise InputError(NO_FACE)
+        height, width = cut.shape[:2]
+        shorter = self.size if rng is None else round(self.size * HOPENET_TRAINING_SIDE)
+        new_width, new_height = (
+            (shorter, int(shorter * height / width)) if width <= height else (int(shorter * width / height), shorter)
+        )
+        picture = PIL.Image.fromarray(cut).resize((new_width, new_height), PIL.Image.Resampling.BILINEAR)
+        room_x, room_y = new_width - self.size, new_height - self.size
+        if rng is None:
+            left, top = round(room_x / 2), round(room_y / 2)
+        else:
+            left, top = int(rng.integers(room_x + 1)), int(rng.integers(room_y + 1))
+        return np.asarray(picture.crop((left, top, left + self.size, top + self.size)), dtype=np.uint8)
+
+    def for_dataset(self, name: str) -> "HopenetCrop":
+        """With the dataset's factors; 300W-LP's where the published code has none."""
+        rule = HopenetCrop(self.size, self.aflw2000_box, self.order_free)
+        rule.dataset = name if name in HOPENET_K else "300w_lp"
+        return rule
 
 
 def landmarks_box(points: ArrayLike) -> NDArray[np.float32]:
@@ -228,7 +314,7 @@ def crop_with_black_border(image: Image, box: tuple[int, int, int, int]) -> Imag
 
 def _resize(cut: Image, size: int) -> Image:
     if cut.size == 0:
-        raise InputError("the face box lies outside its picture or has no area; check the annotation's points or box")
+        raise InputError(NO_FACE)
     return np.asarray(cv2.resize(cut, (size, size)), dtype=np.uint8)
 
 

@@ -14,3 +14,11 @@ class MeanAbsoluteError(nn.Module):
     def forward(self, output: PoseOutput, batch: Batch) -> Tensor:
         """Scalar, degrees."""
         return (output.pose - batch["pose"]).abs().mean()
+
+
+class MeanSquaredError(nn.Module):
+    """Mean (predicted - true)² over batch and angles, in squared degrees: Hopenet's regression baseline."""
+
+    def forward(self, output: PoseOutput, batch: Batch) -> Tensor:
+        """Scalar, squared degrees."""
+        return (output.pose - batch["pose"]).square().mean()

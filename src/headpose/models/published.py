@@ -3,9 +3,13 @@
 FSA-Net and SSR-Net-MD: Keras .h5 files of shamangary/FSA-Net (`pre-trained/*_models/<name>/<name>.h5`). Which network it is
 follows from the layer names in the file, never from the file's name. Every tensor of the file is loaded, and every tensor of
 the network comes from the file.
+
+Hopenet: state dicts (.pkl) of natanielruiz/deep-head-pose, of a ResNet or of AlexNet, likewise by their keys; the dead layer
+`fc_finetune` is left out.
 """
 
-from collections.abc import Iterator
+import pickle
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +20,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from headpose.errors import InputError
+from headpose.geometry.bins import AngleBins
+from headpose.models.backbones import AlexNetBackbone, TimmBackbone
 from headpose.models.fsanet import (
     CAPSULE_DIM,
     FEATURES,
@@ -28,6 +34,7 @@ from headpose.models.fsanet import (
     NoScoring,
     VarianceScoring,
 )
+from headpose.models.hopenet import Hopenet
 from headpose.models.ssrnet import SSRNetMD
 
 Arrays = dict[str, NDArray[np.float32]]
@@ -44,6 +51,14 @@ TO_TORCH = {
     "centers": lambda w: w[0],
 }
 
+RESNETS: dict[tuple[tuple[int, ...], bool], str] = {
+    ((2, 2, 2, 2), False): "resnet18.tv_in1k",
+    ((3, 4, 6, 3), False): "resnet34.tv_in1k",
+    ((3, 4, 6, 3), True): "resnet50.tv_in1k",
+    ((3, 4, 23, 3), True): "resnet101.tv_in1k",
+}
+"""By the blocks of each layer, and whether these are bottlenecks."""
+
 SCORINGS = {"none": NoScoring, "conv": ConvScoring, "variance": VarianceScoring}
 AGGREGATIONS = {"none": LinearAggregation, "capsule": CapsuleAggregation, "netvlad": NetVLADAggregation}
 
@@ -52,7 +67,7 @@ def load_published(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
     """Build and fill the network of one published file.
 
     Args:
-        path: a Keras .h5 file of FSA-Net's or SSR-Net-MD's authors.
+        path: a Keras .h5 file of FSA-Net's or SSR-Net-MD's authors, or a .pkl state dict of Hopenet's.
 
     Returns:
         the network in eval mode, and its configuration as `conf/model` would give it (`_target_`, ...).
@@ -61,6 +76,8 @@ def load_published(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
         InputError: missing, truncated, of something else, or holding NaN.
     """
     path = Path(path)
+    if _is_of_torch(path):
+        return _load_hopenet(path)
     arrays = _read_h5(path)
     sources, model, config = _identify(path, arrays)
     missing = sorted({source for source, _ in sources.values()} - set(arrays))
@@ -69,13 +86,7 @@ def load_published(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
     unknown = sorted(set(arrays) - {source for source, _ in sources.values()})
     if unknown:
         raise InputError(f"{path}: {unknown[0]} belongs to no published network of this suite; check the file")
-    numbers = sum(array.size for array in arrays.values())
-    broken = sum(int((~np.isfinite(array)).sum()) for array in arrays.values())
-    if broken:
-        raise InputError(
-            f"{path}: {broken:,} of its {numbers:,} weights are NaN or infinite; the file is unusable as published "
-            "(300W_LP fsanet_var_netvlad is known for it), choose another"
-        )
+    _refuse_broken(path, list(arrays.values()))
     state = model.state_dict()
     for name, (source, rule) in sources.items():
         tensor = torch.from_numpy(np.ascontiguousarray(TO_TORCH[rule](arrays[source])))
@@ -84,6 +95,67 @@ def load_published(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
         state[name] = tensor
     model.load_state_dict(state)
     return model.eval(), config
+
+
+def _refuse_broken(path: Path, arrays: Sequence[NDArray[Any]]) -> None:
+    numbers = sum(array.size for array in arrays)
+    broken = sum(int((~np.isfinite(array)).sum()) for array in arrays)
+    if broken:
+        raise InputError(
+            f"{path}: {broken:,} of its {numbers:,} weights are NaN or infinite; the file is unusable as published "
+            "(300W_LP fsanet_var_netvlad is known for it), choose another"
+        )
+
+
+def _is_of_torch(path: Path) -> bool:
+    """Whether a file was written by torch.save: a zip archive, or a pickle of its older format."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(2) in (b"PK", b"\x80\x02")
+
+
+def _load_hopenet(path: Path) -> tuple[nn.Module, dict[str, Any]]:
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        raise InputError(f"{path}: not a readable state dict of tensors, or cut short; fetch it again") from error
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise InputError(f"{path}: not a state dict of tensors; published Hopenet files are (ours go with checkpoint=)")
+    _refuse_broken(path, [value.numpy() for value in state.values()])
+    state = {key: value for key, value in state.items() if not key.startswith("fc_finetune.")}
+    backbone = _hopenet_trunk(path, state)
+    target = TimmBackbone if "model_name" in backbone else AlexNetBackbone
+    arguments = {key: value for key, value in backbone.items() if not key.startswith("_")}
+    model = Hopenet(target(**arguments), AngleBins(decoding="left"))
+    prefix = "backbone.trunk." if target is TimmBackbone else "backbone."
+    own = model.state_dict()
+    named = {key if key.startswith("fc_") else f"{prefix}{key}": value for key, value in state.items()}
+    # Files of 2017 do not count their batches yet.
+    named |= {key: value for key, value in own.items() if key.endswith("num_batches_tracked") and key not in named}
+    odd = sorted(set(named) ^ set(own)) or sorted(key for key in own if own[key].shape != named[key].shape)
+    if odd:
+        raise InputError(f"{path}: not a complete published Hopenet ({odd[0]} does not fit); fetch the file again")
+    model.load_state_dict(named)
+    config = {
+        "_target_": "headpose.models.hopenet.Hopenet",
+        "backbone": backbone,
+        "bins": {"_target_": "headpose.geometry.bins.AngleBins", "limit": 99, "width": 3, "decoding": "left"},
+        "input_size": 224,
+    }
+    return model.eval(), config
+
+
+def _hopenet_trunk(path: Path, state: dict[str, Any]) -> dict[str, Any]:
+    """Configuration of the trunk that a state dict's keys describe."""
+    untrained = {"pretrained": False, "checkpoint_path": None}
+    if "fc_yaw.weight" in state and "features.0.weight" in state:
+        return {"_target_": "headpose.models.backbones.AlexNetBackbone", **untrained}
+    blocks = tuple(len({key.split(".")[1] for key in state if key.startswith(f"layer{layer}.")}) for layer in range(1, 5))
+    name = RESNETS.get((blocks, "layer1.0.conv3.weight" in state))
+    if "fc_yaw.weight" not in state or name is None:
+        raise InputError(f"{path}: a state dict, but not of Hopenet (its trunks are ResNets or AlexNet); check the file")
+    return {"_target_": "headpose.models.backbones.TimmBackbone", "model_name": name, **untrained}
 
 
 def _read_h5(path: Path) -> Arrays:

@@ -143,6 +143,8 @@ def build(config: Any) -> Any:
     if not isinstance(config, dict):
         return config
     arguments = {key: build(value) for key, value in config.items() if not key.startswith("_")}
+    # A trunk's ImageNet weights: the checkpoint's own come in their place, so nothing is fetched or opened.
+    arguments |= {key: without for key, without in {"pretrained": False, "checkpoint_path": None}.items() if key in arguments}
     if "_target_" not in config:
         return arguments
     unexpected = {key for key in config if key.startswith("_")} - {"_target_", "_partial_"}
@@ -157,7 +159,7 @@ def _allowed_target(name: Any) -> Any:
     refusal = InputError(f"target {name} is not one of this suite's networks or crop rules; refused")
     if not isinstance(name, str):
         raise refusal
-    if not name.startswith(("headpose.models.", "headpose.geometry.crops.")):
+    if not name.startswith(("headpose.models.", "headpose.geometry.crops.", "headpose.geometry.bins.")):
         raise refusal
     try:
         target = get_object(name)

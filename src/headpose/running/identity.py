@@ -43,6 +43,8 @@ def identity(config: DictConfig) -> dict[str, Any]:
     parts |= _rendered(config, config.data)
     if "boxes" in parts["data"]:
         parts["data"]["boxes"] = _file_hash(parts["data"]["boxes"])
+    if "checkpoint_path" in parts["model"].get("backbone", {}):
+        parts["model"]["backbone"]["checkpoint_path"] = _file_hash(parts["model"]["backbone"]["checkpoint_path"])
     parts["init_weights"] = _file_hash(config.init_weights)
     parts["format"] = FORMAT_VERSION
     return parts

@@ -13,13 +13,23 @@ from headpose.modules.checkpoint import load_checkpoint
 from headpose.running.entry import given_overrides
 from headpose.running.identity import differences
 
-PUBLISHED_CROP = {
+FSANET_CROP = {
     "_target_": "headpose.geometry.crops.FSANetCrop",
     "size": 64,
     "margin": 0.6,
     "aflw2000_box": "visible21",
 }
-"""Of FSA-Net's and SSR-Net-MD's published weights, as trained on 300W-LP."""
+HOPENET_CROP = {
+    "_target_": "headpose.geometry.crops.HopenetCrop",
+    "size": 224,
+    "aflw2000_box": "official",
+}
+PUBLISHED_CROP = {
+    "headpose.models.fsanet.FSANet": FSANET_CROP,
+    "headpose.models.ssrnet.SSRNetMD": FSANET_CROP,
+    "headpose.models.hopenet.Hopenet": HOPENET_CROP,
+}
+"""With which each architecture's published weights were trained on 300W-LP."""
 
 
 def load_networks(config: DictConfig) -> tuple[nn.Module, dict[str, Any]]:
@@ -42,7 +52,7 @@ def load_networks(config: DictConfig) -> tuple[nn.Module, dict[str, Any]]:
         networks.append((path, loaded.model, loaded.model_config, loaded.crop_config))
     for path in weights:
         model, model_config = load_published(path)
-        networks.append((path, model, model_config, PUBLISHED_CROP))
+        networks.append((path, model, model_config, PUBLISHED_CROP[model_config["_target_"]]))
 
     if config.get("model") is not None:
         asserted = OmegaConf.to_container(config.model, resolve=True)
