@@ -38,6 +38,9 @@ def choice(path: Path) -> list[str]:
     if group == "size":
         budget, data = name.split("_", maxsplit=1)
         return [f"budget={budget}", f"data={data}"]
+    if group == "shape":
+        budget, model = name.split("_", maxsplit=1)
+        return [f"budget={budget}", f"model={model}"]
     if group == "layout":
         return [f"layout={name}", "root=x"]
     return [f"test=[{name}]" if group == "test" else f"{group}={name}"]
@@ -57,7 +60,7 @@ def test_every_file_composes_and_mirrors_its_constructor(path: Path) -> None:
     if group == "model":
         targets_of_module = set(inspect.signature(get_object(config.module._target_)).parameters)
         assert {key for key in config.module if not key.startswith("_")} == targets_of_module
-    node = OmegaConf.select(config, where) if group not in ("recipe", "budget", "size") else None
+    node = OmegaConf.select(config, where) if group not in ("recipe", "budget", "size", "shape") else None
     targets = (
         [node] if node is not None and "_target_" in node else list(node.values()) if group in ("logger", "callbacks") else []
     )
