@@ -29,6 +29,8 @@ def choice(path: Path) -> list[str]:
     if group == "recipe":
         model = "hopenet_regression" if name.startswith("hopenet_regression") else name.split("_", maxsplit=1)[0]
         return [f"model={model}", f"data={name.removeprefix(model + '_')}"]
+    if name == "csv":
+        return ["data=csv" if group == "data" else "test=[csv]", f"{group}.root=x" if group == "data" else "test.csv.root=x"]
     if group == "backbone":
         return ["model=hopenet", f"backbone={name}", *(["model.backbone.model_name=resnet10t"] if name == "timm" else [])]
     if group == "loss":

@@ -89,11 +89,7 @@ class FolderDataset(HeadPoseDataset):
         self.root = Path(root)
         if bad_files not in ("raise", "skip"):
             raise InputError(f"bad_files={bad_files} is unknown; choose raise or skip")
-        if not self.root.is_dir():
-            raise InputError(
-                f"{self.title} not found: no folder {self.root}; set its root (data.root or test.<name>.root), "
-                "see README, section Data"
-            )
+        self.check_root()
         files = self.list_images()
         if not files:
             raise InputError(f"{self.title}: {self.root} holds none of its pictures ({self.layout}); check the root")
@@ -102,11 +98,12 @@ class FolderDataset(HeadPoseDataset):
         annotations: list[Annotation] = []
         for path in files:
             try:
-                if not path.is_file():
-                    raise InputError(f"{path}: the picture of an annotation is missing; restore it or remove the annotation")
+                picture = self.picture_of(path)
+                if not picture.is_file():
+                    raise InputError(f"{picture}: the picture of an annotation is missing; restore it or remove the annotation")
                 annotation = self.read_annotation(path)
                 if bad_files == "skip":
-                    read_image(path)
+                    read_image(picture)
             except InputError as error:
                 if bad_files == "raise":
                     raise InputError(f"{error} (or set bad_files=skip to leave such files out)") from error
@@ -127,9 +124,21 @@ class FolderDataset(HeadPoseDataset):
         self.box = np.stack([a.box for a in annotations]).astype(np.float32)
         self.landmarks = np.stack([a.landmarks for a in annotations]).astype(np.float32)
 
+    def check_root(self) -> None:
+        """Raise InputError where the root is not what it should be."""
+        if not self.root.is_dir():
+            raise InputError(
+                f"{self.title} not found: no folder {self.root}; set its root (data.root or test.<name>.root), "
+                "see README, section Data"
+            )
+
     @abstractmethod
     def list_images(self) -> list[Path]:
         """All pictures under the root, sorted."""
+
+    def picture_of(self, path: Path) -> Path:
+        """The file of a listed picture; where one holds several faces, they are listed under names of their own."""
+        return path
 
     @abstractmethod
     def read_annotation(self, path: Path) -> Annotation:
@@ -141,12 +150,12 @@ class FolderDataset(HeadPoseDataset):
 
     def image(self, index: int) -> NDArray[np.uint8]:
         """Decode one picture."""
-        return read_image(self.paths[index])
+        return read_image(self.picture_of(self.paths[index]))
 
     def verify(self, indices: Sequence[int]) -> None:
         """Read the files and look at their ends."""
         for index in indices:
-            _read_whole(self.paths[index])
+            _read_whole(self.picture_of(self.paths[index]))
 
 
 def list_pairs(folder: Path, pattern: str) -> list[Path]:

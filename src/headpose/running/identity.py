@@ -41,8 +41,7 @@ def identity(config: DictConfig) -> dict[str, Any]:
     for part, left_out in NOT_COUNTED.items():
         parts[part] = {key: _plain(config[part][key]) for key in config[part] if key not in left_out}
     parts |= _rendered(config, config.data)
-    if "boxes" in parts["data"]:
-        parts["data"]["boxes"] = _file_hash(parts["data"]["boxes"])
+    parts["data"] |= _files(config.data)
     if "checkpoint_path" in parts["model"].get("backbone", {}):
         parts["model"]["backbone"]["checkpoint_path"] = _file_hash(parts["model"]["backbone"]["checkpoint_path"])
     parts["init_weights"] = _file_hash(config.init_weights)
@@ -56,13 +55,17 @@ def _rendered(config: DictConfig, data: DictConfig) -> dict[str, Any]:
     return {**trees, "generator": sampler.GENERATOR_VERSION} if trees or "heads" in data else {}
 
 
+def _files(data: DictConfig) -> dict[str, Any]:
+    """Files that say which faces count, by their content: boxes, and a root that is a file itself (CSV)."""
+    files = {"boxes": _file_hash(data.boxes)} if "boxes" in data else {}
+    return files | ({"table": _file_hash(data.root)} if Path(data.root).is_file() else {})
+
+
 def id_of_test(config: DictConfig, name: str) -> str:
     """First 12 hex digits of the SHA-256 of a test set's configuration, but for where it lies and how it is read."""
     test = config.test[name]
     counted = {key: _plain(test[key]) for key in test if key not in ("root", "num_workers", "batch_size")}
-    if "boxes" in counted:
-        counted["boxes"] = _file_hash(counted["boxes"])
-    counted |= _rendered(config, test)
+    counted |= _files(test) | _rendered(config, test)
     return hashlib.sha256(json.dumps(counted, sort_keys=True).encode()).hexdigest()[:12]
 
 

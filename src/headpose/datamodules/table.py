@@ -1,0 +1,16 @@
+"""A user's own pictures, named in a CSV file, to train on and to test with."""
+
+from typing import ClassVar
+
+from headpose.datamodules.base import FolderDataModule
+from headpose.datasets.table import CSVTable
+
+
+class CSVDataModule(FolderDataModule):
+    """Loaders of a CSV file's faces; `root` is the file."""
+
+    dataset_name: ClassVar[str] = "csv"
+
+    def read_dataset(self) -> CSVTable:
+        """Read the file."""
+        return CSVTable(self.root, self.max_angle, self.bad_files)
