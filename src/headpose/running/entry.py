@@ -5,6 +5,7 @@ import functools
 import logging
 import math
 import os
+import re
 import secrets
 import sys
 import warnings
@@ -122,6 +123,9 @@ def one_line(error: BaseException) -> str | None:
             return str(link).rsplit("InputError: ", maxsplit=1)[-1].strip().splitlines()[0]
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}; check the path, its permissions and the room left"
+    if missing := re.search(r"Missing mandatory value: ([\w.]+)", str(error)):
+        key = missing[1].removeprefix("module.")  # a copy of what stands at the top
+        return f"{key} is needed; give {key}=..."
     if isinstance(error, HydraException | OmegaConfBaseException | MisconfigurationException):
         lines = [" ".join(line.split()) for line in str(error).splitlines() if line.strip()]
         return "; ".join(line for line in lines if not line.startswith("set env variable"))
