@@ -45,6 +45,13 @@ def test_a_terminal_gets_the_columns_that_fit() -> None:
     assert "geodesic" not in table().markdown(("last",))
 
 
+def test_where_nobody_published_nothing_compares() -> None:
+    alone = Table("ours", {"aflw2000": "AFLW2000"}, [Row("ours", 0.95, {}, table().rows[1].measured), Row("never", None)])
+    header, body, _ = alone.cells(("published", "last", "difference", "n"))
+    assert header == ["method", "MB", "AFLW2000 last", "AFLW2000 n"]
+    assert body == [["ours", "0.95", "5.50 ± 0.71", "1969"], ["never", DASH, DASH, DASH]]
+
+
 def test_one_seed_has_no_spread() -> None:
     assert spread([5.0]) == "5.00"
     assert spread([]) == DASH

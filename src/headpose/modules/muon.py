@@ -121,10 +121,10 @@ def as_matrices(parameter: Tensor) -> Tensor:
 def orthogonalise(matrices: Tensor) -> Tensor:
     """(..., R, C) to matrices with the same singular vectors and singular values of about 1 (0.7 to 1.2)."""
     wide = matrices.mT if matrices.shape[-2] > matrices.shape[-1] else matrices
+    wide = wide.reshape(-1, *wide.shape[-2:])
     x = wide / (wide.norm(dim=(-2, -1), keepdim=True) + 1e-7)
     a, b, c = NEWTON_SCHULZ
-    for _ in range(5):
+    for _ in range(5):  # x = a x + (b gram + c gram²) x
         gram = x @ x.mT
-        x = a * x + (b * gram + c * (gram @ gram)) @ x
-    result: Tensor = x.mT if matrices.shape[-2] > matrices.shape[-1] else x
-    return result
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return (x.mT if matrices.shape[-2] > matrices.shape[-1] else x).reshape(matrices.shape)

@@ -16,6 +16,7 @@ ANGLES = ("yaw", "pitch", "roll")
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999933", "#882255", "#44AA99")
 """Okabe and Ito's palette, told apart by the colour-blind, and a few more."""
 MARKERS = "osD^vP*Xhd"
+LINES = ("-", "--", ":")
 BIN = 10.0
 
 
@@ -58,6 +59,8 @@ def size_error(table: Table, test_set: str) -> Figure | None:
     axis.set(xscale="log", xlabel="model size (MB, float32)", ylabel="mean absolute error (degrees)")
     axis.xaxis.set_major_formatter(ScalarFormatter())
     axis.xaxis.set_minor_formatter(ScalarFormatter())
+    axis.tick_params(axis="x", which="minor", pad=axis.xaxis.get_tick_padding())  # one line of numbers
+    axis.tick_params(axis="x", which="both", labelrotation=45)
     axis.grid(alpha=0.3, which="both")
     axis.set_title(f"{table.title}: size against error, {table.test_sets[test_set]}", fontsize=11)
     figure.legend(loc="outside right upper")
@@ -136,4 +139,6 @@ def _printed(row: Row, test_set: str) -> Sequence[float]:
 
 
 def _style(number: int) -> dict[str, Any]:
-    return {"color": COLORS[number % len(COLORS)], "marker": MARKERS[number % len(MARKERS)]}
+    """Colour and marker of a row; after ten rows the markers move on, so that no pair comes twice."""
+    turn, place = divmod(number, len(COLORS))
+    return {"color": COLORS[place], "marker": MARKERS[(place + turn) % len(MARKERS)], "linestyle": LINES[turn % len(LINES)]}

@@ -70,18 +70,22 @@ class Table:
         """Header, rows and footnotes as text.
 
         Args:
-            columns: of each test set, some of `COLUMNS`; null for all.
+            columns: of each test set, some of `COLUMNS`; null for all. Where nobody has published anything, what compares
+                with it is left out.
         """
         columns = COLUMNS if columns is None else columns
+        is_published = any(row.published for row in self.rows)
+        if not is_published:
+            columns = [column for column in columns if column not in ("published", "difference")]
         notes: list[str] = []
-        header = ["method", "MB", "MB published"]
+        header = ["method", "MB", *(["MB published"] if is_published else [])]
         for name in self.test_sets.values():
             header += [f"{name} {part}" for part in columns]
         body = []
         for row in self.rows:
             size = DASH if row.size_mb is None else f"{row.size_mb:.2f}"
             printed = {published.size_mb for published in row.published.values() if published.size_mb}
-            cells = [row.label, size, ", ".join(sorted(printed)) or DASH]
+            cells = [row.label, size, *([", ".join(sorted(printed)) or DASH] if is_published else [])]
             for test_set in self.test_sets:
                 values = _columns(row.published.get(test_set), row.measured.get(test_set), notes)
                 cells += [value for column, value in zip(COLUMNS, values, strict=True) if column in columns]
