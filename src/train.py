@@ -14,6 +14,7 @@ from headpose.running.entry import entry_point, is_sweep, output_dir
 from headpose.running.identity import id_of_test
 from headpose.running.logging import logging_to
 from headpose.running.memory import keep_freed_memory
+from headpose.running.networks import without_imagenet
 from headpose.running.pool import finished_results, run_cell, untested
 from headpose.running.results import find_resume, model_card, new_results, summarise_training
 from headpose.running.testing import check_sets, run_tests
@@ -33,7 +34,9 @@ def train(config: DictConfig) -> Any:
     wanted = list(config.test) if before is None else untested(config, before)
     test_sets: dict[str, Any] = {name: instantiate(config.test[name], _convert_="all") for name in wanted}
     test_ids = {name: id_of_test(config, name) for name in wanted}
-    module = instantiate(config.module, _convert_="all")
+    resume = find_resume(config, folder) if before is None else None
+    is_fresh = not (before or resume or config.init_weights)
+    module = instantiate(config.module if is_fresh else without_imagenet(config.module), _convert_="all")
     callbacks = {name: instantiate(callback) for name, callback in config.callbacks.items()}
 
     if before is not None:  # the training has finished in this folder: test on what is new
@@ -44,7 +47,6 @@ def train(config: DictConfig) -> Any:
     else:
         datamodule = instantiate(config.data, _convert_="all")
         check_sets(module, {"data": datamodule, **{f"test.{name}": test for name, test in test_sets.items()}})
-        resume = find_resume(config, folder)
         if config.init_weights:
             load_initial_weights(module.model, config.init_weights)
         results = new_results(config, module.model)

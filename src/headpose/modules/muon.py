@@ -127,4 +127,5 @@ def orthogonalise(matrices: Tensor) -> Tensor:
     for _ in range(5):  # x = a x + (b gram + c gram²) x
         gram = x @ x.mT
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    return (x.mT if matrices.shape[-2] > matrices.shape[-1] else x).reshape(matrices.shape)
+    turned: Tensor = x.mT if matrices.shape[-2] > matrices.shape[-1] else x
+    return turned.reshape(matrices.shape)

@@ -71,6 +71,15 @@ def load_networks(config: DictConfig) -> tuple[nn.Module, dict[str, Any]]:
     return (models[0] if len(models) == 1 else LateFusion(models)).eval(), crops[0]
 
 
+def without_imagenet(module: DictConfig) -> DictConfig:
+    """The configuration of a network whose weights come from elsewhere: its trunk's ImageNet weights need not be fetched."""
+    plain: Any = OmegaConf.to_container(module, resolve=True)
+    if "backbone" in plain["model"]:
+        plain["model"]["backbone"] |= {"pretrained": False, "checkpoint_path": None}
+    network: DictConfig = OmegaConf.create(plain)
+    return network
+
+
 def _paths(value: Any) -> list[str]:
     if value is None:
         return []

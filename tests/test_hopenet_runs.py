@@ -1,0 +1,43 @@
+"""Hopenet through the entry points: the same commands as for FSA-Net."""
+
+import json
+from pathlib import Path
+
+import torch
+import torchvision
+
+from test_train import SMALL, TESTS, only_run, results, roots, rows
+
+__all__ = ["roots"]  # a fixture
+
+NETWORK = ("model=hopenet", "backbone=resnet18", "crop.size=64")
+
+
+def test_resume_and_evaluation_are_those_of_one_run(run, roots, aflw2000_root: Path, tmp_path: Path) -> None:
+    torch.save(torchvision.models.resnet18().state_dict(), tmp_path / "imagenet.pth")
+    options = (*roots, *SMALL, *NETWORK, "epochs=2", "model.backbone.checkpoint_path=imagenet.pth", "augmentation=lowres")
+    whole = run("train", *options, f"hydra.run.dir={tmp_path}/whole")
+    assert whole.returncode == 0, whole.stderr
+    killed = run("train", *options, "+callbacks.kill={_target_: interrupt.Kill, epoch: 1}", PYTHONPATH=TESTS)
+    assert killed.returncode == -9
+    resumed = run("train", *options, "resume=auto")
+    assert resumed.returncode == 0, resumed.stderr
+    folder = only_run(tmp_path)
+    assert results(folder)["test"] == results(tmp_path / "whole")["test"]
+    assert float(rows(folder / "metrics.csv")[-1]["val/std"]) > 0
+
+    (tmp_path / "imagenet.pth").unlink()  # a checkpoint needs nothing beside it
+    last = f"checkpoint={folder}/checkpoints/last.ckpt"
+    evaluated = run("evaluate", last, "test=[aflw2000]", f"test.aflw2000.root={aflw2000_root}", "hydra.run.dir=evaluated")
+    assert evaluated.returncode == 0, evaluated.stderr
+    errors = json.loads((tmp_path / "evaluated" / "results.json").read_text())["test"]["aflw2000"]
+    ours = results(folder)["test"]["aflw2000"]
+    assert errors["crop"] == ours["crop"] == "hopenet"
+    assert abs(errors["last"]["mae"] - ours["last"]["mae"]) < 1e-4
+
+
+def test_regression_baseline_trains(run, roots, tmp_path: Path) -> None:
+    options = (*SMALL, "model=hopenet_regression", "backbone=alexnet", "model.backbone.pretrained=false", "crop.size=64")
+    done = run("train", *roots, *options, "epochs=1", "optimizer.lr=1e-4")
+    assert done.returncode == 0, done.stderr
+    assert results(only_run(tmp_path))["status"] == "finished"
