@@ -14,6 +14,7 @@ from headpose.running.entry import ROOT, register_resolvers
 CONF = ROOT / "conf"
 GROUPS = sorted(path.relative_to(CONF) for path in CONF.glob("*/*.yaml"))
 TRAINING_ONLY = {"augmentation", "split", "val_fraction", "split_seed", "seed", "num_train", "num_val"}
+TEST_ONLY = {"low_resolution"}
 GIVEN_BY_NEIGHBOUR = {"num_inputs", "optimizer", "params"}
 
 
@@ -76,7 +77,7 @@ def test_every_file_composes_and_mirrors_its_constructor(path: Path) -> None:
         parameters = inspect.signature(get_object(name)).parameters.values()
         signature = {p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
         keys = {key for key in part if not key.startswith("_")}
-        expected = signature - GIVEN_BY_NEIGHBOUR - (TRAINING_ONLY if group == "test" else set())
+        expected = signature - GIVEN_BY_NEIGHBOUR - {"test": TRAINING_ONLY, "data": TEST_ONLY}.get(group, set())
         assert keys == expected, name
 
 

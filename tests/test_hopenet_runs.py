@@ -32,6 +32,12 @@ def test_resume_and_evaluation_are_those_of_one_run(run, roots, aflw2000_root: P
     assert evaluated.returncode == 0, evaluated.stderr
     errors = json.loads((tmp_path / "evaluated" / "results.json").read_text())["test"]["aflw2000"]
     ours = results(folder)["test"]["aflw2000"]
+    several = ("test.aflw2000.low_resolution=[1,15]", "hydra.run.dir=several")
+    evaluated = run("evaluate", last, "test=[aflw2000]", f"test.aflw2000.root={aflw2000_root}", *several)
+    assert evaluated.returncode == 0, evaluated.stderr
+    each = json.loads((tmp_path / "several" / "results.json").read_text())["test"]
+    assert each["aflw2000_x1"]["last"] == errors["last"] != each["aflw2000_x15"]["last"]
+    assert "in 15 times larger pixels" in each["aflw2000_x15"]["protocol"]
     assert errors["crop"] == ours["crop"] == "hopenet"
     assert abs(errors["last"]["mae"] - ours["last"]["mae"]) < 1e-4
 

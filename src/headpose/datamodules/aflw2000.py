@@ -36,10 +36,11 @@ class AFLW2000DataModule(FolderDataModule):
         max_angle: float | None = 99.0,
         bad_files: Literal["raise", "skip"] = "raise",
         box: AFLW2000Box | None = None,
+        low_resolution: int = 1,
     ) -> None:
         super().__init__(
             root, crop, augmentation, batch_size, num_workers, split, val_fraction, split_seed, seed,
-            num_train, num_val, num_test, max_angle, bad_files,
+            num_train, num_val, num_test, max_angle, bad_files, low_resolution,
         )  # fmt: skip
         self.box: AFLW2000Box = box or crop.aflw2000_box
 

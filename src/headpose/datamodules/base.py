@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from headpose.datamodules.sampling import BatchKey, EvaluationSampler, Split, TrainSampler, split_faces
-from headpose.datasets.augmentation import Augmentation
+from headpose.datasets.augmentation import Augmentation, lower_resolution
 from headpose.datasets.base import HeadPoseDataset
 from headpose.errors import InputError
 from headpose.geometry.crops import CropRule
@@ -28,6 +28,7 @@ class FaceBatches(Dataset[Batch]):
         crop: the crop rule.
         augmentation: of the faces, or null.
         seed: of the augmentation.
+        low_resolution: how many times as large the pixels of each face are made before it is resized; 1 leaves them.
     """
 
     def __init__(
@@ -37,9 +38,10 @@ class FaceBatches(Dataset[Batch]):
         crop: CropRule,
         augmentation: Augmentation | None = None,
         seed: int = 0,
+        low_resolution: int = 1,
     ) -> None:
         self.dataset, self.indices, self.crop = dataset, indices, crop
-        self.augmentation, self.seed = augmentation, seed
+        self.augmentation, self.seed, self.low_resolution = augmentation, seed, low_resolution
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -62,6 +64,8 @@ class FaceBatches(Dataset[Batch]):
         rng = np.random.default_rng([*key, 2]) if self.augmentation else None
         try:
             cut = self.crop.cut(sample["image"], sample["box"], rng)
+            if self.low_resolution > 1 and cut.size:
+                cut = lower_resolution(cut, self.low_resolution)
             if self.augmentation:
                 cut = self.augmentation.on_cut(cut, *key)
             crop = self.crop.fit(cut, rng)
@@ -84,6 +88,7 @@ class HeadPoseDataModule(pl.LightningDataModule):
         split_seed: of the division and of the order that `num_*` cut.
         seed: of the batches' order and the augmentation.
         num_train, num_val, num_test: use only the first n of the seeded order; null uses all.
+        low_resolution: of the test set, see `FaceBatches`.
     """
 
     dataset_name: ClassVar[str]
@@ -103,8 +108,11 @@ class HeadPoseDataModule(pl.LightningDataModule):
         num_train: int | None = None,
         num_val: int | None = None,
         num_test: int | None = None,
+        low_resolution: int = 1,
     ) -> None:
         super().__init__()
+        if not isinstance(low_resolution, int) or low_resolution < 1:
+            raise InputError(f"low_resolution={low_resolution} cannot enlarge pixels; give whole numbers of 1 or more")
         for key, value in {"num_train": num_train, "num_val": num_val, "num_test": num_test}.items():
             if value is not None and value < 1:
                 raise InputError(f"{key}={value} leaves no face; give 1 or more, or null for all")
@@ -112,6 +120,7 @@ class HeadPoseDataModule(pl.LightningDataModule):
         self.batch_size, self.num_workers = batch_size, num_workers
         self.split_rule, self.val_fraction, self.split_seed, self.seed = split, val_fraction, split_seed, seed
         self.num_train, self.num_val, self.num_test = num_train, num_val, num_test
+        self.low_resolution = low_resolution
         self._dataset: HeadPoseDataset | None = None
         self._split: Split | None = None
 
@@ -148,7 +157,7 @@ class HeadPoseDataModule(pl.LightningDataModule):
     @property
     def protocol(self) -> str:
         """Which faces count, in words for tables."""
-        return self.dataset.title
+        return self.dataset.title + (f" in {self.low_resolution} times larger pixels" if self.low_resolution > 1 else "")
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Shuffled and augmented batches of the training side."""
@@ -161,20 +170,30 @@ class HeadPoseDataModule(pl.LightningDataModule):
         return self._evaluation_loader(self.split.val) if self.split.val else []
 
     def test_dataloader(self) -> DataLoader[Batch]:
-        """Plain batches of the test set."""
-        return self._evaluation_loader(self.test_indices)
+        """Batches of the test set, in the resolution asked for."""
+        return self._evaluation_loader(self.test_indices, self.low_resolution)
 
-    def _evaluation_loader(self, indices: Sequence[int]) -> DataLoader[Batch]:
+    def faces(self, indices: Sequence[int]) -> Batch:
+        """One batch of chosen faces as the test sees them."""
+        view = FaceBatches(self.dataset, indices, self.crop, low_resolution=self.low_resolution)
+        return view[BatchKey(0, list(range(len(indices))))]
+
+    def _evaluation_loader(self, indices: Sequence[int], low_resolution: int = 1) -> DataLoader[Batch]:
         rank, world_size = self._process()
         if len(indices) < world_size:
             raise InputError(f"{self.protocol}: {len(indices)} faces cannot be shared by {world_size} processes; use fewer")
-        return self._loader(indices, EvaluationSampler(len(indices), self.batch_size, rank, world_size), None)
+        sampler = EvaluationSampler(len(indices), self.batch_size, rank, world_size)
+        return self._loader(indices, sampler, None, low_resolution)
 
     def _loader(
-        self, indices: Sequence[int], sampler: Sampler[BatchKey], augmentation: Augmentation | None
+        self,
+        indices: Sequence[int],
+        sampler: Sampler[BatchKey],
+        augmentation: Augmentation | None,
+        low_resolution: int = 1,
     ) -> DataLoader[Batch]:
         return DataLoader(
-            FaceBatches(self.dataset, indices, self.crop, augmentation, self.seed),
+            FaceBatches(self.dataset, indices, self.crop, augmentation, self.seed, low_resolution),
             sampler=sampler,  # a key is a whole batch, so that one call fetches it
             batch_size=None,
             num_workers=self.num_workers,
@@ -211,6 +230,7 @@ class FolderDataModule(HeadPoseDataModule):
         num_test: int | None = None,
         max_angle: float | None = 99.0,
         bad_files: Literal["raise", "skip"] = "raise",
+        low_resolution: int = 1,
     ) -> None:
         super().__init__(
             root,
@@ -225,6 +245,7 @@ class FolderDataModule(HeadPoseDataModule):
             num_train,
             num_val,
             num_test,
+            low_resolution,
         )
         self.max_angle, self.bad_files = max_angle, bad_files
 

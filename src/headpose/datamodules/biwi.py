@@ -43,10 +43,11 @@ class BIWIDataModule(FolderDataModule):
         part_by: Literal["sequence", "person"] = "sequence",
         part_seed: int = 0,
         calibrated: bool = False,
+        low_resolution: int = 1,
     ) -> None:
         super().__init__(
             root, crop, augmentation, batch_size, num_workers, split, val_fraction, split_seed, seed,
-            num_train, num_val, num_test, max_angle, bad_files,
+            num_train, num_val, num_test, max_angle, bad_files, low_resolution,
         )  # fmt: skip
         self.boxes, self.box_rule, self.calibrated = boxes, box_rule, calibrated
         self.part, self.part_by, self.part_seed = part, part_by, part_seed

@@ -45,6 +45,7 @@ class SyntheticDataModule(HeadPoseDataModule):
         num_train: int | None = None,
         num_val: int | None = None,
         num_test: int | None = None,
+        low_resolution: int = 1,
     ) -> None:
         super().__init__(
             root,
@@ -59,6 +60,7 @@ class SyntheticDataModule(HeadPoseDataModule):
             num_train,
             num_val,
             num_test,
+            low_resolution,
         )
         self.heads, self.num_heads, self.side, self.max_angle = heads, num_heads, side, max_angle
 

@@ -25,7 +25,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from headpose.errors import InputError
 from headpose.reporting.files import write_json
-from headpose.running.identity import train_id
+from headpose.running.identity import spread_tests, train_id
 
 ROOT = Path(__file__).resolve().parents[3]
 Task = Callable[[DictConfig], Any]
@@ -62,6 +62,7 @@ def entry_point(config_name: str) -> Callable[[Task], Callable[[], None]]:
             def job(config: DictConfig) -> Any:
                 try:
                     check_options(config)
+                    spread_tests(config)
                     return task(config)
                 except (KeyboardInterrupt, SystemExit) as error:  # Lightning turns both signals into an exit
                     _leave_reason("interrupted")

@@ -17,7 +17,7 @@ from headpose.reporting.published import find_published, read_published
 from headpose.reporting.runs import Predictions, Run, fuse, read_pool, read_predictions, seedless
 from headpose.reporting.tables import Measured, Row, Table
 from headpose.running.entry import ROOT, runs_dir
-from headpose.running.identity import id_of_test, identity
+from headpose.running.identity import id_of_test, identity, spread_tests
 
 PUBLISHED = ROOT / "experiments" / "published_results.csv"
 
@@ -79,7 +79,9 @@ def compose_training(overrides: list[str]) -> DictConfig:
     """The configuration of `train.py` with these overrides."""
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        return compose("train", overrides)
+        config = compose("train", overrides)
+    spread_tests(config)
+    return config
 
 
 def _tested(config: DictConfig, runs: list[Run], name: str) -> list[Run]:

@@ -8,8 +8,6 @@ import torch
 from matplotlib.figure import Figure
 
 from headpose.datamodules import HeadPoseDataModule
-from headpose.datamodules.base import FaceBatches
-from headpose.datamodules.sampling import BatchKey
 from headpose.errors import InputError
 from headpose.models.fsanet import GRID, NUM_STAGES
 from headpose.modules.checkpoint import load_checkpoint
@@ -54,7 +52,7 @@ class StructureMaps:
         dataset = datamodule.dataset
         order = np.argsort(dataset.pose[:, 0])
         chosen = order[np.linspace(0, len(order) - 1, self.num_faces + 2).astype(int)[1:-1]].tolist()
-        batch = FaceBatches(dataset, chosen, datamodule.crop)[BatchKey(0, list(range(len(chosen))))]
+        batch = datamodule.faces(chosen)
         with torch.no_grad():
             output: Any = loaded.model(batch)
         if output.structure_map is None:

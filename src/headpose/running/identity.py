@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from headpose.synthesis import sampler
 
@@ -72,6 +72,19 @@ def id_of_test(config: DictConfig, name: str) -> str:
 def train_id(config: DictConfig) -> str:
     """First 12 hex digits of the SHA-256 of `identity`."""
     return hashlib.sha256(json.dumps(identity(config), sort_keys=True).encode()).hexdigest()[:12]
+
+
+def spread_tests(config: DictConfig) -> None:
+    """Make of each test set that lists several low resolutions one for each, `<name>_x<factor>`; in place."""
+    for name in [name for name in config.get("test") or {} if "low_resolution" in config.test[name]]:
+        factors = config.test[name].low_resolution
+        if not OmegaConf.is_list(factors):
+            continue
+        with open_dict(config):
+            test: Any = OmegaConf.to_container(config.test[name])  # `${crop}` stays: an evaluation sets it later
+            del config.test[name]
+            for factor in factors:
+                config.test[f"{name}_x{factor}"] = {**test, "low_resolution": factor}
 
 
 def differences(ours: Any, theirs: Any, key: str = "") -> list[str]:

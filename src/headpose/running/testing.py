@@ -11,8 +11,6 @@ import numpy as np
 import pytorch_lightning as pl
 
 from headpose.datamodules import HeadPoseDataModule
-from headpose.datamodules.base import FaceBatches
-from headpose.datamodules.sampling import BatchKey
 from headpose.errors import InputError
 from headpose.modules import PoseEvaluator
 from headpose.reporting.drawing import draw_examples
@@ -98,7 +96,7 @@ def examples(module: PoseEvaluator, datamodule: HeadPoseDataModule) -> np.ndarra
     """A sheet of faces of the test set with the last test's predictions, evenly drawn from it."""
     indices = datamodule.test_indices
     chosen = [indices[int(i)] for i in np.linspace(0, len(indices) - 1, min(NUM_EXAMPLES, len(indices)))]
-    batch = FaceBatches(datamodule.dataset, chosen, datamodule.crop)[BatchKey(0, list(range(len(chosen))))]
+    batch = datamodule.faces(chosen)
     rows = {row["name"]: row for row in module.predictions}
     crops = list(batch["image"].permute(0, 2, 3, 1).numpy())
     shown = [rows[name] for name in batch["name"]]
