@@ -3,12 +3,15 @@
 import shutil
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
+from headpose.datamodules import BIWIDataModule
 from headpose.datasets.biwi import BIWI, PEOPLE, biwi_sequences, read_calibration, read_pose_matrix
 from headpose.errors import InputError
 from headpose.geometry.conventions import calibrate_biwi_matrix, pose_from_biwi_matrix
+from headpose.geometry.crops import FSANetCrop
 from headpose.synthesis.sampler import HeadSampler
 from headpose.synthesis.writers import BIWI_POSES, WriteBIWI
 
@@ -68,6 +71,18 @@ def test_one_file_for_all_boxes(root: Path) -> None:
         rows += (root / f"{number:02d}" / "detections.csv").read_text().splitlines()[1:]
     (root / "boxes.csv").write_text("\n".join([header, *rows]))
     np.testing.assert_array_equal(BIWI(root, boxes=root / "boxes.csv").box, BIWI(root).box)
+
+
+def test_a_published_list_says_which_frames_count_and_what_is_cut(root: Path) -> None:
+    images = np.array(["01/frame_00003_rgb.png", "03/frame_00004_rgb.png"])
+    np.savez(root / "list.npz", images=images, bbox=np.array([[200, 150, 81, 101], [300, 200, 81, 101]]))
+    datamodule = BIWIDataModule(root, FSANetCrop(), boxes=root / "list.npz", box_rule="listed_crops")
+    assert datamodule.dataset.names == ["01/frame_00003", "03/frame_00004"]
+    assert datamodule.dataset.num_filtered == 7
+    assert "listed_crops of list.npz" in datamodule.protocol
+    cut = datamodule.dataset.image(0)[150:250, 200:280]
+    shown = datamodule.faces([0])["image"][0].permute(1, 2, 0).numpy()
+    np.testing.assert_array_equal(shown, cv2.resize(cut, (64, 64)))
 
 
 @pytest.mark.parametrize(

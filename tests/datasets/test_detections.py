@@ -82,3 +82,33 @@ def test_missing_file_and_unknown_rule_are_named(tmp_path: Path) -> None:
         read_detections(tmp_path / "none.csv")
     with pytest.raises(InputError, match="choose fsanet_protocol1"):
         box_rule("mine")  # type: ignore[arg-type]
+
+
+SEQUENCES = "431 362 569 689 881 399 699 738 831 688 570 727 484 653 475 692 315 476 335 471 450 530 395 359"
+
+
+def test_published_test_sets_by_their_lists(shared: Path) -> None:
+    fsanet = read_detections(shared / "biwi_plus" / "Biwi_FSA-Net.npz")
+    assert len(fsanet) == 13_219
+    assert [sum(name.startswith(f"{k:02d}/") for name in fsanet) for k in range(1, 25)] == [int(n) for n in SEQUENCES.split()]
+    assert len(read_detections(shared / "biwi_plus" / "Biwi_plus.npz")) == 15_678
+    np.testing.assert_array_equal(fsanet["01/frame_00003"], [[1, 270, 177, 270 + 145, 177 + 179]])  # 146 × 180 listed
+
+
+def test_listed_frames_alone_count() -> None:
+    assert lefts(box_rule("listed")(frames([], [face(10), face(20)], [face(30)]), *SIZE)) == [None, 10, 30]
+
+
+def test_lists_that_are_none(tmp_path: Path) -> None:
+    path = tmp_path / "list.npz"
+    with pytest.raises(InputError, match="no such box file"):
+        read_detections(path)
+    np.savez(path, images=np.array(["01/frame_00003_rgb.png"]))
+    with pytest.raises(InputError, match="not a list of BIWI frames"):
+        read_detections(path)
+    np.savez(path, images=np.array(["01/frame_00003_rgb.png"]), bbox=np.zeros((1, 4)))
+    with pytest.raises(InputError, match="does not hold x, y, width, height"):
+        read_detections(path)
+    path.write_bytes(b"PK nothing")
+    with pytest.raises(InputError, match=r"list\.npz: not a list of BIWI frames"):
+        read_detections(path)

@@ -171,3 +171,8 @@ def test_each_dataset_has_its_form_of_a_rule() -> None:
     np.testing.assert_array_equal(fsanet.for_dataset("aflw2000")(RAMP, box), fsanet(RAMP, box))
     assert not np.array_equal(fsanet.for_dataset("biwi")(RAMP, box), fsanet(RAMP, box))
     np.testing.assert_array_equal(fsanet.for_dataset("biwi").for_dataset("aflw2000")(RAMP, box), fsanet(RAMP, box))
+
+
+@pytest.mark.parametrize("rule", [FSANetCrop(20), HopenetCrop(20), MarginCrop(20)], ids=lambda rule: rule.name)
+def test_boxes_that_are_crops_already_are_cut_as_they_are(rule) -> None:
+    np.testing.assert_array_equal(rule.for_dataset("biwi_crops")(RAMP, [30, 40, 50, 60]), RAMP[40:60, 30:50])

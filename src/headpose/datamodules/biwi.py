@@ -49,6 +49,8 @@ class BIWIDataModule(FolderDataModule):
             root, crop, augmentation, batch_size, num_workers, split, val_fraction, split_seed, seed,
             num_train, num_val, num_test, max_angle, bad_files, low_resolution,
         )  # fmt: skip
+        if box_rule == "listed_crops":
+            self.crop = crop.for_dataset("biwi_crops")
         self.boxes, self.box_rule, self.calibrated = boxes, box_rule, calibrated
         self.part, self.part_by, self.part_seed = part, part_by, part_seed
 
@@ -61,4 +63,5 @@ class BIWIDataModule(FolderDataModule):
     def protocol(self) -> str:
         """Title, filter, boxes, sequences and whose poses."""
         part = "" if self.part == "all" else f", {self.part} sequences by {self.part_by} (seed {self.part_seed})"
-        return f"{super().protocol}, boxes {self.box_rule}{part}, {'' if self.calibrated else 'un'}calibrated, ypr"
+        boxes = f"{self.box_rule}{'' if self.boxes is None else f' of {Path(self.boxes).name}'}"
+        return f"{super().protocol}, boxes {boxes}{part}, {'' if self.calibrated else 'un'}calibrated, ypr"

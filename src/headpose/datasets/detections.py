@@ -1,9 +1,10 @@
-"""Boxes of a face detector, read from its file and chosen frame by frame as FSA-Net did for BIWI.
+"""Boxes of BIWI's faces: a detector's, chosen frame by frame as FSA-Net did, or a published test set's list.
 
-Reference: shamangary/FSA-Net, data/type3/TYY_create_db_biwi.py and TYY_create_db_biwi_70_30.py.
+Reference: shamangary/FSA-Net, data/type3/TYY_create_db_biwi.py and TYY_create_db_biwi_70_30.py; kuhnkeF/headposeplus, data/.
 """
 
 import csv
+import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -15,7 +16,7 @@ from headpose.errors import InputError
 from headpose.geometry.crops import fsanet_box
 
 Array = NDArray[Any]
-BoxRule = Literal["fsanet_protocol1", "fsanet_protocol2"]
+BoxRule = Literal["fsanet_protocol1", "fsanet_protocol2", "listed", "listed_crops"]
 
 COLUMNS = ("name", "confidence", "x0", "y0", "x1", "y1")
 MARGIN = 0.4
@@ -27,6 +28,9 @@ MAX_JUMP = 80
 def read_detections(path: Path) -> dict[str, Array]:
     """A detector's file: CSV with the columns name, confidence, x0, y0, x1, y1, a row for every face found.
 
+    Or one of headposeplus' .npz files, which list the frames of a published test set: `images` (n,) and `bbox` (n, 4) as x, y,
+    width, height. Their authors cut one pixel less than that in each direction, and so do we.
+
     Args:
         path: the file; names are those of the dataset, such as `01/frame_00003`.
 
@@ -36,6 +40,8 @@ def read_detections(path: Path) -> dict[str, Array]:
     Raises:
         InputError: no such file, a missing column, or a row that is no box.
     """
+    if path.suffix == ".npz":
+        return _read_list(path)
     try:
         with path.open(newline="") as file:
             reader = csv.DictReader(file)
@@ -54,6 +60,21 @@ def read_detections(path: Path) -> dict[str, Array]:
             raise InputError(f"{path}, line {number}: the box has no area; x0 < x1 and y0 < y1 in pixels are needed")
         found.setdefault(row["name"], []).append(values)
     return {name: np.array(faces) for name, faces in found.items()}
+
+
+def _read_list(path: Path) -> dict[str, Array]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            images, boxes = file["images"], np.asarray(file["bbox"], dtype=np.float64)
+    except OSError as error:
+        raise InputError(f"{path}: no such box file, or not readable; headposeplus publishes them") from error
+    except (KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path}: not a list of BIWI frames (images and bbox); fetch it again") from error
+    if boxes.shape != (len(images), 4) or not np.isfinite(boxes).all() or (boxes[:, 2:] < 2).any():
+        raise InputError(f"{path}: bbox does not hold x, y, width, height of each image; fetch it again")
+    x, y, width, height = boxes.T
+    rows = np.stack([np.ones(len(x)), x, y, x + width - 1, y + height - 1], axis=1)
+    return {str(image).removesuffix("_rgb.png"): row[None] for image, row in zip(images, rows, strict=True)}
 
 
 def choose_face(faces: Array, confidence: float, width: int, height: int) -> Array | None:
@@ -124,9 +145,24 @@ def fsanet_protocol2(frames: Sequence[Array], width: int, height: int) -> list[A
     return [first if box is None else box for box in boxes]
 
 
+def listed(frames: Sequence[Array], width: int, height: int) -> list[Array | None]:
+    """Frames count that the file lists, with the first box it has for them.
+
+    Args:
+        frames: (n, 5) faces of each frame.
+        width, height: of the pictures.
+
+    Returns:
+        (4,) or None for each frame.
+    """
+    return [faces[0, 1:] if len(faces) else None for faces in frames]
+
+
 RULES: dict[str, Callable[[Sequence[Array], int, int], list[Array | None]]] = {
     "fsanet_protocol1": fsanet_protocol1,
     "fsanet_protocol2": fsanet_protocol2,
+    "listed": listed,
+    "listed_crops": listed,  # and the crop rule adds nothing to them
 }
 
 
