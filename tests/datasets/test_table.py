@@ -3,11 +3,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from headpose.datamodules import CSVDataModule
 from headpose.datasets.table import CSVTable
 from headpose.errors import InputError
-from headpose.geometry.crops import MarginCrop
+from headpose.geometry.crops import FSANetCrop, HopenetCrop, MarginCrop
 
 
 def write(folder: Path, text: str, pictures: tuple[str, ...] = ("a.jpg", "sub/b c.png")) -> Path:
@@ -25,7 +26,7 @@ def test_rows_are_faces(tmp_path: Path) -> None:
             tmp_path,
             "path, yaw,pitch,roll,x0,y0,x1,y1,subject,note\n"
             "a.jpg,10,-20,5.5,5,6,25,36,ann,x\n"
-            "sub/b c.png,0,0,0,,,,,bob,\n"
+            "sub/b c.png,0,0,0,0,0,61,40,bob,\n"
             "a.jpg,-30,1,2,30,6,50,36,ann,second\n"
             "a.jpg,-130,1,2,30,6,50,36,ann,too far\n",
         )
@@ -69,6 +70,9 @@ def test_datamodule_keeps_people_apart(tmp_path: Path) -> None:
         ("path,yaw,pitch,roll\nno.jpg,1,2,3\n", r"no\.jpg: the picture of an annotation is missing"),
         ("path,yaw,pitch,roll\nfaces.csv,1,2,3\n", r"faces\.csv: not a readable picture"),
         ("path,yaw,pitch,roll,x0,y0,x1,y1\na.jpg,1,2,3,9,9,5,5\n", "line 2: the box has no area"),
+        ("path,yaw,pitch,roll,x0,y0,x1,y1\na.jpg,1,2,3,5,5,20,\n", "line 2: give every row its box"),
+        ("path,yaw,pitch,roll,x0,y0,x1,y1\na.jpg,1,2,3,5,5,20,9\na.jpg,1,2,3,,,,\n", "line 3: give every row its box"),
+        ("path,yaw,pitch,roll\n,,,\n", "line 2: no path"),
         ("path,yaw,pitch,roll\n", "holds none of its pictures"),
         ("path,yaw,pitch,roll\na.jpg,100,2,3\n", "1 beyond ±99.0 degrees"),
         ("", "no column path"),
@@ -91,3 +95,26 @@ def test_bad_rows_can_be_left_out(tmp_path: Path) -> None:
     dataset = CSVTable(write(tmp_path, "path,yaw,pitch,roll\na.jpg,1,2,3\nno.jpg,1,2,3\n"), bad_files="skip")
     assert len(dataset) == 1
     assert list(dataset.skipped) == ["no.jpg"]
+
+
+def test_pictures_without_boxes_are_crops_already(tmp_path: Path) -> None:
+    table = write(tmp_path, "path,yaw,pitch,roll\nup.jpg,1,2,3\n")
+    picture = np.arange(30 * 60 * 3, dtype=np.uint8).reshape(30, 60, 3)
+    orientation = Image.Exif()
+    orientation[0x0112] = 6  # lies on its side, as phones write them
+    Image.fromarray(picture).save(tmp_path / "up.jpg", exif=orientation)
+    for rule in (FSANetCrop(20), HopenetCrop(20), MarginCrop(20)):
+        datamodule = CSVDataModule(table, rule)
+        upright = datamodule.dataset.image(0)
+        assert upright.shape == (60, 30, 3)
+        np.testing.assert_array_equal(datamodule.dataset.box, [[0, 0, 30, 60]])
+        assert rule.name == "margin" or datamodule.faces([0])["image"].min(dim=2)[0].max() > 0
+    boxed = write(tmp_path, "path,yaw,pitch,roll,x0,y0,x1,y1\na.jpg,1,2,3,0,0,60,40\n")
+    assert CSVTable(boxed).has_boxes
+    assert not np.array_equal(*(CSVDataModule(t, HopenetCrop(20)).faces([0])["image"] for t in (boxed, _without(tmp_path))))
+
+
+def _without(folder: Path) -> Path:
+    table = folder / "without.csv"
+    table.write_text("path,yaw,pitch,roll\na.jpg,1,2,3\n")
+    return table

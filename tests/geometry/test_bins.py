@@ -21,7 +21,7 @@ def test_hopenets_bins() -> None:
 @given(ANGLES)
 def test_the_centre_of_an_angles_bin_is_near_and_its_lower_edge_below(angle: float) -> None:
     value = torch.tensor([angle])
-    centre, left = AngleBins(), AngleBins(decoding="left")
+    centre, left = AngleBins(decoding="centre"), AngleBins()
     label = centre.labels(value)
     assert abs(centre.angles(value)[label] - value) <= 1.5 + 1e-4
     assert 0 <= float(value - left.angles(value)[label]) <= 3

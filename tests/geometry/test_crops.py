@@ -175,4 +175,4 @@ def test_each_dataset_has_its_form_of_a_rule() -> None:
 
 @pytest.mark.parametrize("rule", [FSANetCrop(20), HopenetCrop(20), MarginCrop(20)], ids=lambda rule: rule.name)
 def test_boxes_that_are_crops_already_are_cut_as_they_are(rule) -> None:
-    np.testing.assert_array_equal(rule.for_dataset("biwi_crops")(RAMP, [30, 40, 50, 60]), RAMP[40:60, 30:50])
+    np.testing.assert_array_equal(rule.for_dataset("crops")(RAMP, [30, 40, 50, 60]), RAMP[40:60, 30:50])

@@ -96,6 +96,19 @@ def test_published_files_that_are_none(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:300])
     with pytest.raises(InputError, match="cut short"):
         load_published(path)
+    for odd in ({0: torch.zeros(2)}, {"a": torch.zeros(2, dtype=torch.bfloat16)}, {"a": nn.Parameter(torch.zeros(2))}):
+        torch.save(odd, path)
+        with pytest.raises(InputError, match="state dict"):
+            load_published(path)
+    path.write_bytes(b"\x80\x02.")
+    with pytest.raises(InputError, match="not a readable state dict"):
+        load_published(path)
+
+
+def test_half_precision_keeps_the_angles_whole() -> None:
+    for model in (hopenet(), HopenetRegression(TimmBackbone("resnet18.tv_in1k"))):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            assert model(faces(64)).pose.dtype == torch.float32
 
 
 def test_sizes_of_the_paper() -> None:
@@ -180,8 +193,9 @@ def test_imagenet_weights_from_a_file(tmp_path: Path, suffix: str) -> None:
     torch.save(alexnet, tmp_path / "alexnet.pth")
     ours = AlexNetBackbone(checkpoint_path=tmp_path / "alexnet.pth")
     assert torch.equal(ours.classifier[4].weight, alexnet["classifier.4.weight"])
-    with pytest.raises(InputError, match="weights of another network"):
-        TimmBackbone("resnet34.tv_in1k", checkpoint_path=path)
+    for other in ("resnet34.tv_in1k", "resnet26.bt_in1k"):
+        with pytest.raises(InputError, match="weights of another network"):
+            TimmBackbone(other, checkpoint_path=path)
     path.write_bytes(b"nothing of the kind")
     with pytest.raises(InputError, match="not a readable file of weights"):
         TimmBackbone("resnet18.tv_in1k", checkpoint_path=path)

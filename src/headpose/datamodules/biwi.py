@@ -50,7 +50,7 @@ class BIWIDataModule(FolderDataModule):
             num_train, num_val, num_test, max_angle, bad_files, low_resolution,
         )  # fmt: skip
         if box_rule == "listed_crops":
-            self.crop = crop.for_dataset("biwi_crops")
+            self.crop = crop.for_dataset("crops")
         self.boxes, self.box_rule, self.calibrated = boxes, box_rule, calibrated
         self.part, self.part_by, self.part_seed = part, part_by, part_seed
 

@@ -12,5 +12,8 @@ class CSVDataModule(FolderDataModule):
     dataset_name: ClassVar[str] = "csv"
 
     def read_dataset(self) -> CSVTable:
-        """Read the file."""
-        return CSVTable(self.root, self.max_angle, self.bad_files)
+        """Read the file; pictures without boxes are crops already."""
+        dataset = CSVTable(self.root, self.max_angle, self.bad_files)
+        if not dataset.has_boxes:
+            self.crop = self.crop.for_dataset("crops")
+        return dataset

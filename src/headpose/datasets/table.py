@@ -12,18 +12,23 @@ from headpose.errors import InputError
 
 ANGLES = ("yaw", "pitch", "roll")
 SIDES = ("x0", "y0", "x1", "y1")
+EXIF_ORIENTATION = 0x0112
 
 
 class CSVTable(FolderDataset):
     """A CSV file with a header and a row for every face.
 
     Columns: `path` (relative to the file's folder, or absolute), `yaw`, `pitch`, `roll` (degrees, signs of 300W-LP); optional
-    `x0`, `y0`, `x1`, `y1` (tight box in pixels; without them the picture itself is the box) and `subject` (who it is: a split
-    keeps people apart). A picture may stand in several rows, one for each of its faces.
+    `x0`, `y0`, `x1`, `y1` (tight box in pixels of the upright picture; without them the pictures are crops already, to which
+    the crop rule adds nothing) and `subject` (who it is: a split keeps people apart). A picture may stand in several rows,
+    one for each of its faces.
 
     Args:
         root: the CSV file.
         max_angle, bad_files: see `FolderDataset`.
+
+    Attributes:
+        has_boxes: whether the rows have boxes.
 
     Raises:
         InputError: no such file, a missing column, a row that is no label; see also `FolderDataset`.
@@ -54,11 +59,14 @@ class CSVTable(FolderDataset):
             )
         self._rows: dict[Path, tuple[int, dict[str, str]]] = {}
         for number, row in enumerate(rows, start=2):
+            if not row["path"]:
+                raise InputError(f"{self.table}, line {number}: no path; remove the row")
             first = self.root / row["path"]
             key, face = first, 2
             while key in self._rows:
                 key, face = first.with_name(f"{first.name}#{face}"), face + 1
             self._rows[key] = (number, row)
+        self.has_boxes = any(row.get(side) for row in rows for side in SIDES)
 
     def list_images(self) -> list[Path]:
         """The faces, in the order of the file."""
@@ -78,14 +86,20 @@ class CSVTable(FolderDataset):
         number, row = self._rows[path]
         where = f"{self.table}, line {number}"
         pose = np.array(_numbers(where, row, ANGLES))
-        if all(row.get(side) for side in SIDES):
+        given = [side for side in SIDES if row.get(side)]
+        if (len(given) == len(SIDES)) != self.has_boxes or 0 < len(given) < len(SIDES):
+            raise InputError(f"{where}: give every row its box ({','.join(SIDES)}), or none of them one")
+        if self.has_boxes:
             box = np.array(_numbers(where, row, SIDES), dtype=np.float32)
             if box[0] >= box[2] or box[1] >= box[3]:
                 raise InputError(f"{where}: the box has no area; x0 < x1 and y0 < y1 in pixels are needed")
         else:
             try:
                 with Image.open(self.picture_of(path)) as picture:
-                    box = np.array([0, 0, *picture.size], dtype=np.float32)
+                    width, height = picture.size
+                    if picture.getexif().get(EXIF_ORIENTATION, 1) >= 5:  # lies on its side; it is read upright
+                        width, height = height, width
+                    box = np.array([0, 0, width, height], dtype=np.float32)
             except (UnidentifiedImageError, OSError) as error:
                 raise InputError(f"{self.picture_of(path)}: not a readable picture; fetch it again or remove it") from error
         return Annotation(pose, box, np.full((68, 2), np.nan))

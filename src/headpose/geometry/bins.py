@@ -17,8 +17,9 @@ class AngleBins:
         limit: half of the range, in degrees.
         width: of a bin, in degrees.
         decoding: which angle stands for a bin in the expectation. `centre` is unbiased: a network that is sure of the right
-            bin is 0.75 degrees off on average. `left`, the bin's lower edge, is what the published code does and 1.5 degrees
-            too low on average; the squared error in the loss makes the network compensate, unless alpha is 0.
+            bin is 0.75 degrees off on average. `left`, the bin's lower edge, is what the published code does, hence what its
+            weights mean, and the default; it is 1.5 degrees too low on average, for which the squared error in the loss makes
+            the network compensate, unless alpha is 0.
 
     Raises:
         InputError: the range is not made of whole bins, or an unknown decoding.
@@ -26,7 +27,7 @@ class AngleBins:
     Reference: natanielruiz/deep-head-pose, code/datasets.py (labels) and code/test_hopenet.py (decoding).
     """
 
-    def __init__(self, limit: float = 99.0, width: float = 3.0, decoding: Decoding = "centre") -> None:
+    def __init__(self, limit: float = 99.0, width: float = 3.0, decoding: Decoding = "left") -> None:
         count = 2 * limit / width if width > 0 else 0.0
         if count < 1 or count != round(count):
             raise InputError(f"bins: a range of ±{limit} degrees is not made of whole bins of {width}; give limit and width")
@@ -64,6 +65,6 @@ class AngleBins:
             (...) and (...), degrees.
         """
         probs, angles = logits.softmax(dim=-1), self.angles(logits)
-        mean = probs @ angles
+        mean = (probs * angles).sum(dim=-1)  # no matrix product: autocast would halve its precision
         variance = (probs * (angles - mean.unsqueeze(-1)).square()).sum(dim=-1)
         return mean, variance.sqrt()

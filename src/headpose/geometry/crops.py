@@ -22,7 +22,7 @@ HOPENET_SIDES: dict[str, tuple[float, float, float, float]] = {
     "synhead": (0.6, 2.0, 0.6, 0.6),
     "aflw2000": (2.0, 2.0, 2.0, 0.6),
     "biwi": (0.6, 1.0, 0.6, 0.6),
-    "biwi_crops": (0.0, 0.0, 0.0, 0.0),
+    "crops": (0.0, 0.0, 0.0, 0.0),
     "afw": (0.8, 2.0, 0.8, 1.0),
 }
 """Left, top, right, bottom factors of Hopenet's loaders, multiplied by k."""
@@ -32,7 +32,7 @@ HOPENET_K: dict[str, tuple[float, float]] = {
     "synhead": (0.2, 0.4),
     "aflw2000": (0.2, 0.2),
     "biwi": (0.35, 0.35),
-    "biwi_crops": (0.0, 0.0),  # boxes that are crops already
+    "crops": (0.0, 0.0),  # boxes that are crops already
     "afw": (0.32, 0.32),
 }
 """Range from which Hopenet's loaders draw k uniformly, per sample."""
@@ -97,7 +97,7 @@ class FSANetCrop:
     def cut(self, image: Image, box: ArrayLike, rng: np.random.Generator | None = None) -> Image:
         """The grown box, clipped; training does not vary it."""
         height, width = image.shape[:2]
-        forms = {"biwi": (self.detector_margin, 1), "biwi_crops": (0.0, 0)}
+        forms = {"biwi": (self.detector_margin, 1), "crops": (0.0, 0)}
         margin, last = forms.get(self.dataset, (self.margin, 0))
         x0, y0, x1, y1 = fsanet_box(box, margin, width, height)
         return image[y0 : y1 + last, x0 : x1 + last]
@@ -107,7 +107,7 @@ class FSANetCrop:
         return _resize(cut, self.size)
 
     def for_dataset(self, name: str) -> "FSANetCrop":
-        """For BIWI's detections: `detector_margin`, ends included; boxes that are crops already (`biwi_crops`) as they are."""
+        """For BIWI's detections: `detector_margin`, ends included; boxes that are crops already (`crops`) as they are."""
         rule = FSANetCrop(self.size, self.margin, self.aflw2000_box, self.detector_margin)
         rule.dataset = name
         return rule
@@ -144,7 +144,7 @@ class MarginCrop:
 
     def for_dataset(self, name: str) -> "MarginCrop":
         """The same, but for boxes that are crops already: detectors' differ more among each other than from landmarks'."""
-        return MarginCrop(self.size, 0.0, self.aflw2000_box) if name == "biwi_crops" else self
+        return MarginCrop(self.size, 0.0, self.aflw2000_box) if name == "crops" else self
 
 
 class HopenetCrop:

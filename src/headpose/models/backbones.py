@@ -45,11 +45,17 @@ class TimmBackbone(nn.Module):
             raise InputError(
                 f"ImageNet weights of {model_name} cannot be fetched ({type(error).__name__}); {OFFLINE}"
             ) from error
+        if not pretrained:
+            for layer in trunk.modules():  # timm starts the last one of a residual block at 0, the published code all at 1
+                if isinstance(layer, nn.BatchNorm2d):
+                    nn.init.ones_(layer.weight)
         if checkpoint_path is not None:
             _fill(trunk, Path(checkpoint_path))
         self.trunk = trunk
         first_conv = trunk.pretrained_cfg.get("first_conv") or ""
-        self.stem = tuple(name for name, _ in trunk.named_parameters() if name.startswith((f"{first_conv}.", "bn1.", "norm1.")))
+        self.stem = tuple(
+            name for name, _ in trunk.named_parameters() if name.startswith((f"{first_conv}.", "bn1.", "norm1.", "stem."))
+        )
 
     @property
     def num_features(self) -> int:
@@ -101,6 +107,10 @@ def _fill(network: nn.Module, path: Path) -> None:
     try:
         with torch.no_grad():
             odd = load_checkpoint(network, str(path), strict=False, weights_only=True)
+    except RuntimeError as error:
+        if "size mismatch" not in str(error):
+            raise InputError(f"{path}: not a readable file of weights; fetch it again") from error
+        raise InputError(f"{path}: weights of another network than model.backbone; choose its own file") from error
     except Exception as error:  # safetensors, zip and pickle each fail in their own way
         raise InputError(f"{path}: not a readable file of weights ({type(error).__name__}); fetch it again") from error
     last = {key.split(".")[0] for key in odd.unexpected_keys}

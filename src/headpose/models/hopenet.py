@@ -81,7 +81,9 @@ class HopenetRegression(nn.Module):
 
     def forward(self, batch: Batch) -> HopenetRegressionOutput:
         """A batch of B crops to their poses."""
-        return HopenetRegressionOutput(self.fc_angles(self.backbone(self.preprocess(batch["image"]))))
+        features = self.backbone(self.preprocess(batch["image"]))
+        with torch.autocast(features.device.type, enabled=False):  # half precision is too coarse for degrees
+            return HopenetRegressionOutput(self.fc_angles(features.to(self.fc_angles.weight.dtype)))
 
 
 def _features(backbone: nn.Module) -> int:

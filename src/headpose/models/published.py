@@ -8,7 +8,6 @@ Hopenet: state dicts (.pkl) of natanielruiz/deep-head-pose, of a ResNet or of Al
 `fc_finetune` is left out.
 """
 
-import pickle
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -118,16 +117,16 @@ def _is_of_torch(path: Path) -> bool:
 def _load_hopenet(path: Path) -> tuple[nn.Module, dict[str, Any]]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except Exception as error:  # a broken pickle can raise anything
         raise InputError(f"{path}: not a readable state dict of tensors, or cut short; fetch it again") from error
-    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+    if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in state.items()):
         raise InputError(f"{path}: not a state dict of tensors; published Hopenet files are (ours go with checkpoint=)")
-    _refuse_broken(path, [value.numpy() for value in state.values()])
+    _refuse_broken(path, [value.detach().float().numpy() for value in state.values()])
     state = {key: value for key, value in state.items() if not key.startswith("fc_finetune.")}
     backbone = _hopenet_trunk(path, state)
     target = TimmBackbone if "model_name" in backbone else AlexNetBackbone
     arguments = {key: value for key, value in backbone.items() if not key.startswith("_")}
-    model = Hopenet(target(**arguments), AngleBins(decoding="left"))
+    model = Hopenet(target(**arguments), AngleBins())
     prefix = "backbone.trunk." if target is TimmBackbone else "backbone."
     own = model.state_dict()
     named = {key if key.startswith("fc_") else f"{prefix}{key}": value for key, value in state.items()}

@@ -125,7 +125,8 @@ def one_line(error: BaseException) -> str | None:
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}; check the path, its permissions and the room left"
     if missing := re.search(r"Missing mandatory value: ([\w.]+)", str(error)):
-        key = missing[1].removeprefix("module.")  # a copy of what stands at the top
+        # `module` holds copies of what stands at the top, `test` sets that were made of one.
+        key = re.sub(r"^(test\.\w+)_x\d+\.", r"\1.", missing[1].removeprefix("module."))
         return f"{key} is needed; give {key}=..."
     if isinstance(error, HydraException | OmegaConfBaseException | MisconfigurationException):
         lines = [" ".join(line.split()) for line in str(error).splitlines() if line.strip()]

@@ -7,6 +7,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from headpose.errors import InputError
 from headpose.synthesis import sampler
 
 FORMAT_VERSION = 1
@@ -80,6 +81,8 @@ def spread_tests(config: DictConfig) -> None:
         factors = config.test[name].low_resolution
         if not OmegaConf.is_list(factors):
             continue
+        if not factors or len(set(factors)) < len(factors):
+            raise InputError(f"test.{name}.low_resolution={list(factors)} names no factor, or one twice; give each once")
         with open_dict(config):
             test: Any = OmegaConf.to_container(config.test[name])  # `${crop}` stays: an evaluation sets it later
             del config.test[name]

@@ -18,11 +18,13 @@ FSANET_CROP = {
     "size": 64,
     "margin": 0.6,
     "aflw2000_box": "visible21",
+    "detector_margin": 0.4,
 }
 HOPENET_CROP = {
     "_target_": "headpose.geometry.crops.HopenetCrop",
     "size": 224,
     "aflw2000_box": "official",
+    "order_free": False,
 }
 PUBLISHED_CROP = {
     "headpose.models.fsanet.FSANet": FSANET_CROP,
