@@ -53,6 +53,19 @@ def test_landmarks_have_the_labelled_pose() -> None:
         assert torch.rad2deg(roma.rotmat_geodesic_distance(rotation, expected)) < 0.01
 
 
+@pytest.mark.parametrize("perspective", [None, (30.0, 30.0)], ids=["parallel", "near"])
+def test_depth_is_the_distance_of_the_head_and_infinite_behind_it(perspective: tuple[float, float] | None) -> None:
+    head = HeadSampler(texture_pool=4, **{**PLAIN, "body": False, "perspective": perspective}).render(3, 96, (0.0, 0.0, 0.0))
+    drawn = np.isfinite(head.depth)
+    assert 0.05 < drawn.mean() < 0.5
+    assert not drawn[0].any()
+    camera = 60 if perspective is None else 30
+    x, y, _ = head.landmarks[30]
+    # The tip of the nose, before the pivot at z = -1.6; the middle of a pixel is at .5.
+    assert head.depth[int(y), int(x)] == pytest.approx(camera - 1.6 - head.neutral[30, 2], abs=0.1)
+    assert (np.abs(head.depth[drawn] - camera) < 6).all()
+
+
 @pytest.mark.parametrize(
     ("pose", "axis", "sign"),
     [((60, 0, 0), 0, -1), ((-60, 0, 0), 0, 1), ((0, 40, 0), 1, -1), ((0, -40, 0), 1, 1)],

@@ -190,7 +190,7 @@ def rasterize(
         size: side of the picture in pixels.
 
     Returns:
-        colours (size, size, 3), about 0 to 1; 1 where anything was drawn (size, size); depth (size, size), FAR elsewhere.
+        colours (size, size, 3), about 0 to 1; 1 where anything was drawn (size, size); depth (size, size), about FAR elsewhere.
     """
     z = depth.astype(np.float32)
     x = (screen[:, 0] * (2 / size) - 1).astype(np.float32) * z

@@ -24,6 +24,10 @@ GENERATOR_VERSION = 3
 """Raised whenever the same options and seed give other pictures; packs of another version are rebuilt."""
 
 PIVOT = np.array([0.0, 0.0, -1.6])
+PARALLEL_DISTANCE = 60.0
+"""Head units from a parallel camera to the pivot, where distances are counted from; they change nothing else."""
+MILLIMETRES = 36.0
+"""Of a head unit."""
 
 
 @dataclass
@@ -36,7 +40,8 @@ class Head:
         box: (4,) tight box in pixels, jittered as the options say.
         landmarks: (68, 3), x and y in pixels and depth toward the viewer in the same units.
         points21: (21, 2), AFLW's points in pixels; NaN where turned away.
-        depth: (S, S), distance in head units; inf where there is background.
+        depth: (S, S), distance from the camera in head units (to the pivot `PARALLEL_DISTANCE` where the camera is parallel)
+            of the head and its body, not of what occludes them; inf where there is background.
         identity: number of the person.
         neutral: (68, 3), the landmarks at rest, head units, frame A.
         pose_para: (7,) as 300W-LP labels it: pitch, yaw, roll in radians, tx, ty, tz, scale, so that
@@ -167,7 +172,8 @@ class HeadSampler:
         if rng.random() < self.borders:
             photograph.black_borders(picture, rng, pixel_box)
         image = photograph.develop(picture, rng, self.photo)
-        zbuffer = cv2.resize(zbuffer, (size, size), interpolation=cv2.INTER_NEAREST)
+        # Not by comparing with FAR: the rasteriser leaves the background a rounding error before it.
+        zbuffer = cv2.resize(np.where(mask, zbuffer, np.float32(np.inf)), (size, size), interpolation=cv2.INTER_NEAREST)
         return Head(
             image=image,
             pose=pose_degrees,
@@ -176,7 +182,7 @@ class HeadSampler:
                 [to_pixels(plane68), points[:, 2:] * scale * (1 if distance is None else 1 / distance)], axis=1
             ),
             points21=to_pixels(plane21),
-            depth=np.where(zbuffer >= renderer.FAR, np.inf, zbuffer).astype(np.float32),
+            depth=np.asarray(zbuffer, np.float32),
             identity=identity,
             neutral=landmarks,
             pose_para=_pose_para(pose_degrees, rotation, scale, corner, size) if distance is None else None,
@@ -407,7 +413,7 @@ def _project(points: Array, distance: float | None) -> Array:
 
 def _depth(points: Array, distance: float | None) -> Array:
     """Distance from the camera, which must be positive for the rasteriser."""
-    depth: Array = (60.0 if distance is None else distance) - points[..., 2]
+    depth: Array = (PARALLEL_DISTANCE if distance is None else distance) - points[..., 2]
     return depth
 
 
