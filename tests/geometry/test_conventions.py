@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import ArrayLike
 from scipy.spatial.transform import Rotation
 
 from headpose.geometry import conventions
@@ -38,9 +39,9 @@ def test_biwi_calibration_of_sequence_12() -> None:
     np.testing.assert_allclose(conventions.pose_from_biwi_matrix(calibrated), [9.8581, 0.4157, -6.6496], atol=2e-3)
 
 
-def _biwi_matrix(pose: list[float]) -> np.ndarray:
+def _biwi_matrix(pose: ArrayLike) -> np.ndarray:
     flip = conventions.FLIP_FRAME
-    return flip @ pose_to_matrix(torch.tensor(pose, dtype=torch.float64)).numpy() @ flip
+    return flip @ pose_to_matrix(torch.as_tensor(np.asarray(pose, dtype=np.float64))).numpy() @ flip
 
 
 def test_aflw_negates_roll_and_takes_radians() -> None:
@@ -67,7 +68,30 @@ def test_6drepnet_matrix_is_ours_transposed(pose: np.ndarray) -> None:
     np.testing.assert_allclose(conventions.pose_from_6drepnet_matrix(theirs), pose, atol=1e-6)
 
 
-def test_pyr_labels_of_headposeplus(shared: Path) -> None:
-    with np.load(shared / "biwi_plus" / "Biwi_plus_non_cal.npz", allow_pickle=False) as labels:
+@pytest.mark.parametrize("name", ["Biwi_plus_non_cal", "Biwi_plus"])
+def test_pyr_labels_of_headposeplus(shared: Path, name: str) -> None:
+    """The order pitch, yaw, roll and opposite signs; all 15,678 frames."""
+    with np.load(shared / "biwi_plus" / f"{name}.npz", allow_pickle=False) as labels:
         ypr, stored = labels["ypr"], labels["pyr"]
-    np.testing.assert_allclose(conventions.pose_to_pyr(ypr)[:, [1, 0, 2]], -stored, atol=0.01)
+    assert len(ypr) == 15_678
+    np.testing.assert_allclose(conventions.pose_to_pyr(ypr)[:, [1, 0, 2]], -stored, rtol=0, atol=0.01)
+    np.testing.assert_allclose(conventions.pose_from_pyr(-stored[:, [1, 0, 2]]), ypr, rtol=0, atol=0.01)
+
+
+def test_calibrations_of_all_sequences(shared: Path) -> None:
+    """Biwi+'s calibrated labels are the others turned by one of two rotations (vectors in degrees, frame B)."""
+    with (
+        np.load(shared / "biwi_plus" / "Biwi_plus_non_cal.npz", allow_pickle=False) as plain,
+        np.load(shared / "biwi_plus" / "Biwi_plus.npz", allow_pickle=False) as turned,
+    ):
+        np.testing.assert_array_equal(plain["images"], turned["images"])
+        sequence = np.array([int(name[:2]) for name in plain["images"]])
+        matrices, expected = _biwi_matrix(plain["ypr"]), turned["ypr"]
+    late = (sequence == 6) | (sequence >= 15)
+    vectors = np.where(late[:, None], [-1.453, -0.327, 0.006], [-0.863, 0.531, -0.252])
+    calibrated = conventions.calibrate_biwi_matrix(matrices, Rotation.from_rotvec(vectors, degrees=True).as_matrix())
+    error = np.abs(conventions.pose_from_biwi_matrix(calibrated) - expected)
+    assert error.shape == (15_678, 3)
+    assert error.max() < 0.01
+    swapped = conventions.calibrate_biwi_matrix(matrices, Rotation.from_rotvec(vectors[::-1], degrees=True).as_matrix())
+    assert np.abs(conventions.pose_from_biwi_matrix(swapped) - expected).max() > 0.5
