@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from headpose.datamodules import BIWIDataModule
-from headpose.datasets.biwi import BIWI, PEOPLE, biwi_sequences, read_calibration, read_pose_matrix
+from headpose.datasets.biwi import BIWI, PEOPLE, biwi_sequences
+from headpose.datasets.biwi_files import read_calibration, read_pose
 from headpose.errors import InputError
-from headpose.geometry.conventions import calibrate_biwi_matrix, pose_from_biwi_matrix
+from headpose.geometry.conventions import FLIP_FRAME, calibrate_biwi_matrix, pose_from_biwi_matrix
 from headpose.geometry.crops import FSANetCrop
 from headpose.synthesis.sampler import HeadSampler
-from headpose.synthesis.writers import BIWI_POSES, WriteBIWI
+from headpose.synthesis.writers import BIWI_POSES, BIWI_SIZE, HEAD_CENTER, WriteBIWI
 
 
 @pytest.fixture(scope="module")
@@ -44,15 +45,75 @@ def test_written_poses_and_boxes_are_read_back(biwi_root: Path) -> None:
     assert dataset.photo_of("15/frame_00000") == dataset.photo_of("03/frame_00003") == "F03"
 
 
+def test_depth_is_the_rendered_one(biwi_root: Path) -> None:
+    """Differences of depth are the renderer's, 36 mm a head unit, within the rounding to millimetres."""
+    heads = WriteBIWI(biwi_root, HeadSampler(texture_pool=4), 3).heads
+    dataset = BIWI(biwi_root)
+    for index, name in enumerate(dataset.names):
+        head = heads.render((10**6 + int(name[:2]) - 1) * BIWI_POSES + int(name[-5:]) - 3, BIWI_SIZE)
+        depth = dataset.depth(index)
+        drawn = np.isfinite(head.depth)
+        left, top = (dataset.box[index] - head.box)[:2].round().astype(int)
+        window = np.s_[top : top + BIWI_SIZE, left : left + BIWI_SIZE]
+        np.testing.assert_array_equal(depth[window] > 0, drawn)
+        assert np.count_nonzero(depth) == drawn.sum() > 5000
+        shift = depth[window][drawn] - 36.0 * head.depth[drawn]
+        assert shift.max() - shift.min() <= 1.01
+        assert depth.max() < 2000
+
+
+def test_pose_head_centre_depth_and_box_agree(biwi_root: Path) -> None:
+    """Points of the face, carried by pose.txt and projected by depth.cal, lie on the depth picture's surface."""
+    heads = WriteBIWI(biwi_root, HeadSampler(texture_pool=4), 3).heads
+    dataset = BIWI(biwi_root)
+    camera = read_calibration(biwi_root / "01" / "depth.cal")
+    np.testing.assert_array_equal(camera.rotation, np.eye(3))
+    np.testing.assert_array_equal(camera.translation, np.zeros(3))
+    assert (biwi_root / "01" / "rgb.cal").read_text() == (biwi_root / "01" / "depth.cal").read_text()
+    found = 0
+    for index, name in enumerate(dataset.names):
+        rotation, center = read_pose(biwi_root / f"{name}_pose.txt")
+        pixel = (camera.intrinsics @ center / center[2])[:2]
+        x0, y0, x1, y1 = dataset.box[index]
+        assert x0 < pixel[0] < x1
+        assert y0 < pixel[1] < y1
+        depth = dataset.depth(index)
+        assert 0 < center[2] - depth[tuple(pixel.round().astype(int)[::-1])] < 160
+        assert 700 < center[2] < 1400
+        head = heads.render((10**6 + int(name[:2]) - 1) * BIWI_POSES + int(name[-5:]) - 3, BIWI_SIZE)
+        assert 125 < 36 * np.ptp(head.neutral[:17, 0]) < 175  # the jaw line is as wide as the face
+        if np.abs(head.pose).max() > 40:
+            continue
+        found += 1
+        points = center + 36 * (head.neutral - HEAD_CENTER) @ FLIP_FRAME @ rotation.T
+        for landmark in (27, 28, 29, 30, 33):  # along the nose
+            x, y, z = points[landmark]
+            # The picture is that of a parallel camera: all at the scale of the head's centre.
+            column, row = (camera.intrinsics @ [x, y, center[2]] / center[2])[:2].round().astype(int)
+            assert abs(depth[row, column] - z) < 8
+    assert found >= 3
+
+
+def test_missing_depth_is_named(root: Path) -> None:
+    (root / "01" / "frame_00004_depth.bin").unlink()
+    raw = (root / "01" / "frame_00005_depth.bin").read_bytes()
+    (root / "01" / "frame_00005_depth.bin").write_bytes(raw[:-1])
+    dataset = BIWI(root)
+    with pytest.raises(InputError, match=r"01/frame_00004_depth\.bin: the depth picture cannot be read"):
+        dataset.depth(1)
+    with pytest.raises(InputError, match=r"01/frame_00005_depth\.bin: .* cut short"):
+        dataset.depth(2)
+
+
 def test_calibration_turns_the_poses(root: Path) -> None:
     plain = BIWI(root, sequences=[1])
     lines = (root / "01" / "rgb.cal").read_text().splitlines()
     turn = np.array([[0.999947, 0.00432361, 0.00929419], [-0.00446314, 0.999877, 0.0150443], [-0.009228, -0.015085, 0.999844]])
     lines[6:9] = [" ".join(map(str, row)) for row in turn]
     (root / "01" / "rgb.cal").write_text("\n".join(lines))
-    np.testing.assert_allclose(read_calibration(root / "01" / "rgb.cal"), turn)
+    np.testing.assert_allclose(read_calibration(root / "01" / "rgb.cal").rotation, turn)
     calibrated = BIWI(root, sequences=[1], calibrated=True)
-    matrix = read_pose_matrix(root / "01" / "frame_00003_pose.txt")
+    matrix = read_pose(root / "01" / "frame_00003_pose.txt").rotation
     np.testing.assert_allclose(calibrated.pose[0], pose_from_biwi_matrix(calibrate_biwi_matrix(matrix, turn)), atol=1e-4)
     assert 0.3 < np.abs(calibrated.pose - plain.pose).max() < 5
 
@@ -112,7 +173,7 @@ def test_missing_files_are_named(root: Path) -> None:
     with pytest.raises(InputError, match=r"frame_00004_pose\.txt"):
         BIWI(root, sequences=[2])
     (root / "03" / "rgb.cal").unlink()
-    with pytest.raises(InputError, match=r"rgb\.cal"):
+    with pytest.raises(InputError, match=r"03/rgb\.cal: cannot be read \(No such file or directory\); restore the file"):
         BIWI(root, sequences=[3], calibrated=True)
     (root / "03" / "detections.csv").unlink()
     with pytest.raises(InputError, match=r"detections\.csv: no such box file"):

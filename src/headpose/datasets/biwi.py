@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headpose.datasets.base import Annotation, FolderDataset
+from headpose.datasets.biwi_files import HEIGHT, WIDTH, read_calibration, read_depth, read_pose
 from headpose.datasets.detections import BoxRule, box_rule, read_detections
 from headpose.errors import InputError
 from headpose.geometry.conventions import calibrate_biwi_matrix, pose_from_biwi_matrix
 
-WIDTH, HEIGHT = 640, 480
 PEOPLE = (
     *("F01", "F02", "F03", "F04", "F05", "F06", "M01", "M02", "M03", "M04", "M05", "M06"),
     *("M07", "M08", "F03", "M09", "M10", "F05", "M11", "M12", "F02", "M01", "M13", "M14"),
@@ -23,7 +23,7 @@ NO_FACES = np.zeros((0, 5))
 
 
 class BIWI(FolderDataset):
-    """BIWI as published: `<root>/<01..24>/frame_NNNNN_{rgb.png,pose.txt}`, 15,678 frames, and a detector's boxes.
+    """BIWI as published: `<root>/<01..24>/frame_NNNNN_{rgb.png,pose.txt,depth.bin}`, 15,678 frames, and a detector's boxes.
 
     Poses are the papers': the depth camera's matrix as it stands, unless `calibrated`.
 
@@ -78,7 +78,7 @@ class BIWI(FolderDataset):
 
     def read_annotation(self, path: Path) -> Annotation:
         """Pose from the text file beside the picture, box from the detector."""
-        matrix = read_pose_matrix(path.with_name(path.name.replace("_rgb.png", "_pose.txt")))
+        matrix = read_pose(path.with_name(path.name.replace("_rgb.png", "_pose.txt"))).rotation
         if self.calibrated:
             matrix = calibrate_biwi_matrix(matrix, self._rotation(path.parent))
         return Annotation(pose_from_biwi_matrix(matrix), self._boxes[path], np.full((68, 2), np.nan))
@@ -91,32 +91,22 @@ class BIWI(FolderDataset):
         """The person: all of a person's sequences belong together."""
         return PEOPLE[int(name[:2]) - 1]
 
+    def depth(self, index: int) -> NDArray[np.int16]:
+        """The depth picture of a frame, as the depth camera sees it (`depth.cal`), which stands beside the colour camera.
+
+        Returns:
+            (480, 640) mm, 0 where nothing was measured.
+
+        Raises:
+            InputError: missing or broken.
+        """
+        path = self.paths[index]
+        return read_depth(path.with_name(path.name.replace("_rgb.png", "_depth.bin")))
+
     def _rotation(self, folder: Path) -> NDArray[np.float64]:
         if folder not in self._rotations:
-            self._rotations[folder] = read_calibration(folder / "rgb.cal")
+            self._rotations[folder] = read_calibration(folder / "rgb.cal").rotation
         return self._rotations[folder]
-
-
-def read_pose_matrix(path: Path) -> NDArray[np.float64]:
-    """The (3, 3) rotation of a `pose.txt`, whose fourth line is the head's place in millimetres.
-
-    Raises:
-        InputError: missing, other than twelve numbers, or no rotation.
-    """
-    matrix = _numbers(path, 12)[:9].reshape(3, 3)
-    _check_rotation(path, matrix)
-    return matrix
-
-
-def read_calibration(path: Path) -> NDArray[np.float64]:
-    """The (3, 3) rotation from the depth to the colour camera in an `rgb.cal`.
-
-    Raises:
-        InputError: missing, other than 27 numbers (intrinsics, distortion, rotation, translation, size), or no rotation.
-    """
-    matrix = _numbers(path, 27)[13:22].reshape(3, 3)
-    _check_rotation(path, matrix)
-    return matrix
 
 
 def biwi_sequences(part: Literal["all", "train", "test"], by: Literal["sequence", "person"], seed: int) -> list[int]:
@@ -145,20 +135,3 @@ def biwi_sequences(part: Literal["all", "train", "test"], by: Literal["sequence"
             if len(train) < NUM_TRAIN:
                 train |= {number for number, name in enumerate(PEOPLE, start=1) if name == person}
     return [int(number) for number in numbers if (number in train) == (part == "train")]
-
-
-def _numbers(path: Path, count: int) -> NDArray[np.float64]:
-    try:
-        numbers = np.array(path.read_text().split(), dtype=np.float64)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); restore the file") from error
-    except ValueError as error:
-        raise InputError(f"{path}: holds something else than numbers; restore the original file") from error
-    if len(numbers) != count or not np.isfinite(numbers).all():
-        raise InputError(f"{path}: {len(numbers)} numbers where {count} are expected, or one is not finite; restore the file")
-    return numbers
-
-
-def _check_rotation(path: Path, matrix: NDArray[np.float64]) -> None:
-    if np.abs(matrix @ matrix.T - np.eye(3)).max() > 1e-2 or np.linalg.det(matrix) < 0:
-        raise InputError(f"{path}: its matrix is no rotation; restore the original file")
