@@ -11,7 +11,7 @@ from headpose.datamodules import BIWIDataModule
 from headpose.datasets.biwi import BIWI, PEOPLE, biwi_sequences
 from headpose.datasets.biwi_files import read_calibration, read_pose
 from headpose.errors import InputError
-from headpose.geometry.conventions import FLIP_FRAME, calibrate_biwi_matrix, pose_from_biwi_matrix
+from headpose.geometry.conventions import FLIP_FRAME, calibrate_biwi_matrix, pose_from_biwi_matrix, pose_from_pyr
 from headpose.geometry.crops import FSANetCrop
 from headpose.synthesis.sampler import HeadSampler
 from headpose.synthesis.writers import BIWI_POSES, BIWI_SIZE, HEAD_CENTER, WriteBIWI
@@ -103,6 +103,71 @@ def test_missing_depth_is_named(root: Path) -> None:
         dataset.depth(1)
     with pytest.raises(InputError, match=r"01/frame_00005_depth\.bin: .* cut short"):
         dataset.depth(2)
+
+
+def test_pyr_labels_the_same_frames_with_other_angles(biwi_root: Path) -> None:
+    plain, other = BIWI(biwi_root), BIWI(biwi_root, euler_order="pyr")
+    assert other.names == plain.names
+    assert np.abs(other.pose - plain.pose).max() > 1
+    np.testing.assert_allclose(pose_from_pyr(other.pose), plain.pose, atol=1e-3)
+    datamodule = BIWIDataModule(biwi_root, FSANetCrop(), euler_order="pyr", calibrated=True, part="train")
+    np.testing.assert_array_equal(
+        datamodule.dataset.pose[0], other.pose[datamodule.dataset.names[0] == np.array(other.names)][0]
+    )
+    assert datamodule.protocol == (
+        "BIWI, |angles| <= 99, boxes fsanet_protocol1, train sequences by sequence (seed 0), calibrated, pyr"
+    )
+    assert BIWIDataModule(biwi_root, FSANetCrop()).protocol.endswith("boxes fsanet_protocol1, uncalibrated, ypr")
+    with pytest.raises(InputError, match="euler_order=rpy is unknown; choose ypr or pyr"):
+        BIWI(biwi_root, euler_order="rpy")  # type: ignore[arg-type]
+
+
+def test_filter_is_of_the_papers_angles(root: Path) -> None:
+    limit = float(np.abs(BIWI(root).pose).max(axis=1).mean())
+    kept = BIWI(root, max_angle=limit)
+    assert 0 < kept.num_filtered < 9
+    assert BIWI(root, max_angle=limit, euler_order="pyr").names == kept.names
+
+
+def write_dockerface(root: Path, into: Path) -> None:
+    for path in sorted(root.glob("*/frame_*_rgb.png")):
+        (into / path.parent.name).mkdir(parents=True, exist_ok=True)
+        (into / path.parent.name / f"dockerface-{path.stem}.txt").write_text(f"{path.name} 10 20 110.5 140 0.99\n")
+
+
+def test_dockerface_has_a_file_for_each_frame(root: Path, tmp_path: Path) -> None:
+    write_dockerface(root, root)
+    (root / "01" / "dockerface-frame_00004_rgb.txt").write_text("none\n")
+    dataset = BIWI(root, box_rule="dockerface")
+    assert len(dataset) == 9
+    np.testing.assert_array_equal(dataset.box[:3], [[10, 20, 110.5, 140], [0, 0, 640, 480], [10, 20, 110.5, 140]])
+    write_dockerface(root, tmp_path / "elsewhere")
+    np.testing.assert_array_equal(BIWI(root, boxes=tmp_path / "elsewhere", box_rule="dockerface").box[1], [10, 20, 110.5, 140])
+    assert ", boxes dockerface, " in BIWIDataModule(root, FSANetCrop(), box_rule="dockerface").protocol
+
+
+def test_frames_that_dockerface_misses_are_left_out(root: Path) -> None:
+    (root / "03").rename(root / "21")
+    for kind in ("rgb.png", "pose.txt", "depth.bin"):
+        (root / "21" / f"frame_00004_{kind}").rename(root / "21" / f"frame_00457_{kind}")
+    write_dockerface(root, root)
+    (root / "21" / "dockerface-frame_00457_rgb.txt").unlink()
+    dataset = BIWI(root, box_rule="dockerface")
+    assert dataset.names[-2:] == ["21/frame_00003", "21/frame_00005"]
+    assert (len(dataset), dataset.num_filtered) == (8, 1)
+
+
+def test_missing_boxes_of_dockerface_are_named(root: Path) -> None:
+    write_dockerface(root, root)
+    (root / "02" / "dockerface-frame_00004_rgb.txt").unlink()
+    with pytest.raises(InputError, match=r"02/dockerface-frame_00004_rgb\.txt: the frame's box cannot be read"):
+        BIWI(root, box_rule="dockerface")
+    assert list(BIWI(root, box_rule="dockerface", bad_files="skip").skipped) == ["02/frame_00004"]
+    with pytest.raises(InputError, match=r"is no folder; box_rule=dockerface reads"):
+        BIWI(root, box_rule="dockerface", boxes=root / "01" / "detections.csv")
+    (root / "01" / "dockerface-frame_00099_rgb.txt").write_text("a 1 2 3 4\n")
+    with pytest.raises(InputError, match=r"boxes of 01/frame_00099, which is not in"):
+        BIWI(root, box_rule="dockerface")
 
 
 def test_calibration_turns_the_poses(root: Path) -> None:

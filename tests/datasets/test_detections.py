@@ -3,7 +3,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from headpose.datasets.detections import box_rule, choose_face, fsanet_protocol1, fsanet_protocol2, read_detections
+from headpose.datasets.detections import (
+    box_rule,
+    choose_face,
+    dockerface_frames,
+    fsanet_protocol1,
+    fsanet_protocol2,
+    read_detections,
+    read_dockerface,
+)
 from headpose.errors import InputError
 
 SIZE = (640, 480)
@@ -112,3 +120,46 @@ def test_lists_that_are_none(tmp_path: Path) -> None:
     path.write_bytes(b"PK nothing")
     with pytest.raises(InputError, match=r"list\.npz: not a list of BIWI frames"):
         read_detections(path)
+
+
+def test_hopenets_test_set_has_15666_frames(shared: Path) -> None:
+    names = list(read_detections(shared / "biwi_plus" / "Biwi_plus_non_cal.npz"))
+    kept = dockerface_frames(names)
+    assert (len(names), len(kept)) == (15_678, 15_666)
+    gone = {f"{name[:2]}: {int(name[-5:])}" for name in set(names) - set(kept)}
+    assert gone == {"15: 346", "15: 348", "18: 473", *(f"18: {n}" for n in range(476, 482)), "21: 456", "21: 457", "21: 458"}
+
+
+@pytest.mark.parametrize(
+    ("text", "box"),
+    [
+        ("frame_00003_rgb.png 10 20.5 110 140 0.97\nsecond 1 2 3 4\n", [10, 20.5, 110, 140]),
+        ("frame_00003_rgb.png -3 20 110 490", [-3, 20, 110, 490]),
+        ("frame_00003_rgb.png 10 20\n", [0, 0, 640, 480]),
+        ("", [0, 0, 640, 480]),
+    ],
+)
+def test_box_of_dockerface(tmp_path: Path, text: str, box: list[float]) -> None:
+    path = tmp_path / "dockerface-frame_00003_rgb.txt"
+    path.write_text(text)
+    np.testing.assert_array_equal(read_dockerface(path, *SIZE), np.float32(box))
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("a 1 2 3", "4 columns where a word, x0, y0, x1, y1"),
+        ("a 1 2 3 4 0.9 more", "7 columns"),
+        ("a 1 2 three 4", "not all numbers"),
+        ("a 1 2 nan 4", "no area"),
+        ("a 1 2 3 inf", "no area"),
+        ("a 5 2 5 4", "no area"),
+        ("a 1 9 3 4 0.9", "no area"),
+    ],
+)
+def test_broken_boxes_of_dockerface_are_named(tmp_path: Path, text: str, told: str) -> None:
+    path = tmp_path / "dockerface-frame_00003_rgb.txt"
+    path.write_text(text)
+    with pytest.raises(InputError, match=told) as refusal:
+        read_dockerface(path, *SIZE)
+    assert str(refusal.value).startswith(f"{path}: ")

@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 
 from headpose.datamodules.base import FolderDataModule
 from headpose.datasets.augmentation import Augmentation
-from headpose.datasets.biwi import BIWI, biwi_sequences
+from headpose.datasets.biwi import BIWI, EulerOrder, biwi_sequences
 from headpose.datasets.detections import BoxRule
 from headpose.geometry.crops import CropRule
 
@@ -15,7 +15,7 @@ class BIWIDataModule(FolderDataModule):
 
     Args:
         root, crop, ...: see `FolderDataModule`; `split: photo` keeps people apart.
-        boxes, box_rule, calibrated: see `BIWI`.
+        boxes, box_rule, calibrated, euler_order: see `BIWI`.
         part, part_by, part_seed: sequences of protocol 2, see `biwi_sequences`.
     """
 
@@ -44,6 +44,7 @@ class BIWIDataModule(FolderDataModule):
         part_seed: int = 0,
         calibrated: bool = False,
         low_resolution: int = 1,
+        euler_order: EulerOrder = "ypr",
     ) -> None:
         super().__init__(
             root, crop, augmentation, batch_size, num_workers, split, val_fraction, split_seed, seed,
@@ -51,17 +52,19 @@ class BIWIDataModule(FolderDataModule):
         )  # fmt: skip
         if box_rule == "listed_crops":
             self.crop = crop.for_dataset("crops")
-        self.boxes, self.box_rule, self.calibrated = boxes, box_rule, calibrated
+        self.boxes, self.box_rule, self.calibrated, self.euler_order = boxes, box_rule, calibrated, euler_order
         self.part, self.part_by, self.part_seed = part, part_by, part_seed
 
     def read_dataset(self) -> BIWI:
         """Index the folder."""
         sequences = biwi_sequences(self.part, self.part_by, self.part_seed)
-        return BIWI(self.root, self.max_angle, self.bad_files, self.boxes, self.box_rule, sequences, self.calibrated)
+        return BIWI(
+            self.root, self.max_angle, self.bad_files, self.boxes, self.box_rule, sequences, self.calibrated, self.euler_order
+        )
 
     @property
     def protocol(self) -> str:
-        """Title, filter, boxes, sequences and whose poses."""
+        """Title, filter, boxes, sequences, whose poses and in which angles."""
         part = "" if self.part == "all" else f", {self.part} sequences by {self.part_by} (seed {self.part_seed})"
         boxes = f"{self.box_rule}{'' if self.boxes is None else f' of {Path(self.boxes).name}'}"
-        return f"{super().protocol}, boxes {boxes}{part}, {'' if self.calibrated else 'un'}calibrated, ypr"
+        return f"{super().protocol}, boxes {boxes}{part}, {'' if self.calibrated else 'un'}calibrated, {self.euler_order}"

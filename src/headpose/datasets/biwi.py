@@ -2,16 +2,16 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from headpose.datasets.base import Annotation, FolderDataset
 from headpose.datasets.biwi_files import HEIGHT, WIDTH, read_calibration, read_depth, read_pose
-from headpose.datasets.detections import BoxRule, box_rule, read_detections
+from headpose.datasets.detections import BoxRule, box_rule, dockerface_frames, read_detections, read_dockerface
 from headpose.errors import InputError
-from headpose.geometry.conventions import calibrate_biwi_matrix, pose_from_biwi_matrix
+from headpose.geometry.conventions import calibrate_biwi_matrix, pose_from_biwi_matrix, pose_to_pyr
 
 PEOPLE = (
     *("F01", "F02", "F03", "F04", "F05", "F06", "M01", "M02", "M03", "M04", "M05", "M06"),
@@ -20,6 +20,7 @@ PEOPLE = (
 """Of sequences 01 to 24: four people were recorded twice."""
 NUM_TRAIN = 16
 NO_FACES = np.zeros((0, 5))
+EulerOrder = Literal["ypr", "pyr"]
 
 
 class BIWI(FolderDataset):
@@ -31,10 +32,18 @@ class BIWI(FolderDataset):
         root: folder of the sequences.
         max_angle: see `FolderDataset`; no frame lies beyond 99.
         bad_files: see `FolderDataset`.
-        boxes: a file of `read_detections`; null for one in each sequence's folder, `<root>/<NN>/detections.csv`.
+        boxes: a file of `read_detections`; null for one in each sequence's folder, `<root>/<NN>/detections.csv`. With
+            `box_rule: dockerface` a folder of `<NN>/dockerface-frame_NNNNN_rgb.txt`; null for the root.
         box_rule: which of a frame's faces counts and which frames are dropped, see `headpose.datasets.detections`.
         sequences: numbers from 1 to 24; null for all that are there.
         calibrated: poses as the colour camera sees them, by the rotation in each sequence's `rgb.cal`.
+        euler_order: `ypr` as everywhere here; `pyr` labels the same rotations with headposeplus' other angles (`pose_to_pyr`).
+            That is a comparison only: a network that says ypr is then measured across two parametrisations, which alone
+            are 2.5, 3.6 and 10.3 degrees apart (yaw, pitch, roll; means of all frames). The errors of roll that
+            headposeplus publishes in pyr (4 to 5) are smaller than that, so its predictions must be converted as well.
+
+    Raises:
+        InputError: see `FolderDataset`; boxes of frames that are not there, or none for a frame that should have one.
     """
 
     title = "BIWI"
@@ -49,39 +58,45 @@ class BIWI(FolderDataset):
         box_rule: BoxRule = "fsanet_protocol1",
         sequences: Sequence[int] | None = None,
         calibrated: bool = False,
+        euler_order: EulerOrder = "ypr",
     ) -> None:
+        if euler_order not in get_args(EulerOrder):
+            raise InputError(f"euler_order={euler_order} is unknown; choose {' or '.join(get_args(EulerOrder))}")
         self.boxes_path, self.box_rule, self.calibrated = boxes, box_rule, calibrated
         self.sequences = list(range(1, len(PEOPLE) + 1)) if sequences is None else sorted(sequences)
         self._boxes: dict[Path, NDArray[np.float32]] = {}
         self._rotations: dict[Path, NDArray[np.float64]] = {}
         super().__init__(root, max_angle, bad_files)
+        if euler_order == "pyr":  # only now: max_angle has seen ypr, so both orders hold the same frames
+            self.pose = pose_to_pyr(self.pose).astype(np.float32)
 
     def list_images(self) -> list[Path]:
         """The frames that have a box, sequence by sequence."""
-        rule = box_rule(self.box_rule)
-        given = None if self.boxes_path is None else read_detections(Path(self.boxes_path))
+        box_rule(self.box_rule)
+        per_frame = self.box_rule == "dockerface"
+        if per_frame and not self._dockerface_root.is_dir():
+            raise InputError(
+                f"boxes={self.boxes_path} is no folder; box_rule=dockerface reads <boxes>/01/dockerface-frame_NNNNN_rgb.txt, "
+                "give the folder or null for the root"
+            )
+        given = None if per_frame or self.boxes_path is None else read_detections(Path(self.boxes_path))
+        listed = []
         for number in self.sequences:
             folder = self.root / f"{number:02d}"
             frames = sorted({path.name[:11] for kind in ("rgb.png", "pose.txt") for path in folder.glob(f"frame_?????_{kind}")})
             if not frames:
                 continue
-            found = read_detections(folder / "detections.csv") if given is None else given
-            names = [f"{folder.name}/{frame}" for frame in frames]
-            if absent := {name for name in found if name.startswith(f"{folder.name}/")} - set(names):
-                raise InputError(f"{self.boxes_path or folder}: boxes of {min(absent)}, which is not in {self.root}")
-            boxes = rule([found.get(name, NO_FACES) for name in names], WIDTH, HEIGHT)
-            for frame, box in zip(frames, boxes, strict=True):
-                if box is not None:
-                    self._boxes[folder / f"{frame}_rgb.png"] = box.astype(np.float32)
-            self.num_filtered += sum(box is None for box in boxes)
-        return list(self._boxes)
+            kept = self._dockerface_frames(folder, frames) if per_frame else self._detected_frames(folder, frames, given)
+            self.num_filtered += len(frames) - len(kept)
+            listed += [folder / f"{frame}_rgb.png" for frame in kept]
+        return listed
 
     def read_annotation(self, path: Path) -> Annotation:
         """Pose from the text file beside the picture, box from the detector."""
         matrix = read_pose(path.with_name(path.name.replace("_rgb.png", "_pose.txt"))).rotation
         if self.calibrated:
             matrix = calibrate_biwi_matrix(matrix, self._rotation(path.parent))
-        return Annotation(pose_from_biwi_matrix(matrix), self._boxes[path], np.full((68, 2), np.nan))
+        return Annotation(pose_from_biwi_matrix(matrix), self._box(path), np.full((68, 2), np.nan))
 
     def name_of(self, path: Path) -> str:
         """`01/frame_00003`."""
@@ -102,6 +117,33 @@ class BIWI(FolderDataset):
         """
         path = self.paths[index]
         return read_depth(path.with_name(path.name.replace("_rgb.png", "_depth.bin")))
+
+    @property
+    def _dockerface_root(self) -> Path:
+        return self.root if self.boxes_path is None else Path(self.boxes_path)
+
+    def _dockerface_frames(self, folder: Path, frames: Sequence[str]) -> list[str]:
+        boxed = {path.name[11:22] for path in (self._dockerface_root / folder.name).glob("dockerface-frame_?????_rgb.txt")}
+        if absent := boxed - set(frames):
+            raise InputError(f"{self._dockerface_root}: boxes of {folder.name}/{min(absent)}, which is not in {self.root}")
+        names = dockerface_frames([f"{folder.name}/{frame}" for frame in frames])
+        return [name.split("/")[1] for name in names]
+
+    def _detected_frames(self, folder: Path, frames: Sequence[str], given: dict[str, NDArray[Any]] | None) -> list[str]:
+        found = read_detections(folder / "detections.csv") if given is None else given
+        names = [f"{folder.name}/{frame}" for frame in frames]
+        if absent := {name for name in found if name.startswith(f"{folder.name}/")} - set(names):
+            raise InputError(f"{self.boxes_path or folder}: boxes of {min(absent)}, which is not in {self.root}")
+        boxes = box_rule(self.box_rule)([found.get(name, NO_FACES) for name in names], WIDTH, HEIGHT)
+        chosen = {frame: box for frame, box in zip(frames, boxes, strict=True) if box is not None}
+        self._boxes |= {folder / f"{frame}_rgb.png": box.astype(np.float32) for frame, box in chosen.items()}
+        return list(chosen)
+
+    def _box(self, path: Path) -> NDArray[np.float32]:
+        if self.box_rule != "dockerface":
+            return self._boxes[path]
+        # A file for each frame, read with its pose, so that `bad_files` holds for it too.
+        return read_dockerface(self._dockerface_root / path.parent.name / f"dockerface-{path.stem}.txt", WIDTH, HEIGHT)
 
     def _rotation(self, folder: Path) -> NDArray[np.float64]:
         if folder not in self._rotations:

@@ -1,6 +1,7 @@
 """Boxes of BIWI's faces: a detector's, chosen frame by frame as FSA-Net did, or a published test set's list.
 
-Reference: shamangary/FSA-Net, data/type3/TYY_create_db_biwi.py and TYY_create_db_biwi_70_30.py; kuhnkeF/headposeplus, data/.
+Reference: shamangary/FSA-Net, data/type3/TYY_create_db_biwi.py and TYY_create_db_biwi_70_30.py; kuhnkeF/headposeplus, data/;
+natanielruiz/deep-head-pose, code/datasets.py.
 """
 
 import csv
@@ -16,13 +17,19 @@ from headpose.errors import InputError
 from headpose.geometry.crops import fsanet_box
 
 Array = NDArray[Any]
-BoxRule = Literal["fsanet_protocol1", "fsanet_protocol2", "listed", "listed_crops"]
+BoxRule = Literal["fsanet_protocol1", "fsanet_protocol2", "listed", "listed_crops", "dockerface"]
 
 COLUMNS = ("name", "confidence", "x0", "y0", "x1", "y1")
 MARGIN = 0.4
 """By which boxes are enlarged before they are compared."""
 MAX_JUMP = 80
 """Pixels that the left side of the enlarged box may move from one frame to the next."""
+DOCKERFACE_MISSES = frozenset(
+    f"{sequence}/frame_{number:05d}"
+    for sequence, numbers in {"15": (346, 348), "18": (473, *range(476, 482)), "21": (456, 457, 458)}.items()
+    for number in numbers
+)
+"""The twelve frames of which Hopenet's test set has no box; 15,666 of 15,678 are left."""
 
 
 def read_detections(path: Path) -> dict[str, Array]:
@@ -75,6 +82,43 @@ def _read_list(path: Path) -> dict[str, Array]:
     x, y, width, height = boxes.T
     rows = np.stack([np.ones(len(x)), x, y, x + width - 1, y + height - 1], axis=1)
     return {str(image).removesuffix("_rgb.png"): row[None] for image, row in zip(images, rows, strict=True)}
+
+
+def dockerface_frames(names: Sequence[str]) -> list[str]:
+    """The frames of Hopenet's test set among names such as `01/frame_00003`."""
+    return [name for name in names if name not in DOCKERFACE_MISSES]
+
+
+def read_dockerface(path: Path, width: int, height: int) -> NDArray[np.float32]:
+    """A frame's `dockerface-frame_NNNNN_rgb.txt`; its first line is a word, x0, y0, x1, y1 and perhaps the confidence.
+
+    Args:
+        path: the file.
+        width, height: of the picture, which is the box where the line has fewer than four columns, as in Hopenet's loader.
+
+    Returns:
+        (4,) pixels.
+
+    Raises:
+        InputError: missing, another number of columns, no number, or a box without area.
+
+    Reference: natanielruiz/deep-head-pose, code/datasets.py (class BIWI).
+    """
+    try:
+        columns = (path.read_text().splitlines() or [""])[0].split()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: the frame's box cannot be read; restore the file Dockerface wrote") from error
+    if len(columns) < 4:
+        return np.array([0, 0, width, height], dtype=np.float32)
+    if len(columns) not in (5, 6):
+        raise InputError(f"{path}: {len(columns)} columns where a word, x0, y0, x1, y1 and perhaps a confidence are expected")
+    try:
+        box = np.array(columns[1:5], dtype=np.float32)
+    except ValueError as error:
+        raise InputError(f"{path}: x0, y0, x1, y1 are not all numbers; restore the file Dockerface wrote") from error
+    if not np.isfinite(box).all() or box[0] >= box[2] or box[1] >= box[3]:
+        raise InputError(f"{path}: the box has no area; x0 < x1 and y0 < y1 in pixels are needed")
+    return box
 
 
 def choose_face(faces: Array, confidence: float, width: int, height: int) -> Array | None:
@@ -163,6 +207,7 @@ RULES: dict[str, Callable[[Sequence[Array], int, int], list[Array | None]]] = {
     "fsanet_protocol2": fsanet_protocol2,
     "listed": listed,
     "listed_crops": listed,  # and the crop rule adds nothing to them
+    "dockerface": listed,  # each frame's one box, see `read_dockerface`, but for `DOCKERFACE_MISSES`
 }
 
 
