@@ -101,3 +101,12 @@ def test_boxes_count_by_content(tmp_path: Path) -> None:
     assert ids[0] == ids[1] != ids[2]
     ids = [id_of_test(config("test=[biwi]", f"test.biwi.boxes={tmp_path / name}"), "biwi") for name in "abc"]
     assert ids[0] == ids[1] != ids[2]
+
+
+def test_lists_of_faces_count_by_content(tmp_path: Path) -> None:
+    for name, text in (("a", "1"), ("b", "1"), ("c", "2")):
+        (tmp_path / name).write_text(text)
+    ids = [train_id(config("data=aflw", f"data.faces={tmp_path / name}")) for name in "abc"]
+    assert ids[0] == ids[1] != ids[2]
+    ids = [id_of_test(config("test=[aflw]", f"test.aflw.faces={tmp_path / name}"), "aflw") for name in "abc"]
+    assert ids[0] == ids[1] != ids[2]

@@ -1,14 +1,19 @@
+import sqlite3
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import scipy.io
+from torch.utils.data import DataLoader
 
-from headpose.datasets import AFLW2000, W300LP
+from headpose.datasets import AFLW, AFLW2000, AFW, W300LP
 from headpose.errors import InputError
 from headpose.geometry.projection import project_pose_para
 from headpose.synthesis.sampler import HeadSampler
 from headpose.synthesis.writers import SIZE, Write300WLP, WriteAFLW2000
+from headpose.synthesis.writers_aflw import WriteAFLW, WriteAFW
 
 
 def heads(**options: object) -> HeadSampler:
@@ -92,3 +97,62 @@ def test_test_faces_are_of_other_people(w300lp: Path, aflw2000: Path) -> None:
 def test_nothing_to_write(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="num_units=0 writes nothing"):
         Write300WLP(tmp_path, heads(), 0)
+
+
+def rows(root: Path) -> dict[str, list[tuple[Any, ...]]]:
+    with closing(sqlite3.connect(root / "aflw.sqlite")) as database:
+        tables = ("Faces", "FaceImages", "FacePose", "FaceRect")
+        return {table: database.execute(f"SELECT * FROM {table} ORDER BY 1").fetchall() for table in tables}
+
+
+def test_aflw_is_the_same_whoever_writes_it_and_however_often(tmp_path: Path) -> None:
+    alone = WriteAFLW(tmp_path / "alone", heads(), num_units=4, size=64)
+    names = [name for number in (3, 2, 1, 0, 2) for name in alone[number]]
+    together = WriteAFLW(tmp_path / "together", heads(), num_units=4, size=64)
+    for _ in DataLoader(together, batch_size=None, num_workers=2):
+        pass
+    assert rows(alone.root) == rows(together.root)
+    assert len(names) == 7
+    assert sorted(set(names)) == AFLW(together.root, None).names
+    pictures = [{path.relative_to(w.root): path.read_bytes() for path in w.root.rglob("*.jpg")} for w in (alone, together)]
+    assert len(pictures[0]) == 4
+    assert pictures[0] == pictures[1]
+
+
+def test_rows_of_aflw_are_radians_with_the_roll_turned_and_whole_pixels(tmp_path: Path) -> None:
+    writer = WriteAFLW(tmp_path, heads(), num_units=3, size=64)
+    writer[2]
+    head = writer.heads.render((2 * 10**6 + 5) * writer.heads.poses_per_identity, 64)
+    found = rows(tmp_path)
+    assert found["Faces"] == [(5, "image00003"), (6, "image00003")]
+    assert found["FaceImages"] == [(3, "image00003", "3/image00003.jpg", 128, 64)]
+    _, roll, pitch, yaw = found["FacePose"][1]
+    np.testing.assert_allclose(np.degrees([yaw, pitch, -roll]), head.pose)
+    _, x, y, w, h = found["FaceRect"][1]
+    assert all(isinstance(side, int) for side in (x, y, w, h))
+    np.testing.assert_allclose([x - 64, y, x - 64 + w, y + h], head.box, atol=0.5)
+
+
+def test_text_of_aflw_is_one_line_in_radians(tmp_path: Path) -> None:
+    writer = WriteAFLW(tmp_path, heads(), num_units=1, form="text", size=64)
+    assert writer[0] == ["0/image00001_1"]
+    name, *numbers = (tmp_path / "0" / "image00001_1.txt").read_text().removesuffix("\n").split(" ")
+    head = writer.heads.render(2 * 10**6 * writer.heads.poses_per_identity, 64)
+    assert name == "image00001_1"
+    np.testing.assert_allclose(np.degrees([float(number) for number in numbers]), head.pose * [1, 1, -1], atol=1e-3)
+    assert not (tmp_path / "aflw.sqlite").exists()
+
+
+def test_afw_is_annotated_in_steps_of_15_degrees(tmp_path: Path) -> None:
+    writer = WriteAFW(tmp_path, heads(), num_units=6)
+    names = [name for number in (0, 2, 5) for name in writer[number]]
+    lines = [(tmp_path / f"{name}.txt").read_text().split() for name in names]
+    assert [line[0] for line in lines] == names == ["000001_1", "000003_1", "000003_2", "000006_1", "000006_2"]
+    assert all(len(line) == 8 and int(line[1]) % 15 == 0 for line in lines)
+    np.testing.assert_array_equal([-float(line[1]) for line in lines], AFW(tmp_path).pose[:, 0])
+
+
+@pytest.mark.parametrize("options", [{"form": "csv"}, {"size": 0}], ids=str)
+def test_unknown_form_and_no_size(tmp_path: Path, options: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="choose sqlite or text, and 1 pixel or more"):
+        WriteAFLW(tmp_path, heads(), 1, **options)

@@ -10,10 +10,13 @@ import cv2
 import numpy as np
 import scipy.io
 from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
 from torch.utils.data import Dataset
 
 from headpose.errors import InputError
 from headpose.types import Sample
+
+EXIF_ORIENTATION = 0x0112
 
 
 @dataclass(frozen=True)
@@ -173,6 +176,18 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     return np.asarray(image, dtype=np.uint8)
 
 
+def whole_box(path: Path) -> NDArray[np.float32]:
+    """(4,) box around all of a picture as `read_image` shows it, without decoding it; InputError where it is no picture."""
+    try:
+        with Image.open(path) as picture:
+            width, height = picture.size
+            if picture.getexif().get(EXIF_ORIENTATION, 1) >= 5:  # lies on its side; it is read upright
+                width, height = height, width
+    except (UnidentifiedImageError, OSError) as error:
+        raise InputError(f"{path}: not a readable picture; fetch it again or remove it") from error
+    return np.array([0, 0, width, height], dtype=np.float32)
+
+
 def _read_whole(path: Path) -> bytes:
     """A picture's bytes; InputError where it is missing or cut short.
 
@@ -218,3 +233,46 @@ def read_mat(path: Path, shapes: dict[str, tuple[int, ...]]) -> dict[str, NDArra
         if not np.isfinite(arrays[key]).all():
             raise InputError(f"{path}: {key} holds NaN or infinity; restore the original annotation or remove the pair")
     return arrays
+
+
+def read_label_line(path: Path, columns: Sequence[str]) -> list[float]:
+    """Numbers of a label of one line, `<ignored> <columns> ...`, as Hopenet reads those of AFLW and AFW.
+
+    Args:
+        path: the text file; tabs separate the fields or, where there are too few of them, spaces.
+        columns: what the numbers are, in order; further fields are ignored.
+
+    Returns:
+        a finite number for each column.
+
+    Raises:
+        InputError: the file is missing, unreadable or too short, or a field is no finite number.
+    """
+    try:
+        line = (path.read_text(encoding="utf-8").strip("\r\n").splitlines() or [""])[0]
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{path.with_suffix('.jpg')}: its annotation {path.name} is missing; restore it or remove the picture"
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as text ({error}); restore the file") from error
+    fields = line.split("\t")
+    if len(fields) <= len(columns):
+        fields = line.split()
+    if len(fields) <= len(columns):
+        raise InputError(f"{path}: {len(fields)} fields where <ignored> {' '.join(columns)} are expected; restore the file")
+    return [check_number(str(path), column, _number(field)) for column, field in zip(columns, fields[1:], strict=False)]
+
+
+def check_number(where: str, column: str, value: object) -> float:
+    """A label's number; InputError where it is something else, NaN or infinite."""
+    if not isinstance(value, int | float) or not np.isfinite(value):
+        raise InputError(f"{where}: {column} is {value!r}, not a finite number; correct or remove the label")
+    return float(value)
+
+
+def _number(field: str) -> float | str:
+    try:
+        return float(field)
+    except ValueError:
+        return field

@@ -5,14 +5,12 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
-from headpose.datasets.base import Annotation, FolderDataset
+from headpose.datasets.base import Annotation, FolderDataset, whole_box
 from headpose.errors import InputError
 
 ANGLES = ("yaw", "pitch", "roll")
 SIDES = ("x0", "y0", "x1", "y1")
-EXIF_ORIENTATION = 0x0112
 
 
 class CSVTable(FolderDataset):
@@ -94,14 +92,7 @@ class CSVTable(FolderDataset):
             if box[0] >= box[2] or box[1] >= box[3]:
                 raise InputError(f"{where}: the box has no area; x0 < x1 and y0 < y1 in pixels are needed")
         else:
-            try:
-                with Image.open(self.picture_of(path)) as picture:
-                    width, height = picture.size
-                    if picture.getexif().get(EXIF_ORIENTATION, 1) >= 5:  # lies on its side; it is read upright
-                        width, height = height, width
-                    box = np.array([0, 0, width, height], dtype=np.float32)
-            except (UnidentifiedImageError, OSError) as error:
-                raise InputError(f"{self.picture_of(path)}: not a readable picture; fetch it again or remove it") from error
+            box = whole_box(self.picture_of(path))
         return Annotation(pose, box, np.full((68, 2), np.nan))
 
     def photo_of(self, name: str) -> str:

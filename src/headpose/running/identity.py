@@ -57,8 +57,8 @@ def _rendered(config: DictConfig, data: DictConfig) -> dict[str, Any]:
 
 
 def _files(data: DictConfig) -> dict[str, Any]:
-    """Files that say which faces count, by their content: boxes, and a root that is a file itself (CSV)."""
-    files = {"boxes": _file_hash(data.boxes)} if "boxes" in data else {}
+    """Files that say which faces count, by their content: boxes, lists of faces, and a root that is a file itself (CSV)."""
+    files = {key: _file_hash(data[key]) for key in ("boxes", "faces") if key in data}
     return files | ({"table": _file_hash(data.root)} if Path(data.root).is_file() else {})
 
 

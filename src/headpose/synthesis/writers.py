@@ -65,12 +65,16 @@ class LayoutWriter(Dataset[list[str]], ABC):
 
     def write_pair(self, name: str, image: NDArray[np.uint8], mat: Mat) -> str:
         """Write `<root>/<name>.jpg` and `.mat`, the .mat last."""
+        self.write_picture(name, image)
+        scipy.io.savemat(f"{self.root / name}.mat", mat)
+        return name
+
+    def write_picture(self, name: str, image: NDArray[np.uint8]) -> None:
+        """Write `<root>/<name>.jpg`, (H, W, 3) RGB."""
         path = self.root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         # Not with_suffix: it would take the end of a name with a dot for one.
         cv2.imwrite(f"{path}.jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 95])
-        scipy.io.savemat(f"{path}.mat", mat)
-        return name
 
 
 class Write300WLP(LayoutWriter):

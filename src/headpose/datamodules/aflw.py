@@ -1,0 +1,64 @@
+"""AFLW: training and test set of Hopenet's fourth table."""
+
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from headpose.datamodules.base import FolderDataModule
+from headpose.datasets.aflw import AFLW, Part, has_database
+from headpose.datasets.augmentation import Augmentation
+from headpose.geometry.crops import CropRule
+
+
+class AFLWDataModule(FolderDataModule):
+    """Loaders of AFLW, its database or ready crops; the crop rule adds nothing to the latter.
+
+    Of the database's rectangles the rules know no form of their own: they grow them as the landmarks' boxes of 300W-LP.
+
+    Args:
+        root, crop, ...: see `FolderDataModule`.
+        part, faces, part_seed: which faces, see `AFLW`.
+    """
+
+    dataset_name: ClassVar[str] = "aflw"
+
+    def __init__(
+        self,
+        root: str | Path,
+        crop: CropRule,
+        augmentation: Augmentation | None = None,
+        batch_size: int = 64,
+        num_workers: int = 0,
+        split: Literal["photo", "random"] = "photo",
+        val_fraction: float = 0.0,
+        split_seed: int = 0,
+        seed: int = 0,
+        num_train: int | None = None,
+        num_val: int | None = None,
+        num_test: int | None = None,
+        max_angle: float | None = 99.0,
+        bad_files: Literal["raise", "skip"] = "raise",
+        part: Part = "all",
+        faces: str | Path | None = None,
+        part_seed: int = 0,
+        low_resolution: int = 1,
+    ) -> None:
+        super().__init__(
+            root, crop, augmentation, batch_size, num_workers, split, val_fraction, split_seed, seed,
+            num_train, num_val, num_test, max_angle, bad_files, low_resolution,
+        )  # fmt: skip
+        self.part: Part = part
+        self.face_list, self.part_seed = faces, part_seed
+
+    def read_dataset(self) -> AFLW:
+        """Index the folder; pictures without boxes are crops already."""
+        dataset = AFLW(self.root, self.max_angle, self.bad_files, self.part, self.face_list, self.part_seed)
+        if not dataset.has_boxes:
+            self.crop = self.crop.for_dataset("crops")
+        return dataset
+
+    @property
+    def protocol(self) -> str:
+        """Title, filter, form and which faces."""
+        drawn = "all faces" if self.part == "all" else f"{self.part} faces drawn with seed {self.part_seed}"
+        which = drawn if self.face_list is None else f"faces of {Path(self.face_list).name}"
+        return f"{super().protocol}, {'annotated boxes' if has_database(self.root) else 'ready crops'}, {which}"
