@@ -4,10 +4,9 @@ import logging
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig
-from rich.progress import track
-from torch.utils.data import DataLoader
 
 from headpose.running.entry import entry_point
+from headpose.running.trees import write_units
 
 log = logging.getLogger("headpose.prepare")
 
@@ -16,10 +15,7 @@ log = logging.getLogger("headpose.prepare")
 def prepare(config: DictConfig) -> None:
     """Instantiate the writer and have it write, in parallel."""
     writer = instantiate(config.layout, _convert_="all")
-    loader = DataLoader(writer, batch_size=None, num_workers=config.num_workers)
-    pictures = sum(
-        len(names) for names in track(loader, description=f"writing {len(writer)} {writer.unit}s", total=len(writer))
-    )
+    pictures = write_units(writer, config.num_workers)
     log.info("wrote %d pictures to %s", pictures, writer.root)
 
 

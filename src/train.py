@@ -16,6 +16,7 @@ from headpose.running.logging import logging_to
 from headpose.running.memory import keep_freed_memory
 from headpose.running.networks import without_imagenet
 from headpose.running.pool import finished_results, run_cell, untested
+from headpose.running.protocols import describe_protocol
 from headpose.running.results import find_resume, model_card, new_results, summarise_training
 from headpose.running.testing import check_sets, run_tests
 from headpose.running.trees import write_trees
@@ -50,6 +51,7 @@ def train(config: DictConfig) -> Any:
         if config.init_weights:
             load_initial_weights(module.model, config.init_weights)
         results = new_results(config, module.model)
+        results["protocol"] = describe_protocol(config, datamodule, test_sets)
         if not datamodule.split.val:
             callbacks.pop("best", None)
         callbacks["self_description"] = SelfDescription(model_card(config, module.model, datamodule))

@@ -10,11 +10,12 @@ from omegaconf import OmegaConf
 from headpose.reporting.published import find_published, read_published
 from headpose.running.entry import ROOT
 from headpose.running.experiments import PUBLISHED
-from headpose.running.identity import train_id
+from headpose.running.identity import spread_tests, train_id
+from headpose.running.protocols import settle_protocol
 from hydra_plugins.grid_sweeper import GridSweeper
 from test_conf import train_config
 
-EXPERIMENTS = sorted(path.relative_to(ROOT / "experiments").with_suffix("") for path in ROOT.glob("experiments/*/*.yaml"))
+EXPERIMENTS = sorted(path.relative_to(ROOT / "experiments").with_suffix("") for path in ROOT.glob("experiments/**/*.yaml"))
 
 
 def cells_of_blocks(config: Any) -> set[str]:
@@ -29,6 +30,8 @@ def cells_of_blocks(config: Any) -> set[str]:
 @pytest.mark.parametrize("name", EXPERIMENTS, ids=str)
 def test_table_shows_what_the_sweep_trains_and_every_published_row_exists(name: Path) -> None:
     config = train_config(f"experiments={name}")
+    settle_protocol(config, [])
+    spread_tests(config)
     table: Any = OmegaConf.to_container(config.table)
     trained = {train_id(train_config(f"experiments={name}", *cell.split())) for cell in cells_of_blocks(config)}
     shown = {
@@ -40,11 +43,12 @@ def test_table_shows_what_the_sweep_trains_and_every_published_row_exists(name: 
     published = read_published(PUBLISHED)
     labels: list[str] = []
     for row in table["rows"]:
-        assert set(row) <= {"label", "cell", "fuse", "published"}
-        assert set(row.get("fuse", [])) <= set(labels)
+        assert set(row) <= {"label", "cell", "fuse", "mean", "test_set", "published"}
+        assert {*row.get("fuse", []), *row.get("mean", [])} <= set(labels)
+        assert row.get("test_set", next(iter(table["test_sets"]))) in config.test, row["label"]
         labels.append(row["label"])
         for printed_name in table["test_sets"].values() if "published" in row else ():
-            assert find_published(published, **table["published"], test_set=printed_name, **row["published"]), row["label"]
+            assert find_published(published, **{**table["published"], "test_set": printed_name, **row["published"]}), row
     assert len(set(labels)) == len(labels)
 
 
@@ -59,3 +63,20 @@ def test_tables_and_figures_share_their_trainings() -> None:
     assert ids("figure5") < ids("figure6a") == ids("figure6b") < ids("table1")
     assert ids("figure6c") < ids("table3") < protocol2
     assert not protocol1 & protocol2
+
+
+def test_hopenets_tables_share_their_trainings_and_a_protocol_leaves_the_test_sets_of_the_table() -> None:
+    def ids(name: str) -> set[str]:
+        config = train_config(f"experiments={name}")
+        return {train_id(train_config(f"experiments={name}", *cell.split())) for cell in cells_of_blocks(config)}
+
+    table5, table2 = ids("hopenet/table5"), ids("hopenet/table2")
+    assert ids("hopenet/table1") < table5
+    assert len(table2) == 3
+    assert ids("hopenet/table4") == table2 - table5
+    assert ids("hopenet/afw") == ids("hopenet/table4") | (table2 & ids("biwi_variants"))
+    assert ids("biwi_variants") & ids("fsanet/table1") == ids("fsanet/figure6a")
+    config = train_config("experiments=hopenet/table2", "protocol=hopenet_aflw")
+    settle_protocol(config, [])
+    assert set(config.test) == {"biwi_dockerface"}
+    assert config.data._target_.endswith("AFLWDataModule")

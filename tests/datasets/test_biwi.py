@@ -11,10 +11,10 @@ from headpose.datamodules import BIWIDataModule
 from headpose.datasets.biwi import BIWI, PEOPLE, biwi_sequences
 from headpose.datasets.biwi_files import read_calibration, read_pose
 from headpose.errors import InputError
-from headpose.geometry.conventions import FLIP_FRAME, calibrate_biwi_matrix, pose_from_biwi_matrix, pose_from_pyr
+from headpose.geometry.conventions import FLIP_FRAME, calibrate_biwi_matrix, pose_from_biwi_matrix
 from headpose.geometry.crops import FSANetCrop
 from headpose.synthesis.sampler import HeadSampler
-from headpose.synthesis.writers import BIWI_POSES, BIWI_SIZE, HEAD_CENTER, WriteBIWI
+from headpose.synthesis.writers_biwi import BIWI_POSES, BIWI_SIZE, HEAD_CENTER, WriteBIWI
 
 
 @pytest.fixture(scope="module")
@@ -105,28 +105,28 @@ def test_missing_depth_is_named(root: Path) -> None:
         dataset.depth(2)
 
 
-def test_pyr_labels_the_same_frames_with_other_angles(biwi_root: Path) -> None:
-    plain, other = BIWI(biwi_root), BIWI(biwi_root, euler_order="pyr")
-    assert other.names == plain.names
-    assert np.abs(other.pose - plain.pose).max() > 1
-    np.testing.assert_allclose(pose_from_pyr(other.pose), plain.pose, atol=1e-3)
-    datamodule = BIWIDataModule(biwi_root, FSANetCrop(), euler_order="pyr", calibrated=True, part="train")
-    np.testing.assert_array_equal(
-        datamodule.dataset.pose[0], other.pose[datamodule.dataset.names[0] == np.array(other.names)][0]
+def test_poses_are_ours_whatever_angles_a_test_measures_in(biwi_root: Path) -> None:
+    plain = BIWIDataModule(biwi_root, FSANetCrop())
+    other = BIWIDataModule(biwi_root, FSANetCrop(), euler_order="pyr", calibrated=True, part="train")
+    number = plain.dataset.names.index(other.dataset.names[0])
+    np.testing.assert_allclose(other.dataset.pose[0], plain.dataset.pose[number], atol=1e-3)  # its cameras stand in one place
+    assert other.protocol == (
+        "BIWI, |angles| <= 99, boxes fsanet_protocol1, train sequences by sequence (seed 0), calibrated, errors in pyr angles"
     )
-    assert datamodule.protocol == (
-        "BIWI, |angles| <= 99, boxes fsanet_protocol1, train sequences by sequence (seed 0), calibrated, pyr"
-    )
-    assert BIWIDataModule(biwi_root, FSANetCrop()).protocol.endswith("boxes fsanet_protocol1, uncalibrated, ypr")
+    assert plain.protocol.endswith("boxes fsanet_protocol1, uncalibrated")
     with pytest.raises(InputError, match="euler_order=rpy is unknown; choose ypr or pyr"):
-        BIWI(biwi_root, euler_order="rpy")  # type: ignore[arg-type]
+        BIWIDataModule(biwi_root, FSANetCrop(), euler_order="rpy")  # type: ignore[arg-type]
 
 
-def test_filter_is_of_the_papers_angles(root: Path) -> None:
-    limit = float(np.abs(BIWI(root).pose).max(axis=1).mean())
-    kept = BIWI(root, max_angle=limit)
-    assert 0 < kept.num_filtered < 9
-    assert BIWI(root, max_angle=limit, euler_order="pyr").names == kept.names
+def test_frames_of_a_list_alone_count(root: Path, tmp_path: Path) -> None:
+    everything = BIWI(root)
+    chosen = tmp_path / "frames.npz"
+    images = [f"{name}_rgb.png" for name in everything.names[1:3]]
+    np.savez(chosen, images=np.array(images), bbox=np.full((2, 4), 50.0))
+    some = BIWI(root, frames=chosen)
+    assert some.names == everything.names[1:3]
+    np.testing.assert_array_equal(some.box, everything.box[1:3])  # not the list's
+    assert some.num_filtered == everything.num_filtered + len(everything) - 2
 
 
 def write_dockerface(root: Path, into: Path) -> None:
@@ -148,6 +148,7 @@ def test_dockerface_has_a_file_for_each_frame(root: Path, tmp_path: Path) -> Non
 
 def test_frames_that_dockerface_misses_are_left_out(root: Path) -> None:
     (root / "03").rename(root / "21")
+    (root / "21" / "dockerface-frame_00004_rgb.txt").unlink()
     for kind in ("rgb.png", "pose.txt", "depth.bin"):
         (root / "21" / f"frame_00004_{kind}").rename(root / "21" / f"frame_00457_{kind}")
     write_dockerface(root, root)

@@ -3,6 +3,7 @@ import pytest
 import torch
 import torch.multiprocessing as mp
 
+from headpose.geometry.conventions import pose_to_pyr
 from headpose.geometry.rotations import geodesic_distance
 from headpose.metrics import PoseError
 
@@ -66,3 +67,19 @@ def test_two_processes_agree_with_one(tmp_path) -> None:
     whole = compute(*poses(), 100)
     for rank in range(2):
         assert torch.load(tmp_path / f"{rank}.pt", weights_only=True) == pytest.approx(whole, abs=1e-10)
+
+
+def test_other_euler_order_measures_the_same_rotations_in_other_angles() -> None:
+    true, predicted = (
+        torch.tensor([[50.0, 20.0, 10.0], [-70.0, 5.0, 0.0]]),
+        torch.tensor([[45.0, 25.0, 12.0], [-60.0, 0.0, 3.0]]),
+    )
+    values = {}
+    for order in ("ypr", "pyr"):
+        error = PoseError(order)
+        error.update(predicted, true)
+        values[order] = {key: value.item() for key, value in error.compute().items()}
+    by_hand = np.abs(pose_to_pyr(predicted.numpy()) - pose_to_pyr(true.numpy())).mean(axis=0)
+    assert [values["pyr"][angle] for angle in ("yaw", "pitch", "roll")] == pytest.approx(by_hand.tolist(), abs=1e-9)
+    assert values["pyr"]["roll"] > values["ypr"]["roll"] + 1
+    assert values["pyr"]["geodesic"] == values["ypr"]["geodesic"]

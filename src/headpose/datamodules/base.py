@@ -15,6 +15,7 @@ from headpose.datamodules.sampling import BatchKey, EvaluationSampler, Split, Tr
 from headpose.datasets.augmentation import Augmentation, lower_resolution
 from headpose.datasets.base import HeadPoseDataset
 from headpose.errors import InputError
+from headpose.geometry.conventions import EulerOrder
 from headpose.geometry.crops import CropRule
 from headpose.types import Batch, Sample
 
@@ -93,6 +94,8 @@ class HeadPoseDataModule(pl.LightningDataModule):
 
     dataset_name: ClassVar[str]
     """Of the dataset, as in results.json and conf/."""
+    euler_order: EulerOrder = "ypr"
+    """Of the angles in which a test measures errors."""
 
     def __init__(
         self,

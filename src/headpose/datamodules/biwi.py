@@ -1,12 +1,14 @@
 """BIWI: test set of protocol 1, training and test set of protocol 2."""
 
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 from headpose.datamodules.base import FolderDataModule
 from headpose.datasets.augmentation import Augmentation
-from headpose.datasets.biwi import BIWI, EulerOrder, biwi_sequences
+from headpose.datasets.biwi import BIWI, biwi_sequences
 from headpose.datasets.detections import BoxRule
+from headpose.errors import InputError
+from headpose.geometry.conventions import EulerOrder
 from headpose.geometry.crops import CropRule
 
 
@@ -15,7 +17,8 @@ class BIWIDataModule(FolderDataModule):
 
     Args:
         root, crop, ...: see `FolderDataModule`; `split: photo` keeps people apart.
-        boxes, box_rule, calibrated, euler_order: see `BIWI`.
+        boxes, box_rule, calibrated, frames: see `BIWI`.
+        euler_order: in which angles a test measures; poses are ours all the same.
         part, part_by, part_seed: sequences of protocol 2, see `biwi_sequences`.
     """
 
@@ -43,6 +46,7 @@ class BIWIDataModule(FolderDataModule):
         part_by: Literal["sequence", "person"] = "sequence",
         part_seed: int = 0,
         calibrated: bool = False,
+        frames: str | Path | None = None,
         low_resolution: int = 1,
         euler_order: EulerOrder = "ypr",
     ) -> None:
@@ -50,21 +54,26 @@ class BIWIDataModule(FolderDataModule):
             root, crop, augmentation, batch_size, num_workers, split, val_fraction, split_seed, seed,
             num_train, num_val, num_test, max_angle, bad_files, low_resolution,
         )  # fmt: skip
+        if euler_order not in get_args(EulerOrder):
+            raise InputError(f"euler_order={euler_order} is unknown; choose {' or '.join(get_args(EulerOrder))}")
+        self.euler_order = euler_order
         if box_rule == "listed_crops":
             self.crop = crop.for_dataset("crops")
-        self.boxes, self.box_rule, self.calibrated, self.euler_order = boxes, box_rule, calibrated, euler_order
+        self.boxes, self.box_rule, self.calibrated, self.frames = boxes, box_rule, calibrated, frames
         self.part, self.part_by, self.part_seed = part, part_by, part_seed
 
     def read_dataset(self) -> BIWI:
         """Index the folder."""
         sequences = biwi_sequences(self.part, self.part_by, self.part_seed)
         return BIWI(
-            self.root, self.max_angle, self.bad_files, self.boxes, self.box_rule, sequences, self.calibrated, self.euler_order
+            self.root, self.max_angle, self.bad_files, self.boxes, self.box_rule, sequences, self.calibrated, self.frames
         )
 
     @property
     def protocol(self) -> str:
-        """Title, filter, boxes, sequences, whose poses and in which angles."""
+        """Title, filter, boxes, sequences, whose poses and which frames."""
         part = "" if self.part == "all" else f", {self.part} sequences by {self.part_by} (seed {self.part_seed})"
         boxes = f"{self.box_rule}{'' if self.boxes is None else f' of {Path(self.boxes).name}'}"
-        return f"{super().protocol}, boxes {boxes}{part}, {'' if self.calibrated else 'un'}calibrated, {self.euler_order}"
+        frames = "" if self.frames is None else f", frames of {Path(self.frames).name}"
+        angles = "" if self.euler_order == "ypr" else f", errors in {self.euler_order} angles"
+        return f"{super().protocol}, boxes {boxes}{frames}{part}, {'' if self.calibrated else 'un'}calibrated{angles}"

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,7 @@ from headpose.datasets.base import Annotation, FolderDataset
 from headpose.datasets.biwi_files import HEIGHT, WIDTH, read_calibration, read_depth, read_pose
 from headpose.datasets.detections import BoxRule, box_rule, dockerface_frames, read_detections, read_dockerface
 from headpose.errors import InputError
-from headpose.geometry.conventions import calibrate_biwi_matrix, pose_from_biwi_matrix, pose_to_pyr
+from headpose.geometry.conventions import calibrate_biwi_matrix, pose_from_biwi_matrix
 
 PEOPLE = (
     *("F01", "F02", "F03", "F04", "F05", "F06", "M01", "M02", "M03", "M04", "M05", "M06"),
@@ -20,7 +20,6 @@ PEOPLE = (
 """Of sequences 01 to 24: four people were recorded twice."""
 NUM_TRAIN = 16
 NO_FACES = np.zeros((0, 5))
-EulerOrder = Literal["ypr", "pyr"]
 
 
 class BIWI(FolderDataset):
@@ -37,10 +36,7 @@ class BIWI(FolderDataset):
         box_rule: which of a frame's faces counts and which frames are dropped, see `headpose.datasets.detections`.
         sequences: numbers from 1 to 24; null for all that are there.
         calibrated: poses as the colour camera sees them, by the rotation in each sequence's `rgb.cal`.
-        euler_order: `ypr` as everywhere here; `pyr` labels the same rotations with headposeplus' other angles (`pose_to_pyr`).
-            That is a comparison only: a network that says ypr is then measured across two parametrisations, which alone
-            are 2.5, 3.6 and 10.3 degrees apart (yaw, pitch, roll; means of all frames). The errors of roll that
-            headposeplus publishes in pyr (4 to 5) are smaller than that, so its predictions must be converted as well.
+        frames: a file of `read_detections` whose frames alone count, wherever the boxes come from; null for all.
 
     Raises:
         InputError: see `FolderDataset`; boxes of frames that are not there, or none for a frame that should have one.
@@ -58,17 +54,13 @@ class BIWI(FolderDataset):
         box_rule: BoxRule = "fsanet_protocol1",
         sequences: Sequence[int] | None = None,
         calibrated: bool = False,
-        euler_order: EulerOrder = "ypr",
+        frames: str | Path | None = None,
     ) -> None:
-        if euler_order not in get_args(EulerOrder):
-            raise InputError(f"euler_order={euler_order} is unknown; choose {' or '.join(get_args(EulerOrder))}")
-        self.boxes_path, self.box_rule, self.calibrated = boxes, box_rule, calibrated
+        self.boxes_path, self.box_rule, self.calibrated, self.frames_path = boxes, box_rule, calibrated, frames
         self.sequences = list(range(1, len(PEOPLE) + 1)) if sequences is None else sorted(sequences)
         self._boxes: dict[Path, NDArray[np.float32]] = {}
         self._rotations: dict[Path, NDArray[np.float64]] = {}
         super().__init__(root, max_angle, bad_files)
-        if euler_order == "pyr":  # only now: max_angle has seen ypr, so both orders hold the same frames
-            self.pose = pose_to_pyr(self.pose).astype(np.float32)
 
     def list_images(self) -> list[Path]:
         """The frames that have a box, sequence by sequence."""
@@ -80,6 +72,7 @@ class BIWI(FolderDataset):
                 "give the folder or null for the root"
             )
         given = None if per_frame or self.boxes_path is None else read_detections(Path(self.boxes_path))
+        counted = None if self.frames_path is None else set(read_detections(Path(self.frames_path)))
         listed = []
         for number in self.sequences:
             folder = self.root / f"{number:02d}"
@@ -87,6 +80,8 @@ class BIWI(FolderDataset):
             if not frames:
                 continue
             kept = self._dockerface_frames(folder, frames) if per_frame else self._detected_frames(folder, frames, given)
+            if counted is not None:
+                kept = [frame for frame in kept if f"{folder.name}/{frame}" in counted]
             self.num_filtered += len(frames) - len(kept)
             listed += [folder / f"{frame}_rgb.png" for frame in kept]
         return listed

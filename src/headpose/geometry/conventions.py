@@ -4,12 +4,16 @@ Each dataset calls exactly one of these at its own door. All angles returned are
 Frames: A is ours (x right, y up, z toward the viewer), B is OpenCV's and BIWI's (x right, y down, z away).
 """
 
+from typing import Literal
+
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
 from headpose.geometry.rotations import matrix_to_pose, pose_to_matrix
 
+EulerOrder = Literal["ypr", "pyr"]
+"""Ours and the papers', and the other one in which headposeplus compares networks (`pose_to_pyr`)."""
 ANGLE_LIMIT = 99.0
 """Degrees of yaw, pitch and roll within which both papers keep their faces."""
 FLIP_FRAME = np.diag([1.0, -1.0, -1.0])

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from headpose.geometry.conventions import EulerOrder, pose_to_pyr
 from headpose.geometry.rotations import angular_error, geodesic_distance
 
 
@@ -16,6 +17,10 @@ class PoseError(Metric):
     >>> error.update(torch.tensor([[10.0, 0.0, 179.0]]), torch.tensor([[13.0, 0.0, -178.0]]))
     >>> {key: round(value.item(), 3) for key, value in error.compute().items() if key != "geodesic"}
     {'yaw': 3.0, 'pitch': 0.0, 'roll': 3.0, 'mae': 2.0, 'n': 1}
+
+    Args:
+        euler_order: `pyr` measures the errors of the angles between headposeplus' other angles of the same rotations
+            (`pose_to_pyr`), for comparison with its tables; poses are given in ours, and the geodesic error is the same.
     """
 
     is_differentiable = False
@@ -25,8 +30,9 @@ class PoseError(Metric):
     geodesic_sum: Tensor
     count: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, euler_order: EulerOrder = "ypr") -> None:
         super().__init__()
+        self.euler_order = euler_order
         self.add_state("angle_sum", torch.zeros(3, dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("geodesic_sum", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("count", torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
@@ -34,9 +40,13 @@ class PoseError(Metric):
     def update(self, predicted: Tensor, true: Tensor) -> None:
         """Add B poses, each (B, 3) in degrees."""
         predicted, true = predicted.detach().double(), true.double()
-        self.angle_sum += angular_error(predicted, true).sum(dim=0)
+        angles = (self._angles(predicted), self._angles(true))
+        self.angle_sum += angular_error(*angles).sum(dim=0)
         self.geodesic_sum += geodesic_distance(predicted, true).sum()
         self.count += len(true)
+
+    def _angles(self, pose: Tensor) -> Tensor:
+        return torch.from_numpy(pose_to_pyr(pose.cpu().numpy())).to(pose) if self.euler_order == "pyr" else pose
 
     def compute(self) -> dict[str, Tensor]:
         """Mean error in degrees of yaw, pitch and roll, their mean `mae`, `geodesic`, and the number of faces `n`."""

@@ -45,8 +45,9 @@ class PoseEvaluator(pl.LightningModule):
         self.test_errors: dict[str, float] = {}
 
     def on_test_epoch_start(self) -> None:
-        """Forget the last test."""
+        """Forget the last test; measure in the angles of this one."""
         self.predictions = []
+        self.errors["test_error"].euler_order = getattr(self.trainer.datamodule, "euler_order", "ypr")  # type: ignore[attr-defined]
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Predict a batch and keep its rows."""

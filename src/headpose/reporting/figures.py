@@ -18,6 +18,8 @@ COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#00
 MARKERS = "osD^vP*Xhd"
 LINES = ("-", "--", ":")
 BIN = 10.0
+YAW_STEP = 15
+"""In which AFW's yaw is annotated, degrees."""
 
 
 def error_by_angle(table: Table, test_set: str) -> Figure | None:
@@ -90,6 +92,31 @@ def error_per_angle(table: Table, test_set: str) -> Figure | None:
     axis.set_title(f"{table.title}: error per angle, {table.test_sets[test_set]}", fontsize=11)
     figure.legend(loc="outside right upper")
     return figure
+
+
+def yaw_accuracy(table: Table, test_set: str) -> Figure | None:
+    """Hopenet's figure of AFW: share of faces whose yaw, rounded to 15 degrees, is off by no more than an allowed error."""
+    rows = [row for row in table.rows if row.predictions.get(test_set)]
+    if not rows:
+        return None
+    allowed = np.arange(0, 91, YAW_STEP)
+    figure = Figure(figsize=(7.5, 4.5), layout="constrained")
+    axis: Axes = figure.subplots()
+    for number, row in enumerate(rows):
+        shares = 100 * np.mean([discrete_yaw_accuracy(seed, allowed) for seed in row.predictions[test_set]], axis=0)
+        axis.plot(allowed, shares, **_style(number), markersize=5, label=f"{row.label}: {shares[1]:.1f} % at {YAW_STEP}")
+    axis.set(xticks=allowed, xlabel="allowed error of yaw (degrees)", ylabel="faces (%)", ylim=(0, 101))
+    axis.grid(alpha=0.3)
+    axis.set_title(f"{table.title}: yaw in steps of {YAW_STEP} degrees, {table.test_sets[test_set]}", fontsize=11)
+    axis.legend(loc="lower right")
+    return figure
+
+
+def discrete_yaw_accuracy(predictions: Predictions, allowed: NDArray[Any]) -> NDArray[np.float64]:
+    """Share of faces whose predicted yaw, rounded to 15 degrees, is no farther from the true one than each allowed error."""
+    yaw = np.array([[true[0], predicted[0]] for true, predicted in predictions.values()])
+    error = np.abs(YAW_STEP * np.round(yaw[:, 1] / YAW_STEP) - yaw[:, 0])
+    return np.asarray((error[:, None] <= allowed + 1e-6).mean(axis=0))  # labels are whole steps up to their file's rounding
 
 
 def structure_maps(title: str, crops: NDArray[np.uint8], maps: NDArray[np.floating[Any]]) -> Figure:

@@ -1,6 +1,7 @@
 """An experiment's file as a table: each row composed like a cell of its sweep, and looked up in the pool."""
 
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,14 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from headpose.errors import InputError
+from headpose.geometry.conventions import EulerOrder
 from headpose.metrics import PoseError
 from headpose.reporting.published import find_published, read_published
 from headpose.reporting.runs import Predictions, Run, fuse, read_pool, read_predictions, seedless
 from headpose.reporting.tables import Measured, Row, Table
 from headpose.running.entry import ROOT, runs_dir
 from headpose.running.identity import id_of_test, identity, spread_tests
+from headpose.running.protocols import settle_protocol
 
 PUBLISHED = ROOT / "experiments" / "published_results.csv"
 
@@ -30,7 +33,7 @@ def experiment_name() -> str:
     """
     name = HydraConfig.get().runtime.choices.get("experiments")
     if name is None:
-        names = sorted(str(path.relative_to(PUBLISHED.parent).with_suffix("")) for path in PUBLISHED.parent.glob("*/*.yaml"))
+        names = sorted(str(path.relative_to(PUBLISHED.parent).with_suffix("")) for path in PUBLISHED.parent.rglob("*.yaml"))
         raise InputError(f"no experiment chosen; give experiments=NAME, one of {', '.join(names)}")
     return str(name)
 
@@ -55,16 +58,21 @@ def experiment_table(config: DictConfig) -> Table:
             runs[row.label] = cell, found
             row.size_mb = found[0].results["size_mb"] if found else None
             row.checkpoints = [run.folder / "checkpoints" / "last.ckpt" for run in found]
+        members = [*entry.get("fuse", ()), *entry.get("mean", ())]
+        if unknown := set(members) - set(runs):
+            raise InputError(f"row {row.label} is made of {sorted(unknown)[0]}, which is no row before it")
         for name, printed_name in table["test_sets"].items():
             if "published" in entry:
-                printed = find_published(published, **table["published"], test_set=printed_name, **entry["published"])
+                wanted = {**table["published"], "test_set": printed_name, **entry["published"]}
+                printed = find_published(published, **wanted)
                 row.published |= {name: printed} if printed else {}
+            test_set = entry.get("test_set", name)  # a row may be about a test set of its own
             if row.label in runs:
-                _fill(row, name, *runs[row.label])
+                _fill(row, name, test_set, *runs[row.label])
             if "fuse" in entry:
-                if unknown := set(entry["fuse"]) - set(runs):
-                    raise InputError(f"row {row.label} fuses {sorted(unknown)[0]}, which is no row before it")
-                _fill_fused(row, name, [runs[label] for label in entry["fuse"]])
+                _fill_fused(row, name, test_set, [runs[label] for label in members])
+            if "mean" in entry:
+                _fill_mean(row, name, [other for other in rows if other.label in members])
         rows.append(row)
     return Table(table["title"], table["test_sets"], rows)
 
@@ -80,6 +88,7 @@ def compose_training(overrides: list[str]) -> DictConfig:
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         config = compose("train", overrides)
+    settle_protocol(config, [])
     spread_tests(config)
     return config
 
@@ -89,35 +98,52 @@ def _tested(config: DictConfig, runs: list[Run], name: str) -> list[Run]:
     return [run for run in runs if wanted and run.results["test"].get(name, {}).get("test_id") == wanted]
 
 
-def _fill(row: Row, name: str, config: DictConfig, runs: list[Run]) -> None:
-    """Enter what a training's repetitions measured on a test set."""
-    tested = _tested(config, runs, name)
+def _fill(row: Row, name: str, test_set: str, config: DictConfig, runs: list[Run]) -> None:
+    """Enter into the column `name` what a training's repetitions measured on a test set."""
+    tested = _tested(config, runs, test_set)
     if not tested:
         return
-    entries = [run.results["test"][name] for run in tested]
+    entries = [run.results["test"][test_set] for run in tested]
     best = [entry["best"] for entry in entries if "best" in entry]
-    row.measured[name] = _measured(tested, name, [entry["last"] for entry in entries], best)
-    row.predictions[name] = [part for run in tested if (part := read_predictions(run, name)) is not None]
+    row.measured[name] = _measured(tested, test_set, [entry["last"] for entry in entries], best)
+    row.predictions[name] = [part for run in tested if (part := read_predictions(run, test_set)) is not None]
 
 
-def _fill_fused(row: Row, name: str, members: list[tuple[DictConfig, list[Run]]]) -> None:
+def _fill_mean(row: Row, name: str, members: list[Row]) -> None:
+    """Enter the mean of rows, each a division of the same data (its seeds taken together); nothing if one is missing."""
+    measured = [member.measured[name] for member in members if name in member.measured]
+    if len(measured) < len(members):
+        return
+    means = [{key: fmean(seed[key] for seed in part.last) for key in part.last[0]} for part in measured]
+    row.measured[name] = Measured(
+        ({key: fmean(mean[key] for mean in means) for key in means[0]},),
+        (),
+        sum(part.n for part in measured),
+        f"mean of {len(measured)} divisions",
+        measured[0].crop,
+        tuple(sorted({commit for part in measured for commit in part.commits})),
+    )
+
+
+def _fill_fused(row: Row, name: str, test_set: str, members: list[tuple[DictConfig, list[Run]]]) -> None:
     """Enter the late fusion of several trainings, seed by seed, from their prediction files; nothing if one is missing."""
-    by_seed = [{run.seed: run for run in _tested(config, runs, name)} for config, runs in members]
+    by_seed = [{run.seed: run for run in _tested(config, runs, test_set)} for config, runs in members]
     together: list[Predictions] = []
     used: list[Run] = []
     for seed in sorted(set.intersection(*(set(runs) for runs in by_seed))):
-        parts = [read_predictions(runs[seed], name) for runs in by_seed]
+        parts = [read_predictions(runs[seed], test_set) for runs in by_seed]
         fused = fuse([part for part in parts if part is not None]) if None not in parts else None
         if fused:
             together.append(fused)
             used += [runs[seed] for runs in by_seed]
     if together:
-        row.measured[name] = _measured(used, name, [errors_of(fused) for fused in together], [])
+        order = members[0][0].test[test_set].get("euler_order", "ypr")
+        row.measured[name] = _measured(used, test_set, [errors_of(fused, order) for fused in together], [])
         row.predictions[name] = together
 
 
-def _measured(runs: list[Run], name: str, last: list[dict[str, float]], best: list[dict[str, float]]) -> Measured:
-    entry = runs[0].results["test"][name]
+def _measured(runs: list[Run], test_set: str, last: list[dict[str, float]], best: list[dict[str, float]]) -> Measured:
+    entry = runs[0].results["test"][test_set]
     commits = tuple(sorted({str(run.results["commit"]) for run in runs}))
     return Measured(tuple(last), tuple(best), entry["n"], entry["protocol"], entry["crop"], commits)
 
@@ -126,6 +152,8 @@ def write_figures(config: DictConfig, table: Table, folder: Path) -> list[str]:
     """Draw each of `config.figures` for each test set, as PNG and SVG; returns the names of those with something to show."""
     written = []
     for figure_name, figure_config in config.figures.items():
+        if figure_config is None:  # an experiment that has no use for it
+            continue
         draw = instantiate(figure_config, _convert_="all")
         for test_set in table.test_sets:
             figure = draw(table, test_set)
@@ -136,9 +164,9 @@ def write_figures(config: DictConfig, table: Table, folder: Path) -> list[str]:
     return written
 
 
-def errors_of(predictions: Predictions) -> dict[str, float]:
+def errors_of(predictions: Predictions, euler_order: EulerOrder = "ypr") -> dict[str, float]:
     """What `PoseError` computes of predictions, as plain numbers."""
-    metric = PoseError()
+    metric = PoseError(euler_order)
     true, predicted = (torch.tensor(np.stack([pair[part] for pair in predictions.values()])) for part in (0, 1))
     metric.update(predicted, true)
     return {key: value.item() for key, value in metric.compute().items()}

@@ -10,6 +10,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from headpose.errors import InputError
 from headpose.synthesis import sampler
 
+SPREAD = {"low_resolution": "_x{}", "euler_order": "_{}"}
+"""Options of test sets that may be a list, and what ends the names of the test sets that this makes."""
 FORMAT_VERSION = 1
 """Raised when the code changes so that the same configuration gives other numbers."""
 
@@ -52,13 +54,15 @@ def identity(config: DictConfig) -> dict[str, Any]:
 
 def _rendered(config: DictConfig, data: DictConfig) -> dict[str, Any]:
     """What stands for the pictures of a data set that the program draws itself: other heads make another training."""
-    trees = {"trees": _plain(config.trees)} if config.get("trees") else {}
-    return {**trees, "generator": sampler.GENERATOR_VERSION} if trees or "heads" in data else {}
+    root = Path(data.get("root") or "")
+    tree = (config.get("trees") or {}).get(root.name) if root.parent.name == "smoke" else None
+    written = {"tree": _plain(tree)} if tree else {}
+    return {**written, "generator": sampler.GENERATOR_VERSION} if written or "heads" in data else {}
 
 
 def _files(data: DictConfig) -> dict[str, Any]:
     """Files that say which faces count, by their content: boxes, lists of faces, and a root that is a file itself (CSV)."""
-    files = {key: _file_hash(data[key]) for key in ("boxes", "faces") if key in data}
+    files = {key: _file_hash(data[key]) for key in ("boxes", "faces", "frames") if key in data}
     return files | ({"table": _file_hash(data.root)} if Path(data.root).is_file() else {})
 
 
@@ -76,18 +80,17 @@ def train_id(config: DictConfig) -> str:
 
 
 def spread_tests(config: DictConfig) -> None:
-    """Make of each test set that lists several low resolutions one for each, `<name>_x<factor>`; in place."""
-    for name in [name for name in config.get("test") or {} if "low_resolution" in config.test[name]]:
-        factors = config.test[name].low_resolution
-        if not OmegaConf.is_list(factors):
-            continue
-        if not factors or len(set(factors)) < len(factors):
-            raise InputError(f"test.{name}.low_resolution={list(factors)} names no factor, or one twice; give each once")
-        with open_dict(config):
-            test: Any = OmegaConf.to_container(config.test[name])  # `${crop}` stays: an evaluation sets it later
-            del config.test[name]
-            for factor in factors:
-                config.test[f"{name}_x{factor}"] = {**test, "low_resolution": factor}
+    """Make of each test set that lists several values of an option of `SPREAD` one for each; in place."""
+    for option, ending in SPREAD.items():
+        for name in [name for name in config.get("test") or {} if OmegaConf.is_list(config.test[name].get(option))]:
+            values = config.test[name][option]
+            if not values or len(set(values)) < len(values):
+                raise InputError(f"test.{name}.{option}={list(values)} names nothing, or something twice; give each once")
+            with open_dict(config):
+                test: Any = OmegaConf.to_container(config.test[name])  # `${crop}` stays: an evaluation sets it later
+                del config.test[name]
+                for value in values:
+                    config.test[name + ending.format(value)] = {**test, option: value}
 
 
 def differences(ours: Any, theirs: Any, key: str = "") -> list[str]:

@@ -1,4 +1,4 @@
-"""Small data sets in the real layouts, written where a configuration asks for them (`budget=smoke`)."""
+"""Data sets of synthetic heads in the real layouts; small ones where a configuration asks for them (`budget=smoke`)."""
 
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,9 @@ from rich.progress import track
 from torch.utils.data import DataLoader
 
 from headpose.datasets.synthetic import available_cores
+from headpose.running.contact_sheet import ContactSheet
 from headpose.synthesis.sampler import GENERATOR_VERSION, HeadSampler
+from headpose.synthesis.writers import LayoutWriter
 
 
 def write_trees(config: DictConfig) -> None:
@@ -32,9 +34,15 @@ def write_tree(root: Path, writer: Any) -> None:
         if done.is_file() and done.read_text() == label:
             return
         units = instantiate(writer, root=root, heads=HeadSampler(), _convert_="all")
-        workers = min(available_cores(), len(units))
-        # A generator of its own: a training must not depend on whether its data had to be written first.
-        loader = DataLoader(units, batch_size=None, num_workers=workers, generator=torch.Generator())
-        for _ in track(loader, description=f"writing {root.name}", total=len(units)):
-            pass
+        write_units(units, min(available_cores(), len(units)))
         done.write_text(label)
+
+
+def write_units(units: LayoutWriter | ContactSheet, num_workers: int) -> int:
+    """Have all units written, in parallel, with a progress bar; returns the number of pictures."""
+    # A generator of its own: a training must not depend on whether its data had to be written first.
+    loader = DataLoader(units, batch_size=None, num_workers=num_workers, generator=torch.Generator())
+    pictures = sum(len(names) for names in track(loader, description=f"writing {len(units)} {units.unit}s", total=len(units)))
+    if isinstance(units, LayoutWriter):
+        units.finish()
+    return pictures
