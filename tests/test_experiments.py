@@ -10,8 +10,8 @@ from omegaconf import OmegaConf
 from headpose.reporting.published import find_published, read_published
 from headpose.running.entry import ROOT
 from headpose.running.experiments import PUBLISHED
-from headpose.running.identity import spread_tests, train_id
-from headpose.running.protocols import settle_protocol
+from headpose.running.identity import train_id
+from headpose.running.protocols import settle_tests
 from hydra_plugins.grid_sweeper import GridSweeper
 from test_conf import train_config
 
@@ -30,8 +30,7 @@ def cells_of_blocks(config: Any) -> set[str]:
 @pytest.mark.parametrize("name", EXPERIMENTS, ids=str)
 def test_table_shows_what_the_sweep_trains_and_every_published_row_exists(name: Path) -> None:
     config = train_config(f"experiments={name}")
-    settle_protocol(config, [])
-    spread_tests(config)
+    settle_tests(config)
     table: Any = OmegaConf.to_container(config.table)
     trained = {train_id(train_config(f"experiments={name}", *cell.split())) for cell in cells_of_blocks(config)}
     shown = {
@@ -77,6 +76,6 @@ def test_hopenets_tables_share_their_trainings_and_a_protocol_leaves_the_test_se
     assert ids("hopenet/afw") == ids("hopenet/table4") | (table2 & ids("biwi_variants"))
     assert ids("biwi_variants") & ids("fsanet/table1") == ids("fsanet/figure6a")
     config = train_config("experiments=hopenet/table2", "protocol=hopenet_aflw")
-    settle_protocol(config, [])
+    settle_tests(config)
     assert set(config.test) == {"biwi_dockerface"}
     assert config.data._target_.endswith("AFLWDataModule")

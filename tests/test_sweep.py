@@ -54,17 +54,23 @@ def test_no_cell_stops_another_and_nothing_finished_is_repeated(run, roots, w300
     assert len(finished) == 2
     before = {name: (path / "checkpoints" / "last.ckpt").stat().st_mtime_ns for name, path in finished.items()}
 
-    more = ("test=[aflw2000,w300lp]", f"test.w300lp.root={w300lp_root}", "test.w300lp.num_test=12")
+    more = (
+        "test=[aflw2000,w300lp]",
+        f"test.w300lp.root={w300lp_root}",
+        "test.w300lp.num_test=12",
+        "test.w300lp.low_resolution=[1,5]",
+    )
     again = run("train", "-m", *roots[:2], *roots[3:], *SMALL, "epochs=1", "scoring=conv,variance", *more)
     assert again.returncode == 0, again.stderr
     assert "Epoch" not in again.stdout
     for name, path in finished.items():
         assert (path / "checkpoints" / "last.ckpt").stat().st_mtime_ns == before[name]
         content = results(path)
-        assert content["test"]["w300lp"]["n"] == 12
-        assert set(content["test"]["w300lp"]) >= {"last", "best"}
+        assert set(content["test"]) == {"aflw2000", "w300lp_x1", "w300lp_x5"}
+        assert content["test"]["w300lp_x5"]["n"] == 12
+        assert set(content["test"]["w300lp_x5"]) >= {"last", "best"}
         assert content["test"]["aflw2000"]["n"] == 10
-        assert (path / "predictions_w300lp.csv").is_file()
+        assert (path / "predictions_w300lp_x1.csv").is_file()
 
 
 def test_killed_sweep_goes_on_and_ends_as_an_unbroken_one(run, roots, tmp_path: Path) -> None:

@@ -82,10 +82,12 @@ class GridSweeper(BasicSweeper):
 
     def _row(self, cell: list[str], shared: set[str], reason: str | None) -> dict[str, str]:
         from headpose.running.pool import cell_state
+        from headpose.running.protocols import settle_tests
 
         assert self.config is not None
         assert self.hydra_context is not None
         config = self.hydra_context.config_loader.load_sweep_config(self.config, cell)
+        settle_tests(config)
         folder = Path(config.hydra.sweep.dir) / config.hydra.sweep.subdir
         state = cell_state(config, folder)
         return {

@@ -7,7 +7,7 @@ from headpose.datamodules import AFLW2000DataModule
 from headpose.errors import InputError
 from headpose.geometry.crops import FSANetCrop
 from headpose.running.entry import ROOT
-from headpose.running.protocols import describe_protocol, protocol_hash, settle_protocol
+from headpose.running.protocols import describe_protocol, protocol_hash, settle_tests
 from test_conf import train_config
 
 PROTOCOLS = sorted(path.stem for path in (ROOT / "conf" / "protocol").glob("*.yaml"))
@@ -15,7 +15,7 @@ PROTOCOLS = sorted(path.stem for path in (ROOT / "conf" / "protocol").glob("*.ya
 
 def settled(*overrides: str):  # type: ignore[no-untyped-def]
     config = train_config(*overrides)
-    settle_protocol(config, [override.split("=")[0] for override in overrides])
+    settle_tests(config, [override.split("=")[0] for override in overrides])
     return config
 
 
@@ -31,7 +31,7 @@ def test_what_a_protocol_fixes_exists_and_cannot_be_given_otherwise(name: str) -
         assert end in node, key
         given = part if end == "_target_" else key
         with pytest.raises(InputError, match=f"{given} is fixed by protocol={name}; leave one of the two out"):
-            settle_protocol(config, [given])
+            settle_tests(config, [given])
     assert set(config.protocol.counts) <= {"train", "val", *config.test}
 
 

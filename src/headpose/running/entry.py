@@ -25,8 +25,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from headpose.errors import InputError
 from headpose.reporting.files import write_json
-from headpose.running.identity import spread_tests, train_id
-from headpose.running.protocols import settle_protocol
+from headpose.running.identity import train_id
+from headpose.running.protocols import settle_tests
 
 ROOT = Path(__file__).resolve().parents[3]
 Task = Callable[[DictConfig], Any]
@@ -63,8 +63,7 @@ def entry_point(config_name: str) -> Callable[[Task], Callable[[], None]]:
             def job(config: DictConfig) -> Any:
                 try:
                     check_options(config)
-                    settle_protocol(config, [override.key_or_group for override in given_overrides()])
-                    spread_tests(config)
+                    settle_tests(config, [override.key_or_group for override in given_overrides()])
                     return task(config)
                 except (KeyboardInterrupt, SystemExit) as error:  # Lightning turns both signals into an exit
                     _leave_reason("interrupted")

@@ -19,8 +19,8 @@ from headpose.reporting.published import find_published, read_published
 from headpose.reporting.runs import Predictions, Run, fuse, read_pool, read_predictions, seedless
 from headpose.reporting.tables import Measured, Row, Table
 from headpose.running.entry import ROOT, runs_dir
-from headpose.running.identity import id_of_test, identity, spread_tests
-from headpose.running.protocols import settle_protocol
+from headpose.running.identity import id_of_test, identity
+from headpose.running.protocols import settle_tests
 
 PUBLISHED = ROOT / "experiments" / "published_results.csv"
 
@@ -88,8 +88,7 @@ def compose_training(overrides: list[str]) -> DictConfig:
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         config = compose("train", overrides)
-    settle_protocol(config, [])
-    spread_tests(config)
+    settle_tests(config)
     return config
 
 

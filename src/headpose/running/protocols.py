@@ -10,30 +10,33 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from headpose.datamodules import HeadPoseDataModule
 from headpose.errors import InputError
+from headpose.running.identity import spread_tests
 
 log = logging.getLogger(__name__)
 
 
-def settle_protocol(config: DictConfig, given: Sequence[str]) -> None:
-    """Leave out what the protocol says of test sets that were not chosen; in place.
+def settle_tests(config: DictConfig, given: Sequence[str] = ()) -> None:
+    """Make `config.test` what will be tested: without what the protocol says of sets not chosen, lists spread; in place.
+
+    Whatever composes a configuration calls this once.
 
     Args:
-        config: of a training; any other is left alone.
+        config: of any entry point.
         given: names of the options on the command line.
 
     Raises:
         InputError: an option that the protocol fixes was given.
     """
     protocol = config.get("protocol")
-    if not protocol:
-        return
-    for key in given:
+    for key in given if protocol else ():
         # A group is fixed where its choice is (`data` by `data._target_`), or where all of it is (`crop`).
         if any(key == fixed or key.startswith(f"{fixed}.") or fixed == f"{key}._target_" for fixed in protocol.fixes):
             raise InputError(f"{key} is fixed by protocol={protocol.name}; leave one of the two out")
-    with open_dict(config):
-        for name in [name for name in config.test if "_target_" not in config.test[name]]:
-            del config.test[name]
+    if protocol:
+        with open_dict(config):
+            for name in [name for name in config.test if "_target_" not in config.test[name]]:
+                del config.test[name]
+    spread_tests(config)
 
 
 def protocol_hash(config: DictConfig) -> str:
