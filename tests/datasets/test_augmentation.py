@@ -230,3 +230,40 @@ def test_what_is_cut_is_changed_before_it_is_resized() -> None:
     np.testing.assert_array_equal(augmentation.on_cut(cut, 0), expected)
     np.testing.assert_array_equal(Augmentation().on_cut(cut, 0), cut)
     np.testing.assert_array_equal(augmentation.after_crop(cut, 0), cut)
+
+
+@pytest.mark.parametrize("pose", [(35.0, 10.0, -12.0), (-70.0, 20.0, 15.0), (0.0, -30.0, 25.0)], ids=str)
+def test_mirrored_head_is_the_head_in_the_mirrored_pose(pose: tuple[float, float, float]) -> None:
+    """Picture, label, box and landmarks, of a head and a light that are the same on both sides."""
+    names = ("skin_texture", "hair", "body", "light_variation", "backgrounds")
+    numbers = (
+        "identity",
+        "expression",
+        "beard",
+        "glasses",
+        "hat",
+        "occluder",
+        "shadows",
+        "borders",
+        "photo",
+        "box_jitter",
+        "visible21",
+    )
+    plain = {**dict.fromkeys(names, False), **dict.fromkeys(numbers, 0.0), "perspective": None, "texture_pool": 4}
+    sampler = HeadSampler(seed=0, **plain)
+    head, other = sampler.render(0, 128, pose), sampler.render(0, 128, (-pose[0], pose[1], -pose[2]))
+    mirrored = mirror_sample(
+        {
+            "image": head.image,
+            "pose": head.pose.astype(np.float32),
+            "box": head.box.astype(np.float32),
+            "landmarks": head.landmarks[:, :2].astype(np.float32),
+            "name": "head",
+        }
+    )
+    difference = np.abs(mirrored["image"].astype(float) - other.image)
+    assert difference.mean() < 2
+    assert np.abs(head.image.astype(float) - other.image).mean() > 3 * difference.mean() + 2  # the mirror made the difference
+    np.testing.assert_allclose(mirrored["pose"], other.pose, atol=1e-4)
+    np.testing.assert_allclose(mirrored["landmarks"], other.landmarks[:, :2], atol=1e-3)
+    np.testing.assert_allclose(mirrored["box"], other.box, atol=1e-3)
