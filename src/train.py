@@ -16,7 +16,7 @@ from headpose.running.logging import logging_to
 from headpose.running.memory import keep_freed_memory
 from headpose.running.networks import without_imagenet
 from headpose.running.pool import finished_results, run_cell, untested
-from headpose.running.protocols import describe_protocol
+from headpose.running.protocols import describe_protocol, records_of_tests
 from headpose.running.results import find_resume, model_card, new_results, summarise_training
 from headpose.running.testing import check_sets, run_tests
 from headpose.running.trees import write_trees
@@ -34,7 +34,6 @@ def train(config: DictConfig) -> Any:
     before = finished_results(config, folder)
     wanted = list(config.test) if before is None else untested(config, before)
     test_sets: dict[str, Any] = {name: instantiate(config.test[name], _convert_="all") for name in wanted}
-    test_ids = {name: id_of_test(config, name) for name in wanted}
     resume = find_resume(config, folder) if before is None else None
     is_fresh = not (before or resume or config.init_weights)
     module = instantiate(config.module if is_fresh else without_imagenet(config.module), _convert_="all")
@@ -51,27 +50,29 @@ def train(config: DictConfig) -> Any:
         if config.init_weights:
             load_initial_weights(module.model, config.init_weights)
         results = new_results(config, module.model)
-        results["protocol"] = describe_protocol(config, datamodule, test_sets)
+        faces = {"train": len(datamodule.split.train), "val": len(datamodule.split.val)}
+        results["protocol"] = describe_protocol(config, faces) or None
         if not datamodule.split.val:
             callbacks.pop("best", None)
         callbacks["self_description"] = SelfDescription(model_card(config, module.model, datamodule))
 
+    records = records_of_tests(config, test_sets, {name: id_of_test(config, name) for name in wanted})
     with logging_to(config.logger, results) as loggers:
         trainer = instantiate(config.trainer, callbacks=list(callbacks.values()), logger=loggers)
         if before is None:
             if config.init_weights:
-                run_tests(trainer, module, test_sets, results, "initial", ids=test_ids)
+                run_tests(trainer, module, test_sets, results, "initial", records=records)
             trainer.fit(module, datamodule=datamodule, ckpt_path=resume, weights_only=True)
             results["train"] = summarise_training(config, datamodule, callbacks)
         else:
             read_weights_into(module.model, folder / "checkpoints" / "last.ckpt")
-        run_tests(trainer, module, test_sets, results, "last", folder, test_ids)
+        run_tests(trainer, module, test_sets, results, "last", folder, records)
         if results["train"]["best_epoch"] == results["train"]["epochs"] - 1:  # the very same weights
             for name in wanted:
                 results["test"][name]["best"] = dict(results["test"][name]["last"])
         elif results["train"]["best_epoch"] is not None:
             read_weights_into(module.model, folder / "checkpoints" / "best.ckpt")
-            run_tests(trainer, module, test_sets, results, "best", ids=test_ids)
+            run_tests(trainer, module, test_sets, results, "best", records=records)
 
         results["status"] = "finished"
         if trainer.is_global_zero:

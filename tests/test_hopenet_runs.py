@@ -41,6 +41,21 @@ def test_resume_and_evaluation_are_those_of_one_run(run, roots, aflw2000_root: P
     assert errors["crop"] == ours["crop"] == "hopenet"
     assert abs(errors["last"]["mae"] - ours["last"]["mae"]) < 1e-4
 
+    both = f"checkpoint=[{folder}/checkpoints/last.ckpt,{tmp_path}/whole/checkpoints/last.ckpt]"
+    fused = run("evaluate", both, "test=[aflw2000]", f"test.aflw2000.root={aflw2000_root}", "hydra.run.dir=fused")
+    assert fused.returncode == 0, fused.stderr
+    together = json.loads((tmp_path / "fused" / "results.json").read_text())
+    assert together["test"]["aflw2000"]["last"] == errors["last"]  # the mean of two equal networks
+    assert together["params"] == 2 * results(folder)["params"]
+
+
+def test_two_processes_test_every_face_once(run, roots, tmp_path: Path) -> None:
+    options = (*SMALL[1:], *NETWORK, "model.backbone.pretrained=false", "epochs=1", "data.batch_size=8", "trainer=ddp_cpu")
+    done = run("train", *roots, *options)
+    assert done.returncode == 0, done.stderr
+    content = results(only_run(tmp_path))
+    assert content["test"]["aflw2000"]["n"] == len(rows(only_run(tmp_path) / "predictions_aflw2000.csv")) == 10
+
 
 def test_regression_baseline_trains(run, roots, tmp_path: Path) -> None:
     options = (*SMALL, "model=hopenet_regression", "backbone=alexnet", "model.backbone.pretrained=false", "crop.size=64")

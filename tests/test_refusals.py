@@ -44,7 +44,7 @@ def refusal(done) -> str:
             marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU"),
         ),
         (["data.root={trees}", "test.aflw2000.low_resolution=[1,0]"], "low_resolution=0 cannot enlarge pixels"),
-        (["test.aflw2000.low_resolution=[5,5]"], "names no factor, or one twice"),
+        (["test.aflw2000.low_resolution=[5,5]"], "names nothing, or something twice"),
         (["data=csv"], "data.root is needed; give data.root="),
         (["model=hopenet", "backbone=timm"], "error: model.backbone.model_name is needed"),
         (["model=hopenet", "backbone=timm", "model.backbone.model_name=resnet5O", "data.root={trees}"], "nearest: resnet50"),

@@ -5,34 +5,48 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
+
+from headpose.geometry.conventions import pose_to_pyr
 from headpose.running.identity import id_of_test, identity, train_id
+from headpose.running.protocols import settle_tests
 from test_conf import train_config
 
 SCORINGS = {"none": 4.0, "conv": 1.0, "variance": -2.0}
+POSES = {"a": (10, 5, 0), "b": (-40, 0, 9)}
 
 
 def write_runs(runs: Path, seed: int) -> dict[str, Path]:
     """One run a scoring, each off by a constant angle."""
-    folders = {}
-    for scoring, error in SCORINGS.items():
-        options = ("experiments=fsanet/table4", "aggregation=capsule", f"scoring={scoring}", f"seed={seed}")
-        config = train_config(*options)
-        folder = folders[scoring] = runs / train_id(config)
-        folder.mkdir(parents=True)
-        errors = {**dict.fromkeys(("yaw", "pitch", "roll", "mae"), abs(error)), "geodesic": 7.0, "n": 2}
-        tested = {"test_id": id_of_test(config, "aflw2000"), "protocol": "p", "crop": "fsanet", "n": 2, "skipped": 0}
-        content = {
-            "status": "finished", "train_id": train_id(config), "config": identity(config), "params": 1, "size_mb": 0.95,
-            "commit": "abc", "train": {"best_epoch": None}, "test": {"aflw2000": {**tested, "last": errors}},
-        }  # fmt: skip
-        (folder / "results.json").write_text(json.dumps(content))
-        with (folder / "predictions_aflw2000.csv").open("w", newline="") as file:
+    experiment = ("experiments=fsanet/table4", "aggregation=capsule", f"seed={seed}")
+    return {
+        scoring: write_run(runs, error, *experiment, f"scoring={scoring}", test_sets=("aflw2000",))
+        for scoring, error in SCORINGS.items()
+    }
+
+
+def write_run(runs: Path, error: float, *options: str, test_sets: tuple[str, ...] = ()) -> Path:
+    """A run off by a constant angle on its test sets."""
+    config = train_config(*options)
+    settle_tests(config)
+    folder = runs / train_id(config)
+    folder.mkdir(parents=True)
+    errors = {**dict.fromkeys(("yaw", "pitch", "roll", "mae"), abs(error)), "geodesic": 7.0}
+    entry = {"protocol": "p", "crop": "fsanet", "n": 2, "skipped": 0, "last": errors}
+    tested = {name: {**entry, "test_id": id_of_test(config, name)} for name in test_sets or config.test}
+    content = {
+        "status": "finished", "train_id": train_id(config), "config": identity(config), "params": 1, "size_mb": 0.95,
+        "commit": "abc", "train": {"best_epoch": None}, "test": tested,
+    }  # fmt: skip
+    (folder / "results.json").write_text(json.dumps(content))
+    angles = ("yaw", "pitch", "roll")
+    for name in tested:
+        with (folder / f"predictions_{name}.csv").open("w", newline="") as file:
             writer = csv.writer(file)
-            angles = ("yaw", "pitch", "roll")
             writer.writerow(["name", *(f"true_{a}" for a in angles), *(f"predicted_{a}" for a in angles), "geodesic"])
-            for name, true in (("a", (10, 5, 0)), ("b", (-40, 0, 9))):
-                writer.writerow([name, *true, *(angle + error for angle in true), 7])
-    return folders
+            for face, true in POSES.items():
+                writer.writerow([face, *true, *(angle + error for angle in true), 7])
+    return folder
 
 
 def cells(path: Path) -> dict[str, dict[str, str]]:
@@ -61,6 +75,44 @@ def test_runs_and_fusions_are_found_and_deleted_ones_are_dashes(run, tmp_path: P
     changed = {label for label in table if table[label] != fewer[label]}
     assert changed == {"capsule, var", "capsule, fusion"}
     assert {fewer[label]["AFLW2000 seeds"] for label in changed} == {"1"}
+
+
+def test_mean_over_splits_shows_their_spread_and_needs_all_of_them(run, tmp_path: Path) -> None:
+    folders = [
+        write_run(
+            tmp_path / "runs", error, "experiments=hopenet/table3", "model=hopenet", "loss.alpha=1", f"protocol.seed={seed}"
+        )
+        for seed, error in enumerate((3.0, 4.0, 8.0))
+    ]
+    assert run("report", "experiments=hopenet/table3").returncode == 0
+    folder = tmp_path / "runs" / "reports" / "hopenet" / "table3"
+    table = cells(folder / "table.csv")
+    assert table["split 2"]["BIWI last"] == "4.00"
+    assert table["ResNet50 (alpha 1)"]["BIWI last"] == "5.00 ± 2.65"
+    assert table["ResNet50 (alpha 1)"]["BIWI difference"] == "+1.77"  # 9.68 / 3
+    assert table["ResNet50 (alpha 1)"]["BIWI n"] == "6"
+    shutil.rmtree(folders[1])
+    assert run("report", "experiments=hopenet/table3").returncode == 0
+    assert cells(folder / "table.csv")["ResNet50 (alpha 1)"]["BIWI last"] == "–"
+
+
+def test_rows_of_test_sets_of_their_own_and_fusions_in_other_angles(run, tmp_path: Path) -> None:
+    for scoring, error in SCORINGS.items():
+        options = ("experiments=biwi_variants", "model=fsanet", "aggregation=capsule", f"scoring={scoring}")
+        write_run(tmp_path / "runs", error, *options)
+    done = run("report", "experiments=biwi_variants")
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "runs" / "reports" / "biwi_variants"
+    table = cells(folder / "table.csv")
+    assert table["FSA-Caps (1x1), 13,219 frames, MTCNN"]["BIWI last"] == "1.00"
+    assert table["FSA-Caps-Fusion, 13,219 frames, MTCNN, ypr"]["BIWI last"] == "1.00"
+    true = np.array(list(POSES.values()), dtype=float)
+    other = np.abs(pose_to_pyr(true + 1) - pose_to_pyr(true)).mean()
+    assert abs(other - 1) > 0.01
+    assert table["FSA-Caps-Fusion, 13,219 frames, MTCNN, pyr"]["BIWI last"] == f"{other:.2f}"
+    assert table["FSA-Caps-Fusion, 13,219 frames, MTCNN, pyr"]["BIWI published"].startswith("4.25")
+    assert table["Hopenet (alpha 1), 15,666 frames, Dockerface, ypr"]["BIWI last"] == "–"
+    assert not list(folder.glob("*.png"))  # the experiment leaves the figures out
 
 
 def test_structure_maps_are_drawn_over_synthetic_heads(run, tmp_path: Path) -> None:

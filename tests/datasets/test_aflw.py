@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from headpose.datamodules import AFLWDataModule
 from headpose.datasets import AFLW
 from headpose.datasets.aflw import draw_test_faces
+from headpose.datasets.biwi import biwi_sequences
 from headpose.errors import InputError
 from headpose.geometry.crops import FSANetCrop, HopenetCrop
 from headpose.synthesis.sampler import HeadSampler
@@ -221,8 +222,6 @@ def test_no_database(database: Path, content: bytes | str) -> None:
 @pytest.mark.parametrize(
     ("statement", "told"),
     [
-        ("DELETE FROM FacePose WHERE face_id = 3", "face 3: no row in FacePose; add it or remove the face"),
-        ("DELETE FROM FaceRect WHERE face_id = 3", "face 3: no row in FaceRect"),
         ("DELETE FROM FaceImages WHERE file_id = 'image00002'", "face 3 has no picture in FaceImages"),
         ("UPDATE FaceImages SET filepath = NULL WHERE file_id = 'image00002'", "face 3 has no picture in FaceImages"),
         (
@@ -342,3 +341,18 @@ def test_datamodule_keeps_photographs_apart_and_takes_lists(written: dict[str, P
     assert not sides[0] & sides[1]
     assert [len(side) for side in sides] == [3, 1]
     assert next(iter(datamodule.train_dataloader()))["image"].shape == (2, 3, 64, 64)
+
+
+def test_faces_without_a_pose_or_a_rectangle_are_not_labelled(database: Path) -> None:
+    everything = AFLW(database)
+    change(database, "DELETE FROM FacePose WHERE face_id = 3", "DELETE FROM FaceRect WHERE face_id = 1")
+    fewer = AFLW(database)
+    assert fewer.num_filtered == everything.num_filtered + 2
+    assert {name.rpartition("_")[2] for name in set(everything.names) - set(fewer.names)} == {"1", "3"}
+
+
+@pytest.mark.parametrize("seed", [None, -1, 1.5, "abc", True], ids=str)
+def test_a_draw_needs_a_seed(database: Path, seed: object) -> None:
+    assert f"part_seed={seed} is no seed" in refusal(database, part="test", part_seed=seed)
+    with pytest.raises(InputError, match="is no seed; give a whole number from 0 on"):
+        biwi_sequences("test", "sequence", seed)  # type: ignore[arg-type]

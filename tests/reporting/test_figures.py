@@ -49,3 +49,17 @@ def test_structure_maps_stand_over_their_faces() -> None:
     crops = np.zeros((2, 64, 64, 3), np.uint8)
     figure = figures.structure_maps("Figure 5", crops, np.random.default_rng(0).random((2, 4, 3, 8, 8)))
     assert len([axis for axis in figure.axes if axis.images]) >= 2 * 13
+
+
+def test_yaw_counts_in_steps_of_15_degrees() -> None:
+    pairs = {"exact": (30, 22.6), "one off": (30, 22.4), "two off": (-45, -16.0), "behind": (0, 97.6)}
+    faces = {name: (np.array([float(true), 0, 0]), np.array([float(guess), 0, 0])) for name, (true, guess) in pairs.items()}
+    allowed = np.array([0, 15, 30, 90, 105])
+    np.testing.assert_allclose(figures.discrete_yaw_accuracy(faces, allowed), [0.25, 0.5, 0.75, 0.75, 1.0])
+    row = Row("ours", predictions={"aflw2000": [faces, faces]})
+    figure = figures.yaw_accuracy(Table("AFW", {"aflw2000": "AFW", "biwi": "BIWI"}, [row]), "aflw2000")
+    assert figure is not None
+    (axis,) = figure.axes
+    assert axis.get_lines()[0].get_ydata()[:3].tolist() == [25, 50, 75]
+    assert "ours: 50.0 % at 15" in axis.get_legend().get_texts()[0].get_text()
+    assert figures.yaw_accuracy(table(), "biwi") is None

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from headpose.datasets.base import Annotation, FolderDataset, check_number, read_label_line, whole_box
+from headpose.datasets.base import Annotation, FolderDataset, check_number, check_seed, read_label_line, whole_box
 from headpose.errors import InputError
 from headpose.geometry.conventions import pose_from_aflw
 
@@ -23,11 +23,12 @@ TABLES = {
 }
 """What is read of the database; it holds more."""
 QUERY = """
-SELECT Faces.face_id, FaceImages.filepath, FacePose.face_id, FacePose.yaw, FacePose.pitch, FacePose.roll,
-       FaceRect.face_id, FaceRect.x, FaceRect.y, FaceRect.w, FaceRect.h
+SELECT Faces.face_id, FaceImages.filepath, FacePose.yaw, FacePose.pitch, FacePose.roll,
+       FaceRect.x, FaceRect.y, FaceRect.w, FaceRect.h
 FROM Faces LEFT JOIN FaceImages ON FaceImages.file_id = Faces.file_id
-LEFT JOIN FacePose ON FacePose.face_id = Faces.face_id LEFT JOIN FaceRect ON FaceRect.face_id = Faces.face_id
+JOIN FacePose ON FacePose.face_id = Faces.face_id JOIN FaceRect ON FaceRect.face_id = Faces.face_id
 """
+"""Faces that were never given a pose or a rectangle, which the published database has, are nobody's sample."""
 ANGLES = ("yaw", "pitch", "roll")
 NUM_TEST = 1000
 Part = Literal["all", "train", "test"]
@@ -75,6 +76,7 @@ class AFLW(FolderDataset):
         super().check_root()
         self._form: _Form = _Database(self.root) if has_database(self.root) else _Crops(self.root)
         self.has_boxes = self._form.has_boxes
+        self.num_filtered = self._form.num_unlabelled
 
     def list_images(self) -> list[Path]:
         """The faces that count, each under its name."""
@@ -119,6 +121,7 @@ class _Form(Protocol):
 
     names: list[str]
     has_boxes: ClassVar[bool]
+    num_unlabelled: int
 
     def picture_of(self, name: str) -> Path: ...
 
@@ -139,6 +142,7 @@ class _Database:
                 for table, columns in TABLES.items():
                     self._check_table(connection, table, columns)
                 rows = connection.execute(QUERY).fetchall()
+                (num_faces,) = connection.execute("SELECT COUNT(DISTINCT face_id) FROM Faces").fetchone()
         except sqlite3.Error as error:
             raise InputError(f"{self.path}: cannot be read as AFLW's database ({error}); fetch it again") from error
         faces: dict[object, list[tuple[Any, ...]]] = {}
@@ -146,6 +150,7 @@ class _Database:
             faces.setdefault(row[0], []).append(row)
         self._rows = {self._name_of(*found[0][:2]): found for found in faces.values()}
         self.names = sorted(self._rows)
+        self.num_unlabelled = num_faces - len(faces)
 
     def picture_of(self, name: str) -> Path:
         face, filepath = self._rows[name][0][:2]
@@ -159,13 +164,10 @@ class _Database:
 
     def label_of(self, name: str) -> Annotation:
         rows = self._rows[name]
-        face, _, posed, yaw, pitch, roll, framed, *sides = rows[0]
+        face, _, yaw, pitch, roll, *sides = rows[0]
         where = f"{self.path}, face {face}"
         if len(rows) > 1:
             raise InputError(f"{where}: stands in {', '.join(TABLES)} {len(rows)} times; leave it one row in each")
-        for table, found in {"FacePose": posed, "FaceRect": framed}.items():
-            if found is None:
-                raise InputError(f"{where}: no row in {table}; add it or remove the face")
         angles = [check_number(where, column, value) for column, value in zip(ANGLES, (yaw, pitch, roll), strict=True)]
         x, y, width, height = (check_number(where, column, value) for column, value in zip("xywh", sides, strict=True))
         if width <= 0 or height <= 0:
@@ -191,6 +193,7 @@ class _Crops:
     """Ready crops with a text file each; a picture whose label is missing is listed all the same, and the other way round."""
 
     has_boxes: ClassVar[bool] = False
+    num_unlabelled = 0
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -241,6 +244,7 @@ def draw_test_faces(names: Sequence[str], photos: Sequence[str], seed: int) -> s
 
     Reference: Kumar et al., KEPLER, FG 2017. Which faces they took is not published.
     """
+    check_seed("part_seed", seed)
     groups: dict[str, list[str]] = {}
     for name, photo in zip(names, photos, strict=True):
         groups.setdefault(photo, []).append(name)

@@ -161,6 +161,12 @@ class FolderDataset(HeadPoseDataset):
             _read_whole(self.picture_of(self.paths[index]))
 
 
+def check_seed(name: str, seed: object) -> None:
+    """Refuse what would draw anew each time, or nothing at all; raises InputError."""
+    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+        raise InputError(f"{name}={seed} is no seed; give a whole number from 0 on")
+
+
 def list_pairs(folder: Path, pattern: str) -> list[Path]:
     """Sorted .jpg paths of all .jpg and .mat files that match; a path whose picture is missing is listed all the same."""
     stems = {path.stem for suffix in (".jpg", ".mat") for path in folder.glob(pattern + suffix)}

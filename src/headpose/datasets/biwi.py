@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from headpose.datasets.base import Annotation, FolderDataset
+from headpose.datasets.base import Annotation, FolderDataset, check_seed
 from headpose.datasets.biwi_files import HEIGHT, WIDTH, read_calibration, read_depth, read_pose
 from headpose.datasets.detections import BoxRule, box_rule, dockerface_frames, read_detections, read_dockerface
 from headpose.errors import InputError
@@ -163,6 +163,7 @@ def biwi_sequences(part: Literal["all", "train", "test"], by: Literal["sequence"
         raise InputError(f"part={part} by={by} is unknown; choose all, train or test by sequence or person")
     if part == "all":
         return [int(number) for number in numbers]
+    check_seed("part_seed", seed)
     rng = np.random.default_rng(seed)
     if by == "sequence":
         train = set(rng.permutation(numbers)[:NUM_TRAIN].tolist())

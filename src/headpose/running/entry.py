@@ -39,10 +39,15 @@ NUMBERS = (
     ("seed", 0, 2**32 - 1),
     ("data.seed", 0, 2**32 - 1),
     ("data.split_seed", 0, 2**32 - 1),
+    ("data.part_seed", 0, 2**32 - 1),
+    ("protocol.seed", 0, 2**32 - 1),
     ("data.batch_size", 1, 10**9),
     ("data.num_workers", 0, 10**4),
 )
 """Options that must be whole numbers, with their range."""
+
+
+OPTIONAL_GROUPS = {"experiments": "experiments", "budget": "conf/budget"}
 
 
 def entry_point(config_name: str) -> Callable[[Task], Callable[[], None]]:
@@ -63,7 +68,7 @@ def entry_point(config_name: str) -> Callable[[Task], Callable[[], None]]:
             def job(config: DictConfig) -> Any:
                 try:
                     check_options(config)
-                    settle_tests(config, [override.key_or_group for override in given_overrides()])
+                    settle_tests(config)
                     return task(config)
                 except (KeyboardInterrupt, SystemExit) as error:  # Lightning turns both signals into an exit
                     _leave_reason("interrupted")
@@ -183,6 +188,13 @@ def check_options(config: DictConfig) -> None:
         if isinstance(names, list) and len(set(names)) < len(names):  # Hydra would merge the two silently
             once = list(dict.fromkeys(names))
             raise InputError(f"a test set is named twice in {override.input_line}; give test=[{','.join(once)}]")
+    for group, folder in OPTIONAL_GROUPS.items():
+        name = HydraConfig.get().runtime.choices.get(group)
+        if name and not (ROOT / folder / f"{name}.yaml").is_file():  # Hydra leaves out what an optional group does not have
+            names = sorted(
+                path.relative_to(ROOT / folder).with_suffix("").as_posix() for path in (ROOT / folder).rglob("*.yaml")
+            )
+            raise InputError(f"{group}={name} is unknown; choose {', '.join(names)}")
     for key, least, most in NUMBERS:
         value = OmegaConf.select(config, key, default=least)
         if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:

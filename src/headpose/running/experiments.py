@@ -109,16 +109,15 @@ def _fill(row: Row, name: str, test_set: str, config: DictConfig, runs: list[Run
 
 
 def _fill_mean(row: Row, name: str, members: list[Row]) -> None:
-    """Enter the mean of rows, each a division of the same data (its seeds taken together); nothing if one is missing."""
+    """Enter the mean of rows, each a split of the same data (its seeds taken together); nothing if one is missing."""
     measured = [member.measured[name] for member in members if name in member.measured]
     if len(measured) < len(members):
         return
-    means = [{key: fmean(seed[key] for seed in part.last) for key in part.last[0]} for part in measured]
     row.measured[name] = Measured(
-        ({key: fmean(mean[key] for mean in means) for key in means[0]},),
+        tuple({key: fmean(seed[key] for seed in part.last) for key in part.last[0]} for part in measured),
         (),
         sum(part.n for part in measured),
-        f"mean of {len(measured)} divisions",
+        f"mean of {len(measured)} splits",
         measured[0].crop,
         tuple(sorted({commit for part in measured for commit in part.commits})),
     )

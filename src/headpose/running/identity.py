@@ -71,6 +71,8 @@ def id_of_test(config: DictConfig, name: str) -> str:
     test = config.test[name]
     counted = {key: _plain(test[key]) for key in test if key not in ("root", "num_workers", "batch_size")}
     counted |= _files(test) | _rendered(config, test)
+    if config.get("protocol"):  # results.json must say so of the test
+        counted["protocol"] = _plain(config.protocol)
     return hashlib.sha256(json.dumps(counted, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -107,6 +109,8 @@ def _plain(node: Any) -> Any:
 
 def _file_hash(path: str | None) -> str | None:
     """A file counts by its content; one that is not there is refused later, by whoever opens it."""
-    if path is None or not Path(path).is_file():
+    if path is None or Path(path).is_dir():  # where files lie beside the pictures
+        return None
+    if not Path(path).is_file():
         return path
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:12]

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -15,49 +15,65 @@ from headpose.running.identity import spread_tests
 log = logging.getLogger(__name__)
 
 
-def settle_tests(config: DictConfig, given: Sequence[str] = ()) -> None:
+def settle_tests(config: DictConfig) -> None:
     """Make `config.test` what will be tested: without what the protocol says of sets not chosen, lists spread; in place.
 
     Whatever composes a configuration calls this once.
 
-    Args:
-        config: of any entry point.
-        given: names of the options on the command line.
-
     Raises:
-        InputError: an option that the protocol fixes was given.
+        InputError: a value is not the one that the protocol fixes.
     """
     protocol = config.get("protocol")
-    for key in given if protocol else ():
-        # A group is fixed where its choice is (`data` by `data._target_`), or where all of it is (`crop`).
-        if any(key == fixed or key.startswith(f"{fixed}.") or fixed == f"{key}._target_" for fixed in protocol.fixes):
-            raise InputError(f"{key} is fixed by protocol={protocol.name}; leave one of the two out")
     if protocol:
         with open_dict(config):
-            for name in [name for name in config.test if "_target_" not in config.test[name]]:
+            for name in [name for name in config.test if "_target_" not in (config.test[name] or {})]:
                 del config.test[name]
+        for key, fixed in _leaves(OmegaConf.to_container(protocol.fixes, resolve=True)):
+            group, name = key.split(".")[:2]
+            value = OmegaConf.select(config, key)
+            if value != fixed and (group != "test" or name in config.test):
+                raise InputError(f"{key}={value}, but protocol={protocol.name} fixes it at {fixed}; leave one of the two out")
     spread_tests(config)
 
 
 def protocol_hash(config: DictConfig) -> str:
     """First 12 hex digits of the SHA-256 of all that the protocol fixes, and of the numbers of faces it should come to."""
-    fixed: dict[str, Any] = {}
-    for key in config.protocol.fixes:
-        value = OmegaConf.select(config, key)
-        fixed[key] = OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
-    counted = {"name": config.protocol.name, "fixes": fixed, "counts": OmegaConf.to_container(config.protocol.counts)}
-    return hashlib.sha256(json.dumps(counted, sort_keys=True).encode()).hexdigest()[:12]
+    rules: Any = OmegaConf.to_container(config.protocol, resolve=True)
+    return hashlib.sha256(json.dumps(rules, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def describe_protocol(
-    config: DictConfig, data: HeadPoseDataModule, test_sets: Mapping[str, HeadPoseDataModule]
-) -> dict[str, Any] | None:
-    """The `protocol` entry of results.json: name, hash, and whether all its faces are there; None without a protocol."""
+def describe_protocol(config: DictConfig, faces: Mapping[str, int]) -> dict[str, Any]:
+    """The `protocol` entry of a training or of a test set in results.json; empty without a protocol.
+
+    Args:
+        config: of the training.
+        faces: how many there are: of `train` and `val`, or of a test set.
+
+    Returns:
+        name, hash of the rules, and whether as many faces are there as there should be; null where that is not known.
+    """
     if not config.protocol:
-        return None
-    faces = {"train": len(data.split.train), "val": len(data.split.val)}
-    faces |= {name: len(test.test_indices) for name, test in test_sets.items()}
-    missing = {name: n for name, n in config.protocol.counts.items() if n and faces.get(name, n) != n}
-    for name, n in missing.items():
-        log.warning("protocol %s has %d faces for %s, here are %d", config.protocol.name, n, name, faces[name])
-    return {"name": config.protocol.name, "hash": protocol_hash(config), "complete": not missing}
+        return {}
+    counts = {name: n for name in faces if (n := config.protocol.counts.get(name)) is not None}
+    for name, n in counts.items():
+        if faces[name] != n:
+            log.warning("protocol %s has %d faces for %s, here are %d", config.protocol.name, n, name, faces[name])
+    complete = all(faces[name] == n for name, n in counts.items()) if counts else None
+    return {"name": config.protocol.name, "hash": protocol_hash(config), "complete": complete}
+
+
+def records_of_tests(config: DictConfig, test_sets: Mapping[str, HeadPoseDataModule], ids: Mapping[str, str]) -> dict[str, Any]:
+    """What results.json says of each test set beside its errors: `test_id`, and the protocol it was part of."""
+    records: dict[str, Any] = {}
+    for name, test in test_sets.items():
+        protocol = describe_protocol(config, {name: len(test.test_indices)})
+        records[name] = {"test_id": ids[name], **({"of_protocol": protocol} if protocol else {})}
+    return records
+
+
+def _leaves(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(node, dict):
+        for name, value in node.items():
+            yield from _leaves(value, f"{key}.{name}".strip("."))
+    else:
+        yield key, node

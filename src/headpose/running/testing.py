@@ -47,7 +47,7 @@ def run_tests(
     results: dict[str, Any],
     weights: str,
     folder: Path | None = None,
-    ids: Mapping[str, str] | None = None,
+    records: Mapping[str, dict[str, Any]] | None = None,
 ) -> None:
     """Test on every set and enter the errors into `results["test"][set][weights]`.
 
@@ -58,7 +58,7 @@ def run_tests(
         results: content of results.json, filled in place.
         weights: `initial`, `last` or `best`.
         folder: where predictions_<set>.csv and examples_<set>.png go; None writes none.
-        ids: the sets' `test_id`, kept with the errors.
+        records: what else results.json says of each set.
     """
     for name, datamodule in test_sets.items():
         trainer.test(module, datamodule=datamodule, verbose=False)
@@ -68,8 +68,8 @@ def run_tests(
                 f"{name}: the network predicts NaN or infinity ({weights} weights); it has diverged, lower optimizer.lr"
             )
         entry = results["test"].setdefault(name, describe(datamodule))
-        if ids is not None:
-            entry["test_id"] = ids[name]
+        if records is not None:
+            entry |= records[name]
         n = int(errors.pop("n"))
         if n != entry["n"]:
             raise RuntimeError(f"{name}: {n} faces tested, {entry['n']} expected")
