@@ -74,6 +74,7 @@ def test_both_sides_of_biwi_are_of_one_split() -> None:
 def test_test_sets_that_were_not_chosen_are_left_out() -> None:
     assert set(settled("protocol=fsanet1", "test=[aflw2000]").test) == {"aflw2000"}
     assert set(settled("protocol=hopenet_aflw", "test=[synthetic]").test) == {"synthetic"}
+    assert set(settled("test=[aflw2000,biwi]", "test.biwi=null").test) == {"aflw2000"}
     assert set(settled("test=[biwi]", "test.biwi.euler_order=[ypr,pyr]").test) == {"biwi_ypr", "biwi_pyr"}
 
 

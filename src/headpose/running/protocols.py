@@ -23,11 +23,10 @@ def settle_tests(config: DictConfig) -> None:
     Raises:
         InputError: a value is not the one that the protocol fixes.
     """
-    protocol = config.get("protocol")
-    if protocol:
-        with open_dict(config):
-            for name in [name for name in config.test if "_target_" not in (config.test[name] or {})]:
-                del config.test[name]
+    with open_dict(config):
+        for name in [name for name, test in (config.get("test") or {}).items() if "_target_" not in (test or {})]:
+            del config.test[name]
+    if protocol := config.get("protocol"):
         for key, fixed in _leaves(OmegaConf.to_container(protocol.fixes, resolve=True)):
             group, name = key.split(".")[:2]
             value = OmegaConf.select(config, key)
