@@ -36,8 +36,8 @@ class Muon(AdamW):
     def __init__(
         self,
         params: Iterable[Any],
-        lr: float = 0.02,
-        adamw_lr: float = 0.004,
+        lr: float = 0.028,
+        adamw_lr: float = 0.0056,
         momentum: float = 0.95,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
