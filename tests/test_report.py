@@ -116,8 +116,9 @@ def test_rows_of_test_sets_of_their_own_and_fusions_in_other_angles(run, tmp_pat
 
 
 def test_structure_maps_are_drawn_over_synthetic_heads(run, tmp_path: Path) -> None:
-    small = ("data.num_heads=64", "test.synthetic.num_heads=64", "epochs=1", "data.heads.texture_pool=4", "trainer=cpu")
-    options = ("experiments=synthetic/structure_maps", *small, "test.synthetic.heads.texture_pool=4")
+    few = ("data.num_heads=64", "test.synthetic.num_heads=64", "data.batch_size=32", "epochs=1", "trainer=cpu")
+    textures = ("data.heads.texture_pool=4", "test.synthetic.heads.texture_pool=4")
+    options = ("experiments=synthetic/structure_maps", *few, *textures)
     swept = run("train", "-m", *options, HEADPOSE_DATASETS=str(tmp_path / "datasets"))
     assert swept.returncode == 0, swept.stderr
     done = run("report", *options, HEADPOSE_DATASETS=str(tmp_path / "datasets"))
