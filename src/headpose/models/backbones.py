@@ -4,10 +4,8 @@ import difflib
 from pathlib import Path
 from typing import Any
 
-import timm
 import torch
 import torchvision
-from timm.models import load_checkpoint
 from torch import Tensor, nn
 
 from headpose.errors import InputError
@@ -32,6 +30,8 @@ class TimmBackbone(nn.Module):
     """
 
     def __init__(self, model_name: str, pretrained: bool = False, checkpoint_path: str | Path | None = None) -> None:
+        import timm  # takes a second or two, which only its networks should cost
+
         super().__init__()
         known = timm.list_models() + timm.list_pretrained()
         if model_name not in known:  # nor any hub address: a checkpoint's card must not make us fetch things
@@ -102,11 +102,13 @@ class AlexNetBackbone(nn.Module):
 
 def _fill(network: nn.Module, path: Path) -> None:
     """Load a file of ImageNet weights; what is left over may only be the classifier's."""
+    import timm
+
     if not path.is_file():
         raise InputError(f"model.backbone.checkpoint_path={path}: no such file; check the path")
     try:
         with torch.no_grad():
-            odd = load_checkpoint(network, str(path), strict=False, weights_only=True)
+            odd = timm.models.load_checkpoint(network, str(path), strict=False, weights_only=True)
     except RuntimeError as error:
         if "size mismatch" not in str(error):
             raise InputError(f"{path}: not a readable file of weights; fetch it again") from error
