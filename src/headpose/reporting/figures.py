@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import ScalarFormatter
 from numpy.typing import NDArray
 
-from headpose.reporting.runs import Predictions
+from headpose.reporting.runs import Predictions, with_pose
 from headpose.reporting.tables import Row, Table
 
 ANGLES = ("yaw", "pitch", "roll")
@@ -113,7 +113,10 @@ def yaw_accuracy(table: Table, test_set: str) -> Figure | None:
 
 
 def discrete_yaw_accuracy(predictions: Predictions, allowed: NDArray[Any]) -> NDArray[np.float64]:
-    """Share of faces whose predicted yaw, rounded to 15 degrees, is no farther from the true one than each allowed error."""
+    """Share of faces whose predicted yaw, rounded to 15 degrees, is no farther from the true one than each allowed error.
+
+    A face without a pose counts among the others.
+    """
     yaw = np.array([[true[0], predicted[0]] for true, predicted in predictions.values()])
     error = np.abs(YAW_STEP * np.round(yaw[:, 1] / YAW_STEP) - yaw[:, 0])
     return np.asarray((error[:, None] <= allowed + 1e-6).mean(axis=0))  # labels are whole steps up to their file's rounding
@@ -151,7 +154,7 @@ def structure_maps(title: str, crops: NDArray[np.uint8], maps: NDArray[np.floati
 def _binned(seeds: Iterable[Predictions], angle: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Centres of the bins that hold faces, the mean error in each over faces and seeds, and the number of faces."""
     seeds = list(seeds)
-    pairs = np.array([[true[angle], predicted[angle]] for seed in seeds for true, predicted in seed.values()])
+    pairs = np.array([[true[angle], predicted[angle]] for seed in seeds for true, predicted in with_pose(seed).values()])
     error = np.abs((pairs[:, 1] - pairs[:, 0] + 180) % 360 - 180)
     number = np.floor(pairs[:, 0] / BIN).astype(int)
     bins = np.unique(number)

@@ -132,7 +132,9 @@ def one_line(error: BaseException) -> str | None:
         return f"{error.filename}: {error.strerror}; check the path, its permissions and the room left"
     if missing := re.search(r"Missing mandatory value: ([\w.]+)", str(error)):
         # `module` holds copies of what stands at the top, `test` sets that were made of one.
-        key = re.sub(r"^(test\.\w+?)(_x\d+|_ypr|_pyr)+\.", r"\1.", missing[1].removeprefix("module."))
+        key = re.sub(
+            r"^(test\.\w+?)(_(x|jitter|shift|padding|seed)[\d.]+(px)?|_ypr|_pyr)+\.", r"\1.", missing[1].removeprefix("module.")
+        )
         return f"{key} is needed; give {key}=..."
     if isinstance(error, HydraException | OmegaConfBaseException | MisconfigurationException):
         lines = [" ".join(line.split()) for line in str(error).splitlines() if line.strip()]
