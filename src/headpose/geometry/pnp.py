@@ -42,18 +42,18 @@ def solve_weak_perspective(points: ArrayLike, face: ArrayLike) -> Solution:
     """
     pixels: Array = np.asarray(points, dtype=np.float64)
     face = _normalised(face)
-    known = np.isfinite(pixels).all(axis=-1)
-    # Counted from one of the points, so that equal points span exactly nothing.
-    pixels = pixels - np.take_along_axis(pixels, known.argmax(axis=-1)[:, None, None], axis=1)
-    pixels = pixels if known.all() else np.where(known[..., None], pixels, 0.0)
+    known: NDArray[np.bool_] = np.isfinite(pixels[..., 0] + pixels[..., 1])
+    if not known.all():
+        pixels = np.where(known[..., None], pixels, 0.0)
     # Normal equations of [x, y, z, 1] against [u, v], each face with the points it has.
     face1 = np.concatenate([face, np.ones((len(face), 1))], axis=1)
     normal = (known @ (face1[:, :, None] * face1[:, None, :]).reshape(-1, 16)).reshape(-1, 4, 4)
     count = known.sum(axis=-1)
     usable = (count >= MIN_POINTS) & (np.linalg.det(normal) > 1e-8 * np.maximum(count, 1) ** 4.0)
     normal[~usable] = np.eye(4)
-    affine = np.linalg.solve(normal, face1.T @ pixels)[:, :3].swapaxes(-1, -2) * np.array([[1.0], [-1.0]])  # y up
-    matrix, flatness = nearest_rotation(affine)
+    fit = np.linalg.solve(normal, face1.T @ pixels)
+    usable &= np.linalg.norm(fit[:, :3], axis=(1, 2)) > 1e-9 * np.linalg.norm(fit[:, 3], axis=1)  # not all in one place
+    matrix, flatness = nearest_rotation(fit[:, :3].swapaxes(-1, -2) * np.array([[1.0], [-1.0]]))  # y up
     matrix[~usable | ~(flatness > FLATNESS)] = np.nan
     return Solution(matrix, np.zeros(len(pixels), dtype=np.bool_))
 

@@ -59,6 +59,8 @@ def identity(config: DictConfig) -> dict[str, Any]:
     """
     if not learns(config):
         return {"model": _with_files(_plain(config.model)), "seed": config.seed, "format": FORMAT_VERSION}
+    if "optimizer" not in config:
+        raise InputError("this model has no recipe of that name, or none for these data; choose recipe=, see conf/recipe/")
     parts: dict[str, Any] = {part: _plain(config[part]) for part in PARTS if part not in NOT_COUNTED}
     for part, left_out in NOT_COUNTED.items():
         parts[part] = {key: _plain(config[part][key]) for key in config[part] if key not in left_out}
