@@ -134,7 +134,7 @@ def check_face_model(face: ArrayLike) -> None:
         raise InputError(
             f"a face model is (N, 3) finite coordinates, not {face.shape} or anything with NaN; correct face_model"
         )
-    if len(face) < MIN_POINTS or np.linalg.svd(face - face.mean(axis=0), compute_uv=False)[2] < FLATNESS * face.std():
+    if len(face) < MIN_POINTS or np.linalg.svd(face - face.mean(axis=0), compute_uv=False)[2] <= FLATNESS * face.std():
         raise InputError(f"{len(face)} points of a face model that lie in a plane give no pose; take 4 or more that do not")
 
 
