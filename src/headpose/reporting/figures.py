@@ -157,7 +157,9 @@ class Curve:
         axis.grid(alpha=0.3)
         shown = "" if self.sets is not None else f", {table.test_sets[test_set]}"
         axis.set_title(f"{table.title}{shown}", fontsize=11)
-        figure.legend(loc="outside right upper")
+        seeds = max(len(measured.last) for row in table.rows for measured in row.measured.values())
+        bars = f"bars: one standard deviation over {seeds} seeds" if seeds > 1 else "bars: 95 % of the mean over faces"
+        figure.legend(loc="outside lower center", ncols=min(3, len(lines)), title=bars, title_fontsize="small")
         return figure
 
 
