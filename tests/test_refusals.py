@@ -28,7 +28,7 @@ def refusal(done) -> str:
         (["scoring=entropy"], "scoring/entropy"),
         (["model=ssrnet", "aggregation=capsule"], "aggregation"),
         (["optimizer.learning_rate=1"], "learning_rate"),
-        (["test=[aflw2000,aflw2000]"], "a test set is named twice in test=[aflw2000,aflw2000]; give test=[aflw2000]"),
+        (["test=[aflw2000,aflw2000]"], "test set aflw2000 is named twice; give each once in test=[...]"),
         (["data.root={trees}", "data.batch_size=4000"], "36 training faces do not fill one batch of 4000"),
         (["data.root={trees}", "crop.size=224"], "crop.size=224, but FSANet takes 64 pixels; set crop.size=64"),
         (["data.root={trees}", "init_weights=no.h5"], "no.h5: no such weights file"),
