@@ -1,4 +1,4 @@
-"""Fit a network, then test it: `python src/train.py [hydra overrides]`, see conf/train.yaml."""
+"""Fit a network, if there is anything to fit, then test it: `python src/train.py [hydra overrides]`, see conf/train.yaml."""
 
 from typing import Any
 
@@ -6,18 +6,19 @@ import pytorch_lightning as pl
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
+from headpose.errors import InputError
 from headpose.modules.callbacks import SelfDescription
 from headpose.modules.checkpoint import load_initial_weights, read_weights_into
 from headpose.reporting.console import print_results
 from headpose.reporting.files import write_json
 from headpose.running.entry import entry_point, is_sweep, output_dir
-from headpose.running.identity import id_of_test
+from headpose.running.identity import id_of_test, learns
 from headpose.running.logging import logging_to
 from headpose.running.memory import keep_freed_memory
 from headpose.running.networks import without_imagenet
 from headpose.running.pool import finished_results, run_cell, untested
 from headpose.running.protocols import describe_protocol, records_of_tests
-from headpose.running.results import find_resume, model_card, new_results, summarise_training
+from headpose.running.results import find_resume, model_card, new_results, no_training, summarise_training
 from headpose.running.testing import check_sets, run_tests
 from headpose.running.trees import write_trees
 
@@ -34,6 +35,8 @@ def train(config: DictConfig) -> Any:
     before = finished_results(config, folder)
     wanted = list(config.test) if before is None else untested(config, before)
     test_sets: dict[str, Any] = {name: instantiate(config.test[name], _convert_="all") for name in wanted}
+    if not learns(config) and (config.init_weights or config.resume):
+        raise InputError("init_weights= and resume= are for training, and this model learns nothing; leave them out")
     resume = find_resume(config, folder) if before is None else None
     is_fresh = not (before or resume or config.init_weights)
     module = instantiate(config.module if is_fresh else without_imagenet(config.module), _convert_="all")
@@ -44,6 +47,9 @@ def train(config: DictConfig) -> Any:
         for name in wanted:
             results["test"].pop(name, None)
         check_sets(module, {f"test.{name}": test for name, test in test_sets.items()})
+    elif not learns(config):
+        check_sets(module, {f"test.{name}": test for name, test in test_sets.items()})
+        results = {**new_results(config, module.model), "protocol": None, "train": no_training()}
     else:
         datamodule = instantiate(config.data, _convert_="all")
         check_sets(module, {"data": datamodule, **{f"test.{name}": test for name, test in test_sets.items()}})
@@ -59,12 +65,12 @@ def train(config: DictConfig) -> Any:
     records = records_of_tests(config, test_sets, {name: id_of_test(config, name) for name in wanted})
     with logging_to(config.logger, results) as loggers:
         trainer = instantiate(config.trainer, callbacks=list(callbacks.values()), logger=loggers)
-        if before is None:
+        if before is None and learns(config):
             if config.init_weights:
                 run_tests(trainer, module, test_sets, results, "initial", records=records)
             trainer.fit(module, datamodule=datamodule, ckpt_path=resume, weights_only=True)
             results["train"] = summarise_training(config, datamodule, callbacks)
-        else:
+        elif learns(config):
             read_weights_into(module.model, folder / "checkpoints" / "last.ckpt")
         run_tests(trainer, module, test_sets, results, "last", folder, records)
         if results["train"]["best_epoch"] == results["train"]["epochs"] - 1:  # the very same weights

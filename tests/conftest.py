@@ -57,6 +57,14 @@ def aflw2000_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.fixture(scope="session")
+def labels_root(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Real labels, 494 of them within ±99 degrees, with blank pictures."""
+    root = tmp_path_factory.mktemp("AFLW2000_labels")
+    trees.write_aflw2000_labels(root, shared / "aflw2000_labels_500.csv")
+    return root
+
+
 @pytest.fixture
 def run(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Call an entry point in its own process, from an empty folder, with runs/ below it.

@@ -19,10 +19,11 @@ MAY_IMPORT = {
     "losses": BASIS | {"geometry"},
     "metrics": BASIS | {"geometry"},
     "datasets": BASIS | {"geometry", "synthesis"},
+    "landmarks": BASIS | {"geometry", "datasets"},
     "datamodules": BASIS | {"geometry", "datasets", "synthesis"},
     "modules": BASIS | {"geometry", "models", "losses", "metrics"},
     "reporting": BASIS | {"geometry", "metrics"},
-    "benchmarks": BASIS | {"geometry", "synthesis", "datasets", "datamodules", "modules"},
+    "benchmarks": BASIS | {"geometry", "synthesis", "datasets", "datamodules", "modules", "landmarks"},
 }
 FILES = sorted(PACKAGE.rglob("*.py"))
 

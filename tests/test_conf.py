@@ -14,7 +14,7 @@ from headpose.running.entry import ROOT, register_resolvers
 CONF = ROOT / "conf"
 GROUPS = sorted(path.relative_to(CONF) for path in CONF.glob("*/*.yaml"))
 TRAINING_ONLY = {"augmentation", "split", "val_fraction", "split_seed", "seed", "num_train", "num_val"}
-TEST_ONLY = {"low_resolution", "euler_order"}
+TEST_ONLY = {"perturb", "euler_order"}
 GIVEN_BY_NEIGHBOUR = {"num_inputs", "optimizer", "params"}
 
 
@@ -46,6 +46,12 @@ def choice(path: Path) -> list[str]:
         return [f"budget={budget}", f"model={model}"]
     if group == "layout":
         return [f"layout={name}", "root=x"]
+    if group in ("solver", "landmarks"):
+        return ["model=landmarks", f"{group}={name}", *(["model.source.path=x"] if name == "file" else [])]
+    if name == "threeddfa":
+        return ["model=threeddfa", "model.path=x"]
+    if group == "perturb":
+        return ["test=[aflw2000]", f"perturb@test.aflw2000.perturb={name}"]
     return [f"test=[{name}]" if group == "test" else f"{group}={name}"]
 
 
@@ -59,6 +65,9 @@ def test_every_file_composes_and_mirrors_its_constructor(path: Path) -> None:
         "backbone": "model.backbone",
         "test": f"test.{path.stem}",
         "heads": "data.heads",
+        "solver": "model.solver",
+        "landmarks": "model.source",
+        "perturb": "test.aflw2000.perturb",
     }.get(group, group)
     if group == "model":
         targets_of_module = set(inspect.signature(get_object(config.module._target_)).parameters)
@@ -69,10 +78,8 @@ def test_every_file_composes_and_mirrors_its_constructor(path: Path) -> None:
     )
     for part in targets:
         name = part["_target_"]
-        if (
-            not get_object(name).__init__.__module__.startswith("headpose.")
-            and get_object(name).__init__ is not nn.Module.__init__
-        ):
+        constructor = get_object(name).__init__
+        if constructor not in (nn.Module.__init__, object.__init__) and not constructor.__module__.startswith("headpose."):
             continue  # other people's constructors have more options than we set
         parameters = inspect.signature(get_object(name)).parameters.values()
         signature = {p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}

@@ -33,6 +33,13 @@ def id_of_cell(name: str, cell: str) -> str:
     return train_id(train_config(f"experiments={name}", *cell.split()))
 
 
+@functools.cache
+def detected() -> set[str]:
+    """What landmarks_detected runs, whatever the protocol."""
+    name = "hopenet/landmarks_detected"
+    return {id_of_cell(name, cell) for cell in cells_of_blocks(train_config(f"experiments={name}"))}
+
+
 @pytest.mark.parametrize("name", EXPERIMENTS, ids=str)
 def test_table_shows_what_the_sweep_trains_and_every_published_row_exists(name: Path) -> None:
     config = train_config(f"experiments={name}")
@@ -44,11 +51,12 @@ def test_table_shows_what_the_sweep_trains_and_every_published_row_exists(name: 
         for row in table["rows"]
         if "cell" in row
     }
-    assert shown == trained
+    assert trained <= shown
+    assert shown - trained <= detected()  # rows of tables that another sweep fills
     published = read_published(PUBLISHED)
     labels: list[str] = []
     for row in table["rows"]:
-        assert set(row) <= {"label", "cell", "fuse", "mean", "test_set", "published"}
+        assert set(row) <= {"label", "cell", "fuse", "mean", "test_set", "published", "line", "x"}
         assert {*row.get("fuse", []), *row.get("mean", [])} <= set(labels)
         assert row.get("test_set", next(iter(table["test_sets"]))) in config.test, row["label"]
         labels.append(row["label"])
@@ -64,7 +72,8 @@ def test_tables_and_figures_share_their_trainings() -> None:
 
     protocol1, protocol2 = ids("table4"), ids("table5")
     assert (len(protocol1), len(protocol2)) == (7, 10)
-    assert ids("table1") == ids("table2") < protocol1
+    assert ids("table1") - detected() == ids("table2") < protocol1
+    assert len(ids("table1") & detected()) == 1  # the true landmarks
     assert ids("figure5") < ids("figure6a") == ids("figure6b") < ids("table1")
     assert ids("figure6c") < ids("table3") < protocol2
     assert not protocol1 & protocol2
@@ -76,7 +85,8 @@ def test_hopenets_tables_share_their_trainings_and_a_protocol_leaves_the_test_se
         return {id_of_cell(name, cell) for cell in cells_of_blocks(config)}
 
     table5, table2 = ids("hopenet/table5"), ids("hopenet/table2")
-    assert ids("hopenet/table1") < table5
+    assert ids("hopenet/table1") - detected() < table5
+    assert ids("hopenet/table1") & detected() == ids("fsanet/table1") & detected()
     assert len(table2) == 3
     assert ids("hopenet/table4") == table2 - table5
     assert ids("hopenet/afw") == ids("hopenet/table4") | (table2 & ids("biwi_variants"))

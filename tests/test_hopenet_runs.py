@@ -32,7 +32,7 @@ def test_resume_and_evaluation_are_those_of_one_run(run, roots, aflw2000_root: P
     assert evaluated.returncode == 0, evaluated.stderr
     errors = json.loads((tmp_path / "evaluated" / "results.json").read_text())["test"]["aflw2000"]
     ours = results(folder)["test"]["aflw2000"]
-    several = ("test.aflw2000.low_resolution=[1,15]", "hydra.run.dir=several")
+    several = ("test.aflw2000.perturb.low_resolution=[1,15]", "hydra.run.dir=several")
     evaluated = run("evaluate", last, "test=[aflw2000]", f"test.aflw2000.root={aflw2000_root}", *several)
     assert evaluated.returncode == 0, evaluated.stderr
     each = json.loads((tmp_path / "several" / "results.json").read_text())["test"]

@@ -58,7 +58,7 @@ def test_no_cell_stops_another_and_nothing_finished_is_repeated(run, roots, w300
         "test=[aflw2000,w300lp]",
         f"test.w300lp.root={w300lp_root}",
         "test.w300lp.num_test=12",
-        "test.w300lp.low_resolution=[1,5]",
+        "test.w300lp.perturb.low_resolution=[1,5]",
     )
     again = run("train", "-m", *roots[:2], *roots[3:], *SMALL, "epochs=1", "scoring=conv,variance", *more)
     assert again.returncode == 0, again.stderr

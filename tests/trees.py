@@ -1,5 +1,6 @@
 """Tiny datasets in the real layouts of 300W-LP and AFLW2000, with faces drawn so that their pose can be learned."""
 
+import csv
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,23 @@ def write_aflw2000(root: Path, n: int = 12, seed: int = 1, beyond: int = 0) -> N
         points21[points[:21, 2] < np.median(points[:21, 2]), 0] = -1  # the farther half is not seen
         content = {"Pose_Para": para, "pt2d": points21.T, "pt3d_68": points.T.astype(np.float32)}
         _write_pair(root / f"image{index:05d}", draw_face(points, rng.integers(120, 220, size=3)), content)
+
+
+def write_aflw2000_labels(root: Path, labels: Path) -> None:
+    """Write the rows of a CSV file (name, yaw, pitch, roll, x0, y0, ..., x67, y67) as AFLW2000 with blank pictures."""
+    root.mkdir(parents=True, exist_ok=True)
+    _, blank = cv2.imencode(".jpg", np.full((SIZE, SIZE, 3), 127, dtype=np.uint8))
+    with labels.open(newline="") as file:
+        for row in list(csv.reader(file))[1:]:
+            numbers = np.array(row[1:], dtype=np.float64)
+            points = numbers[3:].reshape(68, 2).T
+            content = {
+                "Pose_Para": pose_para(numbers[:3]),
+                "pt2d": points[:, :21],
+                "pt3d_68": np.vstack([points, 0 * points[:1]]),
+            }
+            (root / f"{row[0]}.jpg").write_bytes(blank.tobytes())
+            scipy.io.savemat(root / f"{row[0]}.mat", content)
 
 
 def _write_pair(stem: Path, image: NDArray[np.uint8], content: dict[str, Any]) -> None:

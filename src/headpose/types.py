@@ -1,6 +1,6 @@
 """What travels between the rooms: samples from datasets, batches into networks, outputs out of them."""
 
-from typing import Protocol, TypedDict
+from typing import NotRequired, Protocol, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ class Batch(TypedDict):
     box: Tensor  # (B, 4), pixels of the whole picture
     landmarks: Tensor  # (B, 68, 2), pixels of the whole picture
     name: list[str]
+    picture: NotRequired[list[NDArray[np.uint8]]]  # B whole pictures (H, W, 3), RGB, where the model `needs_picture`
 
 
 class PoseOutput(Protocol):

@@ -63,3 +63,45 @@ def test_yaw_counts_in_steps_of_15_degrees() -> None:
     assert axis.get_lines()[0].get_ydata()[:3].tolist() == [25, 50, 75]
     assert "ours: 50.0 % at 15" in axis.get_legend().get_texts()[0].get_text()
     assert figures.yaw_accuracy(table(), "biwi") is None
+
+
+def test_curves_over_test_sets_have_a_line_a_row_and_bars_over_seeds() -> None:
+    seeds = ({**ERRORS, "mae": 4.0}, {**ERRORS, "mae": 6.0})
+    sets = {"a_jitter0": 0.0, "a_jitter5px": 5.0}
+    rows = [Row(label, None, {}, {name: Measured(seeds, (), 16, "p", "c", ()) for name in sets}) for label in ("5", "68")]
+    drawn = figures.Curve("noise (pixels)", sets)
+    noise = Table("Noise", dict.fromkeys(sets, "AFLW2000"), [*rows, Row("nothing yet")])
+    figure = drawn(noise, "a_jitter0")
+    assert figure is not None
+    (axis,) = figure.axes
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["5", "68"]
+    line, _, (bars,) = axis.containers[0]  # type: ignore[misc]
+    np.testing.assert_allclose(line.get_xydata(), [[0, 5], [5, 5]])
+    np.testing.assert_allclose(bars.get_segments()[1][:, 1], [5 - 2**0.5, 5 + 2**0.5])
+    assert (axis.get_xlabel(), axis.get_ylabel()) == ("noise (pixels)", "mean absolute error (degrees)")
+    assert drawn(noise, "a_jitter5px") is None  # one figure for all of them
+
+
+def test_curves_over_rows_join_those_of_a_line_and_bars_of_one_seed_are_over_faces() -> None:
+    measured = Measured((ERRORS,), (), 16, "p", "c", ())
+    faces = {f"{n}": (np.zeros(3), np.full(3, float(n))) for n in range(16)}
+    faces["refused"] = (np.zeros(3), np.full(3, np.nan))
+    rows = [Row(f"weak {x}", None, {}, {"a": measured}, {"a": [faces]}, line="weak", x=x) for x in (68, 5)]
+    figure = figures.Curve("landmarks")(
+        Table("Points", {"a": "AFLW2000"}, [*rows, Row("no curve", measured={"a": measured})]), "a"
+    )
+    assert figure is not None
+    ((line, _, (bars,)),) = figure.axes[0].containers  # type: ignore[misc]
+    np.testing.assert_allclose(line.get_xydata(), [[5, 5], [68, 5]])
+    half = 1.96 * np.arange(16.0).std(ddof=1) / 4
+    np.testing.assert_allclose(bars.get_segments()[0][:, 1], [5 - half, 5 + half])
+
+
+def test_faces_without_a_pose_move_no_figure() -> None:
+    with_hole = {**predictions(4), "refused": (np.array([5.0, 0, 0]), np.full(3, np.nan))}
+    row = Row("ours", predictions={"aflw2000": [with_hole]})
+    figure = figures.error_by_angle(Table("T", {"aflw2000": "A"}, [row]), "aflw2000")
+    assert figure is not None
+    np.testing.assert_allclose(figure.axes[0].lines[0].get_ydata(), 4.0)
+    shares = figures.discrete_yaw_accuracy({"gone": (np.zeros(3), np.full(3, np.nan))}, np.array([0, 90]))
+    np.testing.assert_array_equal(shares, 0)

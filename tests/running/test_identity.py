@@ -3,8 +3,10 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 
+from headpose.errors import InputError
 from headpose.running.entry import ROOT, register_resolvers
 from headpose.running.identity import differences, id_of_test, train_id
+from headpose.running.protocols import settle_tests
 
 
 def config(*overrides: str):
@@ -110,3 +112,70 @@ def test_lists_of_faces_count_by_content(tmp_path: Path) -> None:
     assert ids[0] == ids[1] != ids[2]
     ids = [id_of_test(config("test=[aflw]", f"test.aflw.faces={tmp_path / name}"), "aflw") for name in "abc"]
     assert ids[0] == ids[1] != ids[2]
+
+
+def test_what_a_perturbation_leaves_alone_does_not_count() -> None:
+    def id_of(*overrides: str) -> str:
+        return id_of_test(config("test=[aflw2000]", *overrides), "aflw2000")
+
+    key = "test.aflw2000.perturb"
+    plain = id_of()
+    assert plain == id_of("seed=1") == id_of(f"{key}.seed=5") == id_of(f"{key}=null") == id_of(f"{key}.jitter=0")
+    shaken = id_of(f"{key}.jitter=0.1")
+    assert shaken == id_of(f"{key}.jitter=0.1", "seed=1")  # repetitions of a training are told apart by their train_id
+    others = [
+        id_of(f"{key}.{option}") for option in ("jitter=0.2", "jitter_pixels=1", "shift=0.1", "padding=0.1", "low_resolution=5")
+    ]
+    others.append(id_of(f"{key}.jitter=0.1", f"{key}.seed=5"))
+    assert len({plain, shaken, *others}) == 8
+
+
+def test_ids_of_tests_are_those_of_before_there_were_perturbations() -> None:
+    """What is finished in somebody's pool stays finished."""
+    settled = config("protocol=fsanet1")
+    settle_tests(settled)
+    assert (train_id(settled), id_of_test(settled, "aflw2000")) == ("dc5bba28b561", "e99d7e9181b0")
+
+
+def test_lists_make_a_test_set_of_each_value() -> None:
+    settled = config(
+        "test=[aflw2000]", "test.aflw2000.perturb.jitter=[0,0.02]", "test.aflw2000.perturb.seed=[0,3]",
+        "test.aflw2000.perturb.shift=${.jitter}",
+    )  # fmt: skip
+    settle_tests(settled)
+    found = {name: (t.perturb.jitter, t.perturb.shift, t.perturb.seed) for name, t in settled.test.items()}
+    assert found == {
+        "aflw2000_jitter0_seed0": (0, 0, 0),
+        "aflw2000_jitter0_seed3": (0, 0, 3),
+        "aflw2000_jitter0.02_seed0": (0.02, 0.02, 0),
+        "aflw2000_jitter0.02_seed3": (0.02, 0.02, 3),
+    }
+    for wrong in ("[0,x]", "[]", "[1,1.0]"):
+        with pytest.raises(InputError, match=r"test\.aflw2000\.perturb\.jitter"):
+            settle_tests(config("test=[aflw2000]", f"test.aflw2000.perturb.jitter={wrong}"))
+
+
+def test_a_model_that_learns_nothing_is_its_configuration_and_its_seed(tmp_path: Path) -> None:
+    def id_of(*overrides: str) -> str:
+        return train_id(config("model=landmarks", *overrides))
+
+    plain = id_of()
+    same = ("data=aflw2000", "epochs=7", "crop.size=32", "protocol=hopenet_300w_lp", "data.root=/elsewhere")
+    assert {id_of(option) for option in same} == {plain}
+    others = [
+        id_of(o)
+        for o in ("seed=1", "model.points=14", "solver=epnp", "model.width=1.2", "landmarks=fan", "model.use_behind=true")
+    ]
+    assert len({plain, *others}) == 7
+    for name, text in (("a", "1"), ("b", "1"), ("c", "2")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "face.pts").write_text(text)
+        (tmp_path / f"{name}.csv").write_text(text)
+    for suffix in ("", ".csv"):  # by content, be it a folder or a file
+        ids = [id_of("landmarks=file", f"model.source.path={tmp_path / name}{suffix}") for name in "abc"]
+        assert ids[0] == ids[1] != ids[2]
+
+
+def test_a_recipe_that_is_not_there_is_said() -> None:
+    with pytest.raises(InputError, match="choose recipe=, see conf/recipe/"):
+        train_id(config("recipe=nothing"))

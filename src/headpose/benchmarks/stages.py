@@ -4,10 +4,15 @@ import tempfile
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
+import psutil
 import torch
 
 from headpose.benchmarks.measure import ChildWatch, measure_rate
 from headpose.datasets.synthetic import SyntheticHeads, available_cores
+from headpose.geometry.face_model import mean_face_68
+from headpose.geometry.pnp import solve_weak_perspective
+from headpose.geometry.rotations import pose_to_matrix
 from headpose.modules.base import HeadPoseModule
 from headpose.synthesis.sampler import HeadSampler
 from headpose.types import Batch
@@ -71,3 +76,31 @@ def benchmark_train(module: HeadPoseModule, batch_size: int, num_steps: int, num
 
     rate = measure_rate("train", "images", batch_size * num_steps, block, num_blocks)
     return {"batch_size": batch_size, "threads": torch.get_num_threads(), **asdict(rate)}
+
+
+def benchmark_landmarks(batch_size: int, num_blocks: int) -> dict[str, Any]:
+    """Poses of 68 landmarks each by weak perspective, on one core.
+
+    Args:
+        batch_size: faces in a call.
+        num_blocks: blocks of 32 calls.
+
+    Returns:
+        faces a second: median, slowest, fastest block.
+    """
+    rng, face, num_calls = np.random.default_rng(0), mean_face_68(), 32
+    matrix = pose_to_matrix(torch.from_numpy(rng.uniform(-60, 60, (batch_size, 3)))).numpy()
+    points = 225 + 60 * (face @ matrix.swapaxes(-1, -2))[..., :2] * [1, -1] + rng.uniform(-2, 2, (batch_size, 68, 2))
+
+    def block() -> None:
+        for _ in range(num_calls):
+            solve_weak_perspective(points, face)
+
+    process = psutil.Process()
+    cores = process.cpu_affinity()
+    process.cpu_affinity(cores[:1])  # whatever threads NumPy's libraries start
+    try:
+        rate = measure_rate("landmarks", "faces", batch_size * num_calls, block, num_blocks)
+    finally:
+        process.cpu_affinity(cores)
+    return {"batch_size": batch_size, **asdict(rate)}

@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 from headpose.datamodules.base import FolderDataModule
 from headpose.datasets.aflw import AFLW, Part, has_database
 from headpose.datasets.augmentation import Augmentation
+from headpose.datasets.perturbation import Perturbation
 from headpose.geometry.crops import CropRule
 
 
@@ -40,11 +41,11 @@ class AFLWDataModule(FolderDataModule):
         part: Part = "all",
         faces: str | Path | None = None,
         part_seed: int = 0,
-        low_resolution: int = 1,
+        perturb: Perturbation | None = None,
     ) -> None:
         super().__init__(
             root, crop, augmentation, batch_size, num_workers, split, val_fraction, split_seed, seed,
-            num_train, num_val, num_test, max_angle, bad_files, low_resolution,
+            num_train, num_val, num_test, max_angle, bad_files, perturb,
         )  # fmt: skip
         self.part: Part = part
         self.face_list, self.part_seed = faces, part_seed

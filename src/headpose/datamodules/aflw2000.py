@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 from headpose.datamodules.base import FolderDataModule
 from headpose.datasets.aflw2000 import AFLW2000
 from headpose.datasets.augmentation import Augmentation
+from headpose.datasets.perturbation import Perturbation
 from headpose.geometry.crops import AFLW2000Box, CropRule
 
 
@@ -36,11 +37,11 @@ class AFLW2000DataModule(FolderDataModule):
         max_angle: float | None = 99.0,
         bad_files: Literal["raise", "skip"] = "raise",
         box: AFLW2000Box | None = None,
-        low_resolution: int = 1,
+        perturb: Perturbation | None = None,
     ) -> None:
         super().__init__(
             root, crop, augmentation, batch_size, num_workers, split, val_fraction, split_seed, seed,
-            num_train, num_val, num_test, max_angle, bad_files, low_resolution,
+            num_train, num_val, num_test, max_angle, bad_files, perturb,
         )  # fmt: skip
         self.box: AFLW2000Box = box or crop.aflw2000_box
 

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from headpose.datamodules.sampling import BatchKey, EvaluationSampler, Split, TrainSampler, split_faces
-from headpose.datasets.augmentation import Augmentation, lower_resolution
+from headpose.datasets.augmentation import Augmentation
 from headpose.datasets.base import HeadPoseDataset
+from headpose.datasets.perturbation import Perturbation
 from headpose.errors import InputError
 from headpose.geometry.conventions import EulerOrder
 from headpose.geometry.crops import CropRule
@@ -29,7 +30,8 @@ class FaceBatches(Dataset[Batch]):
         crop: the crop rule.
         augmentation: of the faces, or null.
         seed: of the augmentation.
-        low_resolution: how many times as large the pixels of each face are made before it is resized; 1 leaves them.
+        perturb: of a test's faces, or null.
+        with_pictures: whether batches hold the whole pictures as well.
     """
 
     def __init__(
@@ -39,10 +41,11 @@ class FaceBatches(Dataset[Batch]):
         crop: CropRule,
         augmentation: Augmentation | None = None,
         seed: int = 0,
-        low_resolution: int = 1,
+        perturb: Perturbation | None = None,
+        with_pictures: bool = False,
     ) -> None:
         self.dataset, self.indices, self.crop = dataset, indices, crop
-        self.augmentation, self.seed, self.low_resolution = augmentation, seed, low_resolution
+        self.augmentation, self.seed, self.perturb, self.with_pictures = augmentation, seed, perturb, with_pictures
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -50,23 +53,28 @@ class FaceBatches(Dataset[Batch]):
     def __getitem__(self, key: BatchKey) -> Batch:
         faces = [self._face(key.epoch, self.indices[index]) for index in key.indices]
         samples, crops = [sample for sample, _ in faces], [crop for _, crop in faces]
-        return {
+        batch: Batch = {
             "image": torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2),  # channels last in memory
             "pose": torch.from_numpy(np.stack([sample["pose"] for sample in samples])),
             "box": torch.from_numpy(np.stack([sample["box"] for sample in samples])),
             "landmarks": torch.from_numpy(np.stack([sample["landmarks"] for sample in samples])),
             "name": [sample["name"] for sample in samples],
         }
+        if self.with_pictures:
+            batch["picture"] = [sample["image"] for sample in samples]
+        return batch
 
     def _face(self, epoch: int, index: int) -> tuple[Sample, NDArray[np.uint8]]:
         sample, key = self.dataset[index], (self.seed, epoch, index)
+        if self.perturb:
+            sample = self.perturb.on_sample(sample, index)
         if self.augmentation:
             sample = self.augmentation.before_crop(sample, *key)
         rng = np.random.default_rng([*key, 2]) if self.augmentation else None
         try:
             cut = self.crop.cut(sample["image"], sample["box"], rng)
-            if self.low_resolution > 1 and cut.size:
-                cut = lower_resolution(cut, self.low_resolution)
+            if self.perturb:
+                cut = self.perturb.on_cut(cut)
             if self.augmentation:
                 cut = self.augmentation.on_cut(cut, *key)
             crop = self.crop.fit(cut, rng)
@@ -89,11 +97,13 @@ class HeadPoseDataModule(pl.LightningDataModule):
         split_seed: of the division and of the order that `num_*` cut.
         seed: of the batches' order and the augmentation.
         num_train, num_val, num_test: use only the first n of the seeded order; null uses all.
-        low_resolution: of the test set, see `FaceBatches`.
+        perturb: of the test set's faces; null leaves them as they are.
     """
 
     dataset_name: ClassVar[str]
     """Of the dataset, as in results.json and conf/."""
+    with_pictures: bool = False
+    """Whether the batches of a test hold the whole pictures; what is tested says so."""
     euler_order: EulerOrder = "ypr"
     """Of the angles in which a test measures errors."""
 
@@ -111,11 +121,9 @@ class HeadPoseDataModule(pl.LightningDataModule):
         num_train: int | None = None,
         num_val: int | None = None,
         num_test: int | None = None,
-        low_resolution: int = 1,
+        perturb: Perturbation | None = None,
     ) -> None:
         super().__init__()
-        if not isinstance(low_resolution, int) or low_resolution < 1:
-            raise InputError(f"low_resolution={low_resolution} cannot enlarge pixels; give whole numbers of 1 or more")
         for key, value in {"num_train": num_train, "num_val": num_val, "num_test": num_test}.items():
             if value is not None and value < 1:
                 raise InputError(f"{key}={value} leaves no face; give 1 or more, or null for all")
@@ -123,7 +131,7 @@ class HeadPoseDataModule(pl.LightningDataModule):
         self.batch_size, self.num_workers = batch_size, num_workers
         self.split_rule, self.val_fraction, self.split_seed, self.seed = split, val_fraction, split_seed, seed
         self.num_train, self.num_val, self.num_test = num_train, num_val, num_test
-        self.low_resolution = low_resolution
+        self.perturb = perturb
         self._dataset: HeadPoseDataset | None = None
         self._split: Split | None = None
 
@@ -160,7 +168,7 @@ class HeadPoseDataModule(pl.LightningDataModule):
     @property
     def protocol(self) -> str:
         """Which faces count, in words for tables."""
-        return self.dataset.title + (f" in {self.low_resolution} times larger pixels" if self.low_resolution > 1 else "")
+        return f"{self.dataset.title}{self.perturb or ''}"
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Shuffled and augmented batches of the training side."""
@@ -173,30 +181,31 @@ class HeadPoseDataModule(pl.LightningDataModule):
         return self._evaluation_loader(self.split.val) if self.split.val else []
 
     def test_dataloader(self) -> DataLoader[Batch]:
-        """Batches of the test set, in the resolution asked for."""
-        return self._evaluation_loader(self.test_indices, self.low_resolution)
+        """Batches of the test set, perturbed as asked for."""
+        return self._evaluation_loader(self.test_indices, is_test=True)
 
     def faces(self, indices: Sequence[int]) -> Batch:
         """One batch of chosen faces as the test sees them."""
-        view = FaceBatches(self.dataset, indices, self.crop, low_resolution=self.low_resolution)
+        view = FaceBatches(self.dataset, indices, self.crop, perturb=self.perturb)
         return view[BatchKey(0, list(range(len(indices))))]
 
-    def _evaluation_loader(self, indices: Sequence[int], low_resolution: int = 1) -> DataLoader[Batch]:
+    def _evaluation_loader(self, indices: Sequence[int], is_test: bool = False) -> DataLoader[Batch]:
         rank, world_size = self._process()
         if len(indices) < world_size:
             raise InputError(f"{self.protocol}: {len(indices)} faces cannot be shared by {world_size} processes; use fewer")
         sampler = EvaluationSampler(len(indices), self.batch_size, rank, world_size)
-        return self._loader(indices, sampler, None, low_resolution)
+        return self._loader(indices, sampler, None, is_test)
 
     def _loader(
         self,
         indices: Sequence[int],
         sampler: Sampler[BatchKey],
         augmentation: Augmentation | None,
-        low_resolution: int = 1,
+        is_test: bool = False,
     ) -> DataLoader[Batch]:
+        perturb, with_pictures = (self.perturb, self.with_pictures) if is_test else (None, False)
         return DataLoader(
-            FaceBatches(self.dataset, indices, self.crop, augmentation, self.seed, low_resolution),
+            FaceBatches(self.dataset, indices, self.crop, augmentation, self.seed, perturb, with_pictures),
             sampler=sampler,  # a key is a whole batch, so that one call fetches it
             batch_size=None,
             num_workers=self.num_workers,
@@ -233,7 +242,7 @@ class FolderDataModule(HeadPoseDataModule):
         num_test: int | None = None,
         max_angle: float | None = 99.0,
         bad_files: Literal["raise", "skip"] = "raise",
-        low_resolution: int = 1,
+        perturb: Perturbation | None = None,
     ) -> None:
         super().__init__(
             root,
@@ -248,7 +257,7 @@ class FolderDataModule(HeadPoseDataModule):
             num_train,
             num_val,
             num_test,
-            low_resolution,
+            perturb,
         )
         self.max_angle, self.bad_files = max_angle, bad_files
 

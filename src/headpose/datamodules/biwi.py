@@ -7,6 +7,7 @@ from headpose.datamodules.base import FolderDataModule
 from headpose.datasets.augmentation import Augmentation
 from headpose.datasets.biwi import BIWI, biwi_sequences
 from headpose.datasets.detections import BoxRule
+from headpose.datasets.perturbation import Perturbation
 from headpose.errors import InputError
 from headpose.geometry.conventions import EulerOrder
 from headpose.geometry.crops import CropRule
@@ -47,12 +48,12 @@ class BIWIDataModule(FolderDataModule):
         part_seed: int = 0,
         calibrated: bool = False,
         frames: str | Path | None = None,
-        low_resolution: int = 1,
+        perturb: Perturbation | None = None,
         euler_order: EulerOrder = "ypr",
     ) -> None:
         super().__init__(
             root, crop, augmentation, batch_size, num_workers, split, val_fraction, split_seed, seed,
-            num_train, num_val, num_test, max_angle, bad_files, low_resolution,
+            num_train, num_val, num_test, max_angle, bad_files, perturb,
         )  # fmt: skip
         if euler_order not in get_args(EulerOrder):
             raise InputError(f"euler_order={euler_order} is unknown; choose {' or '.join(get_args(EulerOrder))}")

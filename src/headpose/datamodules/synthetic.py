@@ -5,6 +5,7 @@ from typing import ClassVar, Literal
 
 from headpose.datamodules.base import HeadPoseDataModule
 from headpose.datasets.augmentation import Augmentation
+from headpose.datasets.perturbation import Perturbation
 from headpose.datasets.synthetic import SyntheticHeads
 from headpose.geometry.crops import CropRule
 from headpose.synthesis.sampler import HeadSampler
@@ -45,7 +46,7 @@ class SyntheticDataModule(HeadPoseDataModule):
         num_train: int | None = None,
         num_val: int | None = None,
         num_test: int | None = None,
-        low_resolution: int = 1,
+        perturb: Perturbation | None = None,
     ) -> None:
         super().__init__(
             root,
@@ -60,7 +61,7 @@ class SyntheticDataModule(HeadPoseDataModule):
             num_train,
             num_val,
             num_test,
-            low_resolution,
+            perturb,
         )
         self.heads, self.num_heads, self.side, self.max_angle = heads, num_heads, side, max_angle
 

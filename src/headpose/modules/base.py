@@ -25,10 +25,15 @@ Prediction = dict[str, Any]
 class PoseEvaluator(pl.LightningModule):
     """Anything that estimates poses, under test: a network, a fusion, a baseline.
 
+    A model whose output has `is_refused` and `is_behind`, (B,) each, may have no pose (NaN) for a face; errors are means over
+    the others.
+
     Attributes:
         predictions: after a test, on every process: one row a face (name, true and predicted angles in degrees, geodesic
-            error), in the order of the test set's names.
+            error), in the order of the test set's names; NaN for a face without a pose.
         test_errors: after a test: what `PoseError` computes, as plain numbers.
+        test_failures: after a test of a model that can fail: how many faces were `refused`, how many poses stood `behind` the
+            camera, and how many faces have no pose (`without_pose`); otherwise empty.
 
     Args:
         model: called with a batch, returns an output with `.pose`.
@@ -43,10 +48,11 @@ class PoseEvaluator(pl.LightningModule):
         )
         self.predictions: list[Prediction] = []
         self.test_errors: dict[str, float] = {}
+        self.test_failures: dict[str, int] = {}
 
     def on_test_epoch_start(self) -> None:
         """Forget the last test; measure in the angles of this one."""
-        self.predictions = []
+        self.predictions, self.test_failures = [], {}
         self.errors["test_error"].euler_order = getattr(self.trainer.datamodule, "euler_order", "ypr")  # type: ignore[attr-defined]
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
@@ -54,21 +60,31 @@ class PoseEvaluator(pl.LightningModule):
         output = self._predict(batch, "test")
         pose, predicted = batch["pose"].cpu(), output.pose.float().cpu()
         geodesic = geodesic_distance(predicted, pose)
+        for failure in ("refused", "behind"):
+            if hasattr(output, f"is_{failure}"):
+                self.test_failures[failure] = self.test_failures.get(failure, 0) + int(getattr(output, f"is_{failure}").sum())
         for name, true, guess, error in zip(batch["name"], pose.tolist(), predicted.tolist(), geodesic.tolist(), strict=True):
             self.predictions.append({"name": name, "true": true, "predicted": guess, "geodesic": error})
 
     def on_test_epoch_end(self) -> None:
         """Bring the rows and sums of all processes together."""
         if self.trainer.world_size > 1:
-            gathered: list[list[Prediction]] = [[] for _ in range(self.trainer.world_size)]
-            torch.distributed.all_gather_object(gathered, self.predictions)
-            self.predictions = [row for rows in gathered for row in rows]
+            gathered: list[Any] = [None] * self.trainer.world_size
+            torch.distributed.all_gather_object(gathered, (self.predictions, self.test_failures))
+            self.predictions = [row for rows, _ in gathered for row in rows]
+            self.test_failures = {key: sum(part[key] for _, part in gathered) for key in self.test_failures}
         self.predictions.sort(key=lambda row: str(row["name"]))
+        if self.test_failures:
+            self.test_failures["without_pose"] = sum(math.isnan(row["geodesic"]) for row in self.predictions)
         self.test_errors = {key: value.item() for key, value in self._finish_errors("test").items()}
 
     def _predict(self, batch: Batch, stage: Stage) -> PoseOutput:
         output: PoseOutput = self.model(batch)
-        self.errors[f"{stage}_error"].update(output.pose, batch["pose"])
+        pose, true = output.pose, batch["pose"]
+        if hasattr(output, "is_refused"):
+            has_pose = torch.isfinite(pose).all(dim=-1)
+            pose, true = pose[has_pose], true[has_pose]
+        self.errors[f"{stage}_error"].update(pose, true)
         return output
 
     def _finish_errors(self, stage: Stage) -> dict[str, Tensor]:

@@ -10,7 +10,7 @@ COLUMNS = ("yaw", "pitch", "roll", "mae", "geodesic")
 
 
 def print_results(results: dict[str, Any], console: Console | None = None) -> None:
-    """Print the test errors of one run.
+    """Print the test errors of one run, and how many faces a model that can fail has no pose for.
 
     Args:
         results: the content of results.json.
@@ -30,7 +30,14 @@ def print_results(results: dict[str, Any], console: Console | None = None) -> No
             if weights in entry:
                 errors = [f"{entry[weights][column]:.2f}" for column in COLUMNS]
                 table.add_row(test_set, weights, *errors, str(entry["n"]), str(entry["skipped"]))
-    (console or Console()).print(table)
+    console = console or Console()
+    console.print(table)
+    for test_set, entry in results["test"].items():
+        if entry.get("refused") or entry.get("behind"):
+            console.print(
+                f"{test_set}: {entry['refused']} faces refused, {entry['behind']} poses behind the camera; "
+                f"errors are means over {entry['n'] - entry['without_pose']} faces"
+            )
 
 
 def print_sweep(rows: list[dict[str, str]], console: Console | None = None) -> None:

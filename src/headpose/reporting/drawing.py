@@ -1,5 +1,6 @@
 """Poses drawn on faces."""
 
+import math
 from collections.abc import Sequence
 
 import cv2
@@ -42,7 +43,7 @@ def draw_examples(
 
     Args:
         crops: (S, S, 3) RGB each.
-        true, predicted: yaw, pitch, roll in degrees of each.
+        true, predicted: yaw, pitch, roll in degrees of each; where predicted is NaN, no thick axes are drawn.
         columns: faces in a row.
 
     Returns:
@@ -58,10 +59,12 @@ def draw_examples(
         x = gap + (index % columns) * (side + gap)
         y = title + gap + (index // columns) * (side + caption + gap)
         cell = np.asarray(cv2.resize(crop, (side, side), interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
-        draw_axes(cell, guess, (side / 2, side / 2), 0.36 * side, thickness=4)
+        has_pose = all(math.isfinite(angle) for angle in guess)
+        if has_pose:
+            draw_axes(cell, guess, (side / 2, side / 2), 0.36 * side, thickness=4)
         draw_axes(cell, truth, (side / 2, side / 2), 0.46 * side, thickness=1)
         sheet[y : y + side, x : x + side] = cell
-        _write(sheet, "p " + _angles(guess), (x + 2, y + side + 17), (20, 20, 20))
+        _write(sheet, "p " + (_angles(guess) if has_pose else "no pose"), (x + 2, y + side + 17), (20, 20, 20))
         _write(sheet, "t " + _angles(truth), (x + 2, y + side + 37), (110, 110, 110))
     return sheet
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import ScalarFormatter
 from numpy.typing import NDArray
 
-from headpose.reporting.runs import Predictions
+from headpose.reporting.runs import Predictions, with_pose
 from headpose.reporting.tables import Row, Table
 
 ANGLES = ("yaw", "pitch", "roll")
@@ -113,10 +113,54 @@ def yaw_accuracy(table: Table, test_set: str) -> Figure | None:
 
 
 def discrete_yaw_accuracy(predictions: Predictions, allowed: NDArray[Any]) -> NDArray[np.float64]:
-    """Share of faces whose predicted yaw, rounded to 15 degrees, is no farther from the true one than each allowed error."""
+    """Share of faces whose predicted yaw, rounded to 15 degrees, is no farther from the true one than each allowed error.
+
+    A face without a pose counts among the others.
+    """
     yaw = np.array([[true[0], predicted[0]] for true, predicted in predictions.values()])
     error = np.abs(YAW_STEP * np.round(yaw[:, 1] / YAW_STEP) - yaw[:, 0])
     return np.asarray((error[:, None] <= allowed + 1e-6).mean(axis=0))  # labels are whole steps up to their file's rounding
+
+
+class Curve:
+    """Mean absolute error against a value that rows or test sets stand for: a line for each kind of row, its spread as bars.
+
+    The bars are one standard deviation over seeds or, of a single seed, 95 % of the mean over faces.
+
+    Args:
+        xlabel: of the value, with its unit.
+        sets: test sets of the table to their values, all in one figure; null where the rows say theirs (`x`, and `line` for the
+            line they belong to), a figure for each test set.
+    """
+
+    def __init__(self, xlabel: str, sets: dict[str, float] | None = None) -> None:
+        self.xlabel, self.sets = xlabel, sets
+
+    def __call__(self, table: Table, test_set: str) -> Figure | None:
+        """The figure; None where nothing has run, or another test set has got it."""
+        if self.sets is not None and test_set != next(iter(self.sets)):
+            return None
+        lines: dict[str, list[tuple[float, float, float]]] = {}
+        for row in table.rows:
+            values = {test_set: row.x} if self.sets is None else self.sets
+            for name, x in values.items():
+                if x is not None and name in row.measured:
+                    lines.setdefault(row.line or row.label, []).append((float(x), *_mean_and_spread(row, name)))
+        if not lines:
+            return None
+        figure = Figure(figsize=(7.5, 4.5), layout="constrained")
+        axis: Axes = figure.subplots()
+        for number, (label, points) in enumerate(lines.items()):
+            x, mean, spread = np.array(sorted(points)).T
+            axis.errorbar(x, mean, yerr=spread, **_style(number), capsize=3, markersize=5, label=label)
+        axis.set(xlabel=self.xlabel, ylabel="mean absolute error (degrees)", ylim=(0, None))
+        axis.grid(alpha=0.3)
+        shown = "" if self.sets is not None else f", {table.test_sets[test_set]}"
+        axis.set_title(f"{table.title}{shown}", fontsize=11)
+        seeds = max(len(measured.last) for row in table.rows for measured in row.measured.values())
+        bars = f"bars: one standard deviation over {seeds} seeds" if seeds > 1 else "bars: 95 % of the mean over faces"
+        figure.legend(loc="outside lower center", ncols=min(3, len(lines)), title=bars, title_fontsize="small")
+        return figure
 
 
 def structure_maps(title: str, crops: NDArray[np.uint8], maps: NDArray[np.floating[Any]]) -> Figure:
@@ -151,13 +195,23 @@ def structure_maps(title: str, crops: NDArray[np.uint8], maps: NDArray[np.floati
 def _binned(seeds: Iterable[Predictions], angle: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Centres of the bins that hold faces, the mean error in each over faces and seeds, and the number of faces."""
     seeds = list(seeds)
-    pairs = np.array([[true[angle], predicted[angle]] for seed in seeds for true, predicted in seed.values()])
+    pairs = np.array([[true[angle], predicted[angle]] for seed in seeds for true, predicted in with_pose(seed).values()])
     error = np.abs((pairs[:, 1] - pairs[:, 0] + 180) % 360 - 180)
     number = np.floor(pairs[:, 0] / BIN).astype(int)
     bins = np.unique(number)
     means = np.array([error[number == one].mean() for one in bins])
     counts = np.array([(number == one).sum() for one in bins]) / len(seeds)
     return (bins + 0.5) * BIN, means, counts
+
+
+def _mean_and_spread(row: Row, test_set: str) -> tuple[float, float]:
+    """Mean absolute error of a row, and its bar, see `Curve`."""
+    maes = np.array([errors["mae"] for errors in row.measured[test_set].last])
+    if len(maes) > 1:
+        return float(maes.mean()), float(maes.std(ddof=1))
+    pairs = [pair for seed in row.predictions.get(test_set, ()) for pair in with_pose(seed).values()]
+    errors = np.abs((np.array([guess - true for true, guess in pairs]).reshape(-1, 3) + 180) % 360 - 180).mean(axis=1)
+    return float(maes.mean()), float(1.96 * errors.std(ddof=1) / len(errors) ** 0.5) if len(errors) > 1 else 0.0
 
 
 def _printed(row: Row, test_set: str) -> Sequence[float]:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def write_predictions(path: Path, predictions: Sequence[dict[str, Any]]) -> None:
-    """One row a face: name, true and predicted yaw, pitch, roll, and the geodesic error, all in degrees."""
+    """One row a face: name, true and predicted yaw, pitch, roll, and the geodesic error, all in degrees; empty where NaN."""
     angles = ("yaw", "pitch", "roll")
     columns = ["name", *(f"true_{a}" for a in angles), *(f"predicted_{a}" for a in angles), "geodesic"]
     partial = path.with_name(path.name + ".partial")
@@ -24,5 +25,5 @@ def write_predictions(path: Path, predictions: Sequence[dict[str, Any]]) -> None
         writer.writerow(columns)
         for row in predictions:
             numbers = [*row["true"], *row["predicted"], row["geodesic"]]
-            writer.writerow([row["name"], *(f"{number:.6f}" for number in numbers)])
+            writer.writerow([row["name"], *("" if math.isnan(number) else f"{number:.6f}" for number in numbers)])
     partial.replace(path)

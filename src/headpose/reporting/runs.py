@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Predictions = dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]
-"""Name of a face to its true and predicted yaw, pitch, roll in degrees."""
+"""Name of a face to its true and predicted yaw, pitch, roll in degrees; predicted NaN where there is no pose."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,16 @@ def read_predictions(run: Run, test_set: str) -> Predictions | None:
         return None
 
 
+def with_pose(predictions: Predictions) -> Predictions:
+    """The faces that have a predicted pose."""
+    return {name: pair for name, pair in predictions.items() if np.isfinite(pair[1]).all()}
+
+
 def fuse(members: Iterable[Predictions]) -> Predictions | None:
-    """Late fusion: the mean of several networks' predictions; None where they did not see the same faces."""
+    """Late fusion: the mean of several networks' predictions; None where they did not see the same faces.
+
+    A face that one of them has no pose for gets none.
+    """
     members = list(members)
     if not members or any(set(member) != set(members[0]) for member in members):
         return None
@@ -70,4 +78,4 @@ def fuse(members: Iterable[Predictions]) -> Predictions | None:
 
 
 def _angles(row: dict[str, str], kind: str) -> NDArray[np.float64]:
-    return np.array([float(row[f"{kind}_{angle}"]) for angle in ("yaw", "pitch", "roll")])
+    return np.array([float(row[f"{kind}_{angle}"] or "nan") for angle in ("yaw", "pitch", "roll")])

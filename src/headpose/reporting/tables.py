@@ -22,6 +22,7 @@ class Measured:
         last, best: one dict of errors (yaw, pitch, roll, mae, geodesic; degrees) a seed; `best` may be empty.
         n: faces.
         protocol, crop, commits: as the runs recorded them.
+        without_pose: for how many of the faces there is no pose, which the errors leave out; the most of any seed.
     """
 
     last: tuple[dict[str, float], ...]
@@ -30,6 +31,7 @@ class Measured:
     protocol: str
     crop: str
     commits: tuple[str, ...]
+    without_pose: int = 0
 
 
 @dataclass
@@ -42,6 +44,7 @@ class Row:
         published, measured: by test set; absent where there is none.
         predictions: by test set, one for each seed.
         checkpoints: of the last epochs, one for each seed.
+        line, x: of a figure of curves, which line the row is a point of, and where; see `figures.Curve`.
     """
 
     label: str
@@ -50,6 +53,8 @@ class Row:
     measured: dict[str, Measured] = field(default_factory=dict)
     predictions: dict[str, list[Predictions]] = field(default_factory=dict)
     checkpoints: list[Path] = field(default_factory=list)
+    line: str | None = None
+    x: float | None = None
 
 
 @dataclass
@@ -150,7 +155,8 @@ def _columns(published: Published | None, measured: Measured | None, notes: list
     parts = [spread([error[key] for error in measured.last]) for key in ("yaw", "pitch", "roll", "geodesic")]
     best = spread([error["mae"] for error in measured.best])
     last = spread([error["mae"] for error in measured.last])
-    return [shown, last, best, difference, *parts, str(len(measured.last)), str(measured.n)]
+    n = f"{measured.n - measured.without_pose} of {measured.n}" if measured.without_pose else str(measured.n)
+    return [shown, last, best, difference, *parts, str(len(measured.last)), n]
 
 
 def spread(values: Sequence[float]) -> str:

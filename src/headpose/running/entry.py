@@ -132,8 +132,12 @@ def one_line(error: BaseException) -> str | None:
         return f"{error.filename}: {error.strerror}; check the path, its permissions and the room left"
     if missing := re.search(r"Missing mandatory value: ([\w.]+)", str(error)):
         # `module` holds copies of what stands at the top, `test` sets that were made of one.
-        key = re.sub(r"^(test\.\w+?)(_x\d+|_ypr|_pyr)+\.", r"\1.", missing[1].removeprefix("module."))
+        key = re.sub(
+            r"^(test\.\w+?)(_(x|jitter|shift|padding|seed)[\d.]+(px)?|_ypr|_pyr)+\.", r"\1.", missing[1].removeprefix("module.")
+        )
         return f"{key} is needed; give {key}=..."
+    if twice := re.search(r"@test\.(\w+)\.\w+ appears more than once", str(error)):
+        return f"test set {twice[1]} is named twice; give each once in test=[...]"
     if isinstance(error, HydraException | OmegaConfBaseException | MisconfigurationException):
         lines = [" ".join(line.split()) for line in str(error).splitlines() if line.strip()]
         return "; ".join(line for line in lines if not line.startswith("set env variable"))
@@ -181,13 +185,8 @@ def check_options(config: DictConfig) -> None:
     """Refuse what Hydra lets through.
 
     Raises:
-        InputError: a test set named twice, or a number that is none.
+        InputError: an unknown experiment or budget, or a number that is none.
     """
-    for override in given_overrides():
-        names = override.value() if override.key_or_group == "test" else None
-        if isinstance(names, list) and len(set(names)) < len(names):  # Hydra would merge the two silently
-            once = list(dict.fromkeys(names))
-            raise InputError(f"a test set is named twice in {override.input_line}; give test=[{','.join(once)}]")
     for group, folder in OPTIONAL_GROUPS.items():
         name = HydraConfig.get().runtime.choices.get(group)
         if name and not (ROOT / folder / f"{name}.yaml").is_file():  # Hydra leaves out what an optional group does not have

@@ -16,7 +16,7 @@ from headpose.errors import InputError
 from headpose.geometry.conventions import EulerOrder
 from headpose.metrics import PoseError
 from headpose.reporting.published import find_published, read_published
-from headpose.reporting.runs import Predictions, Run, fuse, read_pool, read_predictions, seedless
+from headpose.reporting.runs import Predictions, Run, fuse, read_pool, read_predictions, seedless, with_pose
 from headpose.reporting.tables import Measured, Row, Table
 from headpose.running.entry import ROOT, runs_dir
 from headpose.running.identity import id_of_test, identity
@@ -51,12 +51,12 @@ def experiment_table(config: DictConfig) -> Table:
     rows: list[Row] = []
     runs: dict[str, tuple[DictConfig, list[Run]]] = {}
     for entry in table["rows"]:
-        row = Row(entry["label"])
+        row = Row(entry["label"], line=entry.get("line"), x=entry.get("x"))
         if "cell" in entry:
             cell = compose_cell(entry["cell"])
             found = pool.get(seedless(identity(cell)), [])
             runs[row.label] = cell, found
-            row.size_mb = found[0].results["size_mb"] if found else None
+            row.size_mb = (found[0].results["size_mb"] or None) if found else None
             row.checkpoints = [run.folder / "checkpoints" / "last.ckpt" for run in found]
         members = [*entry.get("fuse", ()), *entry.get("mean", ())]
         if unknown := set(members) - set(runs):
@@ -143,7 +143,8 @@ def _fill_fused(row: Row, name: str, test_set: str, members: list[tuple[DictConf
 def _measured(runs: list[Run], test_set: str, last: list[dict[str, float]], best: list[dict[str, float]]) -> Measured:
     entry = runs[0].results["test"][test_set]
     commits = tuple(sorted({str(run.results["commit"]) for run in runs}))
-    return Measured(tuple(last), tuple(best), entry["n"], entry["protocol"], entry["crop"], commits)
+    without_pose = max(run.results["test"][test_set].get("without_pose", 0) for run in runs)
+    return Measured(tuple(last), tuple(best), entry["n"], entry["protocol"], entry["crop"], commits, without_pose)
 
 
 def write_figures(config: DictConfig, table: Table, folder: Path) -> list[str]:
@@ -165,6 +166,7 @@ def write_figures(config: DictConfig, table: Table, folder: Path) -> list[str]:
 def errors_of(predictions: Predictions, euler_order: EulerOrder = "ypr") -> dict[str, float]:
     """What `PoseError` computes of predictions, as plain numbers."""
     metric = PoseError(euler_order)
-    true, predicted = (torch.tensor(np.stack([pair[part] for pair in predictions.values()])) for part in (0, 1))
+    pairs = with_pose(predictions).values()
+    true, predicted = (torch.tensor(np.stack([pair[part] for pair in pairs])) for part in (0, 1))
     metric.update(predicted, true)
     return {key: value.item() for key, value in metric.compute().items()}

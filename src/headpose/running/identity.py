@@ -10,8 +10,19 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from headpose.errors import InputError
 from headpose.synthesis import sampler
 
-SPREAD = {"low_resolution": "_x{}", "euler_order": "_{}"}
+SPREAD = {
+    "perturb.low_resolution": "_x{}",
+    "perturb.jitter": "_jitter{:g}",
+    "perturb.jitter_pixels": "_jitter{:g}px",
+    "perturb.shift": "_shift{:g}",
+    "perturb.padding": "_padding{:g}",
+    "perturb.seed": "_seed{}",
+    "euler_order": "_{}",
+}
 """Options of test sets that may be a list, and what ends the names of the test sets that this makes."""
+MODEL_FILES = ("path", "face_model", "whitening")
+"""Options of models that learn nothing which name files."""
+UNPERTURBED = {"jitter": 0, "jitter_pixels": 0, "shift": 0, "padding": 0}
 FORMAT_VERSION = 1
 """Raised when the code changes so that the same configuration gives other numbers."""
 
@@ -35,11 +46,21 @@ NOT_COUNTED = {
 }
 
 
+def learns(config: DictConfig) -> bool:
+    """Whether there is anything to train: a module without an optimiser is a baseline, whatever the data."""
+    return "optimizer" in config.module
+
+
 def identity(config: DictConfig) -> dict[str, Any]:
     """The resolved configuration that counts, as plain containers.
 
-    Where data lie, loggers, callbacks, test sets, workers and device do not count.
+    Where data lie, loggers, callbacks, test sets, workers and device do not count; of a model that learns nothing, only the
+    model and the seed do.
     """
+    if not learns(config):
+        return {"model": _with_files(_plain(config.model)), "seed": config.seed, "format": FORMAT_VERSION}
+    if "optimizer" not in config:
+        raise InputError("this model has no recipe of that name, or none for these data; choose recipe=, see conf/recipe/")
     parts: dict[str, Any] = {part: _plain(config[part]) for part in PARTS if part not in NOT_COUNTED}
     for part, left_out in NOT_COUNTED.items():
         parts[part] = {key: _plain(config[part][key]) for key in config[part] if key not in left_out}
@@ -50,6 +71,13 @@ def identity(config: DictConfig) -> dict[str, Any]:
     parts["init_weights"] = _file_hash(config.init_weights)
     parts["format"] = FORMAT_VERSION
     return parts
+
+
+def _with_files(model: Any) -> Any:
+    """The configuration of a model that learns nothing, with the files it reads by their content."""
+    if not isinstance(model, dict):
+        return model
+    return {key: _content_hash(value) if key in MODEL_FILES else _with_files(value) for key, value in model.items()}
 
 
 def _rendered(config: DictConfig, data: DictConfig) -> dict[str, Any]:
@@ -70,10 +98,20 @@ def id_of_test(config: DictConfig, name: str) -> str:
     """First 12 hex digits of the SHA-256 of a test set's configuration, but for where it lies and how it is read."""
     test = config.test[name]
     counted = {key: _plain(test[key]) for key in test if key not in ("root", "num_workers", "batch_size")}
-    counted |= _files(test) | _rendered(config, test)
+    counted |= _files(test) | _rendered(config, test) | _perturbed(counted.pop("perturb"), config.get("seed"))
     if config.get("protocol"):  # results.json must say so of the test
         counted["protocol"] = _plain(config.protocol)
     return hashlib.sha256(json.dumps(counted, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _perturbed(perturb: dict[str, Any] | None, seed: Any) -> dict[str, Any]:
+    """What counts of a perturbation: nothing that it leaves alone, nor the training's own seed, which its `train_id` has."""
+    if perturb is None:
+        return {"low_resolution": 1}
+    counted = {key: perturb[key] for key, neutral in UNPERTURBED.items() if perturb[key] != neutral}
+    if counted and perturb["seed"] != seed:
+        counted["seed"] = perturb["seed"]
+    return {"low_resolution": perturb["low_resolution"], **({"perturb": counted} if counted else {})}
 
 
 def train_id(config: DictConfig) -> str:
@@ -84,15 +122,21 @@ def train_id(config: DictConfig) -> str:
 def spread_tests(config: DictConfig) -> None:
     """Make of each test set that lists several values of an option of `SPREAD` one for each; in place."""
     for option, ending in SPREAD.items():
-        for name in [name for name in config.get("test") or {} if OmegaConf.is_list(config.test[name].get(option))]:
-            values = config.test[name][option]
+        for name in [
+            name for name in config.get("test") or {} if OmegaConf.is_list(OmegaConf.select(config.test[name], option))
+        ]:
+            values = list(OmegaConf.select(config.test[name], option))
             if not values or len(set(values)) < len(values):
-                raise InputError(f"test.{name}.{option}={list(values)} names nothing, or something twice; give each once")
+                raise InputError(f"test.{name}.{option}={values} names nothing, or something twice; give each once")
             with open_dict(config):
-                test: Any = OmegaConf.to_container(config.test[name])  # `${crop}` stays: an evaluation sets it later
-                del config.test[name]
+                test = config.test.pop(name)
                 for value in values:
-                    config.test[name + ending.format(value)] = {**test, option: value}
+                    try:
+                        new = name + ending.format(value)
+                    except (TypeError, ValueError) as error:
+                        raise InputError(f"test.{name}.{option}={value} is not a number; correct it") from error
+                    config.test[new] = OmegaConf.to_container(test)  # `${crop}` stays: an evaluation sets it later
+                    OmegaConf.update(config.test[new], option, value)
 
 
 def differences(ours: Any, theirs: Any, key: str = "") -> list[str]:
@@ -105,6 +149,14 @@ def differences(ours: Any, theirs: Any, key: str = "") -> list[str]:
 
 def _plain(node: Any) -> Any:
     return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+
+
+def _content_hash(path: str | None) -> str | None:
+    """As `_file_hash`; a folder counts by the files in it."""
+    if path is None or not Path(path).is_dir():
+        return _file_hash(path)
+    files = [(str(file.relative_to(path)), _file_hash(str(file))) for file in sorted(Path(path).rglob("*.pts"))]
+    return hashlib.sha256(json.dumps(files).encode()).hexdigest()[:12]
 
 
 def _file_hash(path: str | None) -> str | None:

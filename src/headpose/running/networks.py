@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from torch import nn
 
@@ -11,7 +12,7 @@ from headpose.models.fusion import LateFusion
 from headpose.models.published import load_published
 from headpose.modules.checkpoint import load_checkpoint
 from headpose.running.entry import given_overrides
-from headpose.running.identity import differences
+from headpose.running.identity import differences, learns
 
 FSANET_CROP = {
     "_target_": "headpose.geometry.crops.FSANetCrop",
@@ -35,7 +36,7 @@ PUBLISHED_CROP = {
 
 
 def load_networks(config: DictConfig) -> tuple[nn.Module, dict[str, Any]]:
-    """Load what `checkpoint=` and `weights=` name.
+    """Load what `checkpoint=` and `weights=` name, or make the `model=` that learns nothing.
 
     Returns:
         the network, in eval mode, and the configuration of the crop to test with.
@@ -43,11 +44,18 @@ def load_networks(config: DictConfig) -> tuple[nn.Module, dict[str, Any]]:
     Raises:
         InputError: nothing given, an unusable file, networks of different crops, or a `model=` that the files do not hold.
     """
+    if config.get("module") is not None and not learns(config):
+        if config.checkpoint or config.weights:
+            raise InputError(f"{config.model._target_.rsplit('.')[-1]} learns nothing; leave checkpoint= and weights= out")
+        crop: Any = OmegaConf.to_container(config.crop, resolve=True)
+        return instantiate(config.model, _convert_="all"), crop
     if any(override.key_or_group.split(".")[0] == "crop" for override in given_overrides()):
         raise InputError("crop= is the network's own in an evaluation; leave it out (test.aflw2000.box chooses the box)")
     checkpoints, weights = _paths(config.checkpoint), _paths(config.weights)
     if not checkpoints and not weights:
-        raise InputError("nothing to evaluate; give checkpoint=PATH or weights=PATH (a list makes their late fusion)")
+        raise InputError(
+            "nothing to evaluate; give checkpoint=PATH or weights=PATH (a list makes their late fusion), or model=landmarks"
+        )
     networks: list[tuple[str, nn.Module, dict[str, Any], dict[str, Any]]] = []
     for path in checkpoints:
         loaded = load_checkpoint(path)

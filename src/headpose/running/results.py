@@ -10,7 +10,7 @@ from headpose.datamodules import HeadPoseDataModule
 from headpose.errors import InputError
 from headpose.models.summary import count_parameters
 from headpose.modules.checkpoint import CONVENTION, FORMAT_VERSION, read_card
-from headpose.running.identity import differences, identity, train_id
+from headpose.running.identity import differences, identity, learns, train_id
 from headpose.running.provenance import commit, versions
 
 
@@ -32,7 +32,8 @@ def new_results(config: DictConfig, model: nn.Module) -> dict[str, Any]:
 
 def _evaluated(config: DictConfig) -> dict[str, Any]:
     plain: Any = OmegaConf.to_container(config)
-    return {key: plain[key] for key in ("checkpoint", "weights", "crop")}
+    keys = ("checkpoint", "weights", "crop") if "module" not in config or learns(config) else ("model", "seed", "crop")
+    return {key: plain[key] for key in keys}
 
 
 def summarise_training(config: DictConfig, datamodule: HeadPoseDataModule, callbacks: dict[str, Any]) -> dict[str, Any]:
@@ -56,6 +57,11 @@ def summarise_training(config: DictConfig, datamodule: HeadPoseDataModule, callb
         summary["best_epoch"] = read_card(best.best_model_path)[1]["epoch"]
         summary["best_val_mae"] = float(best.best_model_score)
     return summary
+
+
+def no_training() -> dict[str, Any]:
+    """The `train` entry of results.json for a model that learns nothing."""
+    return {"dataset": None, "n": 0, "epochs": 0, "seconds": 0.0, "best_epoch": None}
 
 
 def model_card(config: DictConfig, model: nn.Module, datamodule: HeadPoseDataModule) -> dict[str, Any]:

@@ -2,17 +2,20 @@
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytorch_lightning as pl
+import torch
 
 from headpose.datamodules import HeadPoseDataModule
 from headpose.errors import InputError
+from headpose.geometry.rotations import angular_error
 from headpose.modules import PoseEvaluator
+from headpose.modules.base import Prediction
 from headpose.reporting.drawing import draw_examples
 from headpose.reporting.files import write_predictions
 
@@ -28,8 +31,8 @@ def check_sets(module: PoseEvaluator, datamodules: Mapping[str, HeadPoseDataModu
         InputError: an unusable dataset, or crops of another size than the network takes.
     """
     for name, datamodule in datamodules.items():
-        size = module.model.input_size
-        if datamodule.crop.size != size:
+        size = module.model.input_size  # of what takes no crops, None
+        if size is not None and datamodule.crop.size != size:
             network = type(module.model).__name__
             raise InputError(
                 f"{name}: crop.size={datamodule.crop.size}, but {network} takes {size} pixels; set crop.size={size}"
@@ -61,8 +64,14 @@ def run_tests(
         records: what else results.json says of each set.
     """
     for name, datamodule in test_sets.items():
+        datamodule.with_pictures = bool(getattr(module.model, "needs_picture", False))
         trainer.test(module, datamodule=datamodule, verbose=False)
-        errors = dict(module.test_errors)
+        errors, failures = dict(module.test_errors), dict(module.test_failures)
+        if failures and not errors["n"]:
+            raise InputError(
+                f"{name}: none of {len(module.predictions)} faces got a pose ({failures['refused']} refused, "
+                f"{failures['behind']} behind the camera); check that the set has landmarks, and the solver"
+            )
         if not all(math.isfinite(value) for value in errors.values()):
             raise InputError(
                 f"{name}: the network predicts NaN or infinity ({weights} weights); it has diverged, lower optimizer.lr"
@@ -70,10 +79,12 @@ def run_tests(
         entry = results["test"].setdefault(name, describe(datamodule))
         if records is not None:
             entry |= records[name]
-        n = int(errors.pop("n"))
+        n = int(errors.pop("n")) + failures.get("without_pose", 0)
         if n != entry["n"]:
             raise RuntimeError(f"{name}: {n} faces tested, {entry['n']} expected")
         entry[weights] = errors
+        if failures:
+            entry |= {**failures, "skipped": entry["skipped"] + failures["refused"], "median": medians(module.predictions)}
         if folder is not None and trainer.is_global_zero:
             write_predictions(folder / f"predictions_{name}.csv", module.predictions)
             sheet = examples(module, datamodule)
@@ -89,6 +100,17 @@ def describe(datamodule: HeadPoseDataModule) -> dict[str, Any]:
         "n": len(datamodule.test_indices),
         "filtered": dataset.num_filtered,
         "skipped": len(dataset.skipped),
+    }
+
+
+def medians(predictions: Sequence[Prediction]) -> dict[str, float]:
+    """Median errors over the faces that have a pose, in degrees, which a few failures do not move."""
+    rows = [row for row in predictions if math.isfinite(row["geodesic"])]
+    true, predicted = (torch.tensor([row[key] for row in rows], dtype=torch.float64) for key in ("true", "predicted"))
+    angles = angular_error(predicted, true)
+    values = [*angles.T, angles.mean(dim=-1), torch.tensor([row["geodesic"] for row in rows], dtype=torch.float64)]
+    return {
+        key: value.quantile(0.5).item() for key, value in zip(("yaw", "pitch", "roll", "mae", "geodesic"), values, strict=True)
     }
 
 
