@@ -203,7 +203,7 @@ def _run_child(
 def _interrupt(child: "subprocess.Popen[bytes]") -> None:
     """End a cell so that it can leave its own reason behind, and its group in any case."""
     with contextlib.suppress(ProcessLookupError):
-        os.killpg(child.pid, signal.SIGINT)
+        os.killpg(child.pid, signal.SIGTERM)  # not SIGINT, which a sweep in a shell's background ignores
     with contextlib.suppress(subprocess.TimeoutExpired):
         child.wait(timeout=30)
     with contextlib.suppress(ProcessLookupError):
