@@ -3,8 +3,6 @@ import subprocess
 import sys
 import time
 
-import pytest
-
 from headpose.benchmarks.measure import ChildWatch, measure_rate
 
 

@@ -3,7 +3,7 @@
 import statistics
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 
@@ -45,6 +45,49 @@ def measure_rate(name: str, unit: str, items: int, block: Callable[[], object], 
         block()
         rates.append(items / (time.perf_counter() - start))
     return Rate(name, unit, statistics.median(rates), min(rates), max(rates))
+
+
+@dataclass(frozen=True)
+class Times:
+    """How long one of several pieces of work takes, measured in turn with the others.
+
+    Attributes:
+        median, least: milliseconds.
+        ratio: median, over the rounds, of its time over that of the first piece.
+    """
+
+    median: float
+    least: float
+    ratio: float
+
+
+def compare_times(
+    blocks: Mapping[str, Callable[[], object]], num_rounds: int, clock: Callable[[], float] = time.thread_time
+) -> dict[str, Times]:
+    """Time pieces of work in turn, so that a busy machine slows all of them alike.
+
+    Args:
+        blocks: the pieces; each has run once before anything is measured.
+        num_rounds: how often each is measured.
+        clock: in seconds; by default the processor's, of this thread alone, which does not count what others took.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in blocks}
+    for block in blocks.values():
+        block()
+    for _ in range(num_rounds):
+        for name, block in blocks.items():
+            start = clock()
+            block()
+            seconds[name].append(clock() - start)
+    first = next(iter(seconds.values()))
+    return {
+        name: Times(
+            1e3 * statistics.median(values),
+            1e3 * min(values),
+            statistics.median(value / other for value, other in zip(values, first, strict=True)),
+        )
+        for name, values in seconds.items()
+    }
 
 
 @dataclass
