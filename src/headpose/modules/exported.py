@@ -89,8 +89,6 @@ def onnx_bytes(folded: Folded, card: dict[str, Any]) -> bytes:
         raise InputError(
             f"format=onnx cannot express this network ({type(error).__name__}); give format=torch_export"
         ) from error
-    finally:
-        logger.level = level
     assert program is not None
     return describe_onnx(program.model_proto, card)
 
@@ -118,7 +116,9 @@ def torch_export_bytes(folded: Folded, card: dict[str, Any]) -> bytes:
         raise InputError(
             f"format=torch_export cannot follow this network ({type(error).__name__}); give format=onnx"
         ) from error
-    torch.export.save(program, buffer, extra_files={EXTRA_FILE: json.dumps(card, allow_nan=False)})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of weights that share memory and lie on a GPU, which these do not
+        torch.export.save(program, buffer, extra_files={EXTRA_FILE: json.dumps(card, allow_nan=False)})
     return buffer.getvalue()
 
 
