@@ -52,7 +52,7 @@ class Times:
     """How long one of several pieces of work takes, measured in turn with the others.
 
     Attributes:
-        median, least: milliseconds.
+        median, least: milliseconds a call.
         ratio: median, over the rounds, of its time over that of the first piece.
     """
 
@@ -62,23 +62,25 @@ class Times:
 
 
 def compare_times(
-    blocks: Mapping[str, Callable[[], object]], num_rounds: int, clock: Callable[[], float] = time.thread_time
+    pieces: Mapping[str, Callable[[], object]], num_rounds: int, calls: int = 1, clock: Callable[[], float] = time.thread_time
 ) -> dict[str, Times]:
     """Time pieces of work in turn, so that a busy machine slows all of them alike.
 
     Args:
-        blocks: the pieces; each has run once before anything is measured.
+        pieces: each has run once before anything is measured.
         num_rounds: how often each is measured.
+        calls: of one piece, in a row, in a round; a single short one would find the caches full of the others' numbers.
         clock: in seconds; by default the processor's, of this thread alone, which does not count what others took.
     """
-    seconds: dict[str, list[float]] = {name: [] for name in blocks}
-    for block in blocks.values():
-        block()
+    seconds: dict[str, list[float]] = {name: [] for name in pieces}
+    for piece in pieces.values():
+        piece()
     for _ in range(num_rounds):
-        for name, block in blocks.items():
+        for name, piece in pieces.items():
             start = clock()
-            block()
-            seconds[name].append(clock() - start)
+            for _ in range(calls):
+                piece()
+            seconds[name].append((clock() - start) / calls)
     first = next(iter(seconds.values()))
     return {
         name: Times(

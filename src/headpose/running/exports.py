@@ -141,7 +141,7 @@ def export_network(network: nn.Module, card: dict[str, Any], path: Path, faces: 
         partial.unlink(missing_ok=True)
     one = pictures[-1:]
     blocks = {name: lambda run=run: run(one) for name, run in estimates.items()}
-    results["milliseconds"] = {name: asdict(times) for name, times in compare_times(blocks, num_rounds=50).items()}
+    results["milliseconds"] = {name: asdict(times) for name, times in compare_times(blocks, num_rounds=10, calls=5).items()}
     return results
 
 
