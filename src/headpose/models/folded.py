@@ -58,10 +58,10 @@ class Folded(nn.Module):
 
     def forward(self, batch: Batch) -> InferenceOutput:
         """A batch of B crops to their poses."""
-        return self.estimate(batch["image"])
+        return self.estimate(batch["image"].permute(0, 2, 3, 1))
 
-    def estimate(self, image: Tensor) -> InferenceOutput:
-        """(B, 3, S, S) RGB on the 0..255 scale (uint8 or float) to poses."""
+    def estimate(self, picture: Tensor) -> InferenceOutput:
+        """(B, S, S, 3) RGB on the 0..255 scale (uint8 or float), as cameras and files give it, to poses."""
         raise NotImplementedError
 
 
@@ -133,14 +133,14 @@ class PictureConv(nn.Module):
         dense.bias = block.pointwise.bias
         self.conv = fold_norm(dense, block.norm)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, 3, S, S) to (B, 16, S, S)."""
+    def forward(self, picture: Tensor) -> Tensor:
+        """(B, S, S, 3) to (B, 16, S, S)."""
         if not self.as_one_channel:
-            out: Tensor = self.conv(x)
+            out: Tensor = self.conv(picture.permute(0, 3, 1, 2))
             return out
-        row = x.permute(0, 2, 3, 1).flatten(2).unsqueeze(1)
-        kernel = self.conv.weight.permute(0, 2, 3, 1).flatten(2).unsqueeze(1).contiguous()
-        return functional.conv2d(row, kernel, self.conv.bias, stride=(1, 3), padding=(1, 3))
+        size = picture.shape[1]
+        kernel = self.conv.weight.permute(0, 2, 3, 1).reshape(-1, 1, 3, 9)
+        return functional.conv2d(picture.reshape(-1, 1, size, 3 * size), kernel, self.conv.bias, stride=(1, 3), padding=(1, 3))
 
 
 def _fold_block(block: SeparableBlock, preprocess: Preprocess) -> nn.Sequential:
@@ -151,7 +151,7 @@ def _fold_block(block: SeparableBlock, preprocess: Preprocess) -> nn.Sequential:
 
 
 class FoldedBackbone(nn.Module):
-    """`TwoStreamBackbone` without its batch normalisations."""
+    """`TwoStreamBackbone` without its batch normalisations, from (B, S, S, 3)."""
 
     def __init__(self, backbone: TwoStreamBackbone, preprocess: Preprocess) -> None:
         super().__init__()
@@ -336,9 +336,9 @@ class FoldedFSANet(Folded):
             self.aggregation = nn.Sequential(network.aggregation, nn.Flatten())
         self.heads = FoldedStageHeads(network.heads)
 
-    def estimate(self, image: Tensor) -> InferenceOutput:
-        """(B, 3, 64, 64) RGB to poses."""
-        x = image.to(self.heads.linear.weight.dtype, memory_format=torch.channels_last)
+    def estimate(self, picture: Tensor) -> InferenceOutput:
+        """(B, 64, 64, 3) RGB to poses."""
+        x = picture.to(self.heads.linear.weight.dtype).contiguous()
         stages = []
         for (r, t), relu_conv, tanh_conv in zip(self.backbone(x), self.relu_conv, self.tanh_conv, strict=True):
             product = relu_conv(r).relu() * tanh_conv(t).tanh()
@@ -380,9 +380,9 @@ class FoldedSSRNet(Folded):
         self.register_buffer("order", torch.argsort(torch.cat([_rows_of_probs(stage) for stage in range(NUM_STAGES)])))
         self.regression = StagewiseRegression()
 
-    def estimate(self, image: Tensor) -> InferenceOutput:
-        """(B, 3, 64, 64) RGB to poses."""
-        pairs = self.backbone(image.to(self.second.weight.dtype, memory_format=torch.channels_last))
+    def estimate(self, picture: Tensor) -> InferenceOutput:
+        """(B, 64, 64, 3) RGB to poses."""
+        pairs = self.backbone(picture.to(self.second.weight.dtype).contiguous())
         probs, hidden = [], []
         for (r, t), stage, first in zip(pairs, self.stages, self.first, strict=True):
             product = stage.relu_branch(r) * stage.tanh_branch(t)
@@ -410,9 +410,9 @@ class FoldedHopenet(Folded):
         self.head.weight.copy_(torch.cat([head.weight for head in heads]))
         self.head.bias.copy_(torch.cat([head.bias for head in heads]))
 
-    def estimate(self, image: Tensor) -> InferenceOutput:
-        """(B, 3, S, S) RGB to poses, and the bins' spread where there are bins."""
-        out = self.head(self.backbone(self.preprocess(image)))
+    def estimate(self, picture: Tensor) -> InferenceOutput:
+        """(B, S, S, 3) RGB to poses, and the bins' spread where there are bins."""
+        out = self.head(self.backbone(self.preprocess(picture.permute(0, 3, 1, 2))))
         if self.bins is None:
             return InferenceOutput(out, None)
         return InferenceOutput(*self.bins.decode(out.unflatten(1, (NUM_ANGLES, -1))))
@@ -458,7 +458,7 @@ class FoldedFusion(Folded):
         super().__init__(fusion.input_size)
         self.members: Any = nn.ModuleList(_fold(member) for member in fusion.members)
 
-    def estimate(self, image: Tensor) -> InferenceOutput:
-        """(B, 3, S, S) RGB to mean poses."""
-        poses = [member.estimate(image).pose for member in self.members]
+    def estimate(self, picture: Tensor) -> InferenceOutput:
+        """(B, S, S, 3) RGB to mean poses."""
+        poses = [member.estimate(picture).pose for member in self.members]
         return InferenceOutput(torch.stack(poses).mean(dim=0), None)

@@ -50,7 +50,7 @@ class PictureNetwork(nn.Module):
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """(N, S, S, 3) uint8 RGB to pose (N, 3), and spread (N, 3) where there are bins."""
-        pose, spread = self.folded.estimate(image.permute(0, 3, 1, 2))
+        pose, spread = self.folded.estimate(image)
         return (pose,) if spread is None else (pose, spread)
 
     @property
@@ -90,16 +90,17 @@ def onnx_bytes(folded: Folded, card: dict[str, Any]) -> bytes:
             f"format=onnx cannot express this network ({type(error).__name__}); give format=torch_export"
         ) from error
     assert program is not None
-    return describe_onnx(program.model_proto, card)
+    return with_card(program.model_proto.SerializeToString(), card)
 
 
-def describe_onnx(model: Any, card: dict[str, Any]) -> bytes:
-    """An ONNX model as bytes, with what it says of itself."""
+def with_card(content: bytes, card: dict[str, Any]) -> bytes:
+    """An ONNX file that says this of itself, and nothing else."""
+    model = _import("onnx").load_from_string(content)
     del model.metadata_props[:]
     model.metadata_props.add(key=KEY, value=json.dumps(card, allow_nan=False))
     model.producer_name = KEY
-    content: bytes = model.SerializeToString()
-    return content
+    described: bytes = model.SerializeToString()
+    return described
 
 
 def torch_export_bytes(folded: Folded, card: dict[str, Any]) -> bytes:
@@ -122,18 +123,19 @@ def torch_export_bytes(folded: Folded, card: dict[str, Any]) -> bytes:
     return buffer.getvalue()
 
 
-def int8_bytes(content: bytes, pictures: NDArray[np.uint8], folder: Path) -> bytes:
+def int8_bytes(content: bytes, card: dict[str, Any], pictures: NDArray[np.uint8], folder: Path) -> bytes:
     """The same network with its convolutions in whole numbers of eight bits.
 
     Args:
         content: of an ONNX file of ours.
+        card: what the new file says of itself.
         pictures: (n, S, S, 3), faces whose activations set the ranges.
         folder: for the quantiser's files, removed again.
 
     Raises:
         InputError: onnxruntime is not installed.
     """
-    onnx, _ = _import("onnx"), _import("onnxruntime")
+    _import("onnx"), _import("onnxruntime")
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
 
     class Faces(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime ships no types
@@ -147,13 +149,12 @@ def int8_bytes(content: bytes, pictures: NDArray[np.uint8], folder: Path) -> byt
             picture = next(self.left, None)
             return None if picture is None else {"image": picture[None]}
 
-    card = json.loads({prop.key: prop.value for prop in onnx.load_from_string(content).metadata_props}[KEY])
     before, after = folder / "float.onnx.partial", folder / "int8.onnx.partial"
     try:
         before.write_bytes(content)
         with _quiet("root"):  # it recommends a pass that changes nothing here
             quantize_static(before, after, Faces(), QuantFormat.QDQ, op_types_to_quantize=["Conv"], per_channel=True)
-        return describe_onnx(onnx.load_from_string(after.read_bytes()), card)
+        return with_card(after.read_bytes(), card)
     finally:
         for path in (before, after):
             path.unlink(missing_ok=True)
@@ -217,17 +218,21 @@ def load_onnx(path: str | Path) -> tuple[OnnxNetwork, dict[str, Any]]:
         raise InputError(f"{path}: no such exported network; check the path")
     onnx = _import("onnx")
     content = path.read_bytes()
+    unreadable = InputError(f"{path}: not a readable ONNX file, or cut short; export it again")
     try:
         model = onnx.load_from_string(content)
-        onnx.checker.check_model(model)
     except Exception as error:  # protobuf and onnx each have their own
-        raise InputError(f"{path}: not a readable ONNX file, or cut short; export it again") from error
+        raise unreadable from error
     card = _card_of(path, model)
     foreign = {node.domain for node in model.graph.node} - set(DOMAINS)
     if foreign or len(model.functions) > 0:
         raise InputError(f"{path}: holds operators that are not ONNX's own ({min(foreign, default='functions')}); refused")
     if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in model.graph.initializer):
         raise InputError(f"{path}: keeps its weights in other files, which ours never do; refused")
+    try:
+        onnx.checker.check_model(model)
+    except Exception as error:  # likewise
+        raise unreadable from error
     return OnnxNetwork(content, path), card
 
 

@@ -1,5 +1,6 @@
 """Exporting: what a file says of itself, the comparison with the network that it has to pass, and its eight-bit form."""
 
+import inspect
 import io
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,8 +20,8 @@ from headpose.datamodules import HeadPoseDataModule
 from headpose.errors import InputError
 from headpose.models.folded import fold
 from headpose.models.summary import count_parameters
-from headpose.modules.checkpoint import CONVENTION, FORMAT_VERSION
-from headpose.modules.exported import OnnxNetwork, int8_bytes, onnx_bytes, torch_export_bytes
+from headpose.modules.checkpoint import CONVENTION, FORMAT_VERSION, build
+from headpose.modules.exported import OnnxNetwork, int8_bytes, onnx_bytes, torch_export_bytes, with_card
 from headpose.running.networks import Member
 
 TOLERANCE = 1e-3
@@ -50,13 +51,19 @@ def describe_export(members: Sequence[Member], network: nn.Module) -> dict[str, 
     return {
         "format": FORMAT_VERSION,
         "model": members[0].model_config if len(members) == 1 else fusion,
-        "crop": members[0].crop_config,
+        "crop": _all_options(members[0].crop_config),
         "input": {"name": "image", "size": size, "shape": "N, size, size, 3", "dtype": "uint8", "channels": "RGB"},
         "output": {"pose": "N, 3: yaw, pitch, roll in degrees", "spread": "N, 3: standard deviation of the bins, if any"},
         "convention": CONVENTION,
         "params": count_parameters(network),
         "sources": sources,
     }
+
+
+def _all_options(config: dict[str, Any]) -> dict[str, Any]:
+    """The configuration of a crop rule with the defaults of whatever it leaves out."""
+    parameters = inspect.signature(type(build(config))).parameters
+    return {"_target_": config["_target_"], **{name: parameter.default for name, parameter in parameters.items()}, **config}
 
 
 def check_output(config: DictConfig, members: Sequence[Member], folder: Path) -> Path:
@@ -128,11 +135,12 @@ def export_network(network: nn.Module, card: dict[str, Any], path: Path, faces: 
             small = path.with_name(f"{path.stem}_int8.onnx")
             # On other faces than those it was fitted to, as far as there are any.
             fitted, held_out = faces[::2][:NUM_CALIBRATION], faces[1::2] if len(faces) > 1 else faces
-            eight_bits = int8_bytes(content, fitted, path.parent)
+            eight_bits = int8_bytes(content, card, fitted, path.parent)
             estimates["int8"] = _estimate_onnx(eight_bits, small)
-            loss = compare_poses(estimate, estimates["int8"], held_out)
-            results["int8"] = {"file": str(small), "bytes": len(eight_bits), "calibrated_on": len(fitted)}
-            results["int8"] |= {"measured_on": len(held_out), "degrees_from_float": loss}
+            degrees = compare_poses(estimate, estimates["int8"], held_out)
+            loss = {"calibrated_on": len(fitted), "measured_on": len(held_out), "degrees_from_float": degrees}
+            eight_bits = with_card(eight_bits, {**card, "int8": loss})
+            results["int8"] = {"file": str(small), "bytes": len(eight_bits), **loss}
             small_partial = small.with_name(small.name + ".partial")
             small_partial.write_bytes(eight_bits)
             small_partial.replace(small)
