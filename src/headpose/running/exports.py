@@ -2,7 +2,6 @@
 
 import inspect
 import io
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -70,10 +69,13 @@ def check_output(config: DictConfig, members: Sequence[Member], folder: Path) ->
     """Where the file goes, refused before anything is computed if it cannot be written there.
 
     Raises:
-        InputError: an unknown format, an int8 that is none, no such folder, or one that may not be written to.
+        InputError: an unknown format, int8 where it cannot be, no such folder.
+        OSError: the folder may not be written to.
     """
     if config.format not in SUFFIXES:
         raise InputError(f"format={config.format} is unknown; choose {' or '.join(SUFFIXES)}")
+    if not isinstance(config.int8, bool):
+        raise InputError(f"int8={config.int8} is neither true nor false")
     if config.int8 and config.format != "onnx":
         raise InputError(f"int8=true is onnxruntime's, and needs format=onnx, not {config.format}; leave one of them out")
     if config.int8 and not config.test:
@@ -87,8 +89,9 @@ def check_output(config: DictConfig, members: Sequence[Member], folder: Path) ->
         raise InputError(
             f"output={path}: {'a folder' if path.is_dir() else f'no folder {path.parent}'}; give the path of a file"
         )
-    if not os.access(path.parent, os.W_OK):
-        raise InputError(f"output={path}: {path.parent} may not be written to; choose another folder")
+    partial = path.with_name(path.name + ".partial")
+    partial.touch()  # OSError, which names the file, where that may not be
+    partial.unlink()
     return path
 
 
