@@ -344,8 +344,8 @@ class FoldedFSANet(Folded):
             product = relu_conv(r).relu() * tanh_conv(t).tanh()
             if product.shape[-1] > GRID:
                 product = functional.avg_pool2d(product, 2)
-            stages.append(product.flatten(2))
-        u_BFX = torch.cat(stages, dim=2)
+            stages.append(product)
+        u_BFX = torch.cat(stages, dim=2).flatten(2)  # stage under stage: the same order, reshaped once
         capsules = u_BFX.transpose(1, 2) if self.mapping is None else self.mapping(u_BFX, self.scoring(u_BFX))
         return InferenceOutput(self.heads(self.aggregation(capsules)), None)
 
