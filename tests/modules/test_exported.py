@@ -166,3 +166,21 @@ def test_missing_package(path: Path, monkeypatch: pytest.MonkeyPatch, package: s
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(InputError, match=f"{package} is not installed; pip install onnx onnxruntime onnxscript"):
         load_onnx(path)
+
+
+def test_missing_exporter(network: FSANet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    with pytest.raises(InputError, match="onnxscript is not installed"):
+        onnx_bytes(fold(network), CARD)
+
+
+def test_network_that_cannot_be_translated(network: FSANet, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: Any, **options: Any) -> None:
+        raise RuntimeError("of many\nlines")
+
+    monkeypatch.setattr(torch.onnx, "export", fail)
+    monkeypatch.setattr(torch.export, "export", fail)
+    with pytest.raises(InputError, match=r"format=onnx cannot express this network \(RuntimeError\); give format=torch_export"):
+        onnx_bytes(fold(network), CARD)
+    with pytest.raises(InputError, match=r"format=torch_export cannot follow this network \(RuntimeError\); give format=onnx"):
+        torch_export_bytes(fold(network), CARD)

@@ -1,8 +1,9 @@
 """The inference form of a network: the same function of a picture in fewer and cheaper operations.
 
 Batch normalisation disappears into the convolution before it, the order of the channels into the first kernel, and all that
-depends on weights alone is computed once. Nothing here can be trained. Letters in names of tensors as in `fsanet.py`; H is
-the 15 rows of the structure maps of all stages.
+depends on weights alone is computed once. Nothing here can be trained. Of the separable convolutions only the first, of three
+channels, is cheaper as a dense one. Letters in names of tensors as in `fsanet.py`, and
+  X pixels of all stages (K·P)   H rows of all stages' structure maps (K·R)   V numbers of all output capsules (O·D)
 """
 
 import copy
@@ -231,7 +232,7 @@ class FoldedStageHeads(nn.Module):
         self.regression = StagewiseRegression()
 
     def forward(self, stage_vectors: Tensor) -> Tensor:
-        """(B, O·D) to angles (B, A)."""
+        """(B, V) to angles (B, A)."""
         probs, quantities = self.linear(stage_vectors).split([NUM_PROBS, NUM_QUANTITIES], dim=1)
         angles: Tensor = self.regression(probs, quantities)
         return angles
@@ -246,7 +247,7 @@ class FoldedMapping(nn.Module):
         self.rows, self.representatives = mapping.num_rows, mapping.num_representatives
 
     def forward(self, u_BFX: Tensor, score_BX: Tensor) -> Tensor:
-        """Features (B, F, K·P) and scores (B, K·P) to primary capsules (B, N, F)."""
+        """Features (B, F, X) and scores (B, X) to primary capsules (B, N, F)."""
         m_BHX = self.row_map(score_BX.unflatten(1, (NUM_STAGES, PIXELS))).sigmoid().flatten(1)
         m_BHX = m_BHX.unflatten(1, (NUM_STAGES * self.rows, NUM_STAGES * PIXELS))
         c_B1QR = self.combine(score_BX).sigmoid().unflatten(1, (1, self.representatives, self.rows))
@@ -264,7 +265,7 @@ class FoldedScoring(nn.Module):
         self.conv = scoring.conv if isinstance(scoring, ConvScoring) else None
 
     def forward(self, u_BFX: Tensor) -> Tensor:
-        """Features (B, F, K·P) to scores (B, K·P)."""
+        """Features (B, F, X) to scores (B, X)."""
         if self.conv is not None:
             return (self.conv.weight @ u_BFX + self.conv.bias).sigmoid().flatten(1)
         difference = u_BFX - u_BFX.mean(1, keepdim=True)
@@ -280,30 +281,30 @@ class FoldedCapsules(nn.Module):
 
     member: Tensor
     same: Tensor
-    spread: Tensor
+    to_numbers: Tensor
 
     def __init__(self, capsules: CapsuleAggregation) -> None:
         super().__init__()
         self.weight, self.routing_iterations = capsules.weight, capsules.routing_iterations
         member = torch.eye(NUM_STAGES, dtype=torch.float64).repeat_interleave(CAPSULE_DIM, dim=0)
-        self.register_buffer("member", member)  # (O·D, O), whether a number belongs to a vector
-        self.register_buffer("same", member @ member.t())  # (O·D, O·D), whether two numbers belong to one vector
-        self.register_buffer("spread", member.t().contiguous())
+        self.register_buffer("member", member)  # (V, O), whether a number belongs to a vector
+        self.register_buffer("same", member @ member.t())  # (V, V), whether two numbers belong to one vector
+        self.register_buffer("to_numbers", member.t().contiguous())  # (O, V)
 
     def forward(self, capsule_BNF: Tensor) -> Tensor:
-        """Primary capsules (B, N, F) to stage vectors (B, O·D)."""
-        u_hat_NBX = torch.bmm(capsule_BNF.transpose(0, 1), self.weight)
-        v_BX = self._squash(u_hat_NBX.sum(dim=0) / NUM_STAGES)
+        """Primary capsules (B, N, F) to stage vectors (B, V)."""
+        u_hat_NBV = torch.bmm(capsule_BNF.transpose(0, 1), self.weight)
+        v_BV = self._squash(u_hat_NBV.sum(dim=0) / NUM_STAGES)
         logits_NBO = None
         for _ in range(self.routing_iterations - 1):
-            agreement_NBO = (u_hat_NBX * v_BX) @ self.member
+            agreement_NBO = (u_hat_NBV * v_BV) @ self.member
             logits_NBO = agreement_NBO if logits_NBO is None else logits_NBO + agreement_NBO
-            v_BX = self._squash(((logits_NBO.softmax(dim=-1) @ self.spread) * u_hat_NBX).sum(dim=0))
-        return v_BX
+            v_BV = self._squash(((logits_NBO.softmax(dim=-1) @ self.to_numbers) * u_hat_NBV).sum(dim=0))
+        return v_BV
 
-    def _squash(self, s_BX: Tensor) -> Tensor:
-        square = (s_BX * s_BX) @ self.same
-        return s_BX * (square / ((1 + square) * (square + 1e-7).sqrt()))
+    def _squash(self, s_BV: Tensor) -> Tensor:
+        square = (s_BV * s_BV) @ self.same
+        return s_BV * (square / ((1 + square) * (square + 1e-7).sqrt()))
 
 
 class FoldedLinearAggregation(nn.Module):
@@ -314,7 +315,7 @@ class FoldedLinearAggregation(nn.Module):
         self.features, self.inputs = aggregation.features, aggregation.inputs
 
     def forward(self, capsule_BNF: Tensor) -> Tensor:
-        """Primary capsules (B, N, F) to stage vectors (B, O·D)."""
+        """Primary capsules (B, N, F) to stage vectors (B, V)."""
         stages: Tensor = self.features(self.inputs.weight @ capsule_BNF)
         return stages.flatten(1)
 

@@ -69,7 +69,8 @@ def onnx_bytes(folded: Folded, card: dict[str, Any]) -> bytes:
     Raises:
         InputError: the exporter is not installed, or cannot translate an operation of the network's.
     """
-    _import("onnx"), _import("onnxscript")
+    for package in ("onnx", "onnxscript"):
+        _import(package)
     network = PictureNetwork(folded, for_onnx=True).eval()
     with torch.no_grad():
         outputs = ["pose", "spread"][: len(network(network.example))]
@@ -135,7 +136,8 @@ def int8_bytes(content: bytes, card: dict[str, Any], pictures: NDArray[np.uint8]
     Raises:
         InputError: onnxruntime is not installed.
     """
-    _import("onnx"), _import("onnxruntime")
+    for package in ("onnx", "onnxruntime"):
+        _import(package)
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
 
     class Faces(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime ships no types
