@@ -9,7 +9,13 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from headpose.benchmarks.report import print_benchmark
-from headpose.benchmarks.stages import benchmark_landmarks, benchmark_render, benchmark_train
+from headpose.benchmarks.stages import (
+    benchmark_inference,
+    benchmark_landmarks,
+    benchmark_latency,
+    benchmark_render,
+    benchmark_train,
+)
 from headpose.datamodules.synthetic import LOOSENESS
 from headpose.datasets.synthetic import available_cores
 from headpose.errors import InputError
@@ -34,6 +40,10 @@ def benchmark(config: DictConfig) -> None:
         "train": lambda: benchmark_train(
             instantiate(config.module, _convert_="all"), config.batch_size, config.num_steps, config.num_blocks
         ),
+        "inference": lambda: benchmark_inference(
+            instantiate(config.module.model, _convert_="all"), config.batch_size, config.num_blocks
+        ),
+        "latency": lambda: benchmark_latency(instantiate(config.module.model, _convert_="all"), config.num_blocks),
         "landmarks": lambda: benchmark_landmarks(config.num_faces, config.num_blocks),
     }
     if unknown := [stage for stage in config.stages if stage not in stages]:

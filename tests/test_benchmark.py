@@ -5,7 +5,15 @@ from pathlib import Path
 
 
 def test_benchmark_measures_and_writes(run, tmp_path: Path) -> None:
-    options = ("num_heads=128", "num_workers=2", "batch_size=4", "num_steps=1", "num_blocks=2", "heads.texture_pool=4")
+    options = (
+        "stages=[render,train]",
+        "num_heads=128",
+        "num_workers=2",
+        "batch_size=4",
+        "num_steps=1",
+        "num_blocks=2",
+        "heads.texture_pool=4",
+    )
     done = run("benchmark", *options, f"hydra.run.dir={tmp_path}/out")
     assert done.returncode == 0, done.stderr
     results = json.loads((tmp_path / "out" / "benchmark.json").read_text())
@@ -13,6 +21,20 @@ def test_benchmark_measures_and_writes(run, tmp_path: Path) -> None:
     assert results["render"]["heads_per_second"] > 0
     assert results["train"]["slowest"] <= results["train"]["median"] <= results["train"]["fastest"]
     assert "heads per second" in done.stdout
+
+
+def test_inference_and_latency_are_compared_with_the_plain_form(run, tmp_path: Path) -> None:
+    options = ("stages=[inference,latency]", "model=ssrnet", "batch_size=2", "num_blocks=2", f"hydra.run.dir={tmp_path}/out")
+    done = run("benchmark", *options)
+    assert done.returncode == 0, done.stderr
+    results = json.loads((tmp_path / "out" / "benchmark.json").read_text())
+    assert {key for key in results["inference"] if key.endswith("_times_plain")} == {
+        "network_times_plain",
+        "folded_times_plain",
+    }
+    assert 0 < results["latency"]["onnxruntime_least_ms"] <= results["latency"]["onnxruntime_ms"]
+    assert results["latency"]["onnxruntime_times_plain"] > 2  # a loaded machine slows both; a quiet one shows 8 and more
+    assert "onnxruntime times plain" in done.stdout
 
 
 def test_unknown_stage_is_named(refused) -> None:

@@ -103,7 +103,7 @@ def _checkpoint_with_foreign_target(path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "nothing to evaluate; give checkpoint=PATH or weights=PATH"),
+        ([], "no network given; give checkpoint=PATH or weights=PATH"),
         (["weights=no.h5"], "no.h5: no such weights file"),
         (["weights={official}/fsanet_var_netvlad_3_16_2_21_5.h5"], "are NaN or infinite"),
         (["weights={official}/expected.npz"], "expected.npz: not a readable state dict"),

@@ -3,7 +3,9 @@ import subprocess
 import sys
 import time
 
-from headpose.benchmarks.measure import ChildWatch, measure_rate
+import pytest
+
+from headpose.benchmarks.measure import ChildWatch, compare_times, measure_rate
 
 
 def test_rate_counts_items_a_second_after_a_warm_up() -> None:
@@ -11,6 +13,20 @@ def test_rate_counts_items_a_second_after_a_warm_up() -> None:
     rate = measure_rate("sleep", "naps", 2, lambda: (calls.append(1), time.sleep(0.02)), num_blocks=3)
     assert len(calls) == 4
     assert rate.slowest <= rate.median <= rate.fastest < 100.1  # two naps in a fiftieth of a second
+
+
+def test_times_are_of_a_call_and_in_turn() -> None:
+    now, order = [0.0], []
+
+    def work(name: str, seconds: float) -> None:
+        order.append(name)
+        now[0] += seconds
+
+    pieces = {"slow": lambda: work("slow", 0.004), "quick": lambda: work("quick", 0.001)}
+    times = compare_times(pieces, num_rounds=2, calls=2, clock=lambda: now[0])
+    assert order == ["slow", "quick"] + 2 * ["slow", "slow", "quick", "quick"]
+    assert (times["slow"].median, times["slow"].least) == (pytest.approx(4), pytest.approx(4))
+    assert times["quick"].ratio == pytest.approx(0.25)
 
 
 BUSY = """

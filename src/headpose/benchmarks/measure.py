@@ -3,7 +3,7 @@
 import statistics
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 
@@ -45,6 +45,51 @@ def measure_rate(name: str, unit: str, items: int, block: Callable[[], object], 
         block()
         rates.append(items / (time.perf_counter() - start))
     return Rate(name, unit, statistics.median(rates), min(rates), max(rates))
+
+
+@dataclass(frozen=True)
+class Times:
+    """How long one of several pieces of work takes, measured in turn with the others.
+
+    Attributes:
+        median, least: milliseconds a call.
+        ratio: median, over the rounds, of its time over that of the first piece.
+    """
+
+    median: float
+    least: float
+    ratio: float
+
+
+def compare_times(
+    pieces: Mapping[str, Callable[[], object]], num_rounds: int, calls: int = 1, clock: Callable[[], float] = time.thread_time
+) -> dict[str, Times]:
+    """Time pieces of work in turn, so that a busy machine slows all of them alike.
+
+    Args:
+        pieces: each has run once before anything is measured.
+        num_rounds: how often each is measured.
+        calls: of one piece, in a row, in a round; a single short one would find the caches full of the others' numbers.
+        clock: in seconds; by default the processor's, of this thread alone, which does not count what others took.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in pieces}
+    for piece in pieces.values():
+        piece()
+    for _ in range(num_rounds):
+        for name, piece in pieces.items():
+            start = clock()
+            for _ in range(calls):
+                piece()
+            seconds[name].append((clock() - start) / calls)
+    first = next(iter(seconds.values()))
+    return {
+        name: Times(
+            1e3 * statistics.median(values),
+            1e3 * min(values),
+            statistics.median(value / other for value, other in zip(values, first, strict=True)),
+        )
+        for name, values in seconds.items()
+    }
 
 
 @dataclass

@@ -73,6 +73,19 @@ def print_search(rows: list[dict[str, str]], metric: str, console: Console | Non
     (console or Console()).print(table)
 
 
+def print_export(results: dict[str, Any], console: Console) -> None:
+    """Print the content of export.json: each file, how far it is from the network, how long it takes."""
+    table = Table(title=f"Exported {results['file']}", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in ("", "mean degrees off", "max", "ms a picture", "least"):
+        table.add_column(column, justify="right" if column else "left", no_wrap=True)
+    off = {"int8": results.get("int8", {}).get("degrees_from_float", {})}
+    for name, times in results["milliseconds"].items():
+        degrees = {} if name == "network" else off.get(name, results["degrees_from_network"])
+        shown = [f"{degrees[key]:.2g}" if degrees else "" for key in ("mean", "max")]
+        table.add_row(name, *shown, f"{times['median']:.2f}", f"{times['least']:.2f}")
+    console.print(table)
+
+
 def result_rows(results: dict[str, Any]) -> tuple[list[str], list[list[Any]]]:
     """The same table as plain columns and rows, for loggers."""
     rows = [

@@ -1,5 +1,7 @@
 """The network that an evaluation means: one checkpoint, one published file, or the late fusion of several."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from headpose.errors import InputError
 from headpose.models.fusion import LateFusion
 from headpose.models.published import load_published
 from headpose.modules.checkpoint import load_checkpoint
+from headpose.modules.exported import load_onnx
 from headpose.running.entry import given_overrides
 from headpose.running.identity import differences, learns
 
@@ -35,6 +38,24 @@ PUBLISHED_CROP = {
 """With which each architecture's published weights were trained on 300W-LP."""
 
 
+@dataclass(frozen=True)
+class Member:
+    """A network that a file holds.
+
+    Attributes:
+        path: the file.
+        model: the network, in eval mode.
+        model_config, crop_config: plain containers with `_target_`s.
+        card: what else the file says of itself; nothing of a published one.
+    """
+
+    path: str
+    model: nn.Module
+    model_config: dict[str, Any]
+    crop_config: dict[str, Any]
+    card: dict[str, Any]
+
+
 def load_networks(config: DictConfig) -> tuple[nn.Module, dict[str, Any]]:
     """Load what `checkpoint=` and `weights=` name, or make the `model=` that learns nothing.
 
@@ -42,43 +63,61 @@ def load_networks(config: DictConfig) -> tuple[nn.Module, dict[str, Any]]:
         the network, in eval mode, and the configuration of the crop to test with.
 
     Raises:
-        InputError: nothing given, an unusable file, networks of different crops, or a `model=` that the files do not hold.
+        InputError: see `load_members`; or files given for a model that learns nothing.
     """
     if config.get("module") is not None and not learns(config):
         if config.checkpoint or config.weights:
             raise InputError(f"{config.model._target_.rsplit('.')[-1]} learns nothing; leave checkpoint= and weights= out")
         crop: Any = OmegaConf.to_container(config.crop, resolve=True)
         return instantiate(config.model, _convert_="all"), crop
+    members = load_members(config)
+    return fuse(members), members[0].crop_config
+
+
+def fuse(members: Sequence[Member]) -> nn.Module:
+    """One network, or the late fusion of several, in eval mode."""
+    models = [member.model for member in members]
+    return (models[0] if len(models) == 1 else LateFusion(models)).eval()
+
+
+def load_members(config: DictConfig) -> list[Member]:
+    """Load each file that `checkpoint=` and `weights=` name.
+
+    Raises:
+        InputError: nothing given, an unusable file, networks of different crops, or a `model=` that the files do not hold.
+    """
     if any(override.key_or_group.split(".")[0] == "crop" for override in given_overrides()):
         raise InputError("crop= is the network's own in an evaluation; leave it out (test.aflw2000.box chooses the box)")
     checkpoints, weights = _paths(config.checkpoint), _paths(config.weights)
     if not checkpoints and not weights:
         raise InputError(
-            "nothing to evaluate; give checkpoint=PATH or weights=PATH (a list makes their late fusion), or model=landmarks"
+            "no network given; give checkpoint=PATH or weights=PATH (a list makes their late fusion), or model=landmarks"
         )
-    networks: list[tuple[str, nn.Module, dict[str, Any], dict[str, Any]]] = []
+    members: list[Member] = []
     for path in checkpoints:
         loaded = load_checkpoint(path)
-        networks.append((path, loaded.model, loaded.model_config, loaded.crop_config))
+        members.append(Member(path, loaded.model, loaded.model_config, loaded.crop_config, loaded.card))
     for path in weights:
-        model, model_config = load_published(path)
-        networks.append((path, model, model_config, PUBLISHED_CROP[model_config["_target_"]]))
+        if Path(path).suffix == ".onnx":
+            exported, card = load_onnx(path)
+            members.append(Member(path, exported, card["model"], card["crop"], card))
+        else:
+            model, model_config = load_published(path)
+            members.append(Member(path, model, model_config, PUBLISHED_CROP[model_config["_target_"]], {}))
 
     if config.get("model") is not None:
         asserted = OmegaConf.to_container(config.model, resolve=True)
-        for path, _, model_config, _ in networks:
-            if odd := differences(asserted, model_config):
+        for member in members:
+            if odd := differences(asserted, member.model_config):
                 raise InputError(
-                    f"{path}: not the model= that was given ({'; '.join(odd[:3])}); leave model= out or correct it"
+                    f"{member.path}: not the model= that was given ({'; '.join(odd[:3])}); leave model= out or correct it"
                 )
-    crops = [crop for *_, crop in networks]
-    for (path, *_), crop in zip(networks, crops, strict=True):
-        if odd := differences(crops[0], crop):
+    for member in members:
+        if odd := differences(members[0].crop_config, member.crop_config):
             raise InputError(
-                f"{path}: trained with another crop than {networks[0][0]} ({'; '.join(odd)}); evaluate them separately"
+                f"{member.path}: trained with another crop than {members[0].path} ({'; '.join(odd)}); evaluate them separately"
             )
-    models = [model for _, model, *_ in networks]
-    return (models[0] if len(models) == 1 else LateFusion(models)).eval(), crops[0]
+    return members
 
 
 def without_imagenet(module: DictConfig) -> DictConfig:

@@ -1,0 +1,281 @@
+"""Exported networks: ONNX and torch.export files that explain themselves as a checkpoint does, and the reading of the former.
+
+An exported network takes pictures as OpenCV and NumPy hold them, (N, S, S, 3) uint8, but in the order RGB, and gives `pose`,
+(N, 3) in degrees, and `spread`, the standard deviation of its bins, where it has bins. Normalisation is inside. What the file
+is (crop rule with all options, sizes, convention, where it comes from) stands as JSON under the key `headpose` of its metadata.
+"""
+
+import contextlib
+import copy
+import io
+import json
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from headpose.errors import InputError
+from headpose.models.folded import Folded, InferenceOutput, PictureConv
+from headpose.modules.checkpoint import FORMAT_VERSION, build
+from headpose.types import Batch
+
+KEY = "headpose"
+EXTRA_FILE = "headpose.json"
+MISSING = "is not installed; pip install onnx onnxruntime onnxscript (or -r requirements.txt)"
+DOMAINS = ("", "ai.onnx")
+"""Operators that ONNX itself defines: all that our files are made of."""
+
+
+class PictureNetwork(nn.Module):
+    """What is exported: pictures to angles.
+
+    Args:
+        folded: the network.
+        for_onnx: whether ONNX Runtime runs it, which is faster with other forms of the same sums.
+    """
+
+    def __init__(self, folded: Folded, for_onnx: bool) -> None:
+        super().__init__()
+        self.folded = copy.deepcopy(folded)
+        self.input_size = folded.input_size
+        for module in self.folded.modules():
+            if isinstance(module, PictureConv):
+                module.as_one_channel = for_onnx
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        """(N, S, S, 3) uint8 RGB to pose (N, 3), and spread (N, 3) where there are bins."""
+        pose, spread = self.folded.estimate(image)
+        return (pose,) if spread is None else (pose, spread)
+
+    @property
+    def example(self) -> Tensor:
+        """Two pictures, for tracing; of one, exporters would take the number for fixed."""
+        return torch.zeros(2, self.input_size, self.input_size, 3, dtype=torch.uint8)
+
+
+def onnx_bytes(folded: Folded, card: dict[str, Any]) -> bytes:
+    """The content of an ONNX file.
+
+    Args:
+        folded: the network.
+        card: what the file says of itself.
+
+    Raises:
+        InputError: the exporter is not installed, or cannot translate an operation of the network's.
+    """
+    for package in ("onnx", "onnxscript"):
+        _import(package)
+    network = PictureNetwork(folded, for_onnx=True).eval()
+    with torch.no_grad():
+        outputs = ["pose", "spread"][: len(network(network.example))]
+    try:
+        with warnings.catch_warnings(), _quiet("torch.onnx", "onnx_ir", "onnxscript"):
+            warnings.simplefilter("ignore")  # deprecations inside the exporter; what counts is compared afterwards
+            program = torch.onnx.export(
+                network,
+                (network.example,),
+                dynamo=True,
+                verbose=False,
+                input_names=["image"],
+                output_names=outputs,
+                dynamic_shapes=({0: torch.export.Dim("N")},),
+            )
+    except Exception as error:  # the exporter has its own ways to fail
+        raise InputError(
+            f"format=onnx cannot express this network ({type(error).__name__}); give format=torch_export"
+        ) from error
+    assert program is not None
+    return with_card(program.model_proto.SerializeToString(), card)
+
+
+def with_card(content: bytes, card: dict[str, Any]) -> bytes:
+    """An ONNX file that says this of itself, and nothing else."""
+    model = _import("onnx").load_from_string(content)
+    del model.metadata_props[:]
+    model.metadata_props.add(key=KEY, value=json.dumps(card, allow_nan=False))
+    model.producer_name = KEY
+    described: bytes = model.SerializeToString()
+    return described
+
+
+def torch_export_bytes(folded: Folded, card: dict[str, Any]) -> bytes:
+    """The content of a .pt2 file, for `torch.export.load`; the card is its extra file headpose.json.
+
+    Raises:
+        InputError: torch.export cannot follow the network.
+    """
+    network = PictureNetwork(folded, for_onnx=False).eval()
+    buffer = io.BytesIO()
+    try:
+        program = torch.export.export(network, (network.example,), dynamic_shapes=({0: torch.export.Dim("N")},))
+    except Exception as error:  # likewise
+        raise InputError(
+            f"format=torch_export cannot follow this network ({type(error).__name__}); give format=onnx"
+        ) from error
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of weights that share memory and lie on a GPU, which these do not
+        torch.export.save(program, buffer, extra_files={EXTRA_FILE: json.dumps(card, allow_nan=False)})
+    return buffer.getvalue()
+
+
+def int8_bytes(content: bytes, card: dict[str, Any], pictures: NDArray[np.uint8], folder: Path) -> bytes:
+    """The same network with its convolutions in whole numbers of eight bits.
+
+    Args:
+        content: of an ONNX file of ours.
+        card: what the new file says of itself.
+        pictures: (n, S, S, 3), faces whose activations set the ranges.
+        folder: for the quantiser's files, removed again.
+
+    Raises:
+        InputError: onnxruntime is not installed.
+    """
+    for package in ("onnx", "onnxruntime"):
+        _import(package)
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
+
+    class Faces(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime ships no types
+        """One face at a time."""
+
+        def __init__(self) -> None:
+            self.left = iter(pictures)
+
+        def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
+            """The next input, or None."""
+            picture = next(self.left, None)
+            return None if picture is None else {"image": picture[None]}
+
+    before, after = folder / "float.onnx.partial", folder / "int8.onnx.partial"
+    try:
+        before.write_bytes(content)
+        with _quiet("root"):  # it recommends a pass that changes nothing here
+            quantize_static(before, after, Faces(), QuantFormat.QDQ, op_types_to_quantize=["Conv"], per_channel=True)
+        return with_card(after.read_bytes(), card)
+    finally:
+        for path in (before, after):
+            path.unlink(missing_ok=True)
+
+
+class OnnxNetwork(nn.Module):
+    """A network in ONNX Runtime, to be tested like any other.
+
+    Args:
+        content: of a file of ours.
+        path: its name, for messages.
+        threads: of ONNX Runtime; null for as many as torch has.
+
+    Raises:
+        InputError: onnxruntime is not installed, or cannot run it.
+    """
+
+    def __init__(self, content: bytes, path: str | Path, threads: int | None = None) -> None:
+        super().__init__()
+        runtime = _import("onnxruntime")
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads = threads or torch.get_num_threads()
+        options.log_severity_level = 3
+        try:
+            self.session = runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+            self.card = json.loads(self.session.get_modelmeta().custom_metadata_map[KEY])
+            self.input_size = int(self.card["input"]["size"])
+            self.num_parameters = int(self.card["params"])
+            self.estimate(np.zeros((1, self.input_size, self.input_size, 3), dtype=np.uint8))
+        except Exception as error:  # onnxruntime has its own ways to fail, as have strangers' cards
+            raise InputError(f"{path}: onnxruntime cannot run it ({_first_line(error)}); export it again") from error
+
+    def estimate(self, pictures: NDArray[np.uint8]) -> Sequence[NDArray[np.float32]]:
+        """(N, S, S, 3) RGB to pose (N, 3), and spread (N, 3) where there are bins."""
+        outputs: Sequence[NDArray[np.float32]] = self.session.run(None, {"image": pictures})
+        return outputs
+
+    def forward(self, batch: Batch) -> InferenceOutput:
+        """A batch of B crops to their poses."""
+        image = batch["image"]
+        outputs = self.estimate(np.ascontiguousarray(image.permute(0, 2, 3, 1).cpu().numpy()))
+        pose, spread = [torch.from_numpy(output).to(image.device) for output in outputs] + [None] * (2 - len(outputs))
+        assert pose is not None
+        return InferenceOutput(pose, spread)
+
+
+def load_onnx(path: str | Path) -> tuple[OnnxNetwork, dict[str, Any]]:
+    """Open an exported file without trusting it: no operators but ONNX's own, no other files, no configuration but ours.
+
+    Args:
+        path: an .onnx file that `export.py` wrote.
+
+    Returns:
+        the network, and what the file says of itself.
+
+    Raises:
+        InputError: missing, cut short, not ours, or of another format.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such exported network; check the path")
+    onnx = _import("onnx")
+    content = path.read_bytes()
+    unreadable = InputError(f"{path}: not a readable ONNX file, or cut short; export it again")
+    try:
+        model = onnx.load_from_string(content)
+    except Exception as error:  # protobuf and onnx each have their own
+        raise unreadable from error
+    card = _card_of(path, model)
+    foreign = {node.domain for node in model.graph.node} - set(DOMAINS)
+    if foreign or len(model.functions) > 0:
+        raise InputError(f"{path}: holds operators that are not ONNX's own ({min(foreign, default='functions')}); refused")
+    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in model.graph.initializer):
+        raise InputError(f"{path}: keeps its weights in other files, which ours never do; refused")
+    try:
+        onnx.checker.check_model(model)
+    except Exception as error:  # likewise
+        raise unreadable from error
+    return OnnxNetwork(content, path), card
+
+
+def _card_of(path: Path, model: Any) -> dict[str, Any]:
+    try:
+        card = json.loads({prop.key: prop.value for prop in model.metadata_props}[KEY])
+        found = card["format"]
+        if found == FORMAT_VERSION:
+            crop = build(card["crop"])
+            if crop.size != card["input"]["size"] or not isinstance(card["model"], dict):
+                raise InputError("its crop and its input have different sizes")
+    except InputError as error:
+        raise InputError(f"{path}: its description cannot be used: {error}") from error
+    except Exception as error:  # what a stranger's file may hold has no end
+        raise InputError(f"{path}: an ONNX file, but not one of export.py (no `{KEY}` metadata that we can read)") from error
+    if found != FORMAT_VERSION:
+        raise InputError(f"{path}: export format {found}, this version reads {FORMAT_VERSION}; export it again")
+    return dict(card)
+
+
+def _import(name: str) -> Any:
+    """A package that only exported files need."""
+    try:
+        return __import__(name)
+    except ImportError as error:
+        raise InputError(f"{name} {MISSING}") from error
+
+
+@contextlib.contextmanager
+def _quiet(*names: str) -> Iterator[None]:
+    """Let these loggers report errors only, for a while."""
+    loggers = [logging.getLogger(name) for name in names]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]

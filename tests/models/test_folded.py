@@ -1,0 +1,127 @@
+"""The inference forms: the same function, in fewer operations."""
+
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from headpose.errors import InputError
+from headpose.geometry.bins import AngleBins
+from headpose.models.backbones import AlexNetBackbone, TimmBackbone
+from headpose.models.folded import fold
+from headpose.models.fsanet import (
+    CapsuleAggregation,
+    ConvScoring,
+    FSANet,
+    LinearAggregation,
+    NetVLADAggregation,
+    NoScoring,
+    VarianceScoring,
+)
+from headpose.models.fusion import LateFusion
+from headpose.models.hopenet import Hopenet, HopenetRegression
+from headpose.models.published import load_published
+from headpose.models.ssrnet import SSRNetMD
+
+SCORINGS = [NoScoring, ConvScoring, VarianceScoring]
+AGGREGATIONS = [CapsuleAggregation, partial(CapsuleAggregation, routing_iterations=4), NetVLADAggregation, LinearAggregation]
+TRUNKS = ["resnet18", "mobilenetv4_conv_small", "convnext_atto", "densenet121"]
+
+
+def with_history(network: nn.Module) -> nn.Module:
+    """A network whose batch normalisations all do something, and whose angles are of ordinary size."""
+    torch.manual_seed(1)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.running_mean, std=0.3)
+            nn.init.uniform_(module.running_var, 0.5, 2)
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.normal_(module.bias, std=0.3)
+        elif isinstance(module, CapsuleAggregation):
+            module.weight.data *= 30  # fresh ones are all but zero
+        elif isinstance(module, nn.Linear) and module.bias is not None:
+            nn.init.normal_(module.bias, std=0.3)
+    return network.eval()
+
+
+def crops(size: int, count: int = 4) -> dict:
+    image = torch.randint(0, 256, (count, 3, size, size), generator=torch.Generator().manual_seed(0))
+    darker = torch.linspace(0.1, 1, count).view(-1, 1, 1, 1)  # noise alone makes all crops alike
+    return {"image": (image * darker).to(torch.uint8)}
+
+
+def assert_same(network: nn.Module, atol: float = 1e-4) -> None:
+    batch = crops(network.input_size)
+    with torch.no_grad():
+        expected, found = network(batch), fold(network)(batch)
+        exact = fold(network.double())(batch).pose
+        in_double = network.double()(batch).pose
+    in_single = isinstance(network, Hopenet)  # decodes its bins in single precision whatever the rest is in
+    assert expected.pose.std(dim=0).max() > 1e-3  # else a constant would do
+    torch.testing.assert_close(exact.double(), in_double.double(), atol=1e-4 if in_single else 1e-9, rtol=0)
+    torch.testing.assert_close(found.pose, expected.pose, atol=atol, rtol=0)
+    assert (found.spread is None) == (not hasattr(expected, "std"))
+    if found.spread is not None:
+        torch.testing.assert_close(found.spread, expected.std, atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("aggregation", AGGREGATIONS, ids=["capsule", "capsule of four rounds", "netvlad", "none"])
+@pytest.mark.parametrize("scoring", SCORINGS)
+def test_fsanet(scoring, aggregation) -> None:
+    torch.manual_seed(0)
+    assert_same(with_history(FSANet(scoring(), aggregation)))
+
+
+def test_ssrnet() -> None:
+    torch.manual_seed(0)
+    assert_same(with_history(SSRNetMD()))
+
+
+@pytest.mark.parametrize("name", TRUNKS)
+def test_hopenet_on_any_trunk(name: str) -> None:
+    torch.manual_seed(0)
+    assert_same(with_history(Hopenet(TimmBackbone(name), AngleBins(), input_size=64)), atol=5e-4)  # many layers round
+
+
+def test_no_normalisation_is_left_where_it_follows_a_convolution() -> None:
+    network = with_history(Hopenet(TimmBackbone("efficientnet_b0"), AngleBins(), input_size=64)).double()
+    folded = fold(network)
+    picture = torch.rand(2, 3, 64, 64, dtype=torch.float64)
+    with torch.no_grad():
+        torch.testing.assert_close(folded.backbone(picture), network.backbone(picture), atol=1e-9, rtol=0)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
+
+
+def test_hopenet_on_alexnet_and_its_regression() -> None:
+    torch.manual_seed(0)
+    assert_same(with_history(HopenetRegression(AlexNetBackbone(), input_size=64)))
+
+
+def test_fusion_of_different_networks() -> None:
+    torch.manual_seed(0)
+    members = [SSRNetMD(), FSANet(VarianceScoring(), CapsuleAggregation)]
+    assert_same(with_history(LateFusion(members)))
+
+
+@pytest.mark.parametrize(
+    "name", ["fsanet_capsule_3_16_2_21_5", "fsanet_noS_metric_3_16_2_192_5", "fsanet_netvlad_3_16_2_21_5", "ssrnet_mt"]
+)
+def test_published_weights(official: Path, name: str) -> None:
+    assert_same(load_published(official / f"{name}.h5")[0], atol=1e-3)
+
+
+def test_network_itself_stays_as_it_is() -> None:
+    network = FSANet(ConvScoring(), LinearAggregation)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    fold(network)
+    assert network.training
+    assert all(parameter.requires_grad for parameter in network.parameters())
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, before[name]), name
+
+
+def test_network_of_another_suite() -> None:
+    with pytest.raises(InputError, match="Linear has no inference form"):
+        fold(nn.Linear(3, 3))

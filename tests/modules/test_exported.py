@@ -1,0 +1,186 @@
+"""Exported files: what they give, what they say, and what is refused."""
+
+import io
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, helper
+
+from headpose.errors import InputError
+from headpose.geometry.bins import AngleBins
+from headpose.models.backbones import TimmBackbone
+from headpose.models.folded import fold
+from headpose.models.fsanet import ConvScoring, FSANet, LinearAggregation
+from headpose.models.hopenet import Hopenet
+from headpose.models.summary import count_parameters
+from headpose.modules.exported import (
+    EXTRA_FILE,
+    OnnxNetwork,
+    int8_bytes,
+    load_onnx,
+    onnx_bytes,
+    torch_export_bytes,
+    with_card,
+)
+
+CARD: dict[str, Any] = {
+    "format": 1,
+    "model": {"_target_": "headpose.models.fsanet.FSANet"},
+    "crop": {"_target_": "headpose.geometry.crops.FSANetCrop", "size": 64},
+    "input": {"size": 64},
+    "params": 5,
+}
+PICTURES = np.random.default_rng(0).integers(0, 256, (5, 64, 64, 3), dtype=np.uint8)
+
+
+def batch() -> dict:
+    return {"image": torch.from_numpy(PICTURES).permute(0, 3, 1, 2)}
+
+
+@pytest.fixture(scope="module")
+def network() -> FSANet:
+    torch.manual_seed(3)
+    return FSANet(ConvScoring(), LinearAggregation).eval()
+
+
+@pytest.fixture(scope="module")
+def content(network: FSANet) -> bytes:
+    return onnx_bytes(fold(network), CARD)
+
+
+@pytest.fixture
+def path(tmp_path: Path, content: bytes) -> Path:
+    (tmp_path / "net.onnx").write_bytes(content)
+    return tmp_path / "net.onnx"
+
+
+def test_file_alone_gives_the_networks_angles_for_any_number_of_faces(path: Path, network: FSANet) -> None:
+    exported, card = load_onnx(path)
+    with torch.no_grad():
+        expected = network(batch()).pose
+    torch.testing.assert_close(exported(batch()).pose, expected, atol=1e-4, rtol=0)
+    np.testing.assert_allclose(exported.estimate(PICTURES[:1])[0], expected[:1], atol=1e-4)
+    assert card == CARD
+    assert exported.input_size == 64
+    assert count_parameters(exported) == 5
+
+
+def test_order_of_the_channels_is_rgb(path: Path, network: FSANet) -> None:
+    exported, _ = load_onnx(path)
+    swapped = exported.estimate(np.ascontiguousarray(PICTURES[..., ::-1]))[0]
+    assert np.abs(swapped - network(batch()).pose.detach().numpy()).max() > 1e-3
+
+
+def test_graph_is_small_and_moves_no_picture(content: bytes) -> None:
+    graph = onnx.load_from_string(content).graph
+    kinds = [node.op_type for node in graph.node]
+    assert "BatchNormalization" not in kinds
+    assert kinds.count("Conv") == 32  # 2 streams of 7 blocks, all but the first of two convolutions; 6 of the stages
+    assert len(kinds) < 115
+    before_first = kinds[: kinds.index("Conv")]
+    assert "Transpose" not in before_first
+
+
+def test_bins_spread_is_the_second_output(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = Hopenet(TimmBackbone("resnet18"), AngleBins(), input_size=64).eval()
+    (tmp_path / "hopenet.onnx").write_bytes(onnx_bytes(fold(network), CARD))
+    exported, _ = load_onnx(tmp_path / "hopenet.onnx")
+    with torch.no_grad():
+        expected, found = network(batch()), exported(batch())
+    torch.testing.assert_close(found.pose, expected.pose, atol=1e-3, rtol=0)
+    torch.testing.assert_close(found.spread, expected.std, atol=1e-3, rtol=0)
+    assert [output.name for output in exported.session.get_outputs()] == ["pose", "spread"]
+
+
+def test_torch_export_file_comes_back_with_its_card(network: FSANet) -> None:
+    extra = {EXTRA_FILE: ""}
+    program = torch.export.load(io.BytesIO(torch_export_bytes(fold(network), CARD)), extra_files=extra).module()
+    for count in (1, 5):
+        (pose,) = program(torch.from_numpy(PICTURES[:count]))
+        torch.testing.assert_close(pose, network(batch()).pose[:count], atol=1e-4, rtol=0)
+    assert json.loads(extra[EXTRA_FILE]) == CARD
+
+
+def test_eight_bits_are_near_and_leave_nothing_behind(tmp_path: Path, content: bytes) -> None:
+    small = int8_bytes(content, CARD, PICTURES, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    exact, rounded = OnnxNetwork(content, "a.onnx").estimate(PICTURES)[0], OnnxNetwork(small, "b.onnx").estimate(PICTURES)[0]
+    assert 0 < np.abs(exact - rounded).max() < 5
+    assert any(tensor.data_type == TensorProto.INT8 for tensor in onnx.load_from_string(small).graph.initializer)
+
+
+def relu_model(domain: str = "") -> onnx.ModelProto:
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in ("image", "pose")]
+    node = helper.make_node("Relu", ["image"], ["pose"], domain=domain)
+    graph = helper.make_graph([node], "g", values[:1], values[1:])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid(name, 20) for name in {"", domain}], ir_version=10)
+
+
+def with_weights_elsewhere() -> onnx.ModelProto:
+    model = relu_model()
+    tensor = model.graph.initializer.add(name="w", data_type=TensorProto.FLOAT, dims=[1])
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="../../etc/passwd")
+    return model
+
+
+@pytest.mark.parametrize(
+    ("model", "card", "message"),
+    [
+        (relu_model(), None, "an ONNX file, but not one of export.py"),
+        (relu_model(), {**CARD, "format": 7}, "export format 7, this version reads 1; export it again"),
+        (relu_model(), {**CARD, "crop": {"_target_": "os.system"}}, "target os.system is not one of this suite's"),
+        (relu_model(), {**CARD, "input": {"size": 32}}, "its crop and its input have different sizes"),
+        (relu_model("evil"), CARD, r"operators that are not ONNX's own \(evil\); refused"),
+        (with_weights_elsewhere(), CARD, "keeps its weights in other files"),
+        (relu_model(), CARD, "onnxruntime cannot run it"),
+    ],
+    ids=["not ours", "format", "foreign target", "sizes", "foreign operator", "external weights", "other inputs"],
+)
+def test_refused_files(tmp_path: Path, model: onnx.ModelProto, card: dict | None, message: str) -> None:
+    path = tmp_path / "net.onnx"
+    path.write_bytes(model.SerializeToString() if card is None else with_card(model.SerializeToString(), card))
+    with pytest.raises(InputError, match=message) as error:
+        load_onnx(path)
+    assert str(error.value).startswith(f"{path}: ")
+    assert "\n" not in str(error.value)
+
+
+def test_missing_and_cut_short(tmp_path: Path, path: Path) -> None:
+    with pytest.raises(InputError, match=r"no\.onnx: no such exported network"):
+        load_onnx(tmp_path / "no.onnx")
+    path.write_bytes(path.read_bytes()[:-1000])
+    with pytest.raises(InputError, match=r"net\.onnx: not a readable ONNX file, or cut short"):
+        load_onnx(path)
+
+
+@pytest.mark.parametrize("package", ["onnx", "onnxruntime"])
+def test_missing_package(path: Path, monkeypatch: pytest.MonkeyPatch, package: str) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(InputError, match=f"{package} is not installed; pip install onnx onnxruntime onnxscript"):
+        load_onnx(path)
+
+
+def test_missing_exporter(network: FSANet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    with pytest.raises(InputError, match="onnxscript is not installed"):
+        onnx_bytes(fold(network), CARD)
+
+
+def test_network_that_cannot_be_translated(network: FSANet, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: Any, **options: Any) -> None:
+        raise RuntimeError("of many\nlines")
+
+    monkeypatch.setattr(torch.onnx, "export", fail)
+    monkeypatch.setattr(torch.export, "export", fail)
+    with pytest.raises(InputError, match=r"format=onnx cannot express this network \(RuntimeError\); give format=torch_export"):
+        onnx_bytes(fold(network), CARD)
+    with pytest.raises(InputError, match=r"format=torch_export cannot follow this network \(RuntimeError\); give format=onnx"):
+        torch_export_bytes(fold(network), CARD)

@@ -1,0 +1,116 @@
+"""`python src/export.py` as a user calls it, and what may be done with its files."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from headpose.models.fsanet import CapsuleAggregation, FSANet, VarianceScoring
+from headpose.modules.checkpoint import load_checkpoint
+from headpose.modules.exported import load_onnx
+
+EXAMPLE = Path(__file__).resolve().parents[1] / "docs" / "onnx_example.py"
+MODEL = {
+    "_target_": "headpose.models.fsanet.FSANet",
+    "scoring": {"_target_": "headpose.models.fsanet.VarianceScoring"},
+    "aggregation": {"_target_": "headpose.models.fsanet.CapsuleAggregation", "_partial_": True, "routing_iterations": 2},
+}
+CROP = {"_target_": "headpose.geometry.crops.FSANetCrop", "size": 64, "margin": 0.5, "aflw2000_box": "visible21"}
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    torch.manual_seed(5)
+    network = FSANet(VarianceScoring(), CapsuleAggregation)
+    for head in network.heads:
+        torch.nn.init.normal_(head.probs.bias)
+    state = {f"model.{key}": value for key, value in network.state_dict().items()}
+    card = {"format": 1, "train_id": "0123456789ab", "model": MODEL, "crop": CROP}
+    torch.save({"state_dict": state, "headpose": card}, tmp_path / "net.ckpt")
+    return tmp_path / "net.ckpt"
+
+
+def test_export_evaluate_and_example(run, checkpoint: Path, aflw2000_root: Path, tmp_path: Path) -> None:
+    faces = ("test=[aflw2000]", f"test.aflw2000.root={aflw2000_root}")
+    out = tmp_path / "out"
+    done = run("export", f"checkpoint={checkpoint}", *faces, "int8=true", "output=small.onnx", f"hydra.run.dir={out}")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    results = json.loads((out / "export.json").read_text())
+    assert results["random"] == 256
+    assert results["faces"] > 1
+    assert results["degrees_from_network"]["max"] <= 1e-3
+    assert results["int8"]["degrees_from_float"]["mean"] > 0
+    assert results["milliseconds"]["int8"]["median"] > 0
+    assert "int8" in done.stdout
+    _, card = load_onnx(tmp_path / "small.onnx")
+    assert card["crop"]["detector_margin"] == 0.4
+    assert card["sources"][0]["train_id"] == "0123456789ab"
+    assert load_onnx(tmp_path / "small_int8.onnx")[1]["int8"]["measured_on"] == results["int8"]["measured_on"]
+
+    means = []
+    for number, given in enumerate((f"checkpoint={checkpoint}", "weights=small.onnx")):
+        tested = run("evaluate", given, *faces, f"hydra.run.dir={tmp_path}/test{number}")
+        assert tested.returncode == 0, tested.stderr
+        content = json.loads((tmp_path / f"test{number}" / "results.json").read_text())
+        means.append((content["test"]["aflw2000"]["last"]["mae"], content["params"]))
+    assert means[0][0] == pytest.approx(means[1][0], abs=1e-3)
+    assert means[0][1] == means[1][1]
+
+    picture = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    cv2.imwrite(str(tmp_path / "face.png"), picture)
+    example = subprocess.run(
+        [sys.executable, str(EXAMPLE), "small.onnx", "face.png"], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    words = example.stdout.splitlines()[-1].split()
+    rgb = torch.from_numpy(picture[..., ::-1].copy()).permute(2, 0, 1)[None]
+    with torch.no_grad():
+        expected = load_checkpoint(checkpoint).model({"image": rgb}).pose[0]
+    assert [float(words[i]) for i in (1, 3, 5)] == pytest.approx(expected.tolist(), abs=2e-3)
+    assert "300W-LP" in example.stdout
+
+
+def test_example_needs_twenty_lines() -> None:
+    assert len(EXAMPLE.read_text().splitlines()) <= 20
+
+
+def test_published_fusion_through_torch_export(run, official: Path, tmp_path: Path) -> None:
+    files = f"weights=[{official}/ssrnet_mt.h5,{official}/fsanet_noS_metric_3_16_2_192_5.h5]"
+    done = run("export", files, "format=torch_export", f"hydra.run.dir={tmp_path}/out")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    results = json.loads((tmp_path / "out" / "export.json").read_text())
+    assert Path(results["file"]) == tmp_path / "out" / "fusion.pt2"
+    assert Path(results["file"]).stat().st_size == results["bytes"]
+    assert results["degrees_from_network"]["max"] <= 1e-3
+    assert results["headpose"]["model"]["_target_"].endswith("LateFusion")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["checkpoint=[]"], "no network given; give checkpoint=PATH or weights=PATH"),
+        (["checkpoint=no.ckpt"], "no.ckpt: no such checkpoint"),
+        (["format=tflite"], "format=tflite is unknown; choose onnx or torch_export"),
+        (["output=nowhere/net.onnx"], "output=nowhere/net.onnx: no folder nowhere"),
+        (["output=net.pt"], "a file of format=onnx is named *.onnx"),
+        (["output=folder.onnx"], "output=folder.onnx: a folder"),
+        (["output=/proc/net.onnx"], "/proc/net.onnx"),
+        (["int8=true"], "int8=true needs faces to set its ranges by; give some, such as test=[synthetic]"),
+        (["int8=true", "format=torch_export"], "int8=true is onnxruntime's, and needs format=onnx"),
+        (["int8=perhaps"], "int8=perhaps is neither true nor false"),
+        (["crop={margin: 0.4}"], "crop= is the network's own"),
+        (["checkpoint=[]", "weights=other.onnx"], "other.onnx: not a readable ONNX file, or cut short"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_refusals(refused, checkpoint: Path, tmp_path: Path, arguments: list[str], message: str) -> None:
+    (tmp_path / "folder.onnx").mkdir()
+    (tmp_path / "other.onnx").write_bytes(b"no protobuf")
+    given = [] if any(argument.startswith("checkpoint") for argument in arguments) else [f"checkpoint={checkpoint}"]
+    assert message in refused("export", *given, *arguments)
