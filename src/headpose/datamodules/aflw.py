@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from headpose.datamodules.base import FolderDataModule
+from headpose.datamodules.base import Feed, FolderDataModule
 from headpose.datasets.aflw import AFLW, Part, has_database
 from headpose.datasets.augmentation import Augmentation
 from headpose.datasets.perturbation import Perturbation
@@ -42,10 +42,11 @@ class AFLWDataModule(FolderDataModule):
         faces: str | Path | None = None,
         part_seed: int = 0,
         perturb: Perturbation | None = None,
+        feed: Feed = "auto",
     ) -> None:
         super().__init__(
             root, crop, augmentation, batch_size, num_workers, split, val_fraction, split_seed, seed,
-            num_train, num_val, num_test, max_angle, bad_files, perturb,
+            num_train, num_val, num_test, max_angle, bad_files, perturb, feed,
         )  # fmt: skip
         self.part: Part = part
         self.face_list, self.part_seed = faces, part_seed

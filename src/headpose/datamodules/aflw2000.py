@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from headpose.datamodules.base import FolderDataModule
+from headpose.datamodules.base import Feed, FolderDataModule
 from headpose.datasets.aflw2000 import AFLW2000
 from headpose.datasets.augmentation import Augmentation
 from headpose.datasets.perturbation import Perturbation
@@ -38,10 +38,11 @@ class AFLW2000DataModule(FolderDataModule):
         bad_files: Literal["raise", "skip"] = "raise",
         box: AFLW2000Box | None = None,
         perturb: Perturbation | None = None,
+        feed: Feed = "auto",
     ) -> None:
         super().__init__(
             root, crop, augmentation, batch_size, num_workers, split, val_fraction, split_seed, seed,
-            num_train, num_val, num_test, max_angle, bad_files, perturb,
+            num_train, num_val, num_test, max_angle, bad_files, perturb, feed,
         )  # fmt: skip
         self.box: AFLW2000Box = box or crop.aflw2000_box
 

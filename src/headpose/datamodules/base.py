@@ -3,22 +3,28 @@
 from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, cast, get_args
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from headpose.datamodules.sampling import BatchKey, EvaluationSampler, Split, TrainSampler, split_faces
+from headpose.datasets import batch_opencv, batch_torch
 from headpose.datasets.augmentation import Augmentation
 from headpose.datasets.base import HeadPoseDataset
+from headpose.datasets.packed import PictureStore
 from headpose.datasets.perturbation import Perturbation
+from headpose.datasets.plan import Labels, Planner, obstacle_to_plans
 from headpose.errors import InputError
 from headpose.geometry.conventions import EulerOrder
 from headpose.geometry.crops import CropRule
 from headpose.types import Batch, Sample
+
+Feed = Literal["auto", "workers", "device"]
 
 
 class FaceBatches(Dataset[Batch]):
@@ -83,6 +89,57 @@ class FaceBatches(Dataset[Batch]):
         return sample, self.augmentation.after_crop(crop, *key) if self.augmentation else crop
 
 
+class PlannedBatches(Dataset[Batch]):
+    """The faces of a pack as augmented batches, drawn and made a batch at a time; asked with a `BatchKey`.
+
+    Args:
+        dataset: with a `store` of pictures.
+        indices, crop, augmentation, seed: see `FaceBatches`.
+        on_host: whether batches are finished here; otherwise they take their plan along, see `on_after_batch_transfer`.
+    """
+
+    sends_pictures = True
+    """Whether an unfinished batch holds its pictures; the device has them all otherwise."""
+
+    def __init__(
+        self,
+        dataset: Any,
+        indices: Sequence[int],
+        crop: CropRule,
+        augmentation: Augmentation,
+        seed: int,
+        on_host: bool,
+    ) -> None:
+        self.dataset, self.indices, self.seed, self.on_host = dataset, np.asarray(indices), seed, on_host
+        self.store: PictureStore = dataset.store
+        self.planner = Planner(crop, augmentation, crop.size)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, key: BatchKey) -> Batch:
+        indices = self.indices[key.indices]
+        dataset, numbers = self.dataset, self.dataset.numbers[indices]
+        labels = Labels(dataset.pose[indices], dataset.box[indices], dataset.landmarks[indices])
+        extent = np.full((len(indices), 2), self.store.size)
+        plan, labels = self.planner(labels, extent, (self.seed, key.epoch), indices)
+        batch: dict[str, Any] = {
+            "pose": torch.from_numpy(labels.pose),
+            "box": torch.from_numpy(labels.box),
+            "landmarks": torch.from_numpy(labels.landmarks),
+            "name": [dataset.names[index] for index in indices],
+        }
+        pictures = self.store.gather(numbers) if self.on_host or self.sends_pictures else None
+        if self.on_host:
+            assert pictures is not None
+            batch["image"] = torch.from_numpy(batch_opencv.carry_out(plan, pictures)).permute(0, 3, 1, 2)
+        else:
+            batch |= {"plan": plan, "numbers": torch.from_numpy(numbers)}
+            if pictures is not None:
+                batch["pictures"] = torch.from_numpy(pictures)
+        return cast(Batch, batch)
+
+
 class HeadPoseDataModule(pl.LightningDataModule):
     """Loaders of one dataset: for training (train and validation side of a split) and as a test set (all faces).
 
@@ -98,6 +155,9 @@ class HeadPoseDataModule(pl.LightningDataModule):
         seed: of the batches' order and the augmentation.
         num_train, num_val, num_test: use only the first n of the seeded order; null uses all.
         perturb: of the test set's faces; null leaves them as they are.
+        feed: of training: `device` draws for a whole batch at once and augments it where the network is, which needs a pack
+            and an augmentation that has a form for batches; `workers` goes face by face, in `num_workers` processes; `auto`
+            is `device` where it can be. Both draw from one distribution, but not the same numbers.
     """
 
     dataset_name: ClassVar[str]
@@ -122,6 +182,7 @@ class HeadPoseDataModule(pl.LightningDataModule):
         num_val: int | None = None,
         num_test: int | None = None,
         perturb: Perturbation | None = None,
+        feed: Feed = "auto",
     ) -> None:
         super().__init__()
         for key, value in {"num_train": num_train, "num_val": num_val, "num_test": num_test}.items():
@@ -131,8 +192,11 @@ class HeadPoseDataModule(pl.LightningDataModule):
         self.batch_size, self.num_workers = batch_size, num_workers
         self.split_rule, self.val_fraction, self.split_seed, self.seed = split, val_fraction, split_seed, seed
         self.num_train, self.num_val, self.num_test = num_train, num_val, num_test
-        self.perturb = perturb
+        self.perturb, self.feed = perturb, feed
+        if feed not in get_args(Feed):
+            raise InputError(f"data.feed={feed} is unknown; choose {', '.join(get_args(Feed))}")
         self._dataset: HeadPoseDataset | None = None
+        self._resident: Tensor | None = None
         self._split: Split | None = None
 
     @abstractmethod
@@ -173,8 +237,28 @@ class HeadPoseDataModule(pl.LightningDataModule):
     def train_dataloader(self) -> DataLoader[Batch]:
         """Shuffled and augmented batches of the training side."""
         rank, world_size = self._process()
-        sampler = TrainSampler(len(self.split.train), self.batch_size, self.seed, rank, world_size)
-        return self._loader(self.split.train, sampler, self.augmentation)
+        indices = self.split.train
+        sampler = TrainSampler(len(indices), self.batch_size, self.seed, rank, world_size)
+        if not self._is_fed_by_batch():
+            return self._loader(FaceBatches(self.dataset, indices, self.crop, self.augmentation, self.seed), sampler)
+        augmentation = self.augmentation or Augmentation()
+        device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
+        view = PlannedBatches(self.dataset, indices, self.crop, augmentation, self.seed, on_host=device.type == "cpu")
+        if device.type == "cuda" and self._resident is None:
+            self._resident = view.store.on_device(device)
+        view.sends_pictures = self._resident is None
+        return self._loader(view, sampler)
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Augment, where the pictures arrived without it."""
+        if "plan" not in batch:
+            return batch
+        plan, pictures, numbers = batch.pop("plan"), batch.pop("pictures", None), batch.pop("numbers")
+        if pictures is None:
+            assert self._resident is not None
+            pictures = self._resident[numbers]
+        batch["image"] = batch_torch.carry_out(plan, pictures).permute(0, 3, 1, 2)
+        return batch
 
     def val_dataloader(self) -> DataLoader[Batch] | list[Any]:
         """Plain batches of the validation side; an empty list where nothing is held out."""
@@ -194,18 +278,24 @@ class HeadPoseDataModule(pl.LightningDataModule):
         if len(indices) < world_size:
             raise InputError(f"{self.protocol}: {len(indices)} faces cannot be shared by {world_size} processes; use fewer")
         sampler = EvaluationSampler(len(indices), self.batch_size, rank, world_size)
-        return self._loader(indices, sampler, None, is_test)
-
-    def _loader(
-        self,
-        indices: Sequence[int],
-        sampler: Sampler[BatchKey],
-        augmentation: Augmentation | None,
-        is_test: bool = False,
-    ) -> DataLoader[Batch]:
         perturb, with_pictures = (self.perturb, self.with_pictures) if is_test else (None, False)
+        view = FaceBatches(self.dataset, indices, self.crop, perturb=perturb, with_pictures=with_pictures)
+        return self._loader(view, sampler)
+
+    def _is_fed_by_batch(self) -> bool:
+        """What `feed` comes to."""
+        if self.feed == "workers":
+            return False
+        obstacle = None if self.augmentation is None else obstacle_to_plans(self.augmentation)
+        if not hasattr(self.dataset, "store"):
+            obstacle = f"{self.dataset.title} is read from its files (a pack would do)"
+        if obstacle and self.feed == "device":
+            raise InputError(f"data.feed=device: {obstacle}; set data.feed=auto or workers")
+        return obstacle is None
+
+    def _loader(self, view: Dataset[Batch], sampler: Sampler[BatchKey]) -> DataLoader[Batch]:
         return DataLoader(
-            FaceBatches(self.dataset, indices, self.crop, augmentation, self.seed, perturb, with_pictures),
+            view,
             sampler=sampler,  # a key is a whole batch, so that one call fetches it
             batch_size=None,
             num_workers=self.num_workers,
@@ -243,6 +333,7 @@ class FolderDataModule(HeadPoseDataModule):
         max_angle: float | None = 99.0,
         bad_files: Literal["raise", "skip"] = "raise",
         perturb: Perturbation | None = None,
+        feed: Feed = "auto",
     ) -> None:
         super().__init__(
             root,
@@ -258,6 +349,7 @@ class FolderDataModule(HeadPoseDataModule):
             num_val,
             num_test,
             perturb,
+            feed,
         )
         self.max_angle, self.bad_files = max_angle, bad_files
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import ClassVar, Literal, get_args
 
-from headpose.datamodules.base import FolderDataModule
+from headpose.datamodules.base import Feed, FolderDataModule
 from headpose.datasets.augmentation import Augmentation
 from headpose.datasets.biwi import BIWI, biwi_sequences
 from headpose.datasets.detections import BoxRule
@@ -50,10 +50,11 @@ class BIWIDataModule(FolderDataModule):
         frames: str | Path | None = None,
         perturb: Perturbation | None = None,
         euler_order: EulerOrder = "ypr",
+        feed: Feed = "auto",
     ) -> None:
         super().__init__(
             root, crop, augmentation, batch_size, num_workers, split, val_fraction, split_seed, seed,
-            num_train, num_val, num_test, max_angle, bad_files, perturb,
+            num_train, num_val, num_test, max_angle, bad_files, perturb, feed,
         )  # fmt: skip
         if euler_order not in get_args(EulerOrder):
             raise InputError(f"euler_order={euler_order} is unknown; choose {' or '.join(get_args(EulerOrder))}")

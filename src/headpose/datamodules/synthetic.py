@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from headpose.datamodules.base import HeadPoseDataModule
+from headpose.datamodules.base import Feed, HeadPoseDataModule
 from headpose.datasets.augmentation import Augmentation
 from headpose.datasets.perturbation import Perturbation
 from headpose.datasets.synthetic import SyntheticHeads
@@ -47,6 +47,7 @@ class SyntheticDataModule(HeadPoseDataModule):
         num_val: int | None = None,
         num_test: int | None = None,
         perturb: Perturbation | None = None,
+        feed: Feed = "auto",
     ) -> None:
         super().__init__(
             root,
@@ -62,6 +63,7 @@ class SyntheticDataModule(HeadPoseDataModule):
             num_val,
             num_test,
             perturb,
+            feed,
         )
         self.heads, self.num_heads, self.side, self.max_angle = heads, num_heads, side, max_angle
 

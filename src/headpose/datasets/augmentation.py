@@ -230,11 +230,11 @@ class LowResolution(A.ImageOnlyTransform):
         return lower_resolution(img, factor)
 
 
-def lower_resolution(image: Image, factor: int) -> Image:
-    """(H, W, 3) to the same, in pixels `factor` times as large."""
+def lower_resolution(image: NDArray[Any], factor: int) -> NDArray[Any]:
+    """(H, W, ...) to the same, in pixels `factor` times as large."""
     height, width = image.shape[:2]
     small = cv2.resize(image, (max(width // factor, 1), max(height // factor, 1)), interpolation=cv2.INTER_NEAREST_EXACT)
-    return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_NEAREST_EXACT), dtype=np.uint8)
+    return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_NEAREST_EXACT))
 
 
 class PILBlur(A.ImageOnlyTransform):

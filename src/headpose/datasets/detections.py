@@ -222,4 +222,4 @@ def _jumps(before: Array | None, box: Array, width: int, height: int) -> bool:
     if before is None:
         return False
     left, left_before = (fsanet_box(side, MARGIN, width, height)[0] for side in (box, before))
-    return abs(left - left_before) >= MAX_JUMP
+    return bool(abs(left - left_before) >= MAX_JUMP)

@@ -5,7 +5,8 @@ written into the checkpoint, so training, evaluation and prediction share it. Bo
 The functions under the classes are the papers' arithmetic, pixel for pixel, oddities included and named.
 """
 
-from typing import ClassVar, Literal, Protocol, get_args
+from collections.abc import Sequence
+from typing import ClassVar, Literal, NamedTuple, Protocol, get_args
 
 import cv2
 import numpy as np
@@ -43,13 +44,25 @@ HOPENET_TRAINING_SIDE = 240 / 224
 NO_FACE = "the face box lies outside its picture or has no area; check the annotation's points or box"
 
 
+class Regions(NamedTuple):
+    """What the square shows of each of B pictures, for whoever cuts a whole batch at once."""
+
+    cut: NDArray[np.int64]  # (B, 4), what `cut` cuts; whole pixels, ends exclusive
+    shown: NDArray[np.float64]  # (B, 4), what `fit` leaves of it; pixels counted from the corner of the first
+
+
 class CropRule(Protocol):
-    """What a DataModule needs of a crop rule."""
+    """What a DataModule needs of a crop rule.
+
+    Attributes:
+        clips: whether a cut ends where its picture does, and the square shows the edge's pixels there; it is black otherwise.
+    """
 
     name: str
     size: int
     aflw2000_box: AFLW2000Box
     drop_negative_points: bool
+    clips: bool
 
     def __call__(self, image: Image, box: ArrayLike) -> Image:
         """(H, W, 3) picture and tight box to the (size, size, 3) square."""
@@ -59,6 +72,11 @@ class CropRule(Protocol):
 
     def fit(self, cut: Image, rng: np.random.Generator | None = None) -> Image:
         """Second half: what was cut to the (size, size, 3) square."""
+
+    def regions(
+        self, box: NDArray[np.floating], width: ArrayLike, height: ArrayLike, draws: NDArray[np.float64] | None = None
+    ) -> Regions:
+        """Both halves for B boxes (B, 4) in pictures of B sizes; with `draws` (B, 3) in [0, 1), as training varies them."""
 
     def for_dataset(self, name: str) -> "CropRule":
         """The form of the rule for a dataset's boxes: a face detector's hold more than the landmarks', for one."""
@@ -78,6 +96,7 @@ class FSANetCrop:
 
     name = "fsanet"
     drop_negative_points: ClassVar[bool] = True
+    clips: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -97,14 +116,25 @@ class FSANetCrop:
     def cut(self, image: Image, box: ArrayLike, rng: np.random.Generator | None = None) -> Image:
         """The grown box, clipped; training does not vary it."""
         height, width = image.shape[:2]
-        forms = {"biwi": (self.detector_margin, 1), "crops": (0.0, 0)}
-        margin, last = forms.get(self.dataset, (self.margin, 0))
-        x0, y0, x1, y1 = fsanet_box(box, margin, width, height)
-        return image[y0 : y1 + last, x0 : x1 + last]
+        x0, y0, x1, y1 = self._grown(box, width, height)
+        return image[y0:y1, x0:x1]
 
     def fit(self, cut: Image, rng: np.random.Generator | None = None) -> Image:
         """Resized (bilinear), its shape not kept."""
         return _resize(cut, self.size)
+
+    def regions(
+        self, box: NDArray[np.floating], width: ArrayLike, height: ArrayLike, draws: NDArray[np.float64] | None = None
+    ) -> Regions:
+        """All of the grown box."""
+        cut = self._grown(box, width, height)
+        return Regions(cut, cut.astype(np.float64))
+
+    def _grown(self, box: ArrayLike, width: ArrayLike, height: ArrayLike) -> NDArray[np.int64]:
+        forms = {"biwi": (self.detector_margin, 1), "crops": (0.0, 0)}
+        margin, last = forms.get(self.dataset, (self.margin, 0))
+        grown: NDArray[np.int64] = fsanet_box(box, margin, width, height) + np.array([0, 0, last, last])
+        return grown
 
     def for_dataset(self, name: str) -> "FSANetCrop":
         """For BIWI's detections: `detector_margin`, ends included; boxes that are crops already (`crops`) as they are."""
@@ -126,6 +156,7 @@ class MarginCrop:
 
     name = "margin"
     drop_negative_points: ClassVar[bool] = False
+    clips: ClassVar[bool] = False
 
     def __init__(self, size: int = 64, margin: float = 0.3, aflw2000_box: AFLW2000Box = "pt3d_68") -> None:
         self.size, self.margin, self.aflw2000_box = _check(size, margin, aflw2000_box)
@@ -141,6 +172,13 @@ class MarginCrop:
     def fit(self, cut: Image, rng: np.random.Generator | None = None) -> Image:
         """Resized (bilinear)."""
         return _resize(cut, self.size)
+
+    def regions(
+        self, box: NDArray[np.floating], width: ArrayLike, height: ArrayLike, draws: NDArray[np.float64] | None = None
+    ) -> Regions:
+        """All of the square."""
+        cut = square_box(box, self.margin)
+        return Regions(cut, cut.astype(np.float64))
 
     def for_dataset(self, name: str) -> "MarginCrop":
         """The same, but for boxes that are crops already: detectors' differ more among each other than from landmarks'."""
@@ -163,6 +201,7 @@ class HopenetCrop:
 
     name = "hopenet"
     drop_negative_points: ClassVar[bool] = False
+    clips: ClassVar[bool] = False
 
     def __init__(self, size: int = 224, aflw2000_box: AFLW2000Box = "official", order_free: bool = False) -> None:
         self.size, _, self.aflw2000_box = _check(size, 0.0, aflw2000_box)
@@ -175,20 +214,13 @@ class HopenetCrop:
 
     def cut(self, image: Image, box: ArrayLike, rng: np.random.Generator | None = None) -> Image:
         """The loose box; k is the middle of its range, or drawn from it."""
-        low, high = HOPENET_K[self.dataset]
-        k = (low + high) / 2 if rng is None else float(rng.uniform(low, high))
-        loosen = loose_box if self.order_free else hopenet_box
-        return crop_with_black_border(image, loosen(box, k, HOPENET_SIDES[self.dataset]))
+        return crop_with_black_border(image, self._loose(box, 0.5 if rng is None else rng.random()))
 
     def fit(self, cut: Image, rng: np.random.Generator | None = None) -> Image:
         """Shorter side to `size` and its middle, or to 240/224 of it and anywhere; filtered as PIL does."""
         if cut.size == 0:
             raise InputError(NO_FACE)
-        height, width = cut.shape[:2]
-        shorter = self.size if rng is None else round(self.size * HOPENET_TRAINING_SIDE)
-        new_width, new_height = (
-            (shorter, int(shorter * height / width)) if width <= height else (int(shorter * width / height), shorter)
-        )
+        new_width, new_height = (int(side) for side in self._resized(cut.shape[1], cut.shape[0], rng is not None))
         picture = PIL.Image.fromarray(cut).resize((new_width, new_height), PIL.Image.Resampling.BILINEAR)
         room_x, room_y = new_width - self.size, new_height - self.size
         if rng is None:
@@ -196,6 +228,31 @@ class HopenetCrop:
         else:
             left, top = int(rng.integers(room_x + 1)), int(rng.integers(room_y + 1))
         return np.asarray(picture.crop((left, top, left + self.size, top + self.size)), dtype=np.uint8)
+
+    def regions(
+        self, box: NDArray[np.floating], width: ArrayLike, height: ArrayLike, draws: NDArray[np.float64] | None = None
+    ) -> Regions:
+        """A square of the loose box; the draws are of k and of the square's place."""
+        cut = self._loose(box, 0.5 if draws is None else draws[:, 0])
+        start, extent = cut[:, :2], cut[:, 2:] - cut[:, :2]
+        resized = np.stack(self._resized(extent[:, 0], extent[:, 1], draws is not None), axis=-1)
+        room = resized - self.size
+        corner = np.rint(room / 2) if draws is None else np.floor(draws[:, 1:3] * (room + 1))
+        scale = extent / resized
+        return Regions(cut, np.concatenate([start + corner * scale, start + (corner + self.size) * scale], axis=-1))
+
+    def _loose(self, box: ArrayLike, draw: ArrayLike) -> NDArray[np.int64]:
+        low, high = HOPENET_K[self.dataset]
+        loosen = loose_box if self.order_free else hopenet_box
+        return loosen(box, low + (high - low) * np.asarray(draw), HOPENET_SIDES[self.dataset])
+
+    def _resized(self, width: ArrayLike, height: ArrayLike, in_training: bool) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Width and height of a cut once its shorter side is as long as the square's, or as training wants it."""
+        width, height = np.asarray(width), np.asarray(height)
+        shorter = round(self.size * HOPENET_TRAINING_SIDE) if in_training else self.size
+        is_tall = width <= height
+        longer = (shorter * np.maximum(width, height) / np.maximum(np.minimum(width, height), 1)).astype(np.int64)
+        return np.where(is_tall, shorter, longer), np.where(is_tall, longer, shorter)
 
     def for_dataset(self, name: str) -> "HopenetCrop":
         """With the dataset's factors; 300W-LP's where the published code has none."""
@@ -248,64 +305,66 @@ def aflw2000_box(points21: ArrayLike, points68: ArrayLike, rule: AFLW2000Box) ->
     return landmarks_box(points) if len(points) else np.full(4, np.nan, dtype=np.float32)
 
 
-def fsanet_box(box: ArrayLike, margin: float, width: int, height: int) -> tuple[int, int, int, int]:
-    """FSA-Net's enlarged box, whole pixels, its ends exclusive: never reaches the picture's last row and column."""
-    x0, y0, x1, y1 = (int(value) for value in np.asarray(box, dtype=np.float64))
+def fsanet_box(box: ArrayLike, margin: float, width: ArrayLike, height: ArrayLike) -> NDArray[np.int64]:
+    """FSA-Net's enlarged boxes (..., 4), whole pixels, their ends exclusive: never reach a picture's last row and column."""
+    x0, y0, x1, y1 = np.trunc(_sides(box))
     box_width, box_height = x1 - x0, y1 - y0
-    return (
-        max(int(x0 - margin * box_width), 0),
-        max(int(y0 - margin * box_height), 0),
-        min(int(x1 + margin * box_width), width - 1),
-        min(int(y1 + margin * box_height), height - 1),
-    )
+    sides = [
+        np.maximum(np.trunc(x0 - margin * box_width), 0),
+        np.maximum(np.trunc(y0 - margin * box_height), 0),
+        np.minimum(np.trunc(x1 + margin * box_width), np.subtract(width, 1)),
+        np.minimum(np.trunc(y1 + margin * box_height), np.subtract(height, 1)),
+    ]
+    return np.stack(sides, axis=-1).astype(np.int64)
 
 
-def hopenet_box(box: ArrayLike, k: float, sides: tuple[float, float, float, float]) -> tuple[int, int, int, int]:
-    """Hopenet's loose box, margins in the original's order: right and bottom grow from the already enlarged box.
+def hopenet_box(box: ArrayLike, k: ArrayLike, sides: tuple[float, float, float, float]) -> NDArray[np.int64]:
+    """Hopenet's loose boxes, margins in the original's order: right and bottom grow from the already enlarged box.
 
     For a 100 px box, k = 0.3 and factors of 0.6, that is 18 px on the left and 21 px on the right. Ends are exclusive and
     may lie outside the picture (black there, see `crop_with_black_border`). `loose_box` is the order-free alternative.
 
     Args:
-        box: (4,) tight box.
-        k: overall factor, see `HOPENET_K`.
+        box: (..., 4) tight boxes.
+        k: (...) overall factors, see `HOPENET_K`.
         sides: left, top, right, bottom factors, see `HOPENET_SIDES`.
 
     Reference: natanielruiz/deep-head-pose, code/datasets.py.
     """
-    x0, y0, x1, y1 = (float(value) for value in np.asarray(box, dtype=np.float64))
+    (x0, y0, x1, y1), k = _sides(box), np.asarray(k)
     left, top, right, bottom = sides
-    x0 -= left * k * abs(x1 - x0)
-    y0 -= top * k * abs(y1 - y0)
-    x1 += right * k * abs(x1 - x0)
-    y1 += bottom * k * abs(y1 - y0)
-    return int(x0), int(y0), int(x1), int(y1)
+    x0 = x0 - left * k * abs(x1 - x0)
+    y0 = y0 - top * k * abs(y1 - y0)
+    x1 = x1 + right * k * abs(x1 - x0)
+    y1 = y1 + bottom * k * abs(y1 - y0)
+    return np.stack([x0, y0, x1, y1], axis=-1).astype(np.int64)  # towards zero
 
 
-def loose_box(box: ArrayLike, k: float, sides: tuple[float, float, float, float]) -> tuple[int, int, int, int]:
+def loose_box(box: ArrayLike, k: ArrayLike, sides: tuple[float, float, float, float]) -> NDArray[np.int64]:
     """The clean form of `hopenet_box`: every margin is a share of the tight box."""
-    x0, y0, x1, y1 = (float(value) for value in np.asarray(box, dtype=np.float64))
+    (x0, y0, x1, y1), k = _sides(box), np.asarray(k)
     width, height = abs(x1 - x0), abs(y1 - y0)
     left, top, right, bottom = sides
-    return (
-        int(x0 - left * k * width),
-        int(y0 - top * k * height),
-        int(x1 + right * k * width),
-        int(y1 + bottom * k * height),
-    )
+    grown = [x0 - left * k * width, y0 - top * k * height, x1 + right * k * width, y1 + bottom * k * height]
+    return np.stack(grown, axis=-1).astype(np.int64)  # towards zero
 
 
-def square_box(box: ArrayLike, margin: float) -> tuple[int, int, int, int]:
-    """Square around the box's centre, side (1 + 2 margin) × the longer side, in whole pixels."""
-    x0, y0, x1, y1 = (float(value) for value in np.asarray(box, dtype=np.float64))
-    side = round((1 + 2 * margin) * max(x1 - x0, y1 - y0))
-    left, top = round((x0 + x1 - side) / 2), round((y0 + y1 - side) / 2)
-    return left, top, left + side, top + side
+def square_box(box: ArrayLike, margin: float) -> NDArray[np.int64]:
+    """Squares (..., 4) around the boxes' centres, side (1 + 2 margin) × the longer side, in whole pixels."""
+    x0, y0, x1, y1 = _sides(box)
+    side = np.rint((1 + 2 * margin) * np.maximum(x1 - x0, y1 - y0))
+    left, top = np.rint((x0 + x1 - side) / 2), np.rint((y0 + y1 - side) / 2)
+    return np.stack([left, top, left + side, top + side], axis=-1).astype(np.int64)
 
 
-def crop_with_black_border(image: Image, box: tuple[int, int, int, int]) -> Image:
+def _sides(box: ArrayLike) -> NDArray[np.float64]:
+    """(..., 4) to (4, ...)."""
+    return np.moveaxis(np.asarray(box, dtype=np.float64), -1, 0)
+
+
+def crop_with_black_border(image: Image, box: Sequence[int] | NDArray[np.int64]) -> Image:
     """The (y1 - y0, x1 - x0, 3) cut of a whole-pixel box, ends exclusive; black where it leaves the picture (as PIL)."""
-    x0, y0, x1, y1 = box
+    x0, y0, x1, y1 = (int(side) for side in box)
     height, width = image.shape[:2]
     cut = np.zeros((max(y1 - y0, 0), max(x1 - x0, 0), 3), dtype=np.uint8)
     inner = image[max(y0, 0) : max(y1, 0), max(x0, 0) : max(x1, 0)]

@@ -1,0 +1,48 @@
+"""Random numbers of a whole batch at once, each a function of its face alone."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+STREAM = 64
+"""Numbers that a stream of one face can give before the next stream's begin."""
+
+
+def uniform(key: tuple[int, int], indices: NDArray[np.integer[Any]], stream: int, count: int) -> NDArray[np.float64]:
+    """Numbers in [0, 1), whatever else stands in the batch and whoever draws them.
+
+    A generator for each face would cost more than all that is done to it; these are hashes of a counter (SplitMix64's
+    finaliser, applied to each part of the key in turn).
+
+    Args:
+        key: seed and epoch.
+        indices: (B,) which faces.
+        stream: what the numbers are for; those of different streams are independent.
+        count: numbers for each face, at most `STREAM`.
+
+    Returns:
+        (B, count).
+
+    Reference: Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, OOPSLA 2014.
+    """
+    assert count <= STREAM
+    state = np.zeros(1, dtype=np.uint64)  # arrays wrap around, NumPy's scalars warn
+    for part in key:
+        state = _mix(state + np.uint64(part) + GOLDEN)
+    face = _mix(state + indices.astype(np.uint64) + GOLDEN)
+    counter = (np.arange(count, dtype=np.uint64) + np.uint64(stream * STREAM + 1)) * GOLDEN
+    numbers: NDArray[np.float64] = (_mix(face[:, None] + counter) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    return numbers
+
+
+def integers(numbers: NDArray[np.floating[Any]], bound: int | NDArray[np.integer[Any]]) -> NDArray[np.int64]:
+    """Numbers in [0, 1) to whole ones in 0..bound - 1."""
+    return (numbers * bound).astype(np.int64)
+
+
+def _mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
