@@ -14,6 +14,7 @@ from headpose.benchmarks.stages import (
     benchmark_landmarks,
     benchmark_latency,
     benchmark_render,
+    benchmark_step,
     benchmark_train,
 )
 from headpose.datamodules.synthetic import LOOSENESS
@@ -39,6 +40,9 @@ def benchmark(config: DictConfig) -> None:
         ),
         "train": lambda: benchmark_train(
             instantiate(config.module, _convert_="all"), config.batch_size, config.num_steps, config.num_blocks
+        ),
+        "step": lambda: benchmark_step(
+            instantiate(config.module.model, _convert_="all"), config.batch_sizes, config.num_blocks
         ),
         "inference": lambda: benchmark_inference(
             instantiate(config.module.model, _convert_="all"), config.batch_size, config.num_blocks
