@@ -15,7 +15,7 @@ from headpose.running.entry import entry_point, is_sweep, output_dir
 from headpose.running.identity import id_of_test, learns
 from headpose.running.logging import logging_to
 from headpose.running.memory import keep_freed_memory
-from headpose.running.networks import without_imagenet
+from headpose.running.networks import compile_network, without_imagenet
 from headpose.running.pool import finished_results, run_cell, untested
 from headpose.running.protocols import describe_protocol, records_of_tests
 from headpose.running.results import find_resume, model_card, new_results, no_training, summarise_training
@@ -40,6 +40,7 @@ def train(config: DictConfig) -> Any:
     resume = find_resume(config, folder) if before is None else None
     is_fresh = not (before or resume or config.init_weights)
     module = instantiate(config.module if is_fresh else without_imagenet(config.module), _convert_="all")
+    compile_network(module.model, config.compile)
     callbacks = {name: instantiate(callback) for name, callback in config.callbacks.items()}
 
     if before is not None:  # the training has finished in this folder: test on what is new

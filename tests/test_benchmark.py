@@ -23,6 +23,15 @@ def test_benchmark_measures_and_writes(run, tmp_path: Path) -> None:
     assert "heads per second" in done.stdout
 
 
+def test_step_is_compared_with_the_plain_form(run, tmp_path: Path) -> None:
+    options = ("stages=[step]", "model=ssrnet", "batch_sizes=[2]", "num_blocks=2", f"hydra.run.dir={tmp_path}/out")
+    done = run("benchmark", *options)
+    assert done.returncode == 0, done.stderr
+    step = json.loads((tmp_path / "out" / "benchmark.json").read_text())["step"]
+    assert {"batch_2_network_times_plain", "batch_2_bf16_times_plain"} < set(step)
+    assert all(step[f"batch_2_{form}_images_per_second"] > 0 for form in ("plain", "network", "bf16"))
+
+
 def test_inference_and_latency_are_compared_with_the_plain_form(run, tmp_path: Path) -> None:
     options = ("stages=[inference,latency]", "model=ssrnet", "batch_size=2", "num_blocks=2", f"hydra.run.dir={tmp_path}/out")
     done = run("benchmark", *options)

@@ -50,6 +50,8 @@ def refusal(done) -> str:
         (["model=hopenet", "backbone=timm", "model.backbone.model_name=resnet5O", "data.root={trees}"], "nearest: resnet50"),
         (["model=hopenet", "aggregation=capsule"], "aggregation"),
         (["model=hopenet", "data.root={trees}", "loss.alpha=-2", "model.backbone.pretrained=false"], "loss.alpha=-2"),
+        (["data.root={trees}", "compile=fast"], "compile=fast is unknown; choose default, reduce-overhead"),
+        (["data.root={trees}", "data.feed=device"], "data.feed=device: 300W-LP is read from its files"),
         (["epochs=many"], "epochs=many is not a whole number from 1"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -181,7 +181,8 @@ class HeadPoseModule(PoseEvaluator):
     def _average(self, stage: Stage, key: str) -> MeanMetric:
         name = f"{stage}_{key}"
         if name not in self.averages:
-            self.averages[name] = MeanMetric().to(self.device)
+            # A look for NaN would wait for the device with every batch; a NaN shows in the mean.
+            self.averages[name] = MeanMetric(nan_strategy="disable").to(self.device)
         average: MeanMetric = self.averages[name]  # type: ignore[assignment]  # a ModuleDict hides its type
         return average
 

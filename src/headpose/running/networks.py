@@ -38,6 +38,10 @@ PUBLISHED_CROP = {
 """With which each architecture's published weights were trained on 300W-LP."""
 
 
+COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
+"""Of torch.compile; `reduce-overhead` records CUDA graphs, which small batches on a GPU need."""
+
+
 @dataclass(frozen=True)
 class Member:
     """A network that a file holds.
@@ -127,6 +131,23 @@ def without_imagenet(module: DictConfig) -> DictConfig:
         plain["model"]["backbone"] |= {"pretrained": False, "checkpoint_path": None}
     network: DictConfig = OmegaConf.create(plain)
     return network
+
+
+def compile_network(network: nn.Module, mode: str | None) -> None:
+    """Have torch.compile translate a network at its first step; its parameters, and their names, stay as they are.
+
+    Args:
+        network: any.
+        mode: one of `COMPILE_MODES`; null leaves it as it is.
+
+    Raises:
+        InputError: an unknown mode.
+    """
+    if mode is None:
+        return
+    if mode not in COMPILE_MODES:
+        raise InputError(f"compile={mode} is unknown; choose {', '.join(COMPILE_MODES)} or null")
+    network.compile(mode=mode)
 
 
 def _paths(value: Any) -> list[str]:
