@@ -97,6 +97,19 @@ def test_curves_over_rows_join_those_of_a_line_and_bars_of_one_seed_are_over_fac
     np.testing.assert_allclose(bars.get_segments()[0][:, 1], [5 - half, 5 + half])
 
 
+def test_curves_say_how_many_faces_a_line_leaves_out_and_where_its_points_lie() -> None:
+    lines = (("own start", 68, 4), ("own start", 5, 8), ("frontal start", 68, 0))
+    rows = [
+        Row(f"{line} {x}", None, {}, {"a": Measured((ERRORS,), (), 16, "p", "c", (), left_out)}, line=line, x=x)
+        for line, x, left_out in lines
+    ]
+    figure = figures.Curve("landmarks", in_log=True)(Table("Points", {"a": "AFLW2000"}, rows), "a")
+    assert figure is not None
+    title = figure.legends[0].get_title().get_text()
+    assert title.splitlines()[1:] == ["own start: up to 50% of the faces without a pose, left out"]
+    assert [text.get_text() for text in figure.axes[0].get_xticklabels()] == ["5", "68"]
+
+
 def test_faces_without_a_pose_move_no_figure() -> None:
     with_hole = {**predictions(4), "refused": (np.array([5.0, 0, 0]), np.full(3, np.nan))}
     row = Row("ours", predictions={"aflw2000": [with_hole]})
