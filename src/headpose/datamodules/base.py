@@ -218,7 +218,7 @@ class HeadPoseDataModule(pl.LightningDataModule):
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
 
-def _unchanged(batch: Batch) -> Batch:
+def _unchanged(batch: Any) -> Any:
     """Torch's own would make tensors of the pictures, and detectors take arrays."""
     return batch
 
