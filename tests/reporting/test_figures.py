@@ -1,3 +1,4 @@
+import io
 from functools import partial
 from pathlib import Path
 
@@ -108,6 +109,16 @@ def test_curves_say_how_many_faces_a_line_leaves_out_and_where_its_points_lie() 
     title = figure.legends[0].get_title().get_text()
     assert title.splitlines()[1:] == ["own start: up to 50% of the faces without a pose, left out"]
     assert [text.get_text() for text in figure.axes[0].get_xticklabels()] == ["5", "68"]
+
+
+def test_a_legend_of_long_names_stays_in_the_figure() -> None:
+    measured = {"a": Measured((ERRORS,), (), 16, "p", "c", ())}
+    rows = [Row(f"{n}", measured=measured, line=f"height, perspective, frontal start {n}", x=n) for n in range(4)]
+    figure = figures.Curve("size")(Table("Stretched", {"a": "AFLW2000"}, rows), "a")
+    assert figure is not None
+    figure.savefig(io.BytesIO())  # lays it out
+    place = figure.legends[0].get_window_extent()
+    assert 0 <= place.x0 < place.x1 <= figure.bbox.x1
 
 
 def test_faces_without_a_pose_move_no_figure() -> None:

@@ -166,7 +166,9 @@ class Curve:
         bars = f"bars: one standard deviation over {seeds} seeds" if seeds > 1 else "bars: 95 % interval of the mean over faces"
         for label, share in _left_out(table, self.sets or [test_set]).items():
             bars += f"\n{label}: up to {share:.0%} of the faces without a pose, left out"
-        figure.legend(loc="outside lower center", ncols=min(3, len(lines)), title=bars, title_fontsize="small")
+        columns = max(1, min(3, len(lines), 100 // (max(map(len, lines)) + 7)))  # a figure is about 100 letters wide
+        legend = figure.legend(loc="outside lower center", ncols=columns, title=bars, title_fontsize="small")
+        legend.get_title().set_multialignment("center")
         return figure
 
 
