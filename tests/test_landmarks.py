@@ -119,7 +119,7 @@ def test_a_figure_of_curves_is_drawn_of_a_sweep(run, aflw2000_root: Path, tmp_pa
         (["landmarks=file"], "model.source.path is needed"),
         (["landmarks=dlib"], "landmarks=dlib needs the package dlib; pip install"),
         (["landmarks=fan"], "landmarks=fan needs the package face-alignment; pip install"),
-        (["solver=iterative", "model.points=5"], "none of 10 faces got a pose (10 refused"),
+        (["solver=iterative", "model.points=5"], "model.points=5 are too few for this solver: it needs 6"),
         (["checkpoint=x.ckpt"], "LandmarkPose learns nothing; leave checkpoint="),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -46,6 +46,7 @@ def test_searches_that_cannot_be_are_refused_before_any_trial(refused, roots, tm
     own = ("~search.space", "+search.space={optimizr.lr: 'interval(0.1,1)'}")
     assert "search.space is empty" in refused("search", "~search.space")
     assert "optimizer.lr=0.1 is no choice" in refused("search", "search.space={optimizer.lr: 0.1}")
+    assert "LandmarkPose learns nothing; compare its options by train.py -m" in refused("search", "model=landmarks")
     assert "optimizr" in refused("search", *own)
     assert "data.val_fraction" in refused("search", "data.val_fraction=0")
     assert "search.num_trials=0" in refused("search", "search.num_trials=0")

@@ -9,6 +9,7 @@ import torch
 
 from headpose.errors import InputError
 from headpose.landmarks.sources import FAN, Dlib, LandmarkFile, Truth
+from headpose.synthesis.sampler import HeadSampler
 from headpose.types import Batch
 
 NAMES = ["a/1", "b"]
@@ -129,6 +130,53 @@ def test_fan_downloads_nothing(fan: Path) -> None:
         FAN("4d")  # type: ignore[arg-type]
 
 
+def test_fan_says_what_is_wrong_with_its_file(fan: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(*args: Any, **options: Any) -> Any:
+        raise RuntimeError("Error(s) in loading state_dict for FAN:\n\tMissing keys")
+
+    fan.touch()
+    monkeypatch.setattr(sys.modules["face_alignment"], "FaceAlignment", load)
+    with pytest.raises(InputError, match=r"3d\.pth\.tar cannot be used on cpu \(Error.* for FAN:\); fetch it again"):
+        FAN()(batch())
+
+
+class MiddleOfTheCrop(torch.nn.Module):
+    """In the place of FAN's network of 24 million weights: heat maps that peak in the middle."""
+
+    def __init__(self, modules: int) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(1))
+
+    def forward(self, crops: torch.Tensor) -> torch.Tensor:
+        maps = torch.zeros(len(crops), 68, 64, 64)
+        maps[:, :, 31:33, 31:33] = self.weight
+        return maps
+
+
+@pytest.mark.slow  # the package compiles a part of itself when it is imported
+def test_the_real_fan_looks_into_the_boxes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    package = pytest.importorskip("face_alignment")
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(package.api, "FAN", MiddleOfTheCrop)
+    with pytest.raises(InputError, match=r"3DFAN4-.*\.pth\.tar is missing; fetch it from https://"):
+        FAN()(batch())
+    path = tmp_path / "hub" / "checkpoints" / package.api.models_urls["3DFAN-4"].rsplit("/", maxsplit=1)[-1]
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"no weights")
+    with pytest.raises(InputError, match="cannot be used on cpu"):
+        FAN()(batch())
+    torch.save({"x": torch.zeros(1)}, path)
+    with pytest.raises(InputError, match=r"state_dict .*; fetch it again"):
+        FAN()(batch())
+    torch.save(MiddleOfTheCrop(4).state_dict(), path)
+    found = FAN()(batch())
+    box = batch()["box"].numpy()
+    size = (box[:, 2:] - box[:, :2]).mean(axis=1)
+    middle = (box[:, :2] + box[:, 2:]) / 2 - [0, 0.12] * (box[:, 2:] - box[:, :2])  # the package looks a little higher
+    assert found.shape == (2, 68, 2)
+    assert (np.abs(found - middle[:, None]) < 0.05 * size[:, None, None] + 1).all()
+
+
 class FakePredictor:
     """Dlib's interface: parts with x and y, whole numbers; the first at the corner of the rectangle."""
 
@@ -158,6 +206,34 @@ def test_dlib_looks_into_the_boxes(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     }.items():
         with pytest.raises(InputError, match=message):
             Dlib(tmp_path / name)(batch())
+
+
+def test_the_real_dlib_finds_what_it_was_trained_on(tmp_path: Path) -> None:
+    """With a predictor of a few rendered heads: theirs is closer than the mean shape in the box, and moves with the box."""
+    dlib = pytest.importorskip("dlib")
+    heads = [HeadSampler(seed=0, texture_pool=2).render(number, 96) for number in range(24)]
+    points, boxes = np.array([head.landmarks[:, :2] for head in heads]), np.array([head.box for head in heads])
+    options = dlib.shape_predictor_training_options()
+    options.num_threads, options.random_seed, options.nu = 1, "0", 0.3
+    options.cascade_depth, options.tree_depth, options.num_trees_per_cascade_level = 4, 2, 40
+    options.feature_pool_size, options.oversampling_amount, options.num_test_splits = 100, 5, 5
+    shapes = [
+        [dlib.full_object_detection(dlib.rectangle(*box), [dlib.point(*point) for point in face])]
+        for box, face in zip(boxes.round().astype(int), points.round().astype(int), strict=True)
+    ]
+    dlib.train_shape_predictor([head.image for head in heads], shapes, options).save(str(tmp_path / "few.dat"))
+    faces: Any = {"name": ["x"] * 24, "picture": [head.image for head in heads], "box": torch.from_numpy(boxes)}
+    found = Dlib(tmp_path / "few.dat")(faces)
+    size = boxes[:, None, 2:] - boxes[:, None, :2]
+    mean_shape = boxes[:, None, :2] + ((points - boxes[:, None, :2]) / size).mean(axis=0) * size
+    assert np.abs(found - points).mean() < 0.5 * np.abs(mean_shape - points).mean()
+    faces["picture"] = [np.pad(head.image, ((9, 0), (5, 0), (0, 0))) for head in heads]
+    faces["box"] = torch.from_numpy(boxes.round() + [5, 9, 5, 9])
+    np.testing.assert_allclose(Dlib(tmp_path / "few.dat")(faces), found + [5, 9], atol=1)
+
+    (tmp_path / "broken.dat").write_bytes(b"no predictor")
+    with pytest.raises(InputError, match="no shape predictor of dlib's"):
+        Dlib(tmp_path / "broken.dat")(faces)
 
 
 @pytest.mark.parametrize(("module", "source"), [("face_alignment", FAN()), ("dlib", Dlib("x.dat"))], ids=["fan", "dlib"])

@@ -1,3 +1,4 @@
+import io
 from functools import partial
 from pathlib import Path
 
@@ -95,6 +96,29 @@ def test_curves_over_rows_join_those_of_a_line_and_bars_of_one_seed_are_over_fac
     np.testing.assert_allclose(line.get_xydata(), [[5, 5], [68, 5]])
     half = 1.96 * np.arange(16.0).std(ddof=1) / 4
     np.testing.assert_allclose(bars.get_segments()[0][:, 1], [5 - half, 5 + half])
+
+
+def test_curves_say_how_many_faces_a_line_leaves_out_and_where_its_points_lie() -> None:
+    lines = (("own start", 68, 4), ("own start", 5, 8), ("frontal start", 68, 0))
+    rows = [
+        Row(f"{line} {x}", None, {}, {"a": Measured((ERRORS,), (), 16, "p", "c", (), left_out)}, line=line, x=x)
+        for line, x, left_out in lines
+    ]
+    figure = figures.Curve("landmarks", in_log=True)(Table("Points", {"a": "AFLW2000"}, rows), "a")
+    assert figure is not None
+    title = figure.legends[0].get_title().get_text()
+    assert title.splitlines()[1:] == ["own start: up to 50% of the faces without a pose, left out"]
+    assert [text.get_text() for text in figure.axes[0].get_xticklabels()] == ["5", "68"]
+
+
+def test_a_legend_of_long_names_stays_in_the_figure() -> None:
+    measured = {"a": Measured((ERRORS,), (), 16, "p", "c", ())}
+    rows = [Row(f"{n}", measured=measured, line=f"height, perspective, frontal start {n}", x=n) for n in range(4)]
+    figure = figures.Curve("size")(Table("Stretched", {"a": "AFLW2000"}, rows), "a")
+    assert figure is not None
+    figure.savefig(io.BytesIO())  # lays it out
+    place = figure.legends[0].get_window_extent()
+    assert 0 <= place.x0 < place.x1 <= figure.bbox.x1
 
 
 def test_faces_without_a_pose_move_no_figure() -> None:

@@ -38,6 +38,17 @@ def test_cells_hold_mean_and_spread_over_seeds_and_dashes_where_nothing_is() -> 
     assert notes == ["a misprint"]
 
 
+def test_rows_whose_errors_leave_faces_out_are_named() -> None:
+    left_out = Measured((errors(5.0),), (), 494, "p", "c", ("abc",), without_pose=197)
+    whole = Measured((errors(5.0),), (), 494, "p", "c", ("abc",))
+    landmarks = Table("T", {"a": "AFLW2000"}, [Row("own", measured={"a": left_out}), Row("frontal", measured={"a": whole})])
+    expected = "AFLW2000, faces without a pose, which the errors leave out: own 197 of 494."
+    assert landmarks.provenance() == ["AFLW2000: p; crop c; 494 faces; commit abc.", expected]
+    assert expected in landmarks.markdown(("last",))
+    header, (own, frontal), _ = landmarks.cells(("n",))
+    assert (own[header.index("AFLW2000 n")], frontal[header.index("AFLW2000 n")]) == ("297 of 494", "494")
+
+
 def test_a_terminal_gets_the_columns_that_fit() -> None:
     header, body, _ = table().cells(("published", "last"))
     assert header == ["method", "MB", "MB published", "AFLW2000 published", "AFLW2000 last"]

@@ -137,4 +137,5 @@ def test_pictures_are_carried_only_for_who_asks(aflw2000_root: Path) -> None:
     for model in (Looking(0, 0, 0), Constant(0, 0, 0)):
         run_tests(trainer(), PoseEvaluator(model), {"aflw2000": datamodule}, {"test": {}}, "last")
     assert [picture.shape for picture in seen[0]] == [(450, 450, 3)] * 5
+    assert all(isinstance(picture, np.ndarray) for picture in seen[0])  # no tensors, which dlib refuses
     assert "picture" not in next(iter(datamodule.test_dataloader()))

@@ -298,6 +298,7 @@ class HeadPoseDataModule(pl.LightningDataModule):
             view,
             sampler=sampler,  # a key is a whole batch, so that one call fetches it
             batch_size=None,
+            collate_fn=_unchanged,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),
@@ -305,6 +306,11 @@ class HeadPoseDataModule(pl.LightningDataModule):
 
     def _process(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+
+
+def _unchanged(batch: Any) -> Any:
+    """Torch's own would make tensors of the pictures, and detectors take arrays."""
+    return batch
 
 
 class FolderDataModule(HeadPoseDataModule):

@@ -88,7 +88,7 @@ def solve_perspective(
     focal = np.broadcast_to(np.asarray(focal, dtype=np.float64), len(points))
     center = np.broadcast_to(np.asarray(center, dtype=np.float64), (len(points), 2))
     matrix, is_behind = np.full((len(points), 3, 3), np.nan), np.zeros(len(points), dtype=np.bool_)
-    least = MIN_POINTS_OWN_START if method in ("iterative", "ransac") else MIN_POINTS
+    least = least_points(method)
     for index, pixels in enumerate(points):
         known = np.isfinite(pixels).all(axis=-1)
         if known.sum() < least or not _is_spread(pixels[known]) or not _is_spread(face[known]):
@@ -99,6 +99,11 @@ def solve_perspective(
             rotation, depth = found
             matrix[index], is_behind[index] = FLIP_FRAME @ rotation @ FLIP_FRAME, depth <= 0
     return Solution(matrix, is_behind)
+
+
+def least_points(method: Method) -> int:
+    """How many points `solve_perspective` needs by this method."""
+    return MIN_POINTS_OWN_START if method in ("iterative", "ransac") else MIN_POINTS
 
 
 def _solve(face: Array, pixels: Array, camera: Array, method: Method) -> tuple[Array, float] | None:

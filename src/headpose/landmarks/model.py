@@ -36,7 +36,8 @@ class LandmarkPose(nn.Module):
         use_behind: take a solution behind the camera for a pose as well; it is counted all the same.
 
     Raises:
-        InputError: an unknown set of points, an unusable face model, or a stretch that leaves nothing of it.
+        InputError: an unknown set of points, one too small for the solver, an unusable face model, or a stretch that leaves
+            nothing of it.
     """
 
     input_size = None
@@ -58,6 +59,10 @@ class LandmarkPose(nn.Module):
                 raise InputError(f"model.{key}={value} stretches a face into nothing; give a number above 0")
         self.source, self.solver, self.use_behind = source, solver, use_behind
         self.indices = point_set(points)
+        if len(self.indices) < solver.min_points:
+            raise InputError(
+                f"model.points={points} are too few for this solver: it needs {solver.min_points}; take more or another solver="
+            )
         self.face = read_face_model(face_model)[self.indices] * np.array([width, height, 1.0])
         check_face_model(self.face)
 

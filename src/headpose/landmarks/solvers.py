@@ -6,7 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headpose.errors import InputError
-from headpose.geometry.pnp import Method, Solution, solve_perspective, solve_weak_perspective
+from headpose.geometry.pnp import (
+    MIN_POINTS,
+    Method,
+    Solution,
+    least_points,
+    solve_perspective,
+    solve_weak_perspective,
+)
 
 
 class Solver(Protocol):
@@ -14,9 +21,11 @@ class Solver(Protocol):
 
     Attributes:
         needs_picture: whether it must know the sizes of the pictures.
+        min_points: with fewer it refuses every face.
     """
 
     needs_picture: bool
+    min_points: int
 
     def __call__(self, points: NDArray[np.float64], face: NDArray[np.float64], sizes: NDArray[np.float64] | None) -> Solution:
         """Landmarks (B, N, 2) in pixels, face model (N, 3), sizes (B, 2) of the pictures (width, height) to poses."""
@@ -26,6 +35,7 @@ class WeakPerspective:
     """A camera far away: least squares, all faces at once, no focal length to guess."""
 
     needs_picture = False
+    min_points = MIN_POINTS
 
     def __call__(self, points: NDArray[np.float64], face: NDArray[np.float64], sizes: NDArray[np.float64] | None) -> Solution:
         """See `solve_weak_perspective`."""
@@ -51,6 +61,7 @@ class Perspective:
             )
         self.method: Method = method
         self.focal = float(focal)
+        self.min_points = least_points(method)
 
     def __call__(self, points: NDArray[np.float64], face: NDArray[np.float64], sizes: NDArray[np.float64] | None) -> Solution:
         """See `solve_perspective`."""

@@ -5,6 +5,7 @@ import importlib
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -53,7 +54,7 @@ class FAN:
         device: of torch.
 
     Raises:
-        InputError: the package or the file is missing.
+        InputError: the package or the file is missing, or the file is none of its networks.
     """
 
     needs_picture = True
@@ -73,7 +74,11 @@ class FAN:
             raise InputError(f"landmarks=fan: {path} is missing; fetch it from {url} (nothing is downloaded unasked)")
         kind = getattr(package.LandmarksType, points)
         # `folder` is the detector that needs no file of its own; the boxes are given.
-        return package.FaceAlignment(kind, device=self.device, face_detector="folder", compile=False)
+        try:
+            return package.FaceAlignment(kind, device=self.device, face_detector="folder", compile=False)
+        except (RuntimeError, UnpicklingError, EOFError) as error:  # of torch.load, load_state_dict and the device
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise InputError(f"landmarks=fan: {path} cannot be used on {self.device} ({reason}); fetch it again") from error
 
     def __call__(self, batch: Batch) -> Landmarks:
         """Those of the face in each box."""

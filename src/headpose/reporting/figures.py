@@ -131,10 +131,11 @@ class Curve:
         xlabel: of the value, with its unit.
         sets: test sets of the table to their values, all in one figure; null where the rows say theirs (`x`, and `line` for the
             line they belong to), a figure for each test set.
+        in_log: a logarithmic axis of the values, with a tick at each.
     """
 
-    def __init__(self, xlabel: str, sets: dict[str, float] | None = None) -> None:
-        self.xlabel, self.sets = xlabel, sets
+    def __init__(self, xlabel: str, sets: dict[str, float] | None = None, in_log: bool = False) -> None:
+        self.xlabel, self.sets, self.in_log = xlabel, sets, in_log
 
     def __call__(self, table: Table, test_set: str) -> Figure | None:
         """The figure; None where nothing has run, or another test set has got it."""
@@ -154,13 +155,31 @@ class Curve:
             x, mean, spread = np.array(sorted(points)).T
             axis.errorbar(x, mean, yerr=spread, **_style(number), capsize=3, markersize=5, label=label)
         axis.set(xlabel=self.xlabel, ylabel="mean absolute error (degrees)", ylim=(0, None))
+        if self.in_log:
+            ticks = sorted({x for points in lines.values() for x, _, _ in points})
+            axis.set(xscale="log", xticks=ticks, xticklabels=[f"{x:g}" for x in ticks])
+            axis.minorticks_off()
         axis.grid(alpha=0.3)
         shown = "" if self.sets is not None else f", {table.test_sets[test_set]}"
         axis.set_title(f"{table.title}{shown}", fontsize=11)
         seeds = max(len(measured.last) for row in table.rows for measured in row.measured.values())
-        bars = f"bars: one standard deviation over {seeds} seeds" if seeds > 1 else "bars: 95 % of the mean over faces"
-        figure.legend(loc="outside lower center", ncols=min(3, len(lines)), title=bars, title_fontsize="small")
+        bars = f"bars: one standard deviation over {seeds} seeds" if seeds > 1 else "bars: 95 % interval of the mean over faces"
+        for label, share in _left_out(table, self.sets or [test_set]).items():
+            bars += f"\n{label}: up to {share:.0%} of the faces without a pose, left out"
+        columns = max(1, min(3, len(lines), 100 // (max(map(len, lines)) + 7)))  # a figure is about 100 letters wide
+        legend = figure.legend(loc="outside lower center", ncols=columns, title=bars, title_fontsize="small")
+        legend.get_title().set_multialignment("center")
         return figure
+
+
+def _left_out(table: Table, test_sets: Iterable[str]) -> dict[str, float]:
+    """The largest share of faces without a pose, of each line that has any."""
+    shares: dict[str, float] = {}
+    for row in table.rows:
+        for measured in (row.measured[name] for name in test_sets if name in row.measured):
+            label = row.line or row.label
+            shares[label] = max(shares.get(label, 0.0), measured.without_pose / measured.n)
+    return {label: share for label, share in shares.items() if share > 0}
 
 
 def structure_maps(title: str, crops: NDArray[np.uint8], maps: NDArray[np.floating[Any]]) -> Figure:

@@ -122,7 +122,7 @@ class Table:
         return "\n".join(lines) + "\n"
 
     def provenance(self) -> list[str]:
-        """Protocol, crop, images and commits of each test set's runs."""
+        """Protocol, crop, images and commits of each test set's runs, and the rows whose errors leave faces out."""
         lines = []
         for test_set, name in self.test_sets.items():
             runs = [row.measured[test_set] for row in self.rows if test_set in row.measured]
@@ -131,6 +131,12 @@ class Table:
             lines += [
                 f"{name}: {protocol}; crop {crop}; {n} faces; commit {', '.join(commits)}." for protocol, crop, n in kinds
             ]
+            without = [
+                f"{row.label} {run.without_pose} of {run.n}"
+                for row in self.rows
+                if (run := row.measured.get(test_set)) and run.without_pose
+            ]
+            lines += [f"{name}, faces without a pose, which the errors leave out: {'; '.join(without)}."] if without else []
         return lines
 
 

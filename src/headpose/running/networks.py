@@ -74,6 +74,10 @@ def load_networks(config: DictConfig) -> tuple[nn.Module, dict[str, Any]]:
             raise InputError(f"{config.model._target_.rsplit('.')[-1]} learns nothing; leave checkpoint= and weights= out")
         crop: Any = OmegaConf.to_container(config.crop, resolve=True)
         return instantiate(config.model, _convert_="all"), crop
+    if not config.checkpoint and not config.weights:
+        raise InputError(
+            "no network given; give checkpoint=PATH or weights=PATH (a list makes their late fusion), or model=landmarks"
+        )
     members = load_members(config)
     return fuse(members), members[0].crop_config
 
@@ -94,9 +98,7 @@ def load_members(config: DictConfig) -> list[Member]:
         raise InputError("crop= is the network's own in an evaluation; leave it out (test.aflw2000.box chooses the box)")
     checkpoints, weights = _paths(config.checkpoint), _paths(config.weights)
     if not checkpoints and not weights:
-        raise InputError(
-            "no network given; give checkpoint=PATH or weights=PATH (a list makes their late fusion), or model=landmarks"
-        )
+        raise InputError("no network given; give checkpoint=PATH or weights=PATH (a list makes their late fusion)")
     members: list[Member] = []
     for path in checkpoints:
         loaded = load_checkpoint(path)

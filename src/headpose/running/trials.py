@@ -26,7 +26,7 @@ from optuna.trial import FrozenTrial, TrialState
 from headpose.errors import InputError
 from headpose.running.entry import output_dir, runs_dir
 from headpose.running.experiments import compose_training
-from headpose.running.identity import differences, train_id
+from headpose.running.identity import differences, learns, train_id
 from headpose.running.pool import BUSY, finish_cell, hold
 
 log = logging.getLogger(__name__)
@@ -38,9 +38,12 @@ def run_search(config: DictConfig) -> optuna.Study:
     """Run trials until the study has `search.num_trials`; wait for those that other searches are at.
 
     Raises:
-        InputError: a space that cannot be searched, a study begun with other options, no validation, a number of trials that
-            is none, a failure before any trial has come to its end, or all pruned.
+        InputError: a model that learns nothing, a space that cannot be searched, a study begun with other options, no
+            validation, a number of trials that is none, a failure before any trial has come to its end, or all pruned.
     """
+    if not learns(config):
+        name = config.model._target_.rsplit(".")[-1]
+        raise InputError(f"a search needs something to learn, and {name} learns nothing; compare its options by train.py -m")
     wanted = config.search.num_trials
     if not isinstance(wanted, int) or isinstance(wanted, bool) or wanted < 1:
         raise InputError(f"search.num_trials={wanted} is not a number of trials; give 1 or more")
