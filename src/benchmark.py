@@ -8,12 +8,15 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from rich.console import Console
 
-from headpose.benchmarks.report import print_benchmark
+from headpose.benchmarks.report import as_markdown, print_benchmark
 from headpose.benchmarks.stages import (
+    benchmark_epoch,
     benchmark_inference,
     benchmark_landmarks,
     benchmark_latency,
+    benchmark_limits,
     benchmark_render,
+    benchmark_scaling,
     benchmark_step,
     benchmark_train,
 )
@@ -44,6 +47,17 @@ def benchmark(config: DictConfig) -> None:
         "step": lambda: benchmark_step(
             instantiate(config.module.model, _convert_="all"), config.batch_sizes, config.num_blocks
         ),
+        "epoch": lambda: benchmark_epoch(
+            lambda: instantiate(config.module, _convert_="all"),
+            lambda feed: instantiate(config.data, feed=feed, _convert_="all"),
+            config.num_blocks,
+        ),
+        "limits": lambda: benchmark_limits(
+            instantiate(config.module.model, _convert_="all"), config.batch_size, config.num_blocks
+        ),
+        "scaling": lambda: benchmark_scaling(
+            instantiate(config.module.model, _convert_="all"), config.scaling, config.num_blocks
+        ),
         "inference": lambda: benchmark_inference(
             instantiate(config.module.model, _convert_="all"), config.batch_size, config.num_blocks
         ),
@@ -56,6 +70,7 @@ def benchmark(config: DictConfig) -> None:
     for stage in config.stages:
         results[stage] = stages[stage]()
         write_json(output_dir() / "benchmark.json", results)
+        (output_dir() / "benchmark.md").write_text(as_markdown(results))
     print_benchmark(results, Console())
 
 

@@ -1,6 +1,7 @@
 """The stages: each takes the configuration's objects and returns plain numbers for the report."""
 
 import copy
+import resource
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -9,11 +10,14 @@ from typing import Any
 
 import numpy as np
 import psutil
+import pytorch_lightning as pl
 import torch
 from torch import nn
 
+from headpose.benchmarks.limits import count_work, machine_limits
 from headpose.benchmarks.measure import ChildWatch, Times, compare_times, measure_rate
 from headpose.benchmarks.plain import plain_form
+from headpose.datamodules.base import HeadPoseDataModule
 from headpose.datasets.packed import available_cores
 from headpose.datasets.synthetic import SyntheticHeads
 from headpose.geometry.face_model import mean_face_68
@@ -122,6 +126,108 @@ def _step(network: nn.Module, batch: Batch, fused: bool, bf16: bool) -> Callable
         optimizer.step()
 
     return step
+
+
+def benchmark_epoch(
+    make_module: Callable[[], HeadPoseModule], make_data: Callable[[str], HeadPoseDataModule], num_blocks: int
+) -> dict[str, Any]:
+    """An epoch of training and a test by Lightning, all included but the start; ours, and the plain network fed face by face.
+
+    Args:
+        make_module: architecture, loss and optimiser.
+        make_data: loaders by feed.
+        num_blocks: epochs of each, in turn.
+
+    Returns:
+        images a second of both epochs and of a test of the same faces, how many times as fast ours is, and the most memory that
+        the process has had so far.
+    """
+    ours, naive = make_module(), make_module()
+    naive.model = plain_form(naive.model)
+    data = {feed: make_data(feed) for feed in ("workers", "auto")}
+    faces = len(data["auto"].split.train) // data["auto"].batch_size * data["auto"].batch_size
+    options: dict[str, Any] = {
+        "accelerator": "cpu", "devices": 1, "logger": False, "enable_checkpointing": False, "enable_progress_bar": False,
+        "enable_model_summary": False, "num_sanity_val_steps": 0, "use_distributed_sampler": False, "limit_val_batches": 0,
+        "max_epochs": 1,
+    }  # fmt: skip
+    pieces = {
+        "naive": lambda: pl.Trainer(**options).fit(naive, datamodule=data["workers"]),
+        "ours": lambda: pl.Trainer(**options).fit(ours, datamodule=data["auto"]),
+        "test": lambda: pl.Trainer(**options).test(ours, datamodule=data["auto"], verbose=False),
+    }
+    times = compare_times(pieces, num_blocks, clock=time.perf_counter)
+    return {
+        "threads": torch.get_num_threads(),
+        "faces": faces,
+        **{f"{name}_images_per_second": 1e3 * faces / value.median for name, value in times.items() if name != "test"},
+        "ours_times_naive": 1 / times["ours"].ratio,
+        "test_images_per_second": 1e3 * len(data["auto"].test_indices) / times["test"].median,
+        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10,
+    }
+
+
+def benchmark_limits(network: nn.Module, batch_size: int, num_blocks: int) -> dict[str, Any]:
+    """Work of an image by count, what this machine could do of it at best, and how near the network comes.
+
+    Args:
+        network: any of this suite.
+        batch_size: faces.
+        num_blocks: how often each is measured.
+
+    Returns:
+        FLOPs, bytes and operations of an image, forward and in a training step; the machine's limits; the images a second that
+        either limit alone would allow; those measured, and their share of the lower of the two.
+    """
+    size = int(network.input_size)  # type: ignore[arg-type]  # nn.Module hides attribute types
+    batch, limits = random_batch(batch_size, size), machine_limits()
+    results: dict[str, Any] = {"batch_size": batch_size, "threads": torch.get_num_threads(), **limits}
+
+    def forward() -> None:
+        with torch.no_grad():
+            network(batch)
+
+    pieces = {"forward": forward, "step": _step(network, batch, fused=True, bf16=False)}
+    for name, piece in pieces.items():
+        network.train(name == "step")
+        work = count_work(piece)
+        rate = measure_rate(name, "images", batch_size, piece, num_blocks).median
+        by_flops = limits["flops_per_second"] * batch_size / work["flops"]
+        by_bytes = limits["bytes_per_second"] * batch_size / work["bytes"]
+        results |= {
+            f"{name}_operations": work["operations"],
+            f"{name}_mflops_per_image": work["flops"] / batch_size / 1e6,
+            f"{name}_mbytes_per_image": work["bytes"] / batch_size / 1e6,
+            f"{name}_images_per_second_by_flops": by_flops,
+            f"{name}_images_per_second_by_bytes": by_bytes,
+            f"{name}_images_per_second": rate,
+            f"{name}_share_of_limit": rate / min(by_flops, by_bytes),
+        }
+    return results
+
+
+def benchmark_scaling(network: nn.Module, batch_sizes: Sequence[int], num_blocks: int) -> dict[str, Any]:
+    """Training steps and inference over batch sizes.
+
+    Args:
+        network: any of this suite.
+        batch_sizes: faces in a step.
+        num_blocks: how often each is measured.
+
+    Returns:
+        images a second (medians) of each batch size.
+    """
+    size = int(network.input_size)  # type: ignore[arg-type]  # nn.Module hides attribute types
+    results: dict[str, Any] = {"threads": torch.get_num_threads()}
+    for batch_size in batch_sizes:
+        batch = random_batch(batch_size, size)
+        step = _step(copy.deepcopy(network), batch, fused=True, bf16=False)
+        folded = fold(network.eval())
+        with torch.inference_mode():
+            inference = measure_rate("inference", "images", batch_size, _call(folded, batch), num_blocks)
+        results[f"batch_{batch_size}_step"] = measure_rate("step", "images", batch_size, step, num_blocks).median
+        results[f"batch_{batch_size}_inference"] = inference.median
+    return results
 
 
 def benchmark_inference(network: nn.Module, batch_size: int, num_blocks: int) -> dict[str, Any]:
