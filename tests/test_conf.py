@@ -13,7 +13,7 @@ from headpose.running.entry import ROOT, register_resolvers
 
 CONF = ROOT / "conf"
 GROUPS = sorted(path.relative_to(CONF) for path in CONF.glob("*/*.yaml"))
-TRAINING_ONLY = {"augmentation", "split", "val_fraction", "split_seed", "seed", "num_train", "num_val"}
+TRAINING_ONLY = {"augmentation", "feed", "split", "val_fraction", "split_seed", "seed", "num_train", "num_val"}
 TEST_ONLY = {"perturb", "euler_order"}
 GIVEN_BY_NEIGHBOUR = {"num_inputs", "optimizer", "params"}
 
