@@ -17,7 +17,7 @@ from headpose.benchmarks.stages import (
     benchmark_train,
 )
 from headpose.datamodules.synthetic import LOOSENESS
-from headpose.datasets.synthetic import available_cores
+from headpose.datasets.packed import available_cores
 from headpose.errors import InputError
 from headpose.reporting.files import write_json
 from headpose.running.entry import entry_point, output_dir

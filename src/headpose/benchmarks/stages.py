@@ -13,7 +13,8 @@ from torch import nn
 
 from headpose.benchmarks.measure import ChildWatch, Times, compare_times, measure_rate
 from headpose.benchmarks.plain import plain_form
-from headpose.datasets.synthetic import SyntheticHeads, available_cores
+from headpose.datasets.packed import available_cores
+from headpose.datasets.synthetic import SyntheticHeads
 from headpose.geometry.face_model import mean_face_68
 from headpose.geometry.pnp import solve_weak_perspective
 from headpose.geometry.rotations import pose_to_matrix

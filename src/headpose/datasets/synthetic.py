@@ -2,18 +2,16 @@
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-import torch
 from filelock import FileLock
 from numpy.typing import NDArray
-from rich.progress import track
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from headpose.datasets.base import HeadPoseDataset
+from headpose.datasets.packed import PictureStore, available_cores, index_path, make_chunks, picture_path, write_whole
 from headpose.errors import InputError
 from headpose.synthesis.sampler import GENERATOR_VERSION, HeadSampler
 
@@ -38,6 +36,9 @@ class SyntheticHeads(HeadPoseDataset):
         side: `train`, or `test` for other people.
         max_angle: keep a head if all three |angles| are at most this many degrees; null keeps all.
         num_workers: processes that render; null for one a core.
+
+    Attributes:
+        store: the pack's pictures; numbers: (n,), of each head the picture in it.
 
     Raises:
         InputError: a number of heads or a size below 1, a root that cannot be written, or no head within `max_angle`.
@@ -68,28 +69,28 @@ class SyntheticHeads(HeadPoseDataset):
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with FileLock(self.folder / ".lock"):
-                _render_missing(
-                    self.folder, [n for n in numbers if not _index_path(self.folder, n).is_file()], options, size, num_workers
+                missing = [number for number in numbers if not index_path(self.folder, number).is_file()]
+                make_chunks(
+                    _ChunkRenderer(self.folder, options, size), missing, f"rendering {len(missing) * CHUNK} heads", num_workers
                 )
         except OSError as error:
             raise InputError(
                 f"{self.folder}: cannot be written ({error.strerror}); set data.root to a folder with room"
             ) from error
-        indices = [dict(np.load(_index_path(self.folder, number), allow_pickle=False)) for number in numbers]
-        self._chunks = [np.load(_image_path(self.folder, number), mmap_mode="r", allow_pickle=False) for number in numbers]
+        indices = [dict(np.load(index_path(self.folder, number), allow_pickle=False)) for number in numbers]
+        self.store = PictureStore([picture_path(self.folder, number) for number in numbers])
         labels = {name: np.concatenate([index[name] for index in indices])[:num_heads] for name in ("pose", "box", "landmarks")}
         keep = np.abs(labels["pose"]).max(axis=1) <= (np.inf if max_angle is None else max_angle)
         if not keep.any():
             raise InputError(f"no synthetic head stands within max_angle={max_angle} degrees; raise it")
-        self._numbers = np.flatnonzero(keep)
+        self.numbers = np.flatnonzero(keep)
         self.pose, self.box, self.landmarks = (labels[name][keep] for name in ("pose", "box", "landmarks"))
-        self.names = [f"{side}_{number:06d}" for number in self._numbers]
+        self.names = [f"{side}_{number:06d}" for number in self.numbers]
         self.num_filtered, self.skipped = num_heads - len(self.names), {}
 
     def image(self, index: int) -> NDArray[np.uint8]:
         """One picture, (size, size, 3)."""
-        number = self._numbers[index]
-        return np.array(self._chunks[number // CHUNK][number % CHUNK])
+        return self.store[self.numbers[index]]
 
     def photo_of(self, name: str) -> str:
         """The person."""
@@ -108,48 +109,14 @@ class _ChunkRenderer(Dataset[int]):
         if self.sampler is None:  # once a process: its textures are kept
             self.sampler = HeadSampler(**self.options)
         heads = [self.sampler.render(index, self.size) for index in range(number * CHUNK, (number + 1) * CHUNK)]
-        _write(_image_path(self.folder, number), lambda file: np.save(file, np.stack([head.image for head in heads])))
+        write_whole(
+            picture_path(self.folder, number), lambda file: np.save(file, np.stack([head.image for head in heads]))
+        )
         index = {
             "pose": np.stack([head.pose for head in heads]).astype(np.float32),
             "box": np.stack([head.box for head in heads]).astype(np.float32),
             "landmarks": np.stack([head.landmarks[:, :2] for head in heads]).astype(np.float32),
         }
         # The index goes last: where it is, the pictures are.
-        _write(_index_path(self.folder, number), lambda file: np.savez(file, allow_pickle=False, **index))
+        write_whole(index_path(self.folder, number), lambda file: np.savez(file, allow_pickle=False, **index))
         return number
-
-
-def _render_missing(folder: Path, numbers: list[int], options: dict[str, Any], size: int, num_workers: int | None) -> None:
-    if not numbers:
-        return
-    workers = min(len(numbers), available_cores() if num_workers is None else num_workers)
-    loader = DataLoader(
-        _ChunkRenderer(folder, options, size),
-        sampler=numbers,
-        batch_size=None,
-        num_workers=workers,
-        prefetch_factor=1 if workers else None,
-        generator=torch.Generator(),  # its own: a training must not depend on whether its heads had to be rendered first
-    )
-    for _ in track(loader, description=f"rendering {len(numbers) * CHUNK} heads", total=len(numbers)):
-        pass
-
-
-def available_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _write(path: Path, save: Any) -> None:
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as file:
-        save(file)
-    partial.replace(path)
-
-
-def _image_path(folder: Path, number: int) -> Path:
-    return folder / f"chunk_{number:05d}.npy"
-
-
-def _index_path(folder: Path, number: int) -> Path:
-    return folder / f"chunk_{number:05d}.npz"

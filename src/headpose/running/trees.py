@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 from rich.progress import track
 from torch.utils.data import DataLoader
 
-from headpose.datasets.synthetic import available_cores
+from headpose.datasets.packed import available_cores
 from headpose.running.contact_sheet import ContactSheet
 from headpose.synthesis.sampler import GENERATOR_VERSION, HeadSampler
 from headpose.synthesis.writers import LayoutWriter
