@@ -1,7 +1,7 @@
 """AFLW2000, the test set of both papers; it can also be trained on, to see whether a network can overfit real faces."""
 
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from headpose.datamodules.base import FolderDataModule
 from headpose.datasets.aflw2000 import AFLW2000
@@ -19,6 +19,7 @@ class AFLW2000DataModule(FolderDataModule):
     """
 
     dataset_name: ClassVar[str] = "aflw2000"
+    reader = AFLW2000
 
     def __init__(
         self,
@@ -45,9 +46,9 @@ class AFLW2000DataModule(FolderDataModule):
         )  # fmt: skip
         self.box: AFLW2000Box = box or crop.aflw2000_box
 
-    def read_dataset(self) -> AFLW2000:
-        """Index the folder."""
-        return AFLW2000(self.root, self.max_angle, self.bad_files, self.box)
+    def reader_options(self) -> dict[str, Any]:
+        """Which box."""
+        return {"box": self.box}
 
     @property
     def protocol(self) -> str:

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from headpose.datamodules.sampling import BatchKey, EvaluationSampler, Split, TrainSampler, split_faces
 from headpose.datasets.augmentation import Augmentation
-from headpose.datasets.base import HeadPoseDataset
+from headpose.datasets.base import FolderDataset, HeadPoseDataset
 from headpose.datasets.perturbation import Perturbation
 from headpose.errors import InputError
 from headpose.geometry.conventions import EulerOrder
@@ -218,13 +218,15 @@ class HeadPoseDataModule(pl.LightningDataModule):
 
 
 class FolderDataModule(HeadPoseDataModule):
-    """Loaders of a dataset that is a folder of annotated pictures.
+    """Loaders of a dataset that is a folder of annotated pictures, which `reader` reads.
 
     Args:
         root, crop, ...: see `HeadPoseDataModule`.
         max_angle: see `FolderDataset`.
-        bad_files: see `FolderDataset`.
+        bad_files: see `FolderDataset`; `raise` or `skip`.
     """
+
+    reader: ClassVar[type[FolderDataset]]
 
     def __init__(
         self,
@@ -259,7 +261,20 @@ class FolderDataModule(HeadPoseDataModule):
             num_test,
             perturb,
         )
+        if bad_files not in ("raise", "skip"):
+            raise InputError(f"bad_files={bad_files} is unknown; choose raise or skip")
         self.max_angle, self.bad_files = max_angle, bad_files
+
+    def reader_options(self) -> dict[str, Any]:
+        """What the reader is given beside root, filter and what to do about bad files."""
+        return {}
+
+    def read_dataset(self) -> HeadPoseDataset:
+        """Index the folder; pictures without boxes are crops already, to which the crop rule adds nothing."""
+        dataset = self.reader(self.root, self.max_angle, self.bad_files, **self.reader_options())
+        if not dataset.has_boxes:
+            self.crop = self.crop.for_dataset("crops")
+        return dataset
 
     @property
     def protocol(self) -> str:

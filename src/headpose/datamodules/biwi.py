@@ -1,7 +1,7 @@
 """BIWI: test set of protocol 1, training and test set of protocol 2."""
 
 from pathlib import Path
-from typing import ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 from headpose.datamodules.base import FolderDataModule
 from headpose.datasets.augmentation import Augmentation
@@ -24,6 +24,7 @@ class BIWIDataModule(FolderDataModule):
     """
 
     dataset_name: ClassVar[str] = "biwi"
+    reader = BIWI
 
     def __init__(
         self,
@@ -63,12 +64,15 @@ class BIWIDataModule(FolderDataModule):
         self.boxes, self.box_rule, self.calibrated, self.frames = boxes, box_rule, calibrated, frames
         self.part, self.part_by, self.part_seed = part, part_by, part_seed
 
-    def read_dataset(self) -> BIWI:
-        """Index the folder."""
-        sequences = biwi_sequences(self.part, self.part_by, self.part_seed)
-        return BIWI(
-            self.root, self.max_angle, self.bad_files, self.boxes, self.box_rule, sequences, self.calibrated, self.frames
-        )
+    def reader_options(self) -> dict[str, Any]:
+        """Which boxes, sequences, poses and frames."""
+        return {
+            "boxes": self.boxes,
+            "box_rule": self.box_rule,
+            "sequences": biwi_sequences(self.part, self.part_by, self.part_seed),
+            "calibrated": self.calibrated,
+            "frames": self.frames,
+        }
 
     @property
     def protocol(self) -> str:
