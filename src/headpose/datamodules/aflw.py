@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal
 from headpose.datamodules.base import FolderDataModule
 from headpose.datasets.aflw import AFLW, Part
 from headpose.datasets.augmentation import Augmentation
+from headpose.datasets.packing import Pack
 from headpose.datasets.perturbation import Perturbation
 from headpose.geometry.crops import CropRule
 
@@ -43,10 +44,11 @@ class AFLWDataModule(FolderDataModule):
         faces: str | Path | None = None,
         part_seed: int = 0,
         perturb: Perturbation | None = None,
+        pack: Pack | None = None,
     ) -> None:
         super().__init__(
             root, crop, augmentation, batch_size, num_workers, split, val_fraction, split_seed, seed,
-            num_train, num_val, num_test, max_angle, bad_files, perturb,
+            num_train, num_val, num_test, max_angle, bad_files, perturb, pack,
         )  # fmt: skip
         self.part: Part = part
         self.face_list, self.part_seed = faces, part_seed

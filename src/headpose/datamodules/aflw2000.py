@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal
 from headpose.datamodules.base import FolderDataModule
 from headpose.datasets.aflw2000 import AFLW2000
 from headpose.datasets.augmentation import Augmentation
+from headpose.datasets.packing import Pack
 from headpose.datasets.perturbation import Perturbation
 from headpose.geometry.crops import AFLW2000Box, CropRule
 
@@ -39,10 +40,11 @@ class AFLW2000DataModule(FolderDataModule):
         bad_files: Literal["raise", "skip"] = "raise",
         box: AFLW2000Box | None = None,
         perturb: Perturbation | None = None,
+        pack: Pack | None = None,
     ) -> None:
         super().__init__(
             root, crop, augmentation, batch_size, num_workers, split, val_fraction, split_seed, seed,
-            num_train, num_val, num_test, max_angle, bad_files, perturb,
+            num_train, num_val, num_test, max_angle, bad_files, perturb, pack,
         )  # fmt: skip
         self.box: AFLW2000Box = box or crop.aflw2000_box
 

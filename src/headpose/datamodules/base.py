@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from headpose.datamodules.sampling import BatchKey, EvaluationSampler, Split, TrainSampler, split_faces
 from headpose.datasets.augmentation import Augmentation
 from headpose.datasets.base import FolderDataset, HeadPoseDataset
+from headpose.datasets.packing import NoPack, Pack, Source
 from headpose.datasets.perturbation import Perturbation
 from headpose.errors import InputError
 from headpose.geometry.conventions import EulerOrder
@@ -224,6 +225,7 @@ class FolderDataModule(HeadPoseDataModule):
         root, crop, ...: see `HeadPoseDataModule`.
         max_angle: see `FolderDataset`.
         bad_files: see `FolderDataset`; `raise` or `skip`.
+        pack: how faces are kept, see `headpose.datasets.packing`; null reads them from their files.
     """
 
     reader: ClassVar[type[FolderDataset]]
@@ -245,6 +247,7 @@ class FolderDataModule(HeadPoseDataModule):
         max_angle: float | None = 99.0,
         bad_files: Literal["raise", "skip"] = "raise",
         perturb: Perturbation | None = None,
+        pack: Pack | None = None,
     ) -> None:
         super().__init__(
             root,
@@ -263,7 +266,7 @@ class FolderDataModule(HeadPoseDataModule):
         )
         if bad_files not in ("raise", "skip"):
             raise InputError(f"bad_files={bad_files} is unknown; choose raise or skip")
-        self.max_angle, self.bad_files = max_angle, bad_files
+        self.max_angle, self.bad_files, self.pack = max_angle, bad_files, pack or NoPack()
 
     def reader_options(self) -> dict[str, Any]:
         """What the reader is given beside root, filter and what to do about bad files."""
@@ -271,13 +274,23 @@ class FolderDataModule(HeadPoseDataModule):
 
     def read_dataset(self) -> HeadPoseDataset:
         """Index the folder; pictures without boxes are crops already, to which the crop rule adds nothing."""
-        dataset = self.reader(self.root, self.max_angle, self.bad_files, **self.reader_options())
-        if not dataset.has_boxes:
-            self.crop = self.crop.for_dataset("crops")
+        dataset, self.crop = self.pack.open(self.source(), self.max_angle, self.bad_files)
         return dataset
+
+    def source(self) -> Source:
+        """What a pack is made of."""
+        return Source(self.reader, self.root, self.reader_options(), self.crop, self.augmentation, self.perturb)
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        """As of every DataModule; a pack has no whole pictures."""
+        if self.with_pictures and not isinstance(self.pack, NoPack):
+            raise InputError(
+                f"{self.dataset.title}: what is tested looks at whole pictures, and a pack has none; set pack=none"
+            )
+        return super().test_dataloader()
 
     @property
     def protocol(self) -> str:
         """Title and filter."""
         limit = "all angles" if self.max_angle is None else f"|angles| <= {self.max_angle:g}"
-        return f"{super().protocol}, {limit}"
+        return f"{super().protocol}, {limit}{self.pack}"

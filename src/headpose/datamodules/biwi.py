@@ -7,6 +7,7 @@ from headpose.datamodules.base import FolderDataModule
 from headpose.datasets.augmentation import Augmentation
 from headpose.datasets.biwi import BIWI, biwi_sequences
 from headpose.datasets.detections import BoxRule
+from headpose.datasets.packing import Pack
 from headpose.datasets.perturbation import Perturbation
 from headpose.errors import InputError
 from headpose.geometry.conventions import EulerOrder
@@ -50,11 +51,12 @@ class BIWIDataModule(FolderDataModule):
         calibrated: bool = False,
         frames: str | Path | None = None,
         perturb: Perturbation | None = None,
+        pack: Pack | None = None,
         euler_order: EulerOrder = "ypr",
     ) -> None:
         super().__init__(
             root, crop, augmentation, batch_size, num_workers, split, val_fraction, split_seed, seed,
-            num_train, num_val, num_test, max_angle, bad_files, perturb,
+            num_train, num_val, num_test, max_angle, bad_files, perturb, pack,
         )  # fmt: skip
         if euler_order not in get_args(EulerOrder):
             raise InputError(f"euler_order={euler_order} is unknown; choose {' or '.join(get_args(EulerOrder))}")

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from headpose.datasets.base import HeadPoseDataset
-from headpose.datasets.packed import PictureStore, available_cores, index_path, make_chunks, picture_path, write_whole
+from headpose.datasets.packed import PictureStore, index_path, make_chunks, picture_path, write_whole
 from headpose.errors import InputError
 from headpose.synthesis.sampler import GENERATOR_VERSION, HeadSampler
 
@@ -109,9 +109,7 @@ class _ChunkRenderer(Dataset[int]):
         if self.sampler is None:  # once a process: its textures are kept
             self.sampler = HeadSampler(**self.options)
         heads = [self.sampler.render(index, self.size) for index in range(number * CHUNK, (number + 1) * CHUNK)]
-        write_whole(
-            picture_path(self.folder, number), lambda file: np.save(file, np.stack([head.image for head in heads]))
-        )
+        write_whole(picture_path(self.folder, number), lambda file: np.save(file, np.stack([head.image for head in heads])))
         index = {
             "pose": np.stack([head.pose for head in heads]).astype(np.float32),
             "box": np.stack([head.box for head in heads]).astype(np.float32),
