@@ -227,7 +227,7 @@ class FacePack(Pack):
         compared = np.concatenate([index["compared"] for index in made])
         manifest = {
             **self._described(source),
-            "root": str(source.root),
+            "root": str(source.root.resolve()),
             "faces": len(names),
             "chunk": CHUNK,
             "bad": int(sum((index["reason"] != "").sum() for index in made)),
@@ -394,7 +394,7 @@ class PackedFaces(HeadPoseDataset):
             index[key][self.numbers].astype(np.float32) for key in ("pose", "box", "landmarks")
         )
         self.sizes = index["size"][self.numbers]
-        self.store = PictureStore([picture_path(folder, number) for number in range(-(-manifest["faces"] // CHUNK))])
+        self.store = _store(folder, manifest)
 
     def image(self, index: int) -> Image:
         """One picture, (H, W, 3)."""
@@ -506,6 +506,13 @@ def read_pack(folder: Path) -> tuple[dict[str, Any], Index]:
     return manifest, {key: np.concatenate([index[key] for index in indices if index is not None]) for key in kept}
 
 
+def read_examples(folder: Path, n: int) -> Image:
+    """At most n of a complete pack's pictures, (m, P, P, 3), drawn evenly from those of good files."""
+    manifest, index = read_pack(folder)
+    good = np.flatnonzero(index["reason"] == "")
+    return _store(folder, manifest).gather(good[np.linspace(0, len(good) - 1, min(n, len(good))).astype(int)])
+
+
 def read_index(folder: Path, number: int) -> Index | None:
     """Labels of a chunk; None where it is not there in full.
 
@@ -525,6 +532,10 @@ def read_index(folder: Path, number: int) -> Index | None:
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
     return index if is_whole and shape[0] == len(index["name"]) else None
+
+
+def _store(folder: Path, manifest: dict[str, Any]) -> PictureStore:
+    return PictureStore([picture_path(folder, number) for number in range(-(-manifest["faces"] // CHUNK))])
 
 
 def _listing(reader: FolderDataset) -> tuple[list[str], NDArray[np.int64], NDArray[np.int64]]:
