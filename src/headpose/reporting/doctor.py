@@ -24,7 +24,7 @@ PUBLISHED: dict[str, dict[str, int]] = {
     "AFLW": {"faces": 25_993, "photos": 21_997},
 }
 """Of the whole set; `photos` are what a split keeps together: of BIWI, people."""
-MAX_LISTED = 100
+MAX_LISTED, MAX_GROUPS = 100, 20
 EXAMPLE_SIDE = 96
 STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; max-width: 62em; margin: 2em auto; padding: 0 1em; color: #222; }
@@ -50,12 +50,12 @@ def write_page(path: Path, manifest: Mapping[str, Any], index: Index, pictures: 
         f"<p>Files in <code>{_text(manifest['root'])}</code>; read with {_text(_options(manifest))}.</p>",
         "<h2>Counts</h2>" + _table(("", "here", "published"), counts(manifest, index), is_compared=True),
         "<h2>Labels</h2>" + _table(("angle", "least, median, greatest", f"beyond ±{LIMIT:g}"), labels(index)),
-        _image(_histograms(index), "png", "histograms of yaw, pitch and roll"),
+        _image(_histograms(index), "histograms of yaw, pitch and roll"),
         "<h2>Boxes and landmarks</h2>" + _table(("", "faces", "such as"), places(index)),
         "<h2>Duplicates</h2>" + _groups(twins),
         "<h2>Bad files</h2>" + (_table(("name", "reason"), listed[:MAX_LISTED]) if listed else "<p>None.</p>"),
         f"<p>{len(listed) - MAX_LISTED} more in bad_files.csv.</p>" if len(listed) > MAX_LISTED else "",
-        "<h2>Examples</h2>" + (_image(_sheet(pictures), "jpeg", "faces drawn evenly") if len(pictures) else "<p>None.</p>"),
+        "<h2>Examples</h2>" + (_image(_sheet(pictures), "faces drawn evenly") if len(pictures) else "<p>None.</p>"),
     ]
     title = f"{manifest['dataset']}: how it is"
     page = f"<!doctype html><meta charset=utf-8><title>{_text(title)}</title><style>{STYLE}</style>{''.join(parts)}\n"
@@ -88,7 +88,8 @@ def labels(index: Index) -> list[Row]:
     rows = []
     for angle, values in zip(ANGLES, index["pose"].T, strict=True):
         known = values[np.isfinite(values)]
-        span = f"{known.min():.2f}, {np.median(known):.2f}, {known.max():.2f}" if len(known) else "none known"
+        numbers = [round(float(value), 2) + 0.0 for value in (known.min(), np.median(known), known.max())] if len(known) else []
+        span = ", ".join(f"{number:.2f}" for number in numbers) or "none known"  # + 0.0: no -0.00
         rows.append((angle, span, f"{int((np.abs(known) > LIMIT).sum()):,}"))
     return rows
 
@@ -133,7 +134,7 @@ def _histograms(index: Index) -> bytes:
         axes.axvspan(-LIMIT, LIMIT, color="#4472a8", alpha=0.08, linewidth=0)
         axes.set(title=angle, xlabel="degrees", xlim=(-180, 180), xticks=range(-180, 181, 60))
         if len(known):
-            axes.set_yscale("log")
+            axes.set(yscale="log", ylim=(0.7, None))  # a single face is seen, too
         axes.spines[["top", "right"]].set_visible(False)
     figure.axes[0].set_ylabel("faces")
     file = io.BytesIO()
@@ -145,7 +146,7 @@ def _sheet(pictures: NDArray[np.uint8], columns: int = 12) -> bytes:
     faces = [np.asarray(cv2.resize(picture, (EXAMPLE_SIDE, EXAMPLE_SIDE))) for picture in pictures]
     faces += [np.full_like(faces[0], 255)] * (-len(faces) % columns)
     rows = [np.concatenate(faces[start : start + columns], axis=1) for start in range(0, len(faces), columns)]
-    _, coded = cv2.imencode(".jpg", cv2.cvtColor(np.concatenate(rows), cv2.COLOR_RGB2BGR))
+    _, coded = cv2.imencode(".png", cv2.cvtColor(np.concatenate(rows), cv2.COLOR_RGB2BGR))
     return bytes(coded)
 
 
@@ -153,7 +154,7 @@ def _groups(groups: Sequence[Sequence[str]]) -> str:
     if not groups:
         return "<p>None: no two packed pictures are the same.</p>"
     lines = "".join(
-        f"<li>{_text(', '.join(names[:6]))}{' ...' if len(names) > 6 else ''}</li>" for names in groups[:MAX_LISTED]
+        f"<li>{_text(', '.join(names[:6]))}{' ...' if len(names) > 6 else ''}</li>" for names in groups[:MAX_GROUPS]
     )
     faces = sum(len(names) for names in groups)
     return f"<p>{faces:,} faces in {len(groups):,} groups, the first of which are:</p><ul>{lines}</ul>"
@@ -170,8 +171,8 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]], is_compared: bool
     return f"<table><tr>{top}</tr>{body}</table>"
 
 
-def _image(data: bytes, kind: str, what: str) -> str:
-    return f'<img alt="{_text(what)}" src="data:image/{kind};base64,{base64.b64encode(data).decode()}">'
+def _image(data: bytes, what: str) -> str:
+    return f'<img alt="{_text(what)}" src="data:image/png;base64,{base64.b64encode(data).decode()}">'
 
 
 def _text(value: object) -> str:
