@@ -41,8 +41,8 @@ FORMAT_VERSION = 1
 CHUNK = 512
 NUM_COMPARED = 4
 """Faces of each chunk whose crops are compared with those made of the files."""
-LOOSENESS = 1.25
-"""Side of a loose picture over that of the network's square, as of synthetic heads."""
+LOOSENESS = 2.0
+"""Side of a loose picture over that of the network's square: cut in whole pixels, smaller ones differ more, see docs/packs.md."""
 SLACK = 0.05
 """What a loose picture shows beyond all that a crop can need, as a share of the box's longer side: for whole pixels."""
 MANIFEST, BAD_FILES = "manifest.json", "bad_files.csv"
@@ -288,7 +288,7 @@ class LoosePack(FacePack):
 
     Args:
         root, num_workers: see `FacePack`.
-        size: side P of the largest picture in pixels; null for 5/4 of the crop's, larger by as much as a rotation needs.
+        size: side P of the largest picture in pixels; null for twice the crop's, larger by as much as a rotation needs.
         margin: null for what the crop rule and a rotation need.
 
     Raises:
