@@ -1,22 +1,46 @@
-"""Write synthetic heads in a real data set's layout: `python src/prepare.py layout=300w_lp root=DIR`, see conf/prepare.yaml."""
+"""Check and pack data sets, or write synthetic heads in a real one's layout: `python src/prepare.py`, see conf/prepare.yaml."""
 
 import logging
 
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
+from headpose.datasets.packing import BAD_FILES, FacePack, read_examples, read_pack
+from headpose.errors import InputError
+from headpose.reporting.doctor import write_page
 from headpose.running.entry import entry_point
-from headpose.running.trees import write_units
+from headpose.running.trees import write_trees, write_units
 
 log = logging.getLogger("headpose.prepare")
+
+NUM_EXAMPLES = 24
 
 
 @entry_point("prepare")
 def prepare(config: DictConfig) -> None:
-    """Instantiate the writer and have it write, in parallel."""
-    writer = instantiate(config.layout, _convert_="all")
-    pictures = write_units(writer, config.num_workers)
-    log.info("wrote %d pictures to %s", pictures, writer.root)
+    """Bring the packs of all data sets up to date, each with its doctor's page; or have a layout's writer write."""
+    data = {"data": config.get("data"), **{f"test.{name}": test for name, test in config.test.items()}}
+    data = {name: node for name, node in data.items() if node}
+    if bool(data) == ("layout" in config):
+        raise InputError(
+            "give either data=NAME pack=fixed data.root=DIR, to check and pack a data set, "
+            "or layout=NAME root=DIR, to write synthetic heads in its layout"
+        )
+    if not data:
+        writer = instantiate(config.layout, _convert_="all")
+        log.info("wrote %d pictures to %s", write_units(writer, config.num_workers), writer.root)
+        return
+    write_trees(config)
+    for name, datamodule in {name: instantiate(node, _convert_="all") for name, node in data.items()}.items():
+        pack = getattr(datamodule, "pack", None)
+        if not isinstance(pack, FacePack):
+            key = "pack" if name == "data" else f"pack@{name}.pack"
+            raise InputError(f"{name} is to be packed, but how? give {key}=fixed or {key}=loose (synthetic heads need no pack)")
+        folder = pack.prepare(datamodule.source())
+        manifest, index = read_pack(folder)
+        page = write_page(folder / "doctor.html", manifest, index, read_examples(folder, NUM_EXAMPLES))
+        log.info("%s: %d faces, %d bad files (%s)", folder, manifest["faces"], manifest["bad"], folder / BAD_FILES)
+        log.info("what is in it: %s", page)
 
 
 if __name__ == "__main__":

@@ -46,6 +46,8 @@ def choice(path: Path) -> list[str]:
         return [f"budget={budget}", f"model={model}"]
     if group == "layout":
         return [f"layout={name}", "root=x"]
+    if group == "pack":
+        return ["data=aflw2000", f"pack={name}"]
     if group in ("solver", "landmarks"):
         return ["model=landmarks", f"{group}={name}", *(["model.source.path=x"] if name == "file" else [])]
     if name == "threeddfa":
@@ -68,6 +70,7 @@ def test_every_file_composes_and_mirrors_its_constructor(path: Path) -> None:
         "solver": "model.solver",
         "landmarks": "model.source",
         "perturb": "test.aflw2000.perturb",
+        "pack": "data.pack",
     }.get(group, group)
     if group == "model":
         targets_of_module = set(inspect.signature(get_object(config.module._target_)).parameters)

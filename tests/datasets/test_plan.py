@@ -17,7 +17,7 @@ from headpose.datasets.augmentation import (
 from headpose.datasets.draws import integers, uniform
 from headpose.datasets.plan import Labels, Planner, obstacle_to_plans, plan_four_way, plan_zoom
 from headpose.errors import InputError
-from headpose.geometry.crops import FSANetCrop, HopenetCrop, MarginCrop
+from headpose.geometry.crops import FSANetCrop, HopenetCrop, MarginCrop, ReadyCrop
 from headpose.types import Sample
 
 N, SIDE = 24, 80
@@ -47,12 +47,12 @@ def sample(pictures: np.ndarray, known: Labels, i: int) -> Sample:
     }  # fmt: skip
 
 
-def plan(crop, augmentation, size=64, epoch=0, pictures=None, indices=None):
+def plan(crop, augmentation, epoch=0, pictures=None, indices=None):
     pictures = smooth() if pictures is None else pictures
     n = len(pictures)
     extent = np.tile(pictures.shape[1:3], (n, 1))
     indices = np.arange(n) if indices is None else indices
-    return pictures, *Planner(crop, augmentation, size)(labels(n), extent, (0, epoch), indices)
+    return pictures, *Planner(crop, augmentation)(labels(n), extent, (0, epoch), indices)
 
 
 def both(drawn, pictures) -> tuple[np.ndarray, np.ndarray]:
@@ -151,7 +151,7 @@ def test_turned_poses_stay_within_the_limit_and_have_the_spread_asked_for() -> N
     n = len(pictures)
     before = labels(n)
     before.pose[:] = [0, 0, 60]
-    drawn, known = Planner(FSANetCrop(8), Augmentation(rotation=30), 8)(before, np.full((n, 2), 80), (0, 0), np.arange(n))
+    drawn, known = Planner(FSANetCrop(8), Augmentation(rotation=30))(before, np.full((n, 2), 80), (0, 0), np.arange(n))
     assert np.abs(known.pose).max() <= 99.001
     turned = 60 - known.pose[:, 2]  # counter-clockwise, against the roll
     assert drawn.rotated.all()
@@ -174,7 +174,7 @@ def test_pipeline_of_whole_pixels_is_the_transforms_own_arithmetic() -> None:
     patch, pixels = plan_four_way(four_way, draws, always, 64)
     (zoomed,) = plan_zoom(zoom, draws, always, 64)
     augmentation = Augmentation(pipeline=A.Compose([four_way, zoom]))
-    _, drawn, _ = plan(None, augmentation, pictures=pictures)
+    _, drawn, _ = plan(ReadyCrop(FSANetCrop(64)), augmentation, pictures=pictures)
     assert len(drawn.after) == 2  # the patch, and both tables in one
     by_opencv, by_torch = both(drawn, pictures)
     assert apart(by_opencv, by_torch)[1] <= 1
@@ -198,7 +198,7 @@ def test_pipelines_have_the_distribution_of_the_slow_way() -> None:
     augmentation = Augmentation(pipeline=A.Compose([FourWayCrop(15, p=1.0), RandomZoom((0.8, 1.2), p=0.7)]))
     n = 3000
     pictures = np.repeat(smooth(1, 64), n, axis=0)
-    _, drawn, _ = plan(None, augmentation, pictures=pictures)
+    _, drawn, _ = plan(ReadyCrop(FSANetCrop(64)), augmentation, pictures=pictures)
     fast = batch_opencv.carry_out(drawn, pictures.copy()).reshape(n, -1).astype(float)
     slow = np.stack([augmentation.after_crop(pictures[0], 0, 0, i) for i in range(n)]).reshape(n, -1).astype(float)
     error = 5 * slow.std(axis=0) * (2 / n) ** 0.5 + 0.5
@@ -227,7 +227,7 @@ def test_a_picture_that_fills_only_a_part_of_its_place() -> None:
     pictures[:, 60:], pictures[:, :, 70:] = 0, 0
     before, extent = labels(), np.tile([60, 70], (N, 1))
     for augmentation in (Augmentation(mirror=1.0), Augmentation(mirror=0.5, rotation=10)):
-        drawn, _ = Planner(FSANetCrop(64), augmentation, 64)(before, extent, (0, 0), np.arange(N))
+        drawn, _ = Planner(FSANetCrop(64), augmentation)(before, extent, (0, 0), np.arange(N))
         mean, largest = apart(*both(drawn, pictures))
         assert mean < 0.3
         assert largest <= 8
@@ -242,5 +242,5 @@ def test_what_has_no_form_for_batches_is_named() -> None:
     blur = Augmentation(pipeline=A.Compose([A.GaussianBlur()]))
     assert "GaussianBlur" in str(obstacle_to_plans(blur))
     with pytest.raises(InputError, match=r"set data\.feed=workers"):
-        Planner(FSANetCrop(64), blur, 64)
+        Planner(FSANetCrop(64), blur)
     assert "rotation" in str(obstacle_to_plans(Augmentation(rotation=5, cut=A.Compose([PILBlur()]))))

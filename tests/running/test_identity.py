@@ -28,6 +28,7 @@ def config(*overrides: str):
         "logger=tensorboard",
         "callbacks.progress.leave=true",
         "data.num_test=3",
+        "pack=fixed",
     ],
 )
 def test_what_does_not_count(override: str) -> None:
@@ -60,10 +61,27 @@ def test_what_does_not_count(override: str) -> None:
         "+trainer.limit_train_batches=2",
         "data.seed=5",
         "data.augmentation=null",
+        "pack=loose",
     ],
 )
 def test_what_counts(override: str) -> None:
     assert train_id(config(override)) != train_id(config())
+
+
+def test_what_counts_of_packs() -> None:
+    plain = config("test=[aflw2000]")
+    fixed, loose, larger = (
+        config("test=[aflw2000]", f"pack@test.aflw2000.pack={pack}", *more)
+        for pack, more in (("fixed", []), ("loose", []), ("loose", ["test.aflw2000.pack.size=100"]))
+    )
+    ids = [id_of_test(each, "aflw2000") for each in (plain, fixed, loose, larger)]
+    assert ids[0] == ids[1]
+    assert len(set(ids)) == 3
+    assert len({train_id(each) for each in (plain, fixed, loose, larger)}) == 1
+    places = [train_id(config(f"pack={pack}", f"data.pack.root=/{place}")) for pack in ("fixed", "loose") for place in "ab"]
+    assert places[0] == places[1] == train_id(config())
+    assert places[2] == places[3] == train_id(config("pack=loose"))
+    assert train_id(config("pack=loose", "data.pack.margin=1")) != places[2]
 
 
 def test_initial_weights_count_by_content(tmp_path: Path) -> None:

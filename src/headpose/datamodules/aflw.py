@@ -1,11 +1,12 @@
 """AFLW: training and test set of Hopenet's fourth table."""
 
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from headpose.datamodules.base import Feed, FolderDataModule
-from headpose.datasets.aflw import AFLW, Part, has_database
+from headpose.datasets.aflw import AFLW, Part
 from headpose.datasets.augmentation import Augmentation
+from headpose.datasets.packing import Pack
 from headpose.datasets.perturbation import Perturbation
 from headpose.geometry.crops import CropRule
 
@@ -21,6 +22,7 @@ class AFLWDataModule(FolderDataModule):
     """
 
     dataset_name: ClassVar[str] = "aflw"
+    reader = AFLW
 
     def __init__(
         self,
@@ -42,25 +44,23 @@ class AFLWDataModule(FolderDataModule):
         faces: str | Path | None = None,
         part_seed: int = 0,
         perturb: Perturbation | None = None,
+        pack: Pack | None = None,
         feed: Feed = "auto",
     ) -> None:
         super().__init__(
             root, crop, augmentation, batch_size, num_workers, split, val_fraction, split_seed, seed,
-            num_train, num_val, num_test, max_angle, bad_files, perturb, feed,
+            num_train, num_val, num_test, max_angle, bad_files, perturb, pack, feed,
         )  # fmt: skip
         self.part: Part = part
         self.face_list, self.part_seed = faces, part_seed
 
-    def read_dataset(self) -> AFLW:
-        """Index the folder; pictures without boxes are crops already."""
-        dataset = AFLW(self.root, self.max_angle, self.bad_files, self.part, self.face_list, self.part_seed)
-        if not dataset.has_boxes:
-            self.crop = self.crop.for_dataset("crops")
-        return dataset
+    def reader_options(self) -> dict[str, Any]:
+        """Which faces."""
+        return {"part": self.part, "faces": self.face_list, "part_seed": self.part_seed}
 
     @property
     def protocol(self) -> str:
         """Title, filter, form and which faces."""
         drawn = "all faces" if self.part == "all" else f"{self.part} faces drawn with seed {self.part_seed}"
         which = drawn if self.face_list is None else f"faces of {Path(self.face_list).name}"
-        return f"{super().protocol}, {'annotated boxes' if has_database(self.root) else 'ready crops'}, {which}"
+        return f"{super().protocol}, {'annotated boxes' if self.dataset.has_boxes else 'ready crops'}, {which}"

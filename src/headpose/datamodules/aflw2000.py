@@ -1,11 +1,12 @@
 """AFLW2000, the test set of both papers; it can also be trained on, to see whether a network can overfit real faces."""
 
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from headpose.datamodules.base import Feed, FolderDataModule
 from headpose.datasets.aflw2000 import AFLW2000
 from headpose.datasets.augmentation import Augmentation
+from headpose.datasets.packing import Pack
 from headpose.datasets.perturbation import Perturbation
 from headpose.geometry.crops import AFLW2000Box, CropRule
 
@@ -19,6 +20,7 @@ class AFLW2000DataModule(FolderDataModule):
     """
 
     dataset_name: ClassVar[str] = "aflw2000"
+    reader = AFLW2000
 
     def __init__(
         self,
@@ -38,17 +40,18 @@ class AFLW2000DataModule(FolderDataModule):
         bad_files: Literal["raise", "skip"] = "raise",
         box: AFLW2000Box | None = None,
         perturb: Perturbation | None = None,
+        pack: Pack | None = None,
         feed: Feed = "auto",
     ) -> None:
         super().__init__(
             root, crop, augmentation, batch_size, num_workers, split, val_fraction, split_seed, seed,
-            num_train, num_val, num_test, max_angle, bad_files, perturb, feed,
+            num_train, num_val, num_test, max_angle, bad_files, perturb, pack, feed,
         )  # fmt: skip
         self.box: AFLW2000Box = box or crop.aflw2000_box
 
-    def read_dataset(self) -> AFLW2000:
-        """Index the folder."""
-        return AFLW2000(self.root, self.max_angle, self.bad_files, self.box)
+    def reader_options(self) -> dict[str, Any]:
+        """Which box."""
+        return {"box": self.box}
 
     @property
     def protocol(self) -> str:

@@ -10,7 +10,4 @@ class AFWDataModule(FolderDataModule):
     """Loaders of AFW; Hopenet's crop rule has factors of its own for it."""
 
     dataset_name: ClassVar[str] = "afw"
-
-    def read_dataset(self) -> AFW:
-        """Index the folder."""
-        return AFW(self.root, self.max_angle, self.bad_files)
+    reader = AFW

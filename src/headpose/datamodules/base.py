@@ -15,8 +15,9 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from headpose.datamodules.sampling import BatchKey, EvaluationSampler, Split, TrainSampler, split_faces
 from headpose.datasets import batch_opencv, batch_torch
 from headpose.datasets.augmentation import Augmentation
-from headpose.datasets.base import HeadPoseDataset
+from headpose.datasets.base import FolderDataset, HeadPoseDataset
 from headpose.datasets.packed import PictureStore
+from headpose.datasets.packing import NoPack, Pack, Source
 from headpose.datasets.perturbation import Perturbation
 from headpose.datasets.plan import Labels, Planner, obstacle_to_plans
 from headpose.errors import InputError
@@ -93,7 +94,7 @@ class PlannedBatches(Dataset[Batch]):
     """The faces of a pack as augmented batches, drawn and made a batch at a time; asked with a `BatchKey`.
 
     Args:
-        dataset: with a `store` of pictures.
+        dataset: with a `store` of pictures, see `PackedFaces`.
         indices, crop, augmentation, seed: see `FaceBatches`.
         on_host: whether batches are finished here; otherwise they take their plan along, see `on_after_batch_transfer`.
     """
@@ -112,7 +113,7 @@ class PlannedBatches(Dataset[Batch]):
     ) -> None:
         self.dataset, self.indices, self.seed, self.on_host = dataset, np.asarray(indices), seed, on_host
         self.store: PictureStore = dataset.store
-        self.planner = Planner(crop, augmentation, crop.size)
+        self.planner = Planner(crop, augmentation)
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -121,8 +122,7 @@ class PlannedBatches(Dataset[Batch]):
         indices = self.indices[key.indices]
         dataset, numbers = self.dataset, self.dataset.numbers[indices]
         labels = Labels(dataset.pose[indices], dataset.box[indices], dataset.landmarks[indices])
-        extent = np.full((len(indices), 2), self.store.size)
-        plan, labels = self.planner(labels, extent, (self.seed, key.epoch), indices)
+        plan, labels = self.planner(labels, dataset.sizes[indices], (self.seed, key.epoch), indices)
         batch: dict[str, Any] = {
             "pose": torch.from_numpy(labels.pose),
             "box": torch.from_numpy(labels.box),
@@ -314,13 +314,16 @@ def _unchanged(batch: Any) -> Any:
 
 
 class FolderDataModule(HeadPoseDataModule):
-    """Loaders of a dataset that is a folder of annotated pictures.
+    """Loaders of a dataset that is a folder of annotated pictures, which `reader` reads.
 
     Args:
         root, crop, ...: see `HeadPoseDataModule`.
         max_angle: see `FolderDataset`.
-        bad_files: see `FolderDataset`.
+        bad_files: see `FolderDataset`; `raise` or `skip`.
+        pack: how faces are kept, see `headpose.datasets.packing`; null reads them from their files.
     """
+
+    reader: ClassVar[type[FolderDataset]]
 
     def __init__(
         self,
@@ -339,6 +342,7 @@ class FolderDataModule(HeadPoseDataModule):
         max_angle: float | None = 99.0,
         bad_files: Literal["raise", "skip"] = "raise",
         perturb: Perturbation | None = None,
+        pack: Pack | None = None,
         feed: Feed = "auto",
     ) -> None:
         super().__init__(
@@ -357,10 +361,33 @@ class FolderDataModule(HeadPoseDataModule):
             perturb,
             feed,
         )
-        self.max_angle, self.bad_files = max_angle, bad_files
+        if bad_files not in ("raise", "skip"):
+            raise InputError(f"bad_files={bad_files} is unknown; choose raise or skip")
+        self.max_angle, self.bad_files, self.pack = max_angle, bad_files, pack or NoPack()
+
+    def reader_options(self) -> dict[str, Any]:
+        """What the reader is given beside root, filter and what to do about bad files."""
+        return {}
+
+    def read_dataset(self) -> HeadPoseDataset:
+        """Index the folder; pictures without boxes are crops already, to which the crop rule adds nothing."""
+        dataset, self.crop = self.pack.open(self.source(), self.max_angle, self.bad_files)
+        return dataset
+
+    def source(self) -> Source:
+        """What a pack is made of."""
+        return Source(self.reader, self.root, self.reader_options(), self.crop, self.augmentation, self.perturb)
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        """As of every DataModule; a pack has no whole pictures."""
+        if self.with_pictures and not isinstance(self.pack, NoPack):
+            raise InputError(
+                f"{self.dataset.title}: what is tested looks at whole pictures, and a pack has none; set pack=none"
+            )
+        return super().test_dataloader()
 
     @property
     def protocol(self) -> str:
         """Title and filter."""
         limit = "all angles" if self.max_angle is None else f"|angles| <= {self.max_angle:g}"
-        return f"{super().protocol}, {limit}"
+        return f"{super().protocol}, {limit}{self.pack}"

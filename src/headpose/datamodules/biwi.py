@@ -1,12 +1,13 @@
 """BIWI: test set of protocol 1, training and test set of protocol 2."""
 
 from pathlib import Path
-from typing import ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 from headpose.datamodules.base import Feed, FolderDataModule
 from headpose.datasets.augmentation import Augmentation
 from headpose.datasets.biwi import BIWI, biwi_sequences
 from headpose.datasets.detections import BoxRule
+from headpose.datasets.packing import Pack
 from headpose.datasets.perturbation import Perturbation
 from headpose.errors import InputError
 from headpose.geometry.conventions import EulerOrder
@@ -24,6 +25,7 @@ class BIWIDataModule(FolderDataModule):
     """
 
     dataset_name: ClassVar[str] = "biwi"
+    reader = BIWI
 
     def __init__(
         self,
@@ -49,12 +51,13 @@ class BIWIDataModule(FolderDataModule):
         calibrated: bool = False,
         frames: str | Path | None = None,
         perturb: Perturbation | None = None,
+        pack: Pack | None = None,
         euler_order: EulerOrder = "ypr",
         feed: Feed = "auto",
     ) -> None:
         super().__init__(
             root, crop, augmentation, batch_size, num_workers, split, val_fraction, split_seed, seed,
-            num_train, num_val, num_test, max_angle, bad_files, perturb, feed,
+            num_train, num_val, num_test, max_angle, bad_files, perturb, pack, feed,
         )  # fmt: skip
         if euler_order not in get_args(EulerOrder):
             raise InputError(f"euler_order={euler_order} is unknown; choose {' or '.join(get_args(EulerOrder))}")
@@ -64,12 +67,15 @@ class BIWIDataModule(FolderDataModule):
         self.boxes, self.box_rule, self.calibrated, self.frames = boxes, box_rule, calibrated, frames
         self.part, self.part_by, self.part_seed = part, part_by, part_seed
 
-    def read_dataset(self) -> BIWI:
-        """Index the folder."""
-        sequences = biwi_sequences(self.part, self.part_by, self.part_seed)
-        return BIWI(
-            self.root, self.max_angle, self.bad_files, self.boxes, self.box_rule, sequences, self.calibrated, self.frames
-        )
+    def reader_options(self) -> dict[str, Any]:
+        """Which boxes, sequences, poses and frames."""
+        return {
+            "boxes": self.boxes,
+            "box_rule": self.box_rule,
+            "sequences": biwi_sequences(self.part, self.part_by, self.part_seed),
+            "calibrated": self.calibrated,
+            "frames": self.frames,
+        }
 
     @property
     def protocol(self) -> str:

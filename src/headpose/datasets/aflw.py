@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from headpose.datasets.base import Annotation, FolderDataset, check_number, check_seed, read_label_line, whole_box
+from headpose.datasets.base import Annotation, BadFiles, FolderDataset, check_number, check_seed, read_label_line, whole_box
 from headpose.errors import InputError
 from headpose.geometry.conventions import pose_from_aflw
 
@@ -61,7 +61,7 @@ class AFLW(FolderDataset):
         self,
         root: str | Path,
         max_angle: float | None = 99.0,
-        bad_files: Literal["raise", "skip"] = "raise",
+        bad_files: BadFiles = "raise",
         part: Part = "all",
         faces: str | Path | None = None,
         part_seed: int = 0,
@@ -102,6 +102,14 @@ class AFLW(FolderDataset):
     def picture_of(self, path: Path) -> Path:
         """The photograph, or the crop."""
         return self._form.picture_of(path.as_posix())
+
+    def label_files(self, path: Path) -> list[Path]:
+        """The text file of a ready crop."""
+        return [] if self.has_boxes else [self.root / f"{path.as_posix()}.txt"]
+
+    def common_files(self) -> list[Path]:
+        """The database, where there is one."""
+        return [self.root / DATABASE]
 
     def read_annotation(self, path: Path) -> Annotation:
         """Pose and box from the database's rows or the text file."""

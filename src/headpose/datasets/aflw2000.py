@@ -1,11 +1,11 @@
 """AFLW2000-3D (Zhu et al., CVPR 2016): the first 2000 AFLW images with 3D-fitted poses, 450×450."""
 
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 
-from headpose.datasets.base import Annotation, FolderDataset, list_pairs, read_mat
+from headpose.datasets.base import Annotation, BadFiles, FolderDataset, list_pairs, read_mat
 from headpose.errors import InputError
 from headpose.geometry.conventions import pose_from_pose_para
 from headpose.geometry.crops import AFLW2000Box, aflw2000_box
@@ -25,12 +25,13 @@ class AFLW2000(FolderDataset):
 
     title = "AFLW2000"
     layout: ClassVar[str] = "imageNNNNN.jpg with imageNNNNN.mat"
+    label_suffix: ClassVar[str] = ".mat"
 
     def __init__(
         self,
         root: str | Path,
         max_angle: float | None = 99.0,
-        bad_files: Literal["raise", "skip"] = "raise",
+        bad_files: BadFiles = "raise",
         box: AFLW2000Box = "visible21",
     ) -> None:
         self.box_rule = box

@@ -26,6 +26,7 @@ class AFW(FolderDataset):
 
     title = "AFW"
     layout: ClassVar[str] = "PICTURE_N.txt with PICTURE.jpg"
+    label_suffix: ClassVar[str] = ".txt"
 
     def list_images(self) -> list[Path]:
         """The faces' labels."""

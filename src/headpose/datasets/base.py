@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import cv2
 import numpy as np
@@ -17,6 +17,7 @@ from headpose.errors import InputError
 from headpose.types import Sample
 
 EXIF_ORIENTATION = 0x0112
+BadFiles = Literal["raise", "skip", "defer"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class HeadPoseDataset(Dataset[Sample], ABC):
         pose: (n, 3) degrees; box: (n, 4) pixels; landmarks: (n, 68, 2) pixels.
         num_filtered: faces left out by the protocol.
         skipped: name to reason, of broken files left out.
+        has_boxes: whether the boxes are tight; otherwise they are whole pictures, which are crops already.
     """
 
     title: ClassVar[str]
@@ -47,6 +49,7 @@ class HeadPoseDataset(Dataset[Sample], ABC):
     landmarks: NDArray[np.float32]
     num_filtered: int = 0
     skipped: dict[str, str]
+    has_boxes: bool = True
 
     @abstractmethod
     def image(self, index: int) -> NDArray[np.uint8]:
@@ -75,11 +78,15 @@ class HeadPoseDataset(Dataset[Sample], ABC):
 class FolderDataset(HeadPoseDataset):
     """A folder of pictures with an annotation file each; annotations are read at once, pictures when asked for.
 
+    A reader says how faces are listed (`list_images`), where each one's picture and label lie (`picture_of`, `label_files`,
+    `common_files`) and how a label is read (`read_annotation`).
+
     Args:
         root: folder of the dataset.
         max_angle: keep a face if all three |angles| are at most this many degrees; null keeps all.
         bad_files: `raise` stops at the first broken file; `skip` leaves it out, counted and named. `skip` also decodes
-            every picture once at the start, so that nothing can fail later.
+            every picture once at the start, so that nothing can fail later. `defer` lists the faces in `files` and reads
+            nothing: whoever asked for it does, one by one (`read_face`).
 
     Raises:
         InputError: no such folder, nothing in it, a broken file, or everything filtered away.
@@ -87,26 +94,29 @@ class FolderDataset(HeadPoseDataset):
 
     layout: ClassVar[str]
     """File pattern shown when nothing is found."""
+    label_suffix: ClassVar[str] = ""
+    """Of the file beside a picture (or other listed path) that holds its label, if there is one."""
 
-    def __init__(self, root: str | Path, max_angle: float | None = 99.0, bad_files: Literal["raise", "skip"] = "raise") -> None:
+    def __init__(self, root: str | Path, max_angle: float | None = 99.0, bad_files: BadFiles = "raise") -> None:
         self.root = Path(root)
-        if bad_files not in ("raise", "skip"):
+        if bad_files not in get_args(BadFiles):
             raise InputError(f"bad_files={bad_files} is unknown; choose raise or skip")
         self.check_root()
-        files = self.list_images()
-        if not files:
+        self.files = self.list_images()
+        if not self.files:
             raise InputError(f"{self.title}: {self.root} holds none of its pictures ({self.layout}); check the root")
         self.skipped = {}
+        if bad_files != "defer":
+            self._read_all(max_angle, bad_files)
+
+    def _read_all(self, max_angle: float | None, bad_files: BadFiles) -> None:
         self.paths: list[Path] = []
         annotations: list[Annotation] = []
-        for path in files:
+        for path in self.files:
             try:
-                picture = self.picture_of(path)
-                if not picture.is_file():
-                    raise InputError(f"{picture}: the picture of an annotation is missing; restore it or remove the annotation")
-                annotation = self.read_annotation(path)
+                annotation = self.read_face(path)
                 if bad_files == "skip":
-                    read_image(picture)
+                    read_image(self.picture_of(path))
             except InputError as error:
                 if bad_files == "raise":
                     raise InputError(f"{error} (or set bad_files=skip to leave such files out)") from error
@@ -117,15 +127,18 @@ class FolderDataset(HeadPoseDataset):
                 continue
             self.paths.append(path)
             annotations.append(annotation)
-        if not annotations:
-            raise InputError(
-                f"{self.title}: none of the {len(files)} faces in {self.root} is left "
-                f"({self.num_filtered} beyond ±{max_angle} degrees, {len(self.skipped)} broken)"
-            )
+        check_left(self.title, self.root, len(self.files), len(annotations), self.num_filtered, max_angle, len(self.skipped))
         self.names = [self.name_of(path) for path in self.paths]
         self.pose = np.stack([a.pose for a in annotations]).astype(np.float32)
         self.box = np.stack([a.box for a in annotations]).astype(np.float32)
         self.landmarks = np.stack([a.landmarks for a in annotations]).astype(np.float32)
+
+    def read_face(self, path: Path) -> Annotation:
+        """The label of one listed face; raises InputError naming a file that is broken, or a picture that is missing."""
+        picture = self.picture_of(path)
+        if not picture.is_file():
+            raise InputError(f"{picture}: the picture of an annotation is missing; restore it or remove the annotation")
+        return self.read_annotation(path)
 
     def check_root(self) -> None:
         """Raise InputError where the root is not what it should be."""
@@ -143,6 +156,14 @@ class FolderDataset(HeadPoseDataset):
         """The file of a listed picture; where one holds several faces, they are listed under names of their own."""
         return path
 
+    def label_files(self, path: Path) -> Sequence[Path]:
+        """The files that hold this label and no other."""
+        return [path.with_suffix(self.label_suffix)] if self.label_suffix else []
+
+    def common_files(self) -> Sequence[Path]:
+        """The files that hold something of many labels."""
+        return []
+
     @abstractmethod
     def read_annotation(self, path: Path) -> Annotation:
         """The label of one picture; raises InputError naming the broken file."""
@@ -159,6 +180,17 @@ class FolderDataset(HeadPoseDataset):
         """Read the files and look at their ends."""
         for index in indices:
             _read_whole(self.picture_of(self.paths[index]))
+
+
+def check_left(
+    title: str, root: Path, n: int, num_left: int, num_filtered: int, max_angle: float | None, num_skipped: int
+) -> None:
+    """Refuse a dataset of n faces of which none is left; raises InputError."""
+    if not num_left:
+        raise InputError(
+            f"{title}: none of the {n} faces in {root} is left "
+            f"({num_filtered} beyond ±{max_angle} degrees, {num_skipped} broken)"
+        )
 
 
 def check_seed(name: str, seed: object) -> None:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from headpose.datasets.base import Annotation, FolderDataset, check_seed
+from headpose.datasets.base import Annotation, BadFiles, FolderDataset, check_seed
 from headpose.datasets.biwi_files import HEIGHT, WIDTH, read_calibration, read_depth, read_pose
 from headpose.datasets.detections import BoxRule, box_rule, dockerface_frames, read_detections, read_dockerface
 from headpose.errors import InputError
@@ -49,7 +49,7 @@ class BIWI(FolderDataset):
         self,
         root: str | Path,
         max_angle: float | None = 99.0,
-        bad_files: Literal["raise", "skip"] = "raise",
+        bad_files: BadFiles = "raise",
         boxes: str | Path | None = None,
         box_rule: BoxRule = "fsanet_protocol1",
         sequences: Sequence[int] | None = None,
@@ -86,9 +86,19 @@ class BIWI(FolderDataset):
             listed += [folder / f"{frame}_rgb.png" for frame in kept]
         return listed
 
+    def label_files(self, path: Path) -> list[Path]:
+        """The pose, and Dockerface's box."""
+        return [_pose_path(path), *([self._dockerface_path(path)] if self.box_rule == "dockerface" else [])]
+
+    def common_files(self) -> list[Path]:
+        """Other boxes, lists and calibrations."""
+        given = [Path(path) for path in (self.boxes_path, self.frames_path) if path is not None]
+        folders = sorted({path.parent for path in self.files})
+        return [*given, *(folder / name for folder in folders for name in ("detections.csv", "rgb.cal"))]
+
     def read_annotation(self, path: Path) -> Annotation:
         """Pose from the text file beside the picture, box from the detector."""
-        matrix = read_pose(path.with_name(path.name.replace("_rgb.png", "_pose.txt"))).rotation
+        matrix = read_pose(_pose_path(path)).rotation
         if self.calibrated:
             matrix = calibrate_biwi_matrix(matrix, self._rotation(path.parent))
         return Annotation(pose_from_biwi_matrix(matrix), self._box(path), np.full((68, 2), np.nan))
@@ -138,12 +148,19 @@ class BIWI(FolderDataset):
         if self.box_rule != "dockerface":
             return self._boxes[path]
         # A file for each frame, read with its pose, so that `bad_files` holds for it too.
-        return read_dockerface(self._dockerface_root / path.parent.name / f"dockerface-{path.stem}.txt", WIDTH, HEIGHT)
+        return read_dockerface(self._dockerface_path(path), WIDTH, HEIGHT)
+
+    def _dockerface_path(self, path: Path) -> Path:
+        return self._dockerface_root / path.parent.name / f"dockerface-{path.stem}.txt"
 
     def _rotation(self, folder: Path) -> NDArray[np.float64]:
         if folder not in self._rotations:
             self._rotations[folder] = read_calibration(folder / "rgb.cal").rotation
         return self._rotations[folder]
+
+
+def _pose_path(path: Path) -> Path:
+    return path.with_name(path.name.replace("_rgb.png", "_pose.txt"))
 
 
 def biwi_sequences(part: Literal["all", "train", "test"], by: Literal["sequence", "person"], seed: int) -> list[int]:

@@ -117,17 +117,17 @@ class Planner:
     """Draws plans.
 
     Args:
-        crop: the crop rule; null for pictures that are crops already.
+        crop: the crop rule.
         augmentation: what may happen to a face.
 
     Raises:
         InputError: the augmentation holds what only its own code can do.
     """
 
-    def __init__(self, crop: CropRule | None, augmentation: Augmentation, size: int) -> None:
+    def __init__(self, crop: CropRule, augmentation: Augmentation) -> None:
         if obstacle := obstacle_to_plans(augmentation):
             raise InputError(f"data.feed=device: {obstacle}; set data.feed=workers")
-        self.crop, self.augmentation, self.size = crop, augmentation, size
+        self.crop, self.augmentation, self.size = crop, augmentation, crop.size
 
     def __call__(
         self, labels: Labels, extent: NDArray[np.int64], key: tuple[int, int], indices: NDArray[np.int64]
@@ -147,17 +147,12 @@ class Planner:
         mirrored = uniform(key, indices, MIRROR, 1)[:, 0] < self.augmentation.mirror
         labels = mirror_labels(labels, mirrored, width)
         labels, angle = self._rotate(labels, key, indices)
-        if self.crop is None:
-            shown = np.stack([0 * width, 0 * height, width, height], axis=-1).astype(np.float64)
-            cut = shown.astype(np.int64)
-        else:
-            cut, shown = self.crop.regions(labels.box, width, height, uniform(key, indices, CROP, 3))
+        cut, shown = self.crop.regions(labels.box, width, height, uniform(key, indices, CROP, 3))
         before = _steps(self.augmentation.cut, cut, extent, key, indices, CUT)
         square = np.broadcast_to(np.array([0, 0, self.size, self.size]), (len(indices), 4))
         after = _steps(self.augmentation.pipeline, square, square[:, 2:], key, indices, PIPELINE)
         matrix = _matrix(shown, self.size, labels.box, angle, mirrored, width)
-        clips = self.crop is None or self.crop.clips
-        return Plan(extent, mirrored, before, angle != 0, matrix, shown, clips, after, self.size), labels
+        return Plan(extent, mirrored, before, angle != 0, matrix, shown, self.crop.clips, after, self.size), labels
 
     def _rotate(self, labels: Labels, key: tuple[int, int], indices: NDArray[np.int64]) -> tuple[Labels, Floats]:
         """Turned about the centres of their boxes; an angle that leads beyond the limit is drawn anew."""

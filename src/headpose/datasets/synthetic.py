@@ -38,7 +38,7 @@ class SyntheticHeads(HeadPoseDataset):
         num_workers: processes that render; null for one a core.
 
     Attributes:
-        store: the pack's pictures; numbers: (n,), of each head the picture in it.
+        store: the pack's pictures; numbers: (n,), of each head the picture in it; sizes: (n, 2), its height and width.
 
     Raises:
         InputError: a number of heads or a size below 1, a root that cannot be written, or no head within `max_angle`.
@@ -85,6 +85,7 @@ class SyntheticHeads(HeadPoseDataset):
             raise InputError(f"no synthetic head stands within max_angle={max_angle} degrees; raise it")
         self.numbers = np.flatnonzero(keep)
         self.pose, self.box, self.landmarks = (labels[name][keep] for name in ("pose", "box", "landmarks"))
+        self.sizes = np.full((len(self.numbers), 2), size)
         self.names = [f"{side}_{number:06d}" for number in self.numbers]
         self.num_filtered, self.skipped = num_heads - len(self.names), {}
 

@@ -25,9 +25,6 @@ class CSVTable(FolderDataset):
         root: the CSV file.
         max_angle, bad_files: see `FolderDataset`.
 
-    Attributes:
-        has_boxes: whether the rows have boxes.
-
     Raises:
         InputError: no such file, a missing column, a row that is no label; see also `FolderDataset`.
     """
@@ -78,6 +75,10 @@ class CSVTable(FolderDataset):
         """The row's own path, `#2` and so on behind it for further faces of a picture."""
         extra = path.name.removeprefix(self.picture_of(path).name)
         return Path(self._rows[path][1]["path"]).as_posix() + extra
+
+    def common_files(self) -> list[Path]:
+        """The table."""
+        return [self.table]
 
     def read_annotation(self, path: Path) -> Annotation:
         """The row's numbers."""

@@ -2,9 +2,9 @@
 
 import re
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar
 
-from headpose.datasets.base import Annotation, FolderDataset, list_pairs, read_mat
+from headpose.datasets.base import Annotation, BadFiles, FolderDataset, list_pairs, read_mat
 from headpose.errors import InputError
 from headpose.geometry.conventions import pose_from_pose_para
 from headpose.geometry.crops import drop_negative_points, landmarks_box
@@ -28,12 +28,13 @@ class W300LP(FolderDataset):
 
     title = "300W-LP"
     layout: ClassVar[str] = "AFW/AFW_*_0.jpg and seven more folders"
+    label_suffix: ClassVar[str] = ".mat"
 
     def __init__(
         self,
         root: str | Path,
         max_angle: float | None = 99.0,
-        bad_files: Literal["raise", "skip"] = "raise",
+        bad_files: BadFiles = "raise",
         drop_negative_points: bool = True,
     ) -> None:
         self.drop_negative_points = drop_negative_points

@@ -63,6 +63,12 @@ class CropRule(Protocol):
     aflw2000_box: AFLW2000Box
     drop_negative_points: bool
     clips: bool
+    varies: bool
+    """Whether training draws anew what is cut out of a picture."""
+
+    @property
+    def reach(self) -> float:
+        """How far a cut may leave the tight box, as a share of the box's longer side beyond the square around its centre."""
 
     def __call__(self, image: Image, box: ArrayLike) -> Image:
         """(H, W, 3) picture and tight box to the (size, size, 3) square."""
@@ -97,6 +103,7 @@ class FSANetCrop:
     name = "fsanet"
     drop_negative_points: ClassVar[bool] = True
     clips: ClassVar[bool] = True
+    varies: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -119,6 +126,11 @@ class FSANetCrop:
         x0, y0, x1, y1 = self._grown(box, width, height)
         return image[y0:y1, x0:x1]
 
+    @property
+    def reach(self) -> float:
+        """The margin of the dataset's boxes."""
+        return {"biwi": self.detector_margin, "crops": 0.0}.get(self.dataset, self.margin)
+
     def fit(self, cut: Image, rng: np.random.Generator | None = None) -> Image:
         """Resized (bilinear), its shape not kept."""
         return _resize(cut, self.size)
@@ -131,9 +143,8 @@ class FSANetCrop:
         return Regions(cut, cut.astype(np.float64))
 
     def _grown(self, box: ArrayLike, width: ArrayLike, height: ArrayLike) -> NDArray[np.int64]:
-        forms = {"biwi": (self.detector_margin, 1), "crops": (0.0, 0)}
-        margin, last = forms.get(self.dataset, (self.margin, 0))
-        grown: NDArray[np.int64] = fsanet_box(box, margin, width, height) + np.array([0, 0, last, last])
+        last = int(self.dataset == "biwi")
+        grown: NDArray[np.int64] = fsanet_box(box, self.reach, width, height) + np.array([0, 0, last, last])
         return grown
 
     def for_dataset(self, name: str) -> "FSANetCrop":
@@ -157,6 +168,7 @@ class MarginCrop:
     name = "margin"
     drop_negative_points: ClassVar[bool] = False
     clips: ClassVar[bool] = False
+    varies: ClassVar[bool] = False
 
     def __init__(self, size: int = 64, margin: float = 0.3, aflw2000_box: AFLW2000Box = "pt3d_68") -> None:
         self.size, self.margin, self.aflw2000_box = _check(size, margin, aflw2000_box)
@@ -168,6 +180,11 @@ class MarginCrop:
     def cut(self, image: Image, box: ArrayLike, rng: np.random.Generator | None = None) -> Image:
         """The square; training does not vary it."""
         return crop_with_black_border(image, square_box(box, self.margin))
+
+    @property
+    def reach(self) -> float:
+        """The margin."""
+        return self.margin
 
     def fit(self, cut: Image, rng: np.random.Generator | None = None) -> Image:
         """Resized (bilinear)."""
@@ -202,6 +219,7 @@ class HopenetCrop:
     name = "hopenet"
     drop_negative_points: ClassVar[bool] = False
     clips: ClassVar[bool] = False
+    varies: ClassVar[bool] = True
 
     def __init__(self, size: int = 224, aflw2000_box: AFLW2000Box = "official", order_free: bool = False) -> None:
         self.size, _, self.aflw2000_box = _check(size, 0.0, aflw2000_box)
@@ -215,6 +233,13 @@ class HopenetCrop:
     def cut(self, image: Image, box: ArrayLike, rng: np.random.Generator | None = None) -> Image:
         """The loose box; k is the middle of its range, or drawn from it."""
         return crop_with_black_border(image, self._loose(box, 0.5 if rng is None else rng.random()))
+
+    @property
+    def reach(self) -> float:
+        """The widest margin of the loosest box."""
+        k = HOPENET_K[self.dataset][1]
+        left, top, right, bottom = (side * k for side in HOPENET_SIDES[self.dataset])
+        return max(left, top, *((right, bottom) if self.order_free else (right * (1 + left), bottom * (1 + top))))
 
     def fit(self, cut: Image, rng: np.random.Generator | None = None) -> Image:
         """Shorter side to `size` and its middle, or to 240/224 of it and anywhere; filtered as PIL does."""
@@ -259,6 +284,43 @@ class HopenetCrop:
         rule = HopenetCrop(self.size, self.aflw2000_box, self.order_free)
         rule.dataset = name if name in HOPENET_K else "300w_lp"
         return rule
+
+
+class ReadyCrop:
+    """A rule whose squares have been made already: it takes a picture for one, whatever the box.
+
+    Args:
+        rule: that made them.
+    """
+
+    def __init__(self, rule: CropRule) -> None:
+        self.name, self.size, self.aflw2000_box = rule.name, rule.size, rule.aflw2000_box
+        self.drop_negative_points, self.clips = rule.drop_negative_points, True
+        self.varies, self.reach = False, 0.0
+
+    def __call__(self, image: Image, box: ArrayLike) -> Image:
+        """The picture."""
+        return image
+
+    def cut(self, image: Image, box: ArrayLike, rng: np.random.Generator | None = None) -> Image:
+        """The picture."""
+        return image
+
+    def fit(self, cut: Image, rng: np.random.Generator | None = None) -> Image:
+        """The picture."""
+        return cut
+
+    def regions(
+        self, box: NDArray[np.floating], width: ArrayLike, height: ArrayLike, draws: NDArray[np.float64] | None = None
+    ) -> Regions:
+        """All of each picture."""
+        corners = np.broadcast_arrays(0, 0, width, height, np.zeros(len(box), np.int64))[:4]
+        cut = np.stack(corners, axis=-1)
+        return Regions(cut, cut.astype(np.float64))
+
+    def for_dataset(self, name: str) -> "ReadyCrop":
+        """The same."""
+        return self
 
 
 def landmarks_box(points: ArrayLike) -> NDArray[np.float32]:

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from headpose.errors import InputError
@@ -65,7 +66,8 @@ def identity(config: DictConfig) -> dict[str, Any]:
     for part, left_out in NOT_COUNTED.items():
         parts[part] = {key: _plain(config[part][key]) for key in config[part] if key not in left_out}
     parts |= _rendered(config, config.data)
-    parts["data"] |= _files(config.data)
+    parts["data"] |= _files(config.data) | _fed(parts["data"])
+    parts["data"] |= _packed(parts["data"])
     if "checkpoint_path" in parts["model"].get("backbone", {}):
         parts["model"]["backbone"]["checkpoint_path"] = _file_hash(parts["model"]["backbone"]["checkpoint_path"])
     parts["init_weights"] = _file_hash(config.init_weights)
@@ -88,6 +90,24 @@ def _rendered(config: DictConfig, data: DictConfig) -> dict[str, Any]:
     return {**written, "generator": sampler.GENERATOR_VERSION} if written or "heads" in data else {}
 
 
+def _fed(data: dict[str, Any]) -> dict[str, Any]:
+    """What counts of `feed`, which is taken out of `data`: which of its two ways draws the training's random numbers."""
+    from headpose.datasets.plan import obstacle_to_plans  # albumentations takes a second to import
+
+    feed, pack = data.pop("feed", "workers"), (data.get("pack") or {}).get("_target_", "")
+    if feed != "auto" or not ("heads" in data or pack.endswith(("FixedPack", "LoosePack"))):
+        return {"feed": feed} if feed == "device" else {}
+    augmentation = instantiate(data["augmentation"], _convert_="all")
+    return {"feed": "device"} if augmentation is None or obstacle_to_plans(augmentation) is None else {}
+
+
+def _packed(counted: dict[str, Any]) -> dict[str, Any]:
+    """What counts of a pack, which is taken out of `counted`: of one whose crops are those of the files, nothing."""
+    pack = counted.pop("pack", None) or {}
+    options = {key: value for key, value in pack.items() if key not in ("_target_", "root", "num_workers")}
+    return {"pack": options} if options else {}
+
+
 def _files(data: DictConfig) -> dict[str, Any]:
     """Files that say which faces count, by their content: boxes, lists of faces, and a root that is a file itself (CSV)."""
     files = {key: _file_hash(data[key]) for key in ("boxes", "faces", "frames") if key in data}
@@ -99,6 +119,7 @@ def id_of_test(config: DictConfig, name: str) -> str:
     test = config.test[name]
     counted = {key: _plain(test[key]) for key in test if key not in ("root", "num_workers", "batch_size")}
     counted |= _files(test) | _rendered(config, test) | _perturbed(counted.pop("perturb"), config.get("seed"))
+    counted |= _packed(counted)
     if config.get("protocol"):  # results.json must say so of the test
         counted["protocol"] = _plain(config.protocol)
     return hashlib.sha256(json.dumps(counted, sort_keys=True).encode()).hexdigest()[:12]
