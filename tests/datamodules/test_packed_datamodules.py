@@ -74,7 +74,8 @@ MODULES: dict[str, Callable[..., FolderDataModule]] = {
 
 def datamodule(written: Written, name: str, pack: Pack | None) -> FolderDataModule:
     augmentation = Augmentation(pipeline=A.Compose([FourWayCrop()]))
-    return MODULES[name](written[name], FSANetCrop(), augmentation, batch_size=1, val_fraction=0.4, split="random", pack=pack)
+    options: Any = {"batch_size": 1, "val_fraction": 0.4, "split": "random", "feed": "workers"}
+    return MODULES[name](written[name], FSANetCrop(), augmentation, pack=pack, **options)
 
 
 @pytest.mark.parametrize("name", list(MODULES))

@@ -28,7 +28,7 @@ def config(*overrides: str):
         "logger=tensorboard",
         "callbacks.progress.leave=true",
         "data.num_test=3",
-        "pack=fixed",
+        "data.feed=workers",
     ],
 )
 def test_what_does_not_count(override: str) -> None:
@@ -68,6 +68,14 @@ def test_what_counts(override: str) -> None:
     assert train_id(config(override)) != train_id(config())
 
 
+def test_which_way_feeds_counts_and_not_how_it_was_asked_for() -> None:
+    ways = {feed: train_id(config("data=synthetic", f"data.feed={feed}")) for feed in ("auto", "device", "workers")}
+    assert ways["auto"] == ways["device"] != ways["workers"]
+    turned = [train_id(config("data=synthetic", "augmentation=lowres", "augmentation.rotation=5", f"data.feed={feed}"))
+              for feed in ("auto", "workers")]  # fmt: skip
+    assert turned[0] == turned[1]  # has no form for batches
+
+
 def test_what_counts_of_packs() -> None:
     plain = config("test=[aflw2000]")
     fixed, loose, larger = (
@@ -79,7 +87,8 @@ def test_what_counts_of_packs() -> None:
     assert len(set(ids)) == 3
     assert len({train_id(each) for each in (plain, fixed, loose, larger)}) == 1
     places = [train_id(config(f"pack={pack}", f"data.pack.root=/{place}")) for pack in ("fixed", "loose") for place in "ab"]
-    assert places[0] == places[1] == train_id(config())
+    assert places[0] == places[1] == train_id(config("data.feed=device"))
+    assert train_id(config("pack=fixed", "data.feed=workers")) == train_id(config())
     assert places[2] == places[3] == train_id(config("pack=loose"))
     assert train_id(config("pack=loose", "data.pack.margin=1")) != places[2]
 

@@ -42,7 +42,7 @@ CHUNK = 512
 NUM_COMPARED = 4
 """Faces of each chunk whose crops are compared with those made of the files."""
 LOOSENESS = 2.0
-"""Side of a loose picture over that of the square: cut in whole pixels, smaller ones differ more, see docs/packs.md."""
+"""Side of a loose picture over that of the network's square; crops of smaller ones differ more, see docs/packs.md."""
 SLACK = 0.05
 """What a loose picture shows beyond all that a crop can need, as a share of the box's longer side: for whole pixels."""
 MANIFEST, BAD_FILES = "manifest.json", "bad_files.csv"
