@@ -8,6 +8,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from rich.console import Console
 
+from headpose.benchmarks.data import benchmark_data
 from headpose.benchmarks.report import as_markdown, print_benchmark
 from headpose.benchmarks.stages import (
     benchmark_epoch,
@@ -40,6 +41,14 @@ def benchmark(config: DictConfig) -> None:
             config.num_heads,
             round(LOOSENESS * config.crop.size),
             config.num_workers,
+        ),
+        "data": lambda: benchmark_data(
+            instantiate(config.heads, _convert_="all"),
+            instantiate(config.crop, _convert_="all"),
+            {name: instantiate(config[name], _convert_="all") for name in ("fsanet", "rigid")},
+            config.num_units,
+            config.batch_size,
+            config.num_blocks,
         ),
         "train": lambda: benchmark_train(
             instantiate(config.module, _convert_="all"), config.batch_size, config.num_steps, config.num_blocks

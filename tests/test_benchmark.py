@@ -48,3 +48,35 @@ def test_inference_and_latency_are_compared_with_the_plain_form(run, tmp_path: P
 
 def test_unknown_stage_is_named(refused) -> None:
     assert "paint" in refused("benchmark", "stages=[paint]")
+
+
+def test_data_path_is_compared_with_files(run, tmp_path: Path) -> None:
+    options = ("stages=[data]", "num_units=2", "batch_size=4", "num_blocks=2", "heads.texture_pool=4")
+    done = run("benchmark", *options, f"hydra.run.dir={tmp_path}/out")
+    assert done.returncode == 0, done.stderr
+    data = json.loads((tmp_path / "out" / "benchmark.json").read_text())["data"]
+    ways = {key.removesuffix("_times_files") for key in data if key.endswith("_times_files")}
+    assert ways == {
+        *(f"fixed_pack_{way}" for way in ("gathered", "albumentations", "by_batch")),
+        *(f"loose_pack_{way}" for way in ("face_by_face", "by_batch")),
+    }
+    assert data["fixed_pack_gathered_times_files"] > 5  # a thousand faces of a batch cost what one file does
+    assert (tmp_path / "out" / "benchmark.md").read_text().count("| data |") == len(data)
+
+
+def test_epoch_and_limits(run, tmp_path: Path) -> None:
+    small = ("data.num_heads=128", "data.root=packs", "data.batch_size=32", "data.heads.texture_pool=4", "model=ssrnet")
+    options = (
+        "stages=[epoch,limits,scaling]",
+        "num_blocks=1",
+        "batch_size=2",
+        "scaling=[1,2]",
+        f"hydra.run.dir={tmp_path}/out",
+    )
+    done = run("benchmark", *options, *small)
+    assert done.returncode == 0, done.stderr
+    results = json.loads((tmp_path / "out" / "benchmark.json").read_text())
+    assert results["epoch"]["faces"] == 128
+    assert results["epoch"]["ours_times_naive"] > 0
+    assert 0 < results["limits"]["step_share_of_limit"] < 1
+    assert set(results["scaling"]) == {"threads", *(f"batch_{n}_{what}" for n in (1, 2) for what in ("step", "inference"))}

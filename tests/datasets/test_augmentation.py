@@ -116,7 +116,7 @@ def test_transforms_draw_from_streams_of_their_own() -> None:
     augment = A.Compose([RandomZoom(p=1.0), RandomZoom(p=1.0)])
     pairs = []
     for index in range(500):
-        reseed(augment, index)
+        reseed(augment, 0, 0, index)
         pairs.append([transform.get_params()["zoom"][0] for transform in augment.transforms])
     assert abs(np.corrcoef(np.array(pairs).T)[0, 1]) < 0.15
 
@@ -227,9 +227,9 @@ def test_what_is_cut_is_changed_before_it_is_resized() -> None:
     cut = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
     augmentation = Augmentation(cut=A.Compose([LowResolution([10]), PILBlur(p=1.0)]))
     expected = np.asarray(Image.fromarray(lower_resolution(cut, 10)).filter(ImageFilter.BLUR))
-    np.testing.assert_array_equal(augmentation.on_cut(cut, 0), expected)
-    np.testing.assert_array_equal(Augmentation().on_cut(cut, 0), cut)
-    np.testing.assert_array_equal(augmentation.after_crop(cut, 0), cut)
+    np.testing.assert_array_equal(augmentation.on_cut(cut, 0, 0, 0), expected)
+    np.testing.assert_array_equal(Augmentation().on_cut(cut, 0, 0, 0), cut)
+    np.testing.assert_array_equal(augmentation.after_crop(cut, 0, 0, 0), cut)
 
 
 @pytest.mark.parametrize("pose", [(35.0, 10.0, -12.0), (-70.0, 20.0, 15.0), (0.0, -30.0, 25.0)], ids=str)

@@ -77,7 +77,7 @@ class FaceBatches(Dataset[Batch]):
             sample = self.perturb.on_sample(sample, index)
         if self.augmentation:
             sample = self.augmentation.before_crop(sample, *key)
-        rng = np.random.default_rng([*key, 2]) if self.augmentation else None
+        rng = np.random.default_rng([*key, 2]) if self.augmentation and self.crop.varies else None
         try:
             cut = self.crop.cut(sample["image"], sample["box"], rng)
             if self.perturb:

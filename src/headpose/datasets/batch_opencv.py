@@ -6,6 +6,7 @@ import PIL.Image
 import PIL.ImageFilter
 from numpy.typing import NDArray
 
+from headpose.datasets.augmentation import move_pixels
 from headpose.datasets.plan import Blur, Patch, Plan, Step
 from headpose.errors import InputError
 from headpose.geometry.crops import NO_FACE
@@ -74,9 +75,5 @@ def _do(step: Step, i: int, picture: Pictures) -> Pictures:
         x0, y0, x1, y1 = (int(side) for side in step.part[i])
         enlarged = cv2.resize(picture[y0:y1, x0:x1], (width, height), interpolation=cv2.INTER_CUBIC)
         return np.asarray(enlarged, dtype=np.uint8)
-    table = np.empty((height, width, 2), dtype=np.int16)
-    table[..., 0] = step.columns[i, :width]
-    table[..., 1] = step.rows[i, :height, None]
-    fill = int(step.fill[i])
-    moved = cv2.remap(picture, table, None, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=(fill, fill, fill))  # type: ignore[call-overload]  # OpenCV takes None for the second table
-    return np.asarray(moved, dtype=np.uint8)
+    fill = int(step.fill[i]) if step.leaves[i] else None
+    return move_pixels(picture, step.rows[i, :height], step.columns[i, :width], fill)

@@ -5,6 +5,7 @@ from the square's pixels into the picture (one interpolation in place of two), a
 and one of columns. `batch_opencv.py` and `batch_torch.py` carry a plan out.
 """
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,7 +45,12 @@ class Pixels:
     columns: NDArray[np.int16]  # (B, W)
     fill: NDArray[np.uint8]  # (B,)
 
-    @property
+    @functools.cached_property
+    def leaves(self) -> Flags:
+        """(B,), which copy anything from outside."""
+        return np.logical_or((self.rows < 0).any(axis=1), (self.columns < 0).any(axis=1))
+
+    @functools.cached_property
     def chosen(self) -> Flags:
         """(B,), whose pixels move at all."""
         rows, columns = ((table != np.arange(table.shape[1])).any(axis=1) for table in (self.rows, self.columns))

@@ -24,7 +24,7 @@ SPREAD = {
 MODEL_FILES = ("path", "face_model", "whitening")
 """Options of models that learn nothing which name files."""
 UNPERTURBED = {"jitter": 0, "jitter_pixels": 0, "shift": 0, "padding": 0}
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Raised when the code changes so that the same configuration gives other numbers."""
 
 PARTS = ("module", "model", "loss", "optimizer", "scheduler", "data", "trainer", "crop", "seed")
