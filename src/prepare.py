@@ -5,7 +5,8 @@ import logging
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from headpose.datasets.packing import BAD_FILES, FacePack, read_examples, read_pack
+from headpose.datasets.packed_faces import BAD_FILES, read_examples, read_pack
+from headpose.datasets.packing import FacePack
 from headpose.errors import InputError
 from headpose.reporting.doctor import write_page
 from headpose.running.entry import entry_point

@@ -21,7 +21,8 @@ from headpose.datamodules import (
 )
 from headpose.datamodules.base import FolderDataModule
 from headpose.datasets.augmentation import Augmentation, FourWayCrop
-from headpose.datasets.packing import FixedPack, LoosePack, Pack, PackedFaces
+from headpose.datasets.packed_faces import PackedFaces
+from headpose.datasets.packing import FixedPack, LoosePack, Pack
 from headpose.errors import InputError
 from headpose.geometry.crops import FSANetCrop
 from headpose.synthesis.sampler import HeadSampler

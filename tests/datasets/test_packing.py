@@ -17,12 +17,18 @@ import trees
 from headpose.datasets import AFLW2000, W300LP, packing
 from headpose.datasets.augmentation import Augmentation
 from headpose.datasets.base import Annotation, FolderDataset, HeadPoseDataset
-from headpose.datasets.packing import CHUNK, FacePack, FixedPack, LoosePack, PackedFaces, Source, read_pack
+from headpose.datasets.packed_faces import CHUNK, PackedFaces, read_pack
+from headpose.datasets.packing import FacePack, FixedPack, LoosePack, Source
 from headpose.datasets.perturbation import Perturbation
 from headpose.errors import InputError
 from headpose.geometry.crops import CropRule, FSANetCrop, HopenetCrop, MarginCrop
 
 RULES = [FSANetCrop(), MarginCrop(), HopenetCrop(64)]
+
+
+def set_chunk(monkeypatch: pytest.MonkeyPatch, faces: int) -> None:
+    for module in ("packing", "packed_faces"):
+        monkeypatch.setattr(f"headpose.datasets.{module}.CHUNK", faces)
 
 
 def source_of(root: Path, crop: CropRule | None = None, **given: Any) -> Source:
@@ -143,7 +149,7 @@ def test_a_pack_is_the_dataset_whatever_its_faces_and_chunks(
         (root / f"{number}.txt").write_text(str(value))
     source = Source(Numbered, root, {}, MarginCrop(8))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("headpose.datasets.packing.CHUNK", chunk)
+        set_chunk(patch, chunk)
 
         def read(open_it: Any) -> HeadPoseDataset | str:
             try:
@@ -171,7 +177,7 @@ def chunk_times(folder: Path) -> dict[str, int]:
 
 
 def test_what_has_changed_is_packed_again_and_nothing_else(own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("headpose.datasets.packing.CHUNK", 4)
+    set_chunk(monkeypatch, 4)
     pack, source = FixedPack(tmp_path / "packs", 0), source_of(own)
     old = opened(pack, source)
     times = chunk_times(old.folder)
@@ -296,7 +302,7 @@ def pack_and_die(pack: FacePack, source: Source, at: int) -> None:
 
 
 def test_killed_packing_goes_on_where_it_was(aflw2000_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("headpose.datasets.packing.CHUNK", 4)
+    set_chunk(monkeypatch, 4)
     pack, source = FixedPack(tmp_path, 0), source_of(aflw2000_root)
     killed = multiprocessing.get_context("fork").Process(target=pack_and_die, args=(pack, source, 6))
     killed.start()
@@ -317,7 +323,7 @@ def test_killed_packing_goes_on_where_it_was(aflw2000_root: Path, tmp_path: Path
 
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_workers_change_nothing(w300lp_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_workers: int) -> None:
-    monkeypatch.setattr("headpose.datasets.packing.CHUNK", 10)
+    set_chunk(monkeypatch, 10)
     source = Source(W300LP, w300lp_root, {}, FSANetCrop())
     packed, files = opened(FixedPack(tmp_path, num_workers), source), W300LP(w300lp_root)
     assert packed.names == files.names

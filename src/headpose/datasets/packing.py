@@ -1,9 +1,7 @@
 """Packed datasets: each face read once, checked, made smaller and kept in chunks that open in no time.
 
-A pack's folder holds, of every 512 listed faces, `chunk_NNNNN.npy`, memory-mapped (512, P, P, 3) uint8, and `chunk_NNNNN.npz`
-(see `read_index`); `bad_files.csv`, the broken ones and why; and, written last, `manifest.json`. All faces are packed whatever
-their angles. A chunk is made anew where a file that it comes from has another size or time of change than it had, or where
-other faces are listed in its place.
+What a pack's files are, `packed_faces.py` says. A chunk is made anew where a file that it comes from has another size or time
+of change than it had, or where other faces are listed in its place.
 """
 
 import csv
@@ -12,7 +10,6 @@ import io
 import json
 import logging
 import os
-import zipfile
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,26 +23,22 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from headpose.datasets.augmentation import Augmentation
-from headpose.datasets.base import Annotation, BadFiles, FolderDataset, HeadPoseDataset, check_left, read_image
-from headpose.datasets.packed import PictureStore, index_path, make_chunks, picture_path, write_whole
+from headpose.datasets.base import Annotation, BadFiles, FolderDataset, HeadPoseDataset, read_image
+from headpose.datasets.packed import index_path, make_chunks, picture_path, write_whole
+from headpose.datasets.packed_faces import BAD_FILES, CHUNK, MANIFEST, Image, Index, PackedFaces, read_index, read_manifest
 from headpose.datasets.perturbation import Perturbation
 from headpose.errors import InputError
 from headpose.geometry.crops import NO_FACE, CropRule, ReadyCrop
 
 log = logging.getLogger(__name__)
 
-Image = NDArray[np.uint8]
-Index = dict[str, NDArray[Any]]
-
 FORMAT_VERSION = 1
-CHUNK = 512
 NUM_COMPARED = 4
 """Faces of each chunk whose crops are compared with those made of the files."""
 LOOSENESS = 2.0
 """Side of a loose picture over that of the network's square; crops of smaller ones differ more, see docs/packs.md."""
 SLACK = 0.05
 """What a loose picture shows beyond all that a crop can need, as a share of the box's longer side: for whole pixels."""
-MANIFEST, BAD_FILES = "manifest.json", "bad_files.csv"
 
 
 @dataclass(frozen=True)
@@ -236,7 +229,7 @@ class FacePack(Pack):
             "compared": len(compared),
             "mean_difference": round(float(compared.mean()), 4) if len(compared) else None,
         }
-        if _read_manifest(folder) != manifest:
+        if read_manifest(folder) != manifest:
             _write_bad_files(folder, made)
             write_whole(folder / MANIFEST, lambda file: file.write((json.dumps(manifest, indent=2) + "\n").encode()))
             if self.kind == "loose" and len(compared):
@@ -355,57 +348,6 @@ class LoosePack(FacePack):
         return ", loose pack"
 
 
-class PackedFaces(HeadPoseDataset):
-    """The faces of a complete pack.
-
-    Args:
-        folder: of the pack.
-        title: of the dataset.
-        max_angle, bad_files: see `FolderDataset`.
-
-    Attributes:
-        store: the pack's pictures; numbers: (n,), of each face the picture in it.
-        sizes: (n, 2), height and width of each face's picture; the rest of the square is black.
-
-    Raises:
-        InputError: a broken file, or everything filtered away.
-    """
-
-    def __init__(self, folder: Path, title: str, max_angle: float | None, bad_files: BadFiles) -> None:
-        self.folder, self.title = folder, title  # type: ignore[misc]  # the files' dataset has it on the class
-        manifest, index = read_pack(folder)
-        is_bad, limit = index["reason"] != "", np.inf if max_angle is None else max_angle
-        beyond = np.abs(index["pose"]).max(axis=1) > limit  # of a face without a label, False
-        if bad_files == "raise":
-            is_bad &= ~beyond  # as from files: what is filtered away is not looked at
-            if is_bad.any():
-                raise InputError(
-                    f"{index['reason'][is_bad][0]} (the first of {is_bad.sum()} bad files, listed in {folder / BAD_FILES}; "
-                    "set bad_files=skip to leave them out)"
-                )
-        self.skipped = dict(zip(index["name"][is_bad].tolist(), index["reason"][is_bad].tolist(), strict=True))
-        self.num_filtered = manifest["unlisted"] + int((beyond & ~is_bad).sum())
-        self.has_boxes = manifest["has_boxes"]
-        self.numbers = np.flatnonzero(~is_bad & ~beyond)
-        check_left(title, folder, manifest["faces"], len(self.numbers), self.num_filtered, max_angle, len(self.skipped))
-        self.names = index["name"][self.numbers].tolist()
-        self._photos = dict(zip(self.names, index["photo"][self.numbers].tolist(), strict=True))
-        self.pose, self.box, self.landmarks = (
-            index[key][self.numbers].astype(np.float32) for key in ("pose", "box", "landmarks")
-        )
-        self.sizes = index["size"][self.numbers]
-        self.store = _store(folder, manifest)
-
-    def image(self, index: int) -> Image:
-        """One picture, (H, W, 3)."""
-        height, width = self.sizes[index]
-        return self.store[self.numbers[index]][:height, :width]
-
-    def photo_of(self, name: str) -> str:
-        """As the files' dataset says."""
-        return str(self._photos[name])
-
-
 class _ChunkPacker(Dataset[int]):
     """Makes a chunk where a DataLoader's worker asks for it; holds one picture at a time."""
 
@@ -489,55 +431,6 @@ class _ChunkPacker(Dataset[int]):
         return self._last[1]
 
 
-def read_pack(folder: Path) -> tuple[dict[str, Any], Index]:
-    """Manifest and labels of a complete pack, of all its faces in the order in which they were listed.
-
-    Raises:
-        InputError: something of it is missing or broken.
-    """
-    manifest = _read_manifest(folder)
-    if manifest is None:
-        raise InputError(f"{folder}: not a complete pack; run prepare.py where the files are")
-    numbers = range(-(-manifest["faces"] // CHUNK))
-    indices = [read_index(folder, number) for number in numbers]
-    if None in indices:
-        raise InputError(f"{index_path(folder, indices.index(None))}: missing or broken; run prepare.py where the files are")
-    kept = [key for key in indices[0] or () if key not in ("common", "stamp")]
-    return manifest, {key: np.concatenate([index[key] for index in indices if index is not None]) for key in kept}
-
-
-def read_examples(folder: Path, n: int) -> Image:
-    """At most n of a complete pack's pictures, (m, P, P, 3), drawn evenly from those of good files."""
-    manifest, index = read_pack(folder)
-    good = np.flatnonzero(index["reason"] == "")
-    return _store(folder, manifest).gather(good[np.linspace(0, len(good) - 1, min(n, len(good))).astype(int)])
-
-
-def read_index(folder: Path, number: int) -> Index | None:
-    """Labels of a chunk; None where it is not there in full.
-
-    Returns:
-        `name`, `photo`, `reason` (empty where nothing is wrong) of n faces; `pose` (n, 3) degrees; `box` (n, 4), `landmarks`
-        (n, 68, 2), `size` (n, 2: height, width) of the pictures kept; `picture_size` and `source_box` of the files';
-        `outside` (n,), landmarks that lie outside the picture; `digest` (n,) of the pixels kept; `stamp` (n, files, 2), sizes
-        and times of change of picture and label, `common` (files, 2) likewise; `compared`, see `NUM_COMPARED`.
-    """
-    try:
-        with np.load(index_path(folder, number), allow_pickle=False) as file:
-            index = dict(file)
-        with picture_path(folder, number).open("rb") as pictures:
-            np.lib.format.read_magic(pictures)
-            shape, _, _ = np.lib.format.read_array_header_1_0(pictures)
-            is_whole = pictures.tell() + np.prod(shape) == os.fstat(pictures.fileno()).st_size
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        return None
-    return index if is_whole and shape[0] == len(index["name"]) else None
-
-
-def _store(folder: Path, manifest: dict[str, Any]) -> PictureStore:
-    return PictureStore([picture_path(folder, number) for number in range(-(-manifest["faces"] // CHUNK))])
-
-
 def _listing(reader: FolderDataset) -> tuple[list[str], NDArray[np.int64], NDArray[np.int64]]:
     """Names (n), size and time of change of each face's files (n, k, 2) and of the common ones (c, 2); nothing is read."""
     stamps = np.array([[_stamp(file) for file in _files_of(reader, path)] for path in reader.files], dtype=np.int64)
@@ -558,14 +451,6 @@ def _stamp(path: Path | None) -> tuple[int, int]:
     except OSError:
         status = None
     return (status.st_size, status.st_mtime_ns) if status else (-1, -1)
-
-
-def _read_manifest(folder: Path) -> dict[str, Any] | None:
-    try:
-        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
-    except (OSError, ValueError):
-        return None
-    return manifest
 
 
 def _write_bad_files(folder: Path, indices: Sequence[Index]) -> None:
