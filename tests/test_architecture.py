@@ -23,6 +23,8 @@ MAY_IMPORT = {
     "datamodules": BASIS | {"geometry", "datasets", "synthesis"},
     "modules": BASIS | {"geometry", "models", "losses", "metrics"},
     "reporting": BASIS | {"geometry", "metrics"},
+    "detectors": BASIS | {"geometry", "synthesis"},
+    "inference": BASIS | {"geometry", "models", "modules", "detectors", "reporting"},
     "benchmarks": BASIS | {"geometry", "synthesis", "models", "datasets", "datamodules", "modules", "landmarks"},
 }
 FILES = sorted(PACKAGE.rglob("*.py"))
