@@ -5,18 +5,16 @@ from typing import Any
 
 import torch
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from headpose.benchmarks.data import benchmark_data
+from headpose.benchmarks.data import benchmark_data, benchmark_loader, benchmark_prepare, benchmark_render
+from headpose.benchmarks.inference import benchmark_export, benchmark_inference, benchmark_landmarks, benchmark_latency
+from headpose.benchmarks.measure import ProcessWatch
 from headpose.benchmarks.report import as_markdown, print_benchmark
-from headpose.benchmarks.stages import (
+from headpose.benchmarks.training import (
     benchmark_epoch,
-    benchmark_inference,
-    benchmark_landmarks,
-    benchmark_latency,
     benchmark_limits,
-    benchmark_render,
     benchmark_scaling,
     benchmark_step,
     benchmark_train,
@@ -35,49 +33,59 @@ def benchmark(config: DictConfig) -> None:
     """Measure each stage asked for, print a table, write benchmark.json."""
     torch.set_num_threads(config.num_threads or available_cores())
     keep_freed_memory()
+    device = torch.device(config.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise InputError("device=cuda: torch sees no GPU; leave device= out")
+
+    def made(key: str) -> Any:
+        return instantiate(OmegaConf.select(config, key), _convert_="all")
+
     stages: dict[str, Callable[[], Any]] = {
         "render": lambda: benchmark_render(
-            instantiate(config.heads, _convert_="all"),
-            config.num_heads,
-            round(LOOSENESS * config.crop.size),
-            config.num_workers,
+            made("heads"), config.num_heads, round(LOOSENESS * config.crop.size), config.num_workers
         ),
+        "prepare": lambda: benchmark_prepare(made("heads"), made("crop"), config.num_units, config.growth, config.num_workers),
         "data": lambda: benchmark_data(
-            instantiate(config.heads, _convert_="all"),
-            instantiate(config.crop, _convert_="all"),
-            {name: instantiate(config[name], _convert_="all") for name in ("fsanet", "rigid")},
+            made("heads"),
+            made("crop"),
+            {name: made(name) for name in ("fsanet", "rigid")},
             config.num_units,
             config.batch_size,
             config.num_blocks,
         ),
-        "train": lambda: benchmark_train(
-            instantiate(config.module, _convert_="all"), config.batch_size, config.num_steps, config.num_blocks
-        ),
-        "step": lambda: benchmark_step(
-            instantiate(config.module.model, _convert_="all"), config.batch_sizes, config.num_blocks
-        ),
-        "epoch": lambda: benchmark_epoch(
-            lambda: instantiate(config.module, _convert_="all"),
-            lambda feed: instantiate(config.data, feed=feed, _convert_="all"),
+        "loader": lambda: benchmark_loader(
+            made("heads"),
+            made("crop"),
+            made("fsanet"),
+            config.num_units,
+            config.growth,
+            config.batch_size,
+            config.loader_workers,
             config.num_blocks,
         ),
-        "limits": lambda: benchmark_limits(
-            instantiate(config.module.model, _convert_="all"), config.batch_size, config.num_blocks
+        "limits": lambda: benchmark_limits(made("module.model"), config.batch_size, config.num_blocks, device),
+        "train": lambda: benchmark_train(made("module"), config.batch_size, config.num_steps, config.num_blocks, device),
+        "step": lambda: benchmark_step(made("module.model"), config.batch_sizes, config.num_blocks, device),
+        "epoch": lambda: benchmark_epoch(
+            lambda: made("module"),
+            lambda feed: instantiate(config.data, feed=feed, _convert_="all"),
+            config.num_blocks,
+            device,
         ),
-        "scaling": lambda: benchmark_scaling(
-            instantiate(config.module.model, _convert_="all"), config.scaling, config.num_blocks
-        ),
-        "inference": lambda: benchmark_inference(
-            instantiate(config.module.model, _convert_="all"), config.batch_size, config.num_blocks
-        ),
-        "latency": lambda: benchmark_latency(instantiate(config.module.model, _convert_="all"), config.num_blocks),
+        "scaling": lambda: benchmark_scaling(made("module.model"), config.scaling, config.num_blocks, device),
+        "inference": lambda: benchmark_inference(made("module.model"), config.batch_size, config.num_blocks, device),
+        "latency": lambda: benchmark_latency(made("module.model"), config.num_blocks),
+        "export": lambda: benchmark_export(made("module.model"), config.batch_size, config.num_blocks),
         "landmarks": lambda: benchmark_landmarks(config.num_faces, config.num_blocks),
     }
     if unknown := [stage for stage in config.stages if stage not in stages]:
         raise InputError(f"stages={unknown} are unknown; choose from {', '.join(stages)}")
-    results: dict[str, Any] = {"status": "finished", "commit": commit(), "versions": versions(), "cores": available_cores()}
+    machine = {"cores": available_cores(), "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu"}
+    results: dict[str, Any] = {"status": "finished", "commit": commit(), "versions": versions(), **machine}
     for stage in config.stages:
-        results[stage] = stages[stage]()
+        with ProcessWatch(interval=0.5, with_self=True) as watch:
+            results[stage] = stages[stage]()
+        results[stage]["peak_mib"] = watch.peak_mib
         write_json(output_dir() / "benchmark.json", results)
         (output_dir() / "benchmark.md").write_text(as_markdown(results))
     print_benchmark(results, Console())

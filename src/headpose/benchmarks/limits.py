@@ -10,6 +10,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
+from headpose.benchmarks.measure import wait_for_device
+
 GEMM_SIDE = 1024
 COPY_BYTES = 2**27
 """Larger than any cache."""
@@ -52,10 +54,15 @@ def count_work(work: Callable[[], object]) -> dict[str, float]:
     return {"operations": moved.operations, "flops": float(flops.get_total_flops()), "bytes": float(moved.count)}
 
 
-def machine_limits(num_rounds: int = 5) -> dict[str, float]:
-    """The best of some rounds, on torch's threads: products of 1,024² matrices in float32, copies larger than the caches."""
-    one, two = torch.rand(GEMM_SIDE, GEMM_SIDE), torch.rand(GEMM_SIDE, GEMM_SIDE)
-    source = torch.zeros(COPY_BYTES, dtype=torch.uint8)
+def machine_limits(device: torch.device | None = None, num_rounds: int = 5) -> dict[str, float]:
+    """The best of some rounds: products of 1,024² matrices in float32, copies larger than the caches.
+
+    Args:
+        device: where; the processor (on torch's threads) if not said.
+        num_rounds: of each.
+    """
+    one, two = torch.rand(2, GEMM_SIDE, GEMM_SIDE, device=device)
+    source = torch.zeros(COPY_BYTES, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
     gemm = _least(lambda: torch.mm(one, two), num_rounds)
     copy = _least(lambda: target.copy_(source), num_rounds)
@@ -65,7 +72,9 @@ def machine_limits(num_rounds: int = 5) -> dict[str, float]:
 def _least(work: Callable[[], object], num_rounds: int) -> float:
     times = []
     for _ in range(num_rounds + 1):
+        wait_for_device()
         start = time.perf_counter()
         work()
+        wait_for_device()
         times.append(time.perf_counter() - start)
     return min(times[1:])

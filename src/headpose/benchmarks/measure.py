@@ -1,4 +1,4 @@
-"""Clocks: blocks of work and their spread, memory and processor time of child processes."""
+"""Clocks: blocks of work and their spread; memory and processor time of this process and of its children."""
 
 import statistics
 import threading
@@ -8,30 +8,22 @@ from dataclasses import dataclass, field
 from types import TracebackType
 
 import psutil
+import torch
 
 
 @dataclass(frozen=True)
 class Rate:
-    """How many items a second, over blocks of equal work.
+    """How many items a second, over blocks of equal work: the middle one and the two ends."""
 
-    Attributes:
-        name: what was done.
-        unit: what was counted.
-        median, slowest, fastest: items a second.
-    """
-
-    name: str
-    unit: str
     median: float
     slowest: float
     fastest: float
 
 
-def measure_rate(name: str, unit: str, items: int, block: Callable[[], object], num_blocks: int, warm_up: int = 1) -> Rate:
+def measure_rate(items: int, block: Callable[[], object], num_blocks: int, warm_up: int = 1) -> Rate:
     """Time blocks.
 
     Args:
-        name, unit: see `Rate`.
         items: done by one block.
         block: the work.
         num_blocks: measured ones.
@@ -41,10 +33,18 @@ def measure_rate(name: str, unit: str, items: int, block: Callable[[], object], 
         block()
     rates = []
     for _ in range(num_blocks):
+        wait_for_device()
         start = time.perf_counter()
         block()
+        wait_for_device()
         rates.append(items / (time.perf_counter() - start))
-    return Rate(name, unit, statistics.median(rates), min(rates), max(rates))
+    return Rate(statistics.median(rates), min(rates), max(rates))
+
+
+def wait_for_device() -> None:
+    """Let a GPU finish what it was given; without one, nothing is outstanding."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
 
 
 @dataclass(frozen=True)
@@ -52,13 +52,18 @@ class Times:
     """How long one of several pieces of work takes, measured in turn with the others.
 
     Attributes:
-        median, least: milliseconds a call.
+        median, least, most: milliseconds a call.
         ratio: median, over the rounds, of its time over that of the first piece.
     """
 
     median: float
     least: float
+    most: float
     ratio: float
+
+    def rate(self, items: int) -> Rate:
+        """Items a second, of which a call does so many."""
+        return Rate(*(1e3 * items / value for value in (self.median, self.most, self.least)))
 
 
 def compare_times(
@@ -77,15 +82,18 @@ def compare_times(
         piece()
     for _ in range(num_rounds):
         for name, piece in pieces.items():
+            wait_for_device()
             start = clock()
             for _ in range(calls):
                 piece()
+            wait_for_device()
             seconds[name].append((clock() - start) / calls)
     first = next(iter(seconds.values()))
     return {
         name: Times(
             1e3 * statistics.median(values),
             1e3 * min(values),
+            1e3 * max(values),
             statistics.median(value / other for value, other in zip(values, first, strict=True)),
         )
         for name, values in seconds.items()
@@ -93,21 +101,24 @@ def compare_times(
 
 
 @dataclass
-class ChildWatch:
+class ProcessWatch:
     """Samples, while open, memory and processor time of the child processes that were started since.
 
     Attributes:
-        resident: bytes of all children together, one sample an interval.
+        interval: seconds between two samples.
+        with_self: whether this process counts as well.
+        resident: bytes of all of them together, one sample an interval; memory that several share counts for each.
         cpu_seconds: user and system time that they have used.
         seconds: wall time.
     """
 
     interval: float = 0.25
+    with_self: bool = False
     resident: list[int] = field(default_factory=list)
     cpu_seconds: float = 0.0
     seconds: float = 0.0
 
-    def __enter__(self) -> "ChildWatch":
+    def __enter__(self) -> "ProcessWatch":
         self._start, self._done, self._cpu = time.perf_counter(), threading.Event(), dict[int, float]()
         self._before = set(psutil.Process().children(recursive=True))
         self._thread = threading.Thread(target=self._watch, daemon=True)
@@ -119,6 +130,11 @@ class ChildWatch:
         self._thread.join()
         self.seconds, self.cpu_seconds = time.perf_counter() - self._start, sum(self._cpu.values())
 
+    @property
+    def peak_mib(self) -> float:
+        """The most memory of any sample, in MiB."""
+        return max(self.resident, default=0) / 2**20
+
     def growth(self) -> float:
         """Mean memory in the last quarter of the time over that in the second quarter, when all is warm."""
         n = len(self.resident)
@@ -127,8 +143,8 @@ class ChildWatch:
 
     def _watch(self) -> None:
         me = psutil.Process()
-        while not self._done.wait(self.interval):
-            total = 0
+        while True:
+            total = me.memory_info().rss if self.with_self else 0
             for child in set(me.children(recursive=True)) - self._before:
                 try:
                     used = child.cpu_times()
@@ -137,3 +153,5 @@ class ChildWatch:
                 except psutil.NoSuchProcess:
                     continue
             self.resident.append(total)
+            if self._done.wait(self.interval):
+                return

@@ -1,0 +1,216 @@
+"""What a training consists of, without and with its data: steps, whole epochs, and how near the machine's limits they come."""
+
+import copy
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from functools import partial
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import nn
+
+from headpose.benchmarks.batches import random_batch
+from headpose.benchmarks.inference import speedups
+from headpose.benchmarks.limits import count_work, machine_limits
+from headpose.benchmarks.measure import compare_times, measure_rate
+from headpose.benchmarks.plain import plain_form
+from headpose.datamodules.base import HeadPoseDataModule
+from headpose.models.folded import fold
+from headpose.modules.base import HeadPoseModule
+from headpose.types import Batch
+
+
+def benchmark_train(
+    module: HeadPoseModule, batch_size: int, num_steps: int, num_blocks: int, device: torch.device
+) -> dict[str, Any]:
+    """Training steps (forward, loss, backward, optimiser) on one random batch, without any loading.
+
+    Args:
+        module: architecture, loss and optimiser.
+        batch_size: faces in a step.
+        num_steps: steps in a block.
+        num_blocks: blocks.
+        device: where.
+
+    Returns:
+        images a second.
+    """
+    module.to(device).train()
+    optimizer = module.configure_optimizers()["optimizer"]
+    batch = random_batch(batch_size, _size(module.model), device)
+
+    def block() -> None:
+        for _ in range(num_steps):
+            optimizer.zero_grad()
+            module.loss(module.model(batch), batch).backward()
+            optimizer.step()
+
+    rate = measure_rate(batch_size * num_steps, block, num_blocks)
+    return {"batch_size": batch_size, "threads": torch.get_num_threads(), "images_per_second": asdict(rate)}
+
+
+def benchmark_step(network: nn.Module, batch_sizes: Sequence[int], num_blocks: int, device: torch.device) -> dict[str, Any]:
+    """Training steps of the plain form, of the network as it is, and of that in bf16: the same loss, each with its Adam.
+
+    On a GPU also in bf16, compiled and recorded as a CUDA graph.
+
+    Args:
+        network: any of this suite.
+        batch_sizes: faces in a step.
+        num_blocks: blocks of four steps that each form is measured on, in turn.
+        device: where.
+
+    Returns:
+        for each batch size: images a second of each form, how many times as fast as the plain form (medians of the rounds).
+    """
+    # On one thread, the time that others took from the processor does not count.
+    alone = device.type == "cpu" and torch.get_num_threads() == 1
+    results: dict[str, Any] = {"threads": torch.get_num_threads()}
+    for batch_size in batch_sizes:
+        batch = random_batch(batch_size, _size(network), device)
+        forms = {
+            "plain": _step(plain_form(network).to(device), batch, fused=False),
+            "network": _step(_copy(network, device), batch),
+            "bf16": _step(_copy(network, device), batch, bf16=True),
+        }
+        if device.type == "cuda":
+            compiled = _copy(network, device)
+            compiled.compile(mode="reduce-overhead")
+            forms["bf16_graph"] = _step(compiled, batch, bf16=True)
+        times = compare_times(forms, num_blocks, calls=4, clock=time.process_time if alone else time.perf_counter)
+        results |= {f"batch_{batch_size}_{name}_images_per_second": asdict(one.rate(batch_size)) for name, one in times.items()}
+        results |= {f"batch_{batch_size}_{name}": value for name, value in speedups(times).items()}
+    return results
+
+
+def benchmark_epoch(
+    make_module: Callable[[], HeadPoseModule],
+    make_data: Callable[[str], HeadPoseDataModule],
+    num_blocks: int,
+    device: torch.device,
+) -> dict[str, Any]:
+    """An epoch of training and a test by Lightning, all included but the start; ours, and the plain network fed face by face.
+
+    Args:
+        make_module: architecture, loss and optimiser.
+        make_data: loaders by feed.
+        num_blocks: epochs of each, in turn.
+        device: where.
+
+    Returns:
+        images a second of both epochs and of a test of the same faces, how many times as fast ours is.
+    """
+    ours, naive = make_module(), make_module()
+    naive.model = plain_form(naive.model)
+    data = {feed: make_data(feed) for feed in ("workers", "auto")}
+    faces = len(data["auto"].split.train) // data["auto"].batch_size * data["auto"].batch_size
+    options: dict[str, Any] = {
+        "accelerator": device.type, "devices": 1, "logger": False, "enable_checkpointing": False, "enable_progress_bar": False,
+        "enable_model_summary": False, "num_sanity_val_steps": 0, "use_distributed_sampler": False, "limit_val_batches": 0,
+        "max_epochs": 1,
+    }  # fmt: skip
+    pieces = {
+        "naive": lambda: pl.Trainer(**options).fit(naive, datamodule=data["workers"]),
+        "ours": lambda: pl.Trainer(**options).fit(ours, datamodule=data["auto"]),
+        "test": lambda: pl.Trainer(**options).test(ours, datamodule=data["auto"], verbose=False),
+    }
+    times = compare_times(pieces, num_blocks, clock=time.perf_counter)
+    tested = len(data["auto"].test_indices)
+    return {
+        "threads": torch.get_num_threads(),
+        "faces": faces,
+        **{
+            f"{name}_images_per_second": asdict(value.rate(tested if name == "test" else faces))
+            for name, value in times.items()
+        },
+        "ours_times_naive": 1 / times["ours"].ratio,
+    }
+
+
+def benchmark_limits(network: nn.Module, batch_size: int, num_blocks: int, device: torch.device) -> dict[str, Any]:
+    """Work of an image by count, what this machine could do of it at best, and how near the network comes.
+
+    Args:
+        network: any of this suite.
+        batch_size: faces.
+        num_blocks: how often each is measured.
+        device: where.
+
+    Returns:
+        FLOPs, bytes and operations of an image, forward and in a training step; the machine's limits; the images a second that
+        either limit alone would allow; those measured, and their share of the lower of the two.
+    """
+    network = network.to(device)
+    batch, limits = random_batch(batch_size, _size(network), device), machine_limits(device)
+    results: dict[str, Any] = {"batch_size": batch_size, "threads": torch.get_num_threads(), **limits}
+
+    def forward() -> None:
+        with torch.no_grad():
+            network(batch)
+
+    pieces = {"forward": forward, "step": _step(network, batch)}
+    for name, piece in pieces.items():
+        network.train(name == "step")
+        work = count_work(piece)
+        rate = measure_rate(batch_size, piece, num_blocks)
+        by_flops = limits["flops_per_second"] * batch_size / work["flops"]
+        by_bytes = limits["bytes_per_second"] * batch_size / work["bytes"]
+        results |= {
+            f"{name}_operations": work["operations"],
+            f"{name}_mflops_per_image": work["flops"] / batch_size / 1e6,
+            f"{name}_mbytes_per_image": work["bytes"] / batch_size / 1e6,
+            f"{name}_images_per_second_by_flops": by_flops,
+            f"{name}_images_per_second_by_bytes": by_bytes,
+            f"{name}_images_per_second": asdict(rate),
+            f"{name}_share_of_limit": rate.median / min(by_flops, by_bytes),
+        }
+    return results
+
+
+def benchmark_scaling(network: nn.Module, batch_sizes: Sequence[int], num_blocks: int, device: torch.device) -> dict[str, Any]:
+    """Training steps and inference over batch sizes.
+
+    Args:
+        network: any of this suite.
+        batch_sizes: faces in a step.
+        num_blocks: how often each is measured.
+        device: where.
+
+    Returns:
+        images a second of each batch size.
+    """
+    results: dict[str, Any] = {"threads": torch.get_num_threads()}
+    for batch_size in batch_sizes:
+        batch = random_batch(batch_size, _size(network), device)
+        step = _step(_copy(network, device), batch)
+        folded = fold(network.eval().to(device))
+        results[f"batch_{batch_size}_step_images_per_second"] = asdict(measure_rate(batch_size, step, num_blocks))
+        with torch.inference_mode():
+            inference = measure_rate(batch_size, partial(folded, batch), num_blocks)
+        results[f"batch_{batch_size}_inference_images_per_second"] = asdict(inference)
+    return results
+
+
+def _step(network: nn.Module, batch: Batch, fused: bool = True, bf16: bool = False) -> Callable[[], object]:
+    network.train()
+    optimizer = torch.optim.Adam(network.parameters(), fused=fused)
+    kind = batch["image"].device.type
+
+    def step() -> None:
+        optimizer.zero_grad()
+        with torch.autocast(kind, torch.bfloat16, enabled=bf16):
+            pose = network(batch).pose
+        (pose.float() - batch["pose"]).abs().mean().backward()
+        optimizer.step()
+
+    return step
+
+
+def _copy(network: nn.Module, device: torch.device) -> nn.Module:
+    return copy.deepcopy(network).to(device)
+
+
+def _size(network: nn.Module) -> int:
+    return int(network.input_size)  # type: ignore[arg-type]  # nn.Module hides attribute types
