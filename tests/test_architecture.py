@@ -9,10 +9,11 @@ import pytest
 import headpose
 
 PACKAGE = Path(__file__).resolve().parents[1] / "src" / "headpose"
-BASIS = {"errors", "types"}
+BASIS = {"errors", "types", "pictures"}
 MAY_IMPORT = {
     "errors": set(),
     "types": set(),
+    "pictures": {"errors"},
     "geometry": BASIS,
     "synthesis": BASIS | {"geometry"},
     "models": BASIS | {"geometry"},

@@ -8,10 +8,10 @@ import torch
 from torch import nn
 
 from headpose.errors import InputError
+from headpose.inference.networks import FSANET_CROP, Member
 from headpose.models.fsanet import FSANet, LinearAggregation, VarianceScoring
 from headpose.running import exports
 from headpose.running.exports import compare_poses, describe_export, export_network
-from headpose.running.networks import FSANET_CROP, Member
 
 PICTURES = np.zeros((40, 64, 64, 3), dtype=np.uint8)
 

@@ -17,11 +17,11 @@ from torch import nn
 from headpose.benchmarks.measure import compare_times
 from headpose.datamodules import HeadPoseDataModule
 from headpose.errors import InputError
+from headpose.inference.networks import Member
 from headpose.models.folded import fold
 from headpose.models.summary import count_parameters
 from headpose.modules.checkpoint import CONVENTION, FORMAT_VERSION, build
 from headpose.modules.exported import OnnxNetwork, int8_bytes, onnx_bytes, torch_export_bytes, with_card
-from headpose.running.networks import Member
 
 TOLERANCE = 1e-3
 """Degrees within which an exported file has to agree with its network."""
