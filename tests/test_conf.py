@@ -52,6 +52,8 @@ def choice(path: Path) -> list[str]:
         return ["model=landmarks", f"{group}={name}", *(["model.source.path=x"] if name == "file" else [])]
     if name == "threeddfa":
         return ["model=threeddfa", "model.path=x"]
+    if group == "detector":
+        return [f"+detector={name}"]
     if group == "perturb":
         return ["test=[aflw2000]", f"perturb@test.aflw2000.perturb={name}"]
     return [f"test=[{name}]" if group == "test" else f"{group}={name}"]
