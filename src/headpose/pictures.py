@@ -13,7 +13,7 @@ from headpose.errors import InputError
 
 Image = NDArray[np.uint8]
 # What OpenCV has to say of a broken picture is said by us, in one line.
-cv2.setLogLevel(2)
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
 
 
 def read_image(path: Path) -> Image:
@@ -24,7 +24,7 @@ def read_image(path: Path) -> Image:
     raw = read_whole(path)
     image = cv2.imdecode(np.frombuffer(raw, np.uint8), cv2.IMREAD_COLOR_RGB) if raw else None
     if image is None:
-        raise InputError(f"{path}: {'not a readable picture' if raw else 'an empty file'}; fetch it again or remove it")
+        raise InputError(f"{path}: not a readable picture{'' if raw else ' (an empty file)'}; fetch it again or remove it")
     return np.asarray(image, dtype=np.uint8)
 
 

@@ -30,8 +30,11 @@ def test_differences_are_of_all_pictures_and_the_first_is_alone() -> None:
 
 @pytest.mark.parametrize("wrong", [0.01, float("nan")])
 def test_file_that_differs_is_refused_and_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: float) -> None:
-    monkeypatch.setattr(exports, "onnx_bytes", lambda folded, card: b"file")
-    monkeypatch.setattr(exports, "_estimate_onnx", lambda content, path: lambda pictures: np.full((len(pictures), 3), wrong))
+    monkeypatch.setitem(
+        exports.FORMATS,
+        ".onnx",
+        (lambda network, card: b"file", lambda content, card, path: lambda pictures: np.full((len(pictures), 3), wrong)),
+    )
     monkeypatch.setattr(exports, "_estimate_network", lambda network: lambda pictures: np.zeros((len(pictures), 3)))
     network = FSANet(VarianceScoring(), LinearAggregation)
     with pytest.raises(InputError, match=r"differs from the network by up to (0\.01|nan) degrees on 296 pictures.*refused"):
