@@ -22,7 +22,7 @@ def train_config(*overrides: str) -> DictConfig:
     register_resolvers()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         group = overrides[0].split("=")[0] if overrides else ""
-        return compose({"layout": "prepare", "search": "search"}.get(group, "train"), list(overrides))
+        return compose({"layout": "prepare", "search": "search", "smoothing": "predict"}.get(group, "train"), list(overrides))
 
 
 def choice(path: Path) -> list[str]:
@@ -44,6 +44,8 @@ def choice(path: Path) -> list[str]:
     if group == "shape":
         budget, model = name.split("_", maxsplit=1)
         return [f"budget={budget}", f"model={model}"]
+    if group == "smoothing":
+        return [f"smoothing={name}", "detector=none"]
     if group == "layout":
         return [f"layout={name}", "root=x"]
     if group == "pack":

@@ -43,6 +43,8 @@ NUMBERS = (
     ("protocol.seed", 0, 2**32 - 1),
     ("data.batch_size", 1, 10**9),
     ("data.num_workers", 0, 10**4),
+    ("batch_size", 1, 10**6),
+    ("num_threads", 1, 10**4),
 )
 """Options that must be whole numbers, with their range."""
 
@@ -50,8 +52,10 @@ NUMBERS = (
 OPTIONAL_GROUPS = {"experiments": "experiments", "budget": "conf/budget"}
 
 
-def entry_point(config_name: str) -> Callable[[Task], Callable[[], None]]:
+def entry_point(config_name: str, after_interrupt: str = "the same command goes on") -> Callable[[Task], Callable[[], None]]:
     """Decorate a task as `hydra.main` does, with `conf/<config_name>.yaml`.
+
+    `after_interrupt` is what an interrupted user is told.
 
     Wrong input and Hydra's own refusals become one line on standard error and exit status 1; HYDRA_FULL_ERROR=1 shows the
     traceback. A run that fails, for whatever reason, leaves failed.json in its folder.
@@ -74,7 +78,7 @@ def entry_point(config_name: str) -> Callable[[Task], Callable[[], None]]:
                     _leave_reason("interrupted")
                     if CELL not in os.environ:
                         again = "go on from the last epoch with resume=auto"
-                        again = again if config_name == "train" and not is_sweep() else "the same command goes on"
+                        again = again if config_name == "train" and not is_sweep() else after_interrupt
                         print(f"error: interrupted; {again}", file=sys.stderr)
                     sys.exit(143 if type(error).__name__ == "SIGTERMException" else 130)
                 except Exception as error:

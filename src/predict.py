@@ -1,0 +1,31 @@
+"""Poses of all faces in pictures and videos: `python src/predict.py checkpoint=FILE input=PATH`, see conf/predict.yaml."""
+
+from pathlib import Path
+
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from headpose.inference.estimator import PoseEstimator
+from headpose.inference.sources import find_inputs
+from headpose.inference.stream import PoseStream
+from headpose.reporting.console import print_prediction
+from headpose.running.entry import entry_point, output_dir
+from headpose.running.networks import load_members
+from headpose.running.predictions import Outputs, predict_all
+
+
+@entry_point("predict", after_interrupt="what was estimated until then is in the output folder")
+def predict(config: DictConfig) -> None:
+    """Load, find the inputs, estimate and write frame by frame."""
+    inputs = find_inputs(OmegaConf.to_container(config)["input"], config.recursive)  # type: ignore[index, call-overload]
+    outputs = Outputs(Path(config.output or output_dir()), config.format, config.draw)
+    detector = instantiate(config.detector)
+    torch.set_num_threads(config.num_threads)
+    model = PoseEstimator(load_members(config), detector, config.device)
+    stream = PoseStream(model, instantiate(config.tracker), instantiate(config.smoothing), config.batch_size)
+    print_prediction(predict_all(stream, inputs, outputs))
+
+
+if __name__ == "__main__":
+    predict()
