@@ -21,7 +21,7 @@ def predict(config: DictConfig) -> None:
     inputs = find_inputs(OmegaConf.to_container(config)["input"], config.recursive)  # type: ignore[index, call-overload]
     outputs = Outputs(Path(config.output or output_dir()), config.format, config.draw)
     detector = instantiate(config.detector)
-    torch.set_num_threads(config.num_threads)
+    torch.set_num_threads(config.num_threads or torch.get_num_threads())
     model = PoseEstimator(load_members(config), detector, config.device)
     stream = PoseStream(model, instantiate(config.tracker), instantiate(config.smoothing), config.batch_size)
     print_prediction(predict_all(stream, inputs, outputs))

@@ -96,5 +96,5 @@ def test_nearest_pose_keeps_a_profile_beyond_90_degrees() -> None:
     "make", [lambda: Slerp(0), lambda: OneEuro(min_cutoff=0), lambda: OneEuro(beta=-1), lambda: OneEuro(speed_cutoff=-1)]
 )
 def test_refusals(make: Callable) -> None:
-    with pytest.raises(InputError, match="smoothing."):
+    with pytest.raises(InputError, match=r"smoothing\."):
         make()

@@ -46,7 +46,7 @@ NUMBERS = (
     ("batch_size", 1, 10**6),
     ("num_threads", 1, 10**4),
 )
-"""Options that must be whole numbers, with their range."""
+"""Options that must be whole numbers, with their range; `num_threads` may be null as well."""
 
 
 OPTIONAL_GROUPS = {"experiments": "experiments", "budget": "conf/budget"}
@@ -200,6 +200,8 @@ def check_options(config: DictConfig) -> None:
             raise InputError(f"{group}={name} is unknown; choose {', '.join(names)}")
     for key, least, most in NUMBERS:
         value = OmegaConf.select(config, key, default=least)
+        if value is None and key == "num_threads":
+            continue
         if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
             raise InputError(f"{key}={value} is not a whole number from {least} to {most}")
 
