@@ -26,6 +26,7 @@ MAY_IMPORT = {
     "modules": BASIS | {"geometry", "models", "losses", "metrics"},
     "reporting": BASIS | {"geometry", "metrics"},
     "inference": BASIS | {"geometry", "models", "modules", "detectors", "reporting"},
+    "demo": BASIS | {"synthesis", "detectors", "inference"},
     "benchmarks": BASIS | {"geometry", "synthesis", "models", "datasets", "datamodules", "modules", "landmarks"},
 }
 FILES = sorted(PACKAGE.rglob("*.py"))

@@ -45,6 +45,7 @@ NUMBERS = (
     ("data.num_workers", 0, 10**4),
     ("batch_size", 1, 10**6),
     ("num_threads", 1, 10**4),
+    ("port", 0, 2**16 - 1),
 )
 """Options that must be whole numbers, with their range; `num_threads` may be null as well."""
 

@@ -1,16 +1,18 @@
 """The network that an evaluation means: one checkpoint, one published file, or the late fusion of several."""
 
+import json
 from pathlib import Path
 from typing import Any
 
+from hydra import compose
 from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from torch import nn
 
 from headpose.errors import InputError
 from headpose.inference.networks import Member, fuse, load_member, load_own, refuse_other_crops, refuse_repeated
-from headpose.running.entry import given_overrides
-from headpose.running.identity import differences, learns
+from headpose.running.entry import given_overrides, runs_dir
+from headpose.running.identity import differences, learns, train_id
 
 COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
 """Of torch.compile; `reduce-overhead` records CUDA graphs, which small batches on a GPU need."""
@@ -59,6 +61,36 @@ def load_members(config: DictConfig) -> list[Member]:
                 )
     refuse_other_crops(members)
     return members
+
+
+def named_files(config: DictConfig) -> list[str]:
+    """What `checkpoint=` and `weights=` name together, each file once."""
+    paths = _paths(config.checkpoint) + _paths(config.weights)
+    refuse_repeated(paths)
+    return paths
+
+
+def default_checkpoint() -> Path:
+    """The best checkpoint of the newest finished training of `train.py` as it is without options.
+
+    Raises:
+        InputError: there is none below the runs folder.
+    """
+    wanted = train_id(compose("train"))
+    folders = [folder for pattern in (wanted, f"*_{wanted}") for folder in runs_dir().glob(pattern) if _is_finished(folder)]
+    if not folders:
+        raise InputError(
+            f"no network given, and no finished default training in {runs_dir()}; give checkpoint=, or `make demo` first"
+        )
+    newest = max(folders, key=lambda folder: (folder / "results.json").stat().st_mtime) / "checkpoints"
+    return newest / "best.ckpt" if (newest / "best.ckpt").is_file() else newest / "last.ckpt"
+
+
+def _is_finished(folder: Path) -> bool:
+    try:
+        return bool(json.loads((folder / "results.json").read_text())["status"] == "finished")
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def without_imagenet(module: DictConfig) -> DictConfig:
