@@ -141,15 +141,13 @@ def detectors_beside(name: str, detector: FaceDetector) -> dict[str, FaceDetecto
 
 
 def short_names(paths: Sequence[str]) -> list[str]:
-    """What tells files apart: their paths without what all of them begin and end with; of one its stem."""
+    """Each file's name, with as many of the folders above it as it takes to tell the files apart."""
     parts = [Path(path).absolute().parts for path in paths]
-    if len(parts) == 1:
-        return [Path(paths[0]).stem]
-    while len({path[0] for path in parts}) == 1:
-        parts = [path[1:] for path in parts]
-    while len({path[-1] for path in parts}) == 1:
-        parts = [path[:-1] for path in parts]
-    return ["/".join(path) for path in parts]
+    for depth in range(1, max(map(len, parts), default=1)):
+        names = ["/".join(path[-depth:]) for path in parts]
+        if len(set(names)) == len(names):
+            return names
+    return list(paths)
 
 
 def _pose(pose: HeadPose, crop: Image) -> dict[str, Any]:

@@ -41,7 +41,7 @@ async function estimate(file, name, truth) {
   if (number !== asked) return;
   if (answer.error) return refuse(`${name}: ${answer.error}`);
   await show(answer, truth);
-  const hint = answer.faces.length ? "" : "; try other faces by, or none for a picture that is nothing but a face";
+  const hint = answer.faces.length ? "" : "; try another way to find them; none takes the whole picture for a face";
   say(`${name}: ${answer.faces.length || "no"} face${answer.faces.length === 1 ? "" : "s"}${hint}`, !answer.faces.length);
 }
 
@@ -55,7 +55,7 @@ async function show(answer, truth) {
   $("result").classList.toggle("single", !several);
   const spread = answer.faces.some((face) => face.poses.some((pose) => pose.spread));
   const heads = ["face", ...(several ? ["network"] : []), "seen", ...ANGLES.flatMap((angle) => (spread ? [angle, "±"] : [angle]))];
-  const cells = heads.map((head) => make("th", head, { scope: "col", className: ["face", "network"].includes(head) ? "left" : "" }));
+  const cells = heads.map((head) => make("th", head, { scope: "col", className: ["face", "network", "seen"].includes(head) ? "left" : "" }));
   document.querySelector("thead").replaceChildren(make("tr", cells));
   document.querySelector("tbody").replaceChildren(...answer.faces.flatMap((face, index) => rows(face, index, truth, spread)));
   $("time").textContent = `${answer.milliseconds} ms to find the faces and estimate their poses`;
@@ -68,7 +68,7 @@ function rows(face, index, truth, spread) {
   const all = face.poses.map((pose, which) => ({ ...pose, label: setup.networks[which].name }));
   if (known) all.push({ ...Object.fromEntries(ANGLES.map((angle, at) => [angle, known.pose[at]])), label: "truth" });
   return all.map((pose, row) => {
-    const name = several ? [make("td", pose.label, { className: "left" })] : [];
+    const name = several ? [make("td", pose.label, { className: "left network" })] : [];
     const first = row === 0 ? `${index + 1}` : several || pose.crop ? "" : pose.label;
     const seen = make("td", pose.crop ? make("img", [], { src: pose.crop, alt: "what the network sees" }) : []);
     const numbers = ANGLES.flatMap((angle, at) => [
@@ -117,7 +117,8 @@ async function openExample(number) {
 
 async function start() {
   setup = await (await fetch("setup")).json();
-  $("detector").append(...setup.detectors.map((name) => make("option", name)));
+  const options = setup.detectors.map((value) => make("option", value === "none" ? "none (it is a face)" : value, { value }));
+  $("detector").append(...options);
   $("draw").append(...setup.drawn.map((name) => make("option", name)));
   $("examples").append(...setup.examples.map((_, number) => make("button",
     make("img", [], { src: `examples/${number}`, alt: `example ${number + 1}` }), { onclick: () => openExample(number) })));
