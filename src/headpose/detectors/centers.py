@@ -8,7 +8,7 @@ face it belongs to (as CenterNet does: Zhou, Wang and Krähenbühl, Objects as P
 import json
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -47,7 +47,7 @@ class Convolution(nn.Module):
 
     def fold(self) -> None:
         """Take the normalisation of an evaluating network into the convolution."""
-        self.conv, self.norm = fuse_conv_bn_eval(self.conv, self.norm), nn.Identity()
+        self.conv, self.norm = fuse_conv_bn_eval(self.conv, cast(nn.BatchNorm2d, self.norm)), nn.Identity()
 
 
 class Block(nn.Module):

@@ -60,7 +60,7 @@ class Scene:
 def plain_heads(seed: int, **options: Any) -> HeadSampler:
     """Heads, each another person, without what is the scene's business: photo effects, background, borders, occluders."""
     plain = {"photo": 0.0, "backgrounds": False, "borders": 0.0, "occluder": 0.0, "box_jitter": 0.0, "visible21": 0.0}
-    return HeadSampler(seed, **{"poses_per_identity": 1, **plain, **options})  # type: ignore[arg-type]  # options of many types
+    return HeadSampler(seed, **{"poses_per_identity": 1, **plain, **options})
 
 
 def cut_out(heads: HeadSampler, index: int) -> CutOut:
@@ -71,8 +71,8 @@ def cut_out(heads: HeadSampler, index: int) -> CutOut:
     pose = None if is_face else (180 + rng.uniform(-50, 50), rng.normal(0, 15), rng.normal(0, 12))
     size = 2 * round(CANVAS * side / 2)
     head = heads.render(index, 2 * size, pose, supersample=1.0, canvas=CANVAS)  # halved below, with the mask
-    alpha = np.isfinite(head.depth).astype(np.float32)
-    alpha = cv2.erode(alpha, np.ones((3, 3), np.uint8))  # what antialiasing mixed with the background
+    seen = np.isfinite(head.depth).astype(np.float32)
+    alpha = cv2.erode(seen, np.ones((3, 3), np.uint8))  # what antialiasing mixed with the background
     colors = np.dstack([head.image * alpha[..., None], 255 * alpha])
     rgba = np.asarray(cv2.resize(colors, (size, size), interpolation=cv2.INTER_AREA) + 0.5, np.uint8)
     rows, columns = np.flatnonzero(rgba[..., 3].max(axis=1)), np.flatnonzero(rgba[..., 3].max(axis=0))
@@ -91,6 +91,8 @@ class SceneSampler:
         face_sides: range of the longer sides of faces in pixels, their logarithm drawn uniformly.
         photo: strength of what cameras do, see `photograph.develop`.
         occluder: probability that something stands before a face.
+        backdrops: pictures without faces to take cuts of instead of clutter.
+        num_textures: clouds to take cuts of for clutter.
     """
 
     def __init__(
@@ -101,15 +103,18 @@ class SceneSampler:
         face_sides: tuple[float, float] = (14.0, 220.0),
         photo: float = 0.5,
         occluder: float = 0.15,
+        backdrops: Sequence[NDArray[np.uint8]] = (),
+        num_textures: int = 200,
     ) -> None:
         self.size, self.face_sides, self.photo, self.occluder = size, face_sides, photo, occluder
-        self.cut_outs = cut_outs
-        self.textures = [appearance.draw_background(np.random.default_rng([seed, 6, number]), 160) for number in range(200)]
+        self.cut_outs, self.backdrops = cut_outs, backdrops
+        generators = (np.random.default_rng([seed, 6, number]) for number in range(num_textures))
+        self.textures = [appearance.draw_background(rng, 160) for rng in generators]
 
     def draw(self, rng: Rng) -> Scene:
         """The next scene of a generator."""
         size = self.size
-        image = self._clutter(rng)
+        image = self._backdrop(rng) if self.backdrops else self._clutter(rng)
         boxes: list[Array] = []
         unclear: list[Array] = []
         for _ in range(int(rng.integers(0, 4)) if rng.random() < 0.6 else 0):
@@ -150,6 +155,13 @@ class SceneSampler:
         center = self.size / 2 + rng.uniform(-0.5, 0.5, 2) * room
         return np.column_stack([linear, center - linear @ ((low + high) / 2)])
 
+    def _backdrop(self, rng: Rng) -> Array:
+        picture = self.backdrops[int(rng.integers(len(self.backdrops)))]
+        side = int(rng.uniform(0.4, 1) * min(picture.shape[:2]))
+        y, x = (int(rng.integers(0, whole - side + 1)) for whole in picture.shape[:2])
+        cut = cv2.resize(picture[y : y + side, x : x + side], (self.size, self.size), interpolation=cv2.INTER_LINEAR)
+        return np.asarray(cut, np.float32) / np.float32(255)
+
     def _clutter(self, rng: Rng) -> Array:
         """What lies behind: one texture, or many shapes of many textures."""
         size = self.size
@@ -163,8 +175,8 @@ class SceneSampler:
                 cv2.fillPoly(mask, [corners.astype(np.int32)], 255, cv2.LINE_AA)
             elif kind < 0.65:
                 sides = extent * rng.uniform(0.1, 1, 2)
-                corners = cv2.boxPoints((center.tolist(), sides.tolist(), rng.normal(0, 8) + 90 * (rng.random() < 0.5)))
-                cv2.fillPoly(mask, [corners.astype(np.int32)], 255, cv2.LINE_AA)
+                rectangle = cv2.boxPoints((center.tolist(), sides.tolist(), rng.normal(0, 8) + 90 * (rng.random() < 0.5)))
+                cv2.fillPoly(mask, [np.asarray(rectangle, np.int32)], 255, cv2.LINE_AA)
             elif kind < 0.85:
                 axes = [max(1, int(v)) for v in extent * rng.uniform(0.15, 0.5, 2)]
                 thick = -1 if rng.random() < 0.7 else int(rng.integers(1, 5))
@@ -186,7 +198,8 @@ class SceneSampler:
                 cv2.putText(ink, text, place, int(rng.integers(0, 8)), rng.uniform(0.3, 2.5), 255, int(rng.integers(1, 4)))
                 image += ink[..., None].astype(np.float32) / 255 * (rng.uniform(0, 1, 3).astype(np.float32) - image)
         if rng.random() < 0.35:  # out of focus
-            image = cv2.GaussianBlur(image, (0, 0), float(np.exp(rng.uniform(np.log(0.5), np.log(0.03 * size)))))
+            blur = float(np.exp(rng.uniform(np.log(0.5), np.log(0.03 * size))))
+            return np.asarray(cv2.GaussianBlur(image, (0, 0), blur), np.float32)
         return image
 
     def _texture(self, rng: Rng, size: int) -> Array:

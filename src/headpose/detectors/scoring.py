@@ -89,6 +89,6 @@ def best_threshold(detector: FaceDetector, scenes: Sequence[Scene]) -> float:
         hits.append(hit[counts] > 0)
     score, is_face = np.concatenate(scores), np.concatenate(hits)
     faces = sum(len(scene.boxes) for scene in scenes)
-    candidates = np.arange(0.05, 0.951, 0.01)
+    candidates = np.arange(5, 96) / 100
     quality = [2 * is_face[score >= value].sum() / max((score >= value).sum() + faces, 1) for value in candidates]
-    return round(float(candidates[int(np.argmax(quality))]), 2)
+    return float(candidates[int(np.argmax(quality))])

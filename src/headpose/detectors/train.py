@@ -6,11 +6,11 @@ and writes weights with their story (command, commit, seed, time, what validatio
 
 import argparse
 import subprocess
-import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import cv2
 import numpy as np
@@ -30,6 +30,8 @@ BATCH = 12
 FRESH = 6
 """Scenes of a batch that are new; the others were seen before, and are cut, scaled and coloured anew."""
 KEPT = 3000
+DECISIVE = ("steps", "heads", "rate", "seed", "validation")
+"""Options on which the weights and the threshold depend."""
 VALIDATION_SEED = 1_000_000
 
 
@@ -44,7 +46,7 @@ def augment(scene: Scene, shape: tuple[int, int], rng: Rng) -> Scene:
     gain = rng.uniform(0.8, 1.2) * rng.uniform(0.9, 1.1, 3)
     if rng.random() < 0.1:
         image = np.repeat(image.mean(axis=2, keepdims=True), 3, axis=2)
-    image = np.clip(image * gain, 0, 255).astype(np.uint8)
+    colored = np.clip(image * gain, 0, 255).astype(np.uint8)
 
     def moved(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
         corners = boxes.reshape(-1, 2, 2) @ np.diag(matrix[:, :2].diagonal()) + matrix[:, 2]
@@ -55,7 +57,7 @@ def augment(scene: Scene, shape: tuple[int, int], rng: Rng) -> Scene:
     inside = inside / np.maximum(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1), 1e-9)
     clear = (inside > 0.6) & ((boxes[:, 2:] - boxes[:, :2]).max(axis=1) > 11)
     unclear = np.concatenate([unclear, boxes[~clear & (inside > 0.2)]])
-    return Scene(image, boxes[clear], unclear)
+    return Scene(colored, boxes[clear], unclear)
 
 
 def targets(scene: Scene) -> NDArray[np.float32]:
@@ -102,10 +104,9 @@ def train(scenes: SceneSampler, steps: int, rate: float, seed: int) -> CenterNet
     """A folded network, the moving average of the weights; prints the loss now and then."""
     torch.manual_seed(seed)
     rng = np.random.default_rng([seed, 0])
-    network = CenterNetwork().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    torch.nn.init.constant_(network.out.bias, 0.0)
+    network = CenterNetwork().to(memory_format=torch.channels_last)
     with torch.no_grad():
-        network.out.bias[0] = -4.0  # nearly all cells are none
+        cast(Tensor, network.out.bias).copy_(torch.tensor([-4.0, 0, 0, 1, 1]))  # nearly all cells are none
     average = torch.optim.swa_utils.AveragedModel(
         network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.998), use_buffers=True
     )
@@ -130,7 +131,7 @@ def train(scenes: SceneSampler, steps: int, rate: float, seed: int) -> CenterNet
         history.append(value.item())
         if step % 200 == 199:
             print(f"step {step + 1} of {steps}: loss {np.mean(history[-200:]):.3f}", flush=True)
-    return fold(average.module)
+    return fold(cast(CenterNetwork, average.module))
 
 
 def main() -> None:
@@ -140,7 +141,8 @@ def main() -> None:
     parser.add_argument("--heads", type=int, default=4000)
     parser.add_argument("--rate", type=float, default=3e-3)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--workers", type=int, default=2, help="processes that render the heads")
+    parser.add_argument("--workers", type=int, default=2, help="processes that render the heads; 0 for this one alone")
+    parser.add_argument("--validation", type=int, default=600, help="scenes")
     parser.add_argument("--output", type=Path, default=WEIGHTS)
     options = parser.parse_args()
     commit = subprocess.run(
@@ -154,13 +156,13 @@ def main() -> None:
     network = train(scenes, options.steps, options.rate, options.seed)
     trained = time.perf_counter()
     save_network(network, options.output, {})
-    unseen = render_store(VALIDATION_SEED + options.seed, options.heads // 10, options.workers)
+    unseen = render_store(VALIDATION_SEED + options.seed, max(options.heads // 10, 2), options.workers)
     rng = np.random.default_rng([options.seed, 1])
-    validation = [unseen.draw(rng) for _ in range(600)]
+    validation = [unseen.draw(rng) for _ in range(options.validation)]
     threshold = best_threshold(CenterDetector(0.05, levels=1, path=options.output), validation)
     result = score(CenterDetector(threshold, levels=1, path=options.output), validation)
     story = {
-        "command": "python -m headpose.detectors.train " + " ".join(sys.argv[1:]),
+        "command": "python -m headpose.detectors.train " + " ".join(f"--{key} {vars(options)[key]}" for key in DECISIVE),
         "commit": commit.stdout.strip(),
         "torch": torch.__version__,
         "seconds": {"rendering": round(rendered - begin), "training": round(trained - rendered)},
@@ -172,8 +174,10 @@ def main() -> None:
 
 
 def render_store(seed: int, num_heads: int, workers: int) -> SceneSampler:
-    """Scenes of `num_heads` people, rendered by several processes."""
+    """Scenes of `num_heads` people, rendered by several processes, or by this one."""
     heads = plain_heads(seed)
+    if not workers:
+        return SceneSampler([cut_out(heads, index) for index in range(num_heads)], seed)
     with ProcessPoolExecutor(workers) as pool:
         return SceneSampler(list(pool.map(partial(cut_out, heads), range(num_heads), chunksize=50)), seed)
 
