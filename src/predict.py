@@ -1,6 +1,7 @@
 """Poses of all faces in pictures and videos: `python src/predict.py checkpoint=FILE input=PATH`, see conf/predict.yaml."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from hydra.utils import instantiate
@@ -18,7 +19,8 @@ from headpose.running.predictions import Outputs, predict_all
 @entry_point("predict", after_interrupt="what was estimated until then is in the output folder")
 def predict(config: DictConfig) -> None:
     """Load, find the inputs, estimate and write frame by frame."""
-    inputs = find_inputs(OmegaConf.to_container(config)["input"], config.recursive)  # type: ignore[index, call-overload]
+    options: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    inputs = find_inputs(options["input"], config.recursive)
     outputs = Outputs(Path(config.output or output_dir()), config.format, config.draw)
     detector = instantiate(config.detector)
     torch.set_num_threads(config.num_threads or torch.get_num_threads())

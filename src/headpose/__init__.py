@@ -5,6 +5,7 @@
 >>> poses = model("face.jpg")  # doctest: +SKIP
 """
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 # Pictures are small here and processes many, so threads of OpenCV's own gain nothing. And a process that is forked from one
 # which has such threads (a DataLoader's worker) waits for ever in its first call that wants them.
 cv2.setNumThreads(1)
+# What OpenCV and FFmpeg have to say of a broken file is said by us, in one line.
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 
 def __getattr__(name: str) -> Any:

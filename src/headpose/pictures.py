@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 from headpose.errors import InputError
 
 Image = NDArray[np.uint8]
-# What OpenCV has to say of a broken picture is said by us, in one line.
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
 
 
 def read_image(path: Path) -> Image:

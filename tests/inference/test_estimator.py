@@ -37,7 +37,11 @@ BOXES = np.array([[40.0, 30, 90, 80], [10, 20, 60, 90]])
 
 def write_checkpoint(path: Path, model: dict, crop: dict = CROP) -> Path:
     torch.manual_seed(2)
-    state = {f"model.{key}": value for key, value in build(model).state_dict().items()}
+    network = build(model)
+    for name, parameter in network.named_parameters():
+        if name.startswith("heads."):
+            torch.nn.init.normal_(parameter)  # else every pose would be 0
+    state = {f"model.{key}": value for key, value in network.state_dict().items()}
     torch.save({"state_dict": state, "headpose": {"format": 1, "model": model, "crop": crop}}, path)
     return path
 
@@ -79,6 +83,7 @@ def test_one_picture_in_every_form(checkpoint: Path, tmp_path: Path) -> None:
     for source in (PICTURE, tmp_path / "x.png", str(tmp_path / "x.png"), PIL.Image.fromarray(PICTURE)):
         (pose,) = model(source, boxes=BOXES[0])
         assert pose.pose == pytest.approx(truth.tolist(), abs=1e-3)
+    assert min(abs(angle) for angle in pose.pose) > 0.1
     assert pose.box == tuple(BOXES[0])
     assert pose.score is None
     assert pose.spread is None

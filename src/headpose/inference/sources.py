@@ -17,9 +17,6 @@ import numpy as np
 from headpose.errors import InputError
 from headpose.pictures import Image, read_image
 
-# What FFmpeg has to say of a broken video is said by us, in one line.
-os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-
 PICTURES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".avif", ".ppm", ".pgm"})
 VIDEOS = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv"})
 AHEAD = 4
