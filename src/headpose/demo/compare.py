@@ -3,8 +3,10 @@
 import base64
 import contextlib
 import io
+import struct
 import threading
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,8 +25,10 @@ from headpose.inference.stream import TrackedPose
 from headpose.pictures import Image, as_picture
 
 DRAWN = ("axes", "cube")
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "PPM")
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 """Of pictures; the others that Pillow knows are rare, and some of them start programs."""
+UNREADABLE = (OSError, SyntaxError, EOFError, ValueError, RuntimeError, struct.error)
+"""What Pillow raises at broken files."""
 LONGER_SIDE = (640, 1280)
 """Least and most pixels of a drawn picture's longer side."""
 
@@ -90,14 +94,18 @@ class Comparison:
 
 def decode(raw: bytes, max_megapixels: float) -> Image:
     """A picture's file as (H, W, 3) RGB, upright; InputError where it is none, cut short or too large."""
+    too_large = InputError(f"a picture of more than {max_megapixels:g} megapixels; make it smaller")
     try:
-        with PIL.Image.open(io.BytesIO(raw), formats=FORMATS) as file:
-            megapixels = file.width * file.height / 1e6
-            if megapixels <= max_megapixels:  # known before anything is unpacked
-                return as_picture(file)
-    except (OSError, SyntaxError, ValueError, EOFError, PIL.Image.DecompressionBombError) as error:
+        with warnings.catch_warnings(action="ignore"), PIL.Image.open(io.BytesIO(raw), formats=FORMATS) as file:
+            if file.width * file.height > 1e6 * max_megapixels:  # known before anything is unpacked
+                raise too_large
+            return as_picture(file)
+    except InputError:
+        raise
+    except PIL.Image.DecompressionBombError as error:
+        raise too_large from error
+    except UNREADABLE as error:
         raise InputError("not a readable picture; give a whole JPEG, PNG, WebP or the like") from error
-    raise InputError(f"a picture of {megapixels:.0f} megapixels; up to {max_megapixels:g} are taken, make it smaller")
 
 
 def drawn(picture: Image, poses: Sequence[HeadPose], draw: str) -> Image:

@@ -58,7 +58,7 @@ async function show(answer, truth) {
   const cells = heads.map((head) => make("th", head, { scope: "col", className: ["face", "network", "seen"].includes(head) ? "left" : "" }));
   document.querySelector("thead").replaceChildren(make("tr", cells));
   document.querySelector("tbody").replaceChildren(...answer.faces.flatMap((face, index) => rows(face, index, truth, spread)));
-  $("time").textContent = `${answer.milliseconds} ms to find the faces and estimate their poses`;
+  $("time").textContent = `${answer.milliseconds.toFixed(0)} ms to find the faces and estimate their poses`;
   $("result").hidden = false;
 }
 
@@ -91,6 +91,7 @@ async function startCamera() {
     return refuse(`camera: ${error.message}`);
   }
   $("camera").ariaPressed = "true";
+  $("camera").textContent = "Stop the camera";
   const canvas = make("canvas", [], { width: video.videoWidth, height: video.videoHeight });
   while (stream) {
     canvas.getContext("2d").drawImage(video, 0, 0);
@@ -103,6 +104,7 @@ function stopCamera() {
   if (stream) stream.getTracks().forEach((track) => track.stop());
   stream = null;
   $("camera").ariaPressed = "false";
+  $("camera").textContent = "Camera";
 }
 
 function open(file, name, truth = []) {
