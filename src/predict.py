@@ -24,7 +24,7 @@ def predict(config: DictConfig) -> None:
     outputs = Outputs(Path(config.output or output_dir()), config.format, config.draw)
     detector = instantiate(config.detector)
     torch.set_num_threads(config.num_threads or torch.get_num_threads())
-    model = PoseEstimator(load_members(config), detector, config.device)
+    model = PoseEstimator(load_members(config), detector, config.device, field_of_view=config.field_of_view)
     stream = PoseStream(model, instantiate(config.tracker), instantiate(config.smoothing), config.batch_size)
     print_prediction(predict_all(stream, inputs, outputs))
 

@@ -14,7 +14,7 @@ from headpose.detectors.base import Detections, as_detections, no_detections
 from headpose.detectors.whole import WholePicture
 from headpose.errors import InputError
 from headpose.geometry.crops import FSANetCrop
-from headpose.geometry.rotations import matrix_to_pose
+from headpose.geometry.rotations import geodesic_distance, matrix_to_pose
 from headpose.inference.estimator import HeadPose
 from headpose.modules.checkpoint import build, load_checkpoint
 
@@ -172,6 +172,18 @@ def test_refused_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: l
     Path("bad.json").write_text("{}")
     with pytest.raises(InputError, match=message):
         load(files)
+
+
+def test_field_of_view_turns_poses_into_the_frame_of_the_camera(checkpoint: Path) -> None:
+    seen, turned = (load(checkpoint, field_of_view=angle)(PICTURE, boxes=BOXES) for angle in (None, 70))
+    focal = 80 / np.tan(np.radians(35))
+    for before, after in zip(seen, turned, strict=True):
+        x, y = (before.box[0] + before.box[2]) / 2 - 80, 60 - (before.box[1] + before.box[3]) / 2
+        angle = np.degrees(np.arctan2(np.hypot(x, y), focal))  # between the ray to the head and the optical axis
+        moved = geodesic_distance(torch.tensor(before.pose), torch.tensor(after.pose))
+        assert float(moved) == pytest.approx(angle, abs=1e-3)
+    with pytest.raises(InputError, match="a field of view of 200 degrees does not exist"):
+        load(checkpoint, field_of_view=200)
 
 
 def test_refused_options(checkpoint: Path) -> None:

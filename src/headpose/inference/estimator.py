@@ -15,7 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 from headpose.detectors.base import Detections, FaceDetector
 from headpose.errors import InputError
 from headpose.geometry.crops import CropRule
-from headpose.geometry.rotations import pose_to_matrix
+from headpose.geometry.perspective import focal_length, ray_to_camera
+from headpose.geometry.rotations import nearest_pose, pose_to_matrix
 from headpose.inference.networks import Member, folded, load_members
 from headpose.modules.checkpoint import build
 from headpose.pictures import Image, as_picture
@@ -24,6 +25,9 @@ Triple = tuple[float, float, float]
 Source = str | Path | Image | PIL.Image.Image
 
 DETECTORS = {
+    "default": "headpose.detectors.centers.CenterDetector",
+    "cascade": "headpose.detectors.native.Cascade",
+    "dlib": "headpose.detectors.native.DlibHog",
     "none": "headpose.detectors.whole.WholePicture",
 }
 """Detectors that need no options, by their short names."""
@@ -66,6 +70,15 @@ class HeadPose:
         return f"{'  '.join(f'{name} {angle:+.1f}{off}' for name, angle, off in angles)}  box ({box})"
 
 
+class Faces(NamedTuple):
+    """The N faces of one picture on their way into the network."""
+
+    boxes: NDArray[np.float64]  # (N, 4), pixels
+    scores: NDArray[np.float64]  # (N,), NaN where the detector does not say
+    crops: NDArray[np.uint8]  # (N, S, S, 3), RGB
+    size: tuple[int, int]  # width and height of the picture
+
+
 class Estimates(NamedTuple):
     """What a network says of N faces."""
 
@@ -80,10 +93,12 @@ class PoseEstimator:
         members: one network, or those of a late fusion.
         detector: finds faces where no boxes are given; or the short name of one that needs no options.
         device: of torch, such as `cpu` or `cuda`; null for a GPU where there is one.
-        batch_size: faces in a batch, and pictures in memory at once.
+        batch_size: faces in a batch.
+        field_of_view: of the camera, degrees from side to side of a picture; poses are then those in the camera's frame (as
+            by `headpose.geometry.perspective`). Null leaves them as the crops show them, relative to the ray to each head.
 
     Raises:
-        InputError: an unknown detector or device.
+        InputError: an unknown detector or device, an impossible field of view.
     """
 
     def __init__(
@@ -92,9 +107,12 @@ class PoseEstimator:
         detector: FaceDetector | str = "default",
         device: str | None = None,
         batch_size: int = 64,
+        field_of_view: float | None = None,
     ) -> None:
         self.members = tuple(members)
-        self.batch_size = batch_size
+        self.batch_size, self.field_of_view = batch_size, field_of_view
+        if field_of_view is not None:
+            focal_length(field_of_view, 1)
         try:
             self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
             self.network = folded(self.members).to(self.device)
@@ -156,64 +174,64 @@ class PoseEstimator:
 
     def _faces(self, images: Sequence[Source], boxes: Any, detector: FaceDetector | str | None) -> list[list[HeadPose]]:
         finder = self.detector if detector is None and boxes is None else make_detector(detector or "none")
-        found, crops = [], []
+        faces = []
         for number, source in enumerate(images):  # a picture is let go as soon as its faces are cut out
             picture = as_picture(source)
             if boxes is None:
-                detections = finder(picture, str(source) if isinstance(source, str | Path) else "")
-                crops.append(self.cut(picture, detections.boxes, finder.boxes_are_crops))
+                found = finder(picture, str(source) if isinstance(source, str | Path) else "")
+                faces.append(self.cut(picture, found, finder.boxes_are_crops))
             else:
                 given = np.asarray(boxes[number], dtype=np.float64).reshape(-1, 4)
-                detections = Detections(given, np.full(len(given), np.nan))
-                crops.append(self.cut(picture, given))
-            found.append(detections)
-        return self.poses(found, crops)
+                faces.append(self.cut(picture, Detections(given, np.full(len(given), np.nan))))
+        return self.poses(faces)
 
-    def poses(self, found: Sequence[Detections], crops: Sequence[NDArray[np.uint8]]) -> list[list[HeadPose]]:
-        """The poses of several pictures' faces in one batch.
-
-        Args:
-            found: what each picture's faces are.
-            crops: (N, S, S, 3) of each, see `cut`.
-        """
-        pose, spread = self.estimate(np.concatenate(crops))
-        spreads = [None] * len(pose) if spread is None else [(a, b, c) for a, b, c in spread.tolist()]
-        rows = iter(zip(pose.tolist(), spreads, strict=True))
-        poses = []
-        for detections in found:
-            faces = zip(detections.boxes.tolist(), detections.scores.tolist(), rows, strict=False)  # rows go on
-            poses.append(
-                [
-                    HeadPose((x0, y0, x1, y1), None if math.isnan(score) else score, yaw, pitch, roll, off)
-                    for (x0, y0, x1, y1), score, ((yaw, pitch, roll), off) in faces
-                ]
-            )
-        return poses
-
-    def cut(self, picture: Image, boxes: NDArray[np.float64], boxes_are_crops: bool = False) -> NDArray[np.uint8]:
-        """The squares that the network sees of a picture's N faces.
+    def cut(self, picture: Image, found: Detections, boxes_are_crops: bool = False) -> Faces:
+        """Cut a picture's faces out.
 
         Args:
             picture: (H, W, 3) uint8 RGB.
-            boxes: (N, 4) pixels.
+            found: its faces.
             boxes_are_crops: whether the boxes are no tight ones, but what the network is to see.
-
-        Returns:
-            (N, S, S, 3).
 
         Raises:
             InputError: a box without area or wholly outside the picture.
         """
         rule = self.crop.for_dataset("crops") if boxes_are_crops else self.crop
         height, width = picture.shape[:2]
-        for number, (x0, y0, x1, y1) in enumerate(boxes.tolist()):
+        for number, (x0, y0, x1, y1) in enumerate(found.boxes.tolist()):
             if not (x0 < x1 and y0 < y1 and x1 > 0 and y1 > 0 and x0 < width and y0 < height):  # so written, NaN is refused
                 raise InputError(
                     f"box {number} ({x0:g}, {y0:g}, {x1:g}, {y1:g}) has no area, or lies outside its picture of "
                     f"{width}×{height}; give x0, y0, x1, y1 in pixels"
                 )
-        squares = [rule(picture, box) for box in boxes]
-        return np.stack(squares) if squares else np.empty((0, rule.size, rule.size, 3), dtype=np.uint8)
+        squares = np.array([rule(picture, box) for box in found.boxes], dtype=np.uint8)
+        return Faces(*found, squares.reshape(-1, rule.size, rule.size, 3), (width, height))
+
+    def poses(self, faces: Sequence[Faces]) -> list[list[HeadPose]]:
+        """The poses of several pictures' faces, in one batch."""
+        pose, spread = self.estimate(np.concatenate([one.crops for one in faces]))
+        spreads = [None] * len(pose) if spread is None else [(a, b, c) for a, b, c in spread.tolist()]
+        poses, start = [], 0
+        for one in faces:
+            part = slice(start, start + len(one.boxes))
+            shown = self._in_camera(pose[part], one)
+            rows = zip(one.boxes.tolist(), one.scores.tolist(), shown.tolist(), spreads[part], strict=True)
+            poses.append(
+                [
+                    HeadPose((x0, y0, x1, y1), None if math.isnan(score) else score, yaw, pitch, roll, off)
+                    for (x0, y0, x1, y1), score, (yaw, pitch, roll), off in rows
+                ]
+            )
+            start = part.stop
+        return poses
+
+    def _in_camera(self, pose: NDArray[np.float64], faces: Faces) -> NDArray[np.float64]:
+        if self.field_of_view is None:
+            return pose
+        seen, center = torch.from_numpy(pose), torch.from_numpy((faces.boxes[:, :2] + faces.boxes[:, 2:]) / 2)
+        turned = ray_to_camera(seen, center, faces.size, focal_length(self.field_of_view, faces.size[0]))
+        camera: NDArray[np.float64] = nearest_pose(turned, seen).numpy()
+        return camera
 
     def estimate(self, crops: NDArray[np.uint8]) -> Estimates:
         """Poses of crops (N, S, S, 3) uint8 RGB, any N."""
@@ -234,19 +252,20 @@ def load(
     detector: FaceDetector | str = "default",
     device: str | None = None,
     batch_size: int = 64,
+    field_of_view: float | None = None,
 ) -> PoseEstimator:
     """Load a network to call with pictures.
 
     Args:
         paths: a checkpoint (.ckpt), a .safetensors file with its .json, an exported .onnx file, or published weights (.h5 of
             FSA-Net and SSR-Net-MD, .pkl of Hopenet); several make their late fusion.
-        detector, device, batch_size: see `PoseEstimator`.
+        detector, device, batch_size, field_of_view: see `PoseEstimator`.
 
     Raises:
         InputError: an unusable file, networks of different crops, an unknown detector or device.
     """
     files = [paths] if isinstance(paths, str | Path) else list(paths)
-    return PoseEstimator(load_members(files), detector, device, batch_size)
+    return PoseEstimator(load_members(files), detector, device, batch_size, field_of_view)
 
 
 def make_detector(detector: FaceDetector | str) -> FaceDetector:

@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from headpose.detectors.base import Detections, no_detections
+from headpose.detectors.base import no_detections
 from headpose.errors import InputError
-from headpose.inference.estimator import HeadPose, PoseEstimator
+from headpose.inference.estimator import Faces, HeadPose, PoseEstimator
 from headpose.inference.smoothing import Smoothing
 from headpose.inference.sources import Frame, in_batches
 from headpose.inference.tracking import Tracker
@@ -47,8 +47,8 @@ class PoseStream:
         video: str | None = None
         tracker, smoothing = self.new_tracker(), self.new_smoothing()
         for batch in in_batches(frames, self.batch_size):
-            found, crops = zip(*(self._find(frame) for frame in batch), strict=True)
-            for frame, poses in zip(batch, self.model.poses(found, crops), strict=True):
+            faces_of = self.model.poses([self._find(frame) for frame in batch])
+            for frame, poses in zip(batch, faces_of, strict=True):
                 if frame.index is None or frame.time is None:
                     yield frame, [TrackedPose(pose, None) for pose in poses]
                     continue
@@ -61,13 +61,13 @@ class PoseStream:
                     faces.append(TrackedPose(replace(pose, yaw=yaw, pitch=pitch, roll=roll), track))
                 yield frame, faces
 
-    def _find(self, frame: Frame) -> tuple[Detections, np.ndarray[tuple[int, ...], np.dtype[np.uint8]]]:
-        nobody = no_detections(), self.model.cut(np.zeros((1, 1, 3), dtype=np.uint8), no_detections().boxes)
+    def _find(self, frame: Frame) -> Faces:
+        nobody = np.zeros((1, 1, 3), dtype=np.uint8), no_detections()
         if frame.image is None:
-            return nobody
-        detections = self.model.detector(frame.image, frame.name)
+            return self.model.cut(*nobody)
+        found = self.model.detector(frame.image, frame.name)
         try:
-            return detections, self.model.cut(frame.image, detections.boxes, self.model.detector.boxes_are_crops)
+            return self.model.cut(frame.image, found, self.model.detector.boxes_are_crops)
         except InputError as error:  # a file of boxes may hold anything
             frame.problem = f"{frame.name}: {error}"
-            return nobody
+            return self.model.cut(*nobody)
