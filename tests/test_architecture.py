@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "modules": BASIS | {"geometry", "models", "losses", "metrics"},
     "reporting": BASIS | {"geometry", "metrics"},
     "inference": BASIS | {"geometry", "models", "modules", "detectors", "reporting"},
-    "demo": BASIS | {"synthesis", "detectors", "inference"},
+    "demo": BASIS | {"geometry", "synthesis", "detectors", "inference"},
     "benchmarks": BASIS | {"geometry", "synthesis", "models", "datasets", "datamodules", "modules", "landmarks", "detectors"},
 }
 FILES = sorted(PACKAGE.rglob("*.py"))

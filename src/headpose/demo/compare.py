@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from headpose.detectors.base import FaceDetector
 from headpose.errors import InputError
+from headpose.geometry.perspective import focal_length
 from headpose.inference.estimator import DETECTORS, HeadPose, PoseEstimator, make_detector
 from headpose.inference.outputs import draw_faces
 from headpose.inference.stream import TrackedPose
@@ -53,7 +54,9 @@ class Comparison:
         networks = [{"name": name, "about": _about(network)} for name, network in self.networks.items()]
         return {"networks": networks, "detectors": list(self.detectors), "drawn": list(DRAWN)}
 
-    def __call__(self, raw: bytes, detector: str, draw: str = "axes", name: str = "") -> dict[str, Any]:
+    def __call__(
+        self, raw: bytes, detector: str, draw: str = "axes", name: str = "", field_of_view: float | None = None
+    ) -> dict[str, Any]:
         """Estimate the pose of every face in a picture, by every network.
 
         Args:
@@ -61,6 +64,7 @@ class Comparison:
             detector: one of `detectors`.
             draw: `axes` or `cube`.
             name: of the file, for detectors that look boxes up.
+            field_of_view: of the camera in degrees, for poses in its frame, see `PoseEstimator`.
 
         Returns:
             `faces`, the surest first: `box` (pixels of the picture), `score`, and of each network in `poses` yaw, pitch,
@@ -68,28 +72,33 @@ class Comparison:
             `milliseconds` of detection and networks. Pictures are data URLs.
 
         Raises:
-            InputError: no readable picture, one too large, an unknown detector or way to draw.
+            InputError: no readable picture, one too large, an unknown detector or way to draw, an impossible field of view.
         """
         if detector not in self.detectors or draw not in DRAWN:
             raise InputError(f"detector={detector} draw={draw}: choose {', '.join(self.detectors)}, and {' or '.join(DRAWN)}")
+        if field_of_view is not None:
+            focal_length(field_of_view, 1)
+        finder, networks = self.detectors[detector], list(self.networks.values())
         with self._lock:  # one large picture at a time
             picture = decode(raw, self.max_megapixels)
             start = time.perf_counter()
-            finder = self.detectors[detector]
             found = finder(picture, name)
-            crops = [network.cut(picture, found.boxes, finder.boxes_are_crops) for network in self.networks.values()]
-            poses = [network.poses([found], [crop])[0] for network, crop in zip(self.networks.values(), crops, strict=True)]
+            seen = [network.cut(picture, found, finder.boxes_are_crops) for network in networks]
+            poses = []
+            for network, faces in zip(networks, seen, strict=True):
+                network.field_of_view = field_of_view
+                poses += network.poses([faces])
             seconds = time.perf_counter() - start
-            faces = [
+            described = [
                 {
                     "box": [round(side, 2) for side in same[0].box],
                     "score": same[0].score,
-                    "poses": [_pose(pose, crop[number]) for pose, crop in zip(same, crops, strict=True)],
+                    "poses": [_pose(pose, faces.crops[number]) for pose, faces in zip(same, seen, strict=True)],
                 }
                 for number, same in enumerate(zip(*poses, strict=True))
             ]
             pictures = [data_url(drawn(picture, of_network, draw)) for of_network in poses]
-        return {"faces": faces, "pictures": pictures, "milliseconds": round(1000 * seconds, 1)}
+        return {"faces": described, "pictures": pictures, "milliseconds": round(1000 * seconds, 1)}
 
 
 def decode(raw: bytes, max_megapixels: float) -> Image:

@@ -1,6 +1,7 @@
 "use strict";
 
 const $ = (id) => document.getElementById(id);
+const OPTIONS = ["detector", "draw", "field_of_view"];
 const ANGLES = ["yaw", "pitch", "roll"];
 let setup; // what the server offers
 let shown = null; // the picture in hand: file, name, true poses
@@ -31,7 +32,7 @@ async function estimate(file, name, truth) {
   shown = [file, name, truth];
   if (file.size > 1e6 * setup.max_megabytes) return refuse(`${name}: more than ${setup.max_megabytes} MB; make it smaller`);
   if (!stream) say("…");
-  const query = new URLSearchParams({ detector: $("detector").value, draw: $("draw").value, name });
+  const query = new URLSearchParams({ name, ...Object.fromEntries(OPTIONS.map((id) => [id, $(id).value])) });
   let answer;
   try {
     answer = await (await fetch(`poses?${query}`, { method: "POST", body: file })).json();
@@ -40,7 +41,7 @@ async function estimate(file, name, truth) {
   }
   if (number !== asked) return;
   if (answer.error) return refuse(`${name}: ${answer.error}`);
-  await show(answer, truth);
+  await show(answer, $("field_of_view").value ? [] : truth); // truths are along the ray to each head
   const hint = answer.faces.length ? "" : "; try another way to find them; none takes the whole picture for a face";
   say(`${name}: ${answer.faces.length || "no"} face${answer.faces.length === 1 ? "" : "s"}${hint}`, !answer.faces.length);
 }
@@ -129,7 +130,7 @@ async function start() {
     target.value = ""; // so that the same file can be opened again
   };
   $("camera").onclick = () => (stream ? stopCamera() : startCamera());
-  for (const id of ["detector", "draw"]) $(id).onchange = () => shown && !stream && estimate(...shown);
+  for (const id of OPTIONS) $(id).onchange = () => shown && !stream && estimate(...shown);
   document.ondragover = (event) => { event.preventDefault(); document.body.classList.add("over"); };
   document.ondragleave = () => document.body.classList.remove("over");
   document.ondrop = (event) => {

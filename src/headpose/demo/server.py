@@ -99,7 +99,12 @@ class Page:
         return Response(self.pictures[number], mimetype="image/jpeg")
 
     def _poses(self, request: Request) -> Response:
-        asked = {key: request.args[key] for key in ("detector", "draw", "name") if key in request.args}
+        asked: dict[str, Any] = {key: request.args[key] for key in ("detector", "draw", "name") if key in request.args}
+        if angle := request.args.get("field_of_view"):
+            try:
+                asked["field_of_view"] = float(angle)
+            except ValueError as error:
+                raise InputError(f"field_of_view={angle} is not a number of degrees; correct it") from error
         return _json(self.compare(request.get_data(), **{"detector": next(iter(self.compare.detectors)), **asked}))
 
 
