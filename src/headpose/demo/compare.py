@@ -158,13 +158,13 @@ def detectors_beside(name: str, detector: FaceDetector) -> dict[str, FaceDetecto
 
 
 def short_names(paths: Sequence[str]) -> list[str]:
-    """Each file's name, with as many of the folders above it as it takes to tell the files apart."""
-    parts = [Path(path).absolute().parts for path in paths]
-    for depth in range(1, max(map(len, parts), default=1)):
-        names = ["/".join(path[-depth:]) for path in parts]
-        if len(set(names)) == len(names):
-            return names
-    return list(paths)
+    """Each file's name, with the folders above it that it takes to tell it from the others."""
+    whole = [Path(path).absolute() for path in paths]
+    names = []
+    for given, path in zip(paths, whole, strict=True):
+        tails = ("/".join(path.parts[-depth:]) for depth in range(1, len(path.parts)))
+        names.append(next((tail for tail in tails if sum(str(other).endswith(f"/{tail}") for other in whole) == 1), given))
+    return names
 
 
 def _pose(pose: HeadPose, crop: Image) -> dict[str, Any]:
