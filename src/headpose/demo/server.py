@@ -119,7 +119,8 @@ def serve(page: Page, host: str, port: int, browser: bool) -> None:
     try:
         listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OSError as error:
-        raise InputError(f"{host}:{port} cannot be listened on ({error.strerror}); give host= or port= another") from error
+        reason = str(error.strerror).split(" (", maxsplit=1)[0]
+        raise InputError(f"{host}:{port} cannot be listened on ({reason}); give another host= or port=") from error
     with listener:
         server = make_server(host, listener.getsockname()[1], page, threaded=True, fd=listener.fileno())
     url = f"http://{f'[{host}]' if ':' in host else host}:{server.port}"

@@ -46,6 +46,8 @@ NUMBERS = (
     ("batch_size", 1, 10**6),
     ("num_threads", 1, 10**4),
     ("port", 0, 2**16 - 1),
+    ("max_megabytes", 1, 10**4),
+    ("max_megapixels", 1, 10**4),
 )
 """Options that must be whole numbers, with their range; `num_threads` may be null as well."""
 
