@@ -25,7 +25,8 @@ def predict(config: DictConfig) -> None:
     detector = instantiate(config.detector)
     torch.set_num_threads(config.num_threads or torch.get_num_threads())
     model = PoseEstimator(load_members(config), detector, config.device, field_of_view=config.field_of_view)
-    stream = PoseStream(model, instantiate(config.tracker), instantiate(config.smoothing), config.batch_size)
+    size = 1 if any(isinstance(source.path, int) for source in inputs) else config.batch_size
+    stream = PoseStream(model, instantiate(config.tracker), instantiate(config.smoothing), config.box_lag, size)
     print_prediction(predict_all(stream, inputs, outputs))
 
 

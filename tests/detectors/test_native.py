@@ -30,8 +30,8 @@ def test_mapped_boxes_are_the_tight_ones_of_heads(make: Callable[[], NativeDetec
     mapping, detector.mapping = detector.mapping, IDENTITY
     heads = plain_heads(11, backgrounds=True, texture_pool=6, hat=0.0)
     rows = []
-    for index in range(20):
-        head = heads.render(index, 300, (3.0 * (index - 10), 2.0 * (index % 5) - 4, 0.0), supersample=1.0)
+    for index in range(15):
+        head = heads.render(index, 300, (4.0 * (index - 7), 2.0 * (index % 5) - 4, 0.0), supersample=1.0)
         found = detector(head.image).boxes
         if len(found) and (native := overlaps(found, head.box[None])[:, 0]).max() > 0.3:
             box = mapping(found)[native.argmax()]

@@ -22,7 +22,7 @@ def dotted() -> CutOut:
 
 def test_boxes_are_those_of_the_landmarks_as_they_are_drawn() -> None:
     black = np.zeros((100, 100, 3), np.uint8)
-    sampler = SceneSampler([dotted()], size=256, face_sides=(40, 60), photo=0, occluder=0, backdrops=[black], num_textures=1)
+    sampler = SceneSampler([dotted()], size=256, face_sides=(40, 60), photo=0, occluder=0, backdrops=[black])
     sampler._distract = lambda image, rng: None  # type: ignore[method-assign]  # nothing else is white
     rng, seen = np.random.default_rng(1), 0
     for _ in range(30):
@@ -47,13 +47,13 @@ def test_a_cut_out_is_a_head_alone_with_its_landmarks(cut_outs: list[CutOut]) ->
 
 def test_some_heads_are_seen_from_behind_and_are_no_faces() -> None:
     assert 0 < BACKS < 0.3
-    sampler = SceneSampler([CutOut(dotted().rgba, dotted().landmarks, False)], size=128, num_textures=3)
+    sampler = SceneSampler([CutOut(dotted().rgba, dotted().landmarks, False)], size=128)
     assert all(len(sampler.draw(np.random.default_rng(seed)).boxes) == 0 for seed in range(5))
 
 
 def test_scenes_are_the_same_for_ever(cut_outs: list[CutOut]) -> None:
-    first, again = (SceneSampler(cut_outs, 7, size=96, num_textures=3).draw(np.random.default_rng(2)) for _ in range(2))
+    first, again = (SceneSampler(cut_outs, 7, size=96).draw(np.random.default_rng(2)) for _ in range(2))
     np.testing.assert_array_equal(first.image, again.image)
     np.testing.assert_array_equal(first.boxes, again.boxes)
-    other = SceneSampler(cut_outs, 7, size=96, num_textures=3).draw(np.random.default_rng(3))
+    other = SceneSampler(cut_outs, 7, size=96).draw(np.random.default_rng(3))
     assert (first.image != other.image).any()

@@ -63,12 +63,13 @@ def test_another_view_takes_its_boxes_along() -> None:
     assert seen > 5
 
 
-@pytest.mark.slow
 def test_training_writes_weights_and_their_story(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "weights.npz"
     options = "--steps 4 --heads 3 --workers 0 --validation 2 --output"
+    monkeypatch.setattr(train, "BATCH", 2)
+    monkeypatch.setattr(train, "FRESH", 1)
     monkeypatch.setattr("sys.argv", ["train", *options.split(), str(path)])
     train.main()
     assert "3 heads in" in capsys.readouterr().out

@@ -5,7 +5,7 @@ Prints Markdown. `--fit` prints instead how tight boxes lie to those of dlib and
 
 import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
@@ -117,22 +117,29 @@ def compare(detectors: Sequence[FaceDetector], num_scenes: int, aflw2000: Path |
 def main() -> None:
     """Compare, or fit."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--scenes", type=int, default=400)
+    parser.add_argument(
+        "--detectors", nargs="+", choices=["centers", "dlib", "cascade", "yunet"], default=["centers", "dlib", "cascade"]
+    )
+    parser.add_argument("--scenes", type=int, default=150)
     parser.add_argument("--aflw2000", type=Path, help="folder of AFLW2000")
-    parser.add_argument("--yunet", type=Path, help="YuNet's model file")
+    parser.add_argument("--yunet", type=Path, help="the model file of yunet")
     parser.add_argument("--fit", action="store_true", help="print the mappings instead")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    native: list[NativeDetector] = [Cascade(), DlibHog()]
+    make: dict[str, Callable[[], FaceDetector]] = {
+        "centers": CenterDetector,
+        "dlib": DlibHog,
+        "cascade": Cascade,
+        "yunet": lambda: YuNet(options.yunet or ""),
+    }
     try:
         if options.fit:
-            for detector in native:
+            for detector in (DlibHog(), Cascade()):
                 mapping, each = fit_mapping(detector)
                 print(f"{detector.name}: {mapping}, {len(each)} heads, quartiles")
                 print(np.percentile(each, [25, 75], axis=0).round(3))
             return
-        native += [YuNet(options.yunet)] if options.yunet else []
-        print(compare([CenterDetector(), *native], options.scenes, options.aflw2000))
+        print(compare([make[name]() for name in options.detectors], options.scenes, options.aflw2000))
     except (InputError, ImportError) as error:
         raise SystemExit(f"error: {error}") from error
 

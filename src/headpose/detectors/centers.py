@@ -164,7 +164,12 @@ class CenterDetector:
         """Faces of all levels; of boxes that overlap the surest stays."""
         longest = max(image.shape[:2])
         levels = self.levels or int(np.clip(np.floor(np.log2(max(longest / self.size, 1))), 1, 3))
-        found = [self._level(image, self.size * 2**level / longest) for level in range(levels)]
+        small, found = image, []
+        for level in reversed(range(levels)):  # each picture from the one before, not from one of 40 megapixels
+            small = _resized(small, image.shape, self.size * 2**level / longest)
+            ratio = torch.tensor([image.shape[1] / small.shape[1], image.shape[0] / small.shape[0]]).tile(2)
+            boxes, scores = self._find(small)
+            found.append((boxes * ratio, scores))
         boxes, scores = torch.cat([boxes for boxes, _ in found]), torch.cat([scores for _, scores in found])
         if not len(boxes):
             return no_detections()
@@ -172,15 +177,19 @@ class CenterDetector:
         return as_detections(boxes[kept].numpy(), scores[kept].numpy())
 
     @torch.inference_mode()
-    def _level(self, image: Image, scale: float) -> tuple[Tensor, Tensor]:
-        height, width = (max(1, round(scale * side)) for side in image.shape[:2])
-        small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    def _find(self, image: Image) -> tuple[Tensor, Tensor]:
+        height, width = image.shape[:2]
         filled = np.zeros((-(-height // DEEPEST) * DEEPEST, -(-width // DEEPEST) * DEEPEST, 3), np.uint8)
-        filled[:height, :width] = small
+        filled[:height, :width] = image
         cells = self.network(torch.from_numpy(filled).permute(2, 0, 1)[None].float())[0]
-        boxes, scores = decode(cells, self.threshold)
-        ratio = torch.tensor([image.shape[1] / width, image.shape[0] / height]).tile(2)
-        return boxes * ratio, scores
+        return decode(cells, self.threshold)
+
+
+def _resized(image: Image, shape: tuple[int, ...], scale: float) -> Image:
+    """A picture at `scale` times the height and width of `shape`."""
+    height, width = (max(1, round(scale * side)) for side in shape[:2])
+    method = cv2.INTER_AREA if width < image.shape[1] else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(image, (width, height), interpolation=method), np.uint8)
 
 
 def save_network(network: CenterNetwork, path: Path, story: dict[str, Any]) -> None:
@@ -205,4 +214,4 @@ def load_network(path: Path) -> CenterNetwork:
         raise InputError(
             f"detector.path={path}: no weights of this detector; python -m headpose.detectors.train writes some"
         ) from error
-    return network.requires_grad_(False)
+    return network.requires_grad_(False).to(memory_format=torch.channels_last)

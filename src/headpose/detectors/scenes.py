@@ -6,6 +6,7 @@ there too: backs of heads, bodies without heads, hair and hats without faces, fa
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import cv2
@@ -23,6 +24,8 @@ FACE_SIDES = (40.0, 180.0)
 """Longer side of a cut-out's tight box in pixels, its logarithm drawn uniformly."""
 BACKS = 0.12
 """Share of heads seen from behind: no faces."""
+CLOUDS = 200
+"""Clouds to take cuts of for clutter."""
 BROW, CHIN = 27, 8
 """Landmarks between which a face lies."""
 
@@ -92,7 +95,6 @@ class SceneSampler:
         photo: strength of what cameras do, see `photograph.develop`.
         occluder: probability that something stands before a face.
         backdrops: pictures without faces to take cuts of instead of clutter.
-        num_textures: clouds to take cuts of for clutter.
     """
 
     def __init__(
@@ -104,12 +106,10 @@ class SceneSampler:
         photo: float = 0.5,
         occluder: float = 0.15,
         backdrops: Sequence[NDArray[np.uint8]] = (),
-        num_textures: int = 200,
     ) -> None:
         self.size, self.face_sides, self.photo, self.occluder = size, face_sides, photo, occluder
         self.cut_outs, self.backdrops = cut_outs, backdrops
-        generators = (np.random.default_rng([seed, 6, number]) for number in range(num_textures))
-        self.textures = [appearance.draw_background(rng, 160) for rng in generators]
+        self._clouds = cache(lambda number: appearance.draw_background(np.random.default_rng([seed, 6, number]), 160))
 
     def draw(self, rng: Rng) -> Scene:
         """The next scene of a generator."""
@@ -206,7 +206,7 @@ class SceneSampler:
         """(size, size, 3) in [0, 1]: one colour, a ramp, stripes or tiles, or one of the clouds behind synthetic heads."""
         kind = rng.random()
         if kind < 0.45:
-            texture = self.textures[int(rng.integers(len(self.textures)))]
+            texture = self._clouds(int(rng.integers(CLOUDS)))
             side = int(rng.integers(20, 160))
             x, y = (int(v) for v in rng.integers(0, 160 - side + 1, 2))
             cut = texture[y : y + side, x : x + side]
