@@ -18,7 +18,7 @@ from headpose.running.memory import keep_freed_memory
 from headpose.running.networks import compile_network, without_imagenet
 from headpose.running.pool import finished_results, run_cell, untested
 from headpose.running.protocols import describe_protocol, records_of_tests
-from headpose.running.results import find_resume, model_card, new_results, no_training, summarise_training
+from headpose.running.results import find_resume, model_card, new_results, no_training, summarise_training, write_model_card
 from headpose.running.testing import check_sets, run_tests
 from headpose.running.trees import write_trees
 
@@ -84,6 +84,7 @@ def train(config: DictConfig) -> Any:
         results["status"] = "finished"
         if trainer.is_global_zero:
             (folder / "failed.json").unlink(missing_ok=True)
+            write_model_card(folder, results)
             write_json(folder / "results.json", results)
             print_results(results)
     return None

@@ -9,23 +9,25 @@ import pytest
 import headpose
 
 PACKAGE = Path(__file__).resolve().parents[1] / "src" / "headpose"
-BASIS = {"errors", "types"}
+BASIS = {"errors", "types", "pictures"}
 MAY_IMPORT = {
     "errors": set(),
     "types": set(),
+    "pictures": {"errors"},
     "geometry": BASIS,
     "synthesis": BASIS | {"geometry"},
     "models": BASIS | {"geometry"},
     "losses": BASIS | {"geometry"},
     "metrics": BASIS | {"geometry"},
-    "datasets": BASIS | {"geometry", "synthesis"},
+    "detectors": BASIS | {"geometry", "synthesis"},
+    "datasets": BASIS | {"geometry", "synthesis", "detectors"},
     "landmarks": BASIS | {"geometry", "datasets"},
     "datamodules": BASIS | {"geometry", "datasets", "synthesis"},
     "modules": BASIS | {"geometry", "models", "losses", "metrics"},
     "reporting": BASIS | {"geometry", "metrics"},
-    "detectors": BASIS | {"geometry", "synthesis"},
     "inference": BASIS | {"geometry", "models", "modules", "detectors", "reporting"},
-    "benchmarks": BASIS | {"geometry", "synthesis", "models", "datasets", "datamodules", "modules", "landmarks"},
+    "demo": BASIS | {"geometry", "synthesis", "detectors", "inference"},
+    "benchmarks": BASIS | {"geometry", "synthesis", "models", "datasets", "datamodules", "modules", "landmarks", "detectors"},
 }
 FILES = sorted(PACKAGE.rglob("*.py"))
 

@@ -22,7 +22,7 @@ def train_config(*overrides: str) -> DictConfig:
     register_resolvers()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         group = overrides[0].split("=")[0] if overrides else ""
-        return compose({"layout": "prepare", "search": "search"}.get(group, "train"), list(overrides))
+        return compose({"layout": "prepare", "search": "search", "smoothing": "predict"}.get(group, "train"), list(overrides))
 
 
 def choice(path: Path) -> list[str]:
@@ -44,6 +44,8 @@ def choice(path: Path) -> list[str]:
     if group == "shape":
         budget, model = name.split("_", maxsplit=1)
         return [f"budget={budget}", f"model={model}"]
+    if group == "smoothing":
+        return [f"smoothing={name}", "detector=none"]
     if group == "layout":
         return [f"layout={name}", "root=x"]
     if group == "pack":
@@ -52,6 +54,8 @@ def choice(path: Path) -> list[str]:
         return ["model=landmarks", f"{group}={name}", *(["model.source.path=x"] if name == "file" else [])]
     if name == "threeddfa":
         return ["model=threeddfa", "model.path=x"]
+    if group == "detector":
+        return [f"+detector={name}"]
     if group == "perturb":
         return ["test=[aflw2000]", f"perturb@test.aflw2000.perturb={name}"]
     return [f"test=[{name}]" if group == "test" else f"{group}={name}"]

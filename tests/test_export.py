@@ -1,6 +1,7 @@
 """`python src/export.py` as a user calls it, and what may be done with its files."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 from headpose.models.fsanet import CapsuleAggregation, FSANet, VarianceScoring
 from headpose.modules.checkpoint import load_checkpoint
 from headpose.modules.exported import load_onnx
+from headpose.modules.pairs import load_pair
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "docs" / "onnx_example.py"
 MODEL = {
@@ -75,6 +77,17 @@ def test_export_evaluate_and_example(run, checkpoint: Path, aflw2000_root: Path,
     assert "300W-LP" in example.stdout
 
 
+def test_safetensors_hold_the_very_weights(run, checkpoint: Path, tmp_path: Path) -> None:
+    done = run("export", f"checkpoint={checkpoint}", "format=safetensors", "output=net.safetensors")
+    assert done.returncode == 0, done.stderr
+    before, after = load_checkpoint(checkpoint), load_pair(tmp_path / "net.safetensors")
+    states = before.model.state_dict(), after.model.state_dict()
+    assert states[0].keys() == states[1].keys()
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+    assert vars(before.crop) == vars(after.crop)
+    assert after.card["sources"][0]["train_id"] == "0123456789ab"
+
+
 def test_example_needs_twenty_lines() -> None:
     assert len(EXAMPLE.read_text().splitlines()) <= 20
 
@@ -96,7 +109,8 @@ def test_published_fusion_through_torch_export(run, official: Path, tmp_path: Pa
     [
         (["checkpoint=[]"], "no network given; give checkpoint=PATH or weights=PATH"),
         (["checkpoint=no.ckpt"], "no.ckpt: no such checkpoint"),
-        (["format=tflite"], "format=tflite is unknown; choose onnx or torch_export"),
+        (["format=tflite"], "format=tflite is unknown; choose onnx, torch_export, safetensors"),
+        (["format=safetensors", "checkpoint=[net.ckpt,other.ckpt]"], "format=safetensors holds the weights of one network"),
         (["output=nowhere/net.onnx"], "output=nowhere/net.onnx: no folder nowhere"),
         (["output=net.pt"], "a file of format=onnx is named *.onnx"),
         (["output=folder.onnx"], "output=folder.onnx: a folder"),
@@ -111,6 +125,7 @@ def test_published_fusion_through_torch_export(run, official: Path, tmp_path: Pa
 )
 def test_refusals(refused, checkpoint: Path, tmp_path: Path, arguments: list[str], message: str) -> None:
     (tmp_path / "folder.onnx").mkdir()
+    shutil.copy(checkpoint, tmp_path / "other.ckpt")
     (tmp_path / "other.onnx").write_bytes(b"no protobuf")
     given = [] if any(argument.startswith("checkpoint") for argument in arguments) else [f"checkpoint={checkpoint}"]
     assert message in refused("export", *given, *arguments)

@@ -72,6 +72,9 @@ def test_run_folder_holds_all_that_a_run_promises(run, roots, tmp_path: Path) ->
     assert set(test) >= {"last", "best", "protocol"}
     assert "aflw2000" in done.stdout
     assert f"{test['last']['mae']:.2f}" in done.stdout
+    page = (folder / "checkpoints" / "README.md").read_text()
+    assert f"| aflw2000 | last | {test['last']['yaw']:.2f} | " in page
+    assert "300W-LP: for research only" in page
 
     epochs = rows(folder / "metrics.csv")
     assert [int(row["epoch"]) for row in epochs] == [0, 1, 2]

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 import trees
 from headpose.datasets import AFLW2000, W300LP
-from headpose.datasets.base import read_image
 from headpose.errors import InputError
+from headpose.pictures import read_image
 
 
 def edit_mat(path: Path, **changes: object) -> None:

@@ -8,10 +8,10 @@ import torch
 from torch import nn
 
 from headpose.errors import InputError
+from headpose.inference.networks import FSANET_CROP, Member
 from headpose.models.fsanet import FSANet, LinearAggregation, VarianceScoring
 from headpose.running import exports
 from headpose.running.exports import compare_poses, describe_export, export_network
-from headpose.running.networks import FSANET_CROP, Member
 
 PICTURES = np.zeros((40, 64, 64, 3), dtype=np.uint8)
 
@@ -30,8 +30,11 @@ def test_differences_are_of_all_pictures_and_the_first_is_alone() -> None:
 
 @pytest.mark.parametrize("wrong", [0.01, float("nan")])
 def test_file_that_differs_is_refused_and_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: float) -> None:
-    monkeypatch.setattr(exports, "onnx_bytes", lambda folded, card: b"file")
-    monkeypatch.setattr(exports, "_estimate_onnx", lambda content, path: lambda pictures: np.full((len(pictures), 3), wrong))
+    monkeypatch.setitem(
+        exports.FORMATS,
+        ".onnx",
+        (lambda network, card: b"file", lambda content, card, path: lambda pictures: np.full((len(pictures), 3), wrong)),
+    )
     monkeypatch.setattr(exports, "_estimate_network", lambda network: lambda pictures: np.zeros((len(pictures), 3)))
     network = FSANet(VarianceScoring(), LinearAggregation)
     with pytest.raises(InputError, match=r"differs from the network by up to (0\.01|nan) degrees on 296 pictures.*refused"):

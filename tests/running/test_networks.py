@@ -1,9 +1,16 @@
+import json
+import os
+from pathlib import Path
+
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
 
 from headpose.errors import InputError
 from headpose.models.ssrnet import SSRNetMD
-from headpose.running.networks import compile_network
+from headpose.running.entry import ROOT, register_resolvers
+from headpose.running.identity import train_id
+from headpose.running.networks import compile_network, default_checkpoint
 
 
 def test_compiling_keeps_the_names_of_the_parameters(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -20,3 +27,30 @@ def test_compiling_keeps_the_names_of_the_parameters(monkeypatch: pytest.MonkeyP
 def test_unknown_mode_is_refused() -> None:
     with pytest.raises(InputError, match="compile=quick is unknown; choose default"):
         compile_network(SSRNetMD(), "quick")
+
+
+def test_default_checkpoint_is_that_of_the_newest_finished_default_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(folder: str, content: str, age: int, *names: str) -> None:
+        (tmp_path / folder / "checkpoints").mkdir(parents=True)
+        (tmp_path / folder / "results.json").write_text(content)
+        os.utime(tmp_path / folder / "results.json", (10**9 - age, 10**9 - age))
+        for name in names:
+            (tmp_path / folder / "checkpoints" / name).touch()
+
+    monkeypatch.setenv("HEADPOSE_RUNS", str(tmp_path))
+    register_resolvers()
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        wanted, other = train_id(compose("train")), train_id(compose("train", ["seed=1"]))
+        finished = json.dumps({"status": "finished"})
+        write(f"a_{other}", finished, 0, "best.ckpt")
+        write(f"b_{wanted}", '{"status": "runn', 0, "last.ckpt")
+        write(f"c_{wanted}", json.dumps({"status": "running"}), 0, "last.ckpt")
+        with pytest.raises(InputError, match=r"no finished default training in .*`make demo` first"):
+            default_checkpoint()
+        write(wanted, finished, 50, "last.ckpt")
+        write(f"z_{wanted}", finished, 90, "best.ckpt", "last.ckpt")
+        assert default_checkpoint() == tmp_path / wanted / "checkpoints" / "last.ckpt"
+        write(f"d_{wanted}", finished, 10, "best.ckpt", "last.ckpt")
+        assert default_checkpoint() == tmp_path / f"d_{wanted}" / "checkpoints" / "best.ckpt"

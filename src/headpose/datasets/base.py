@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
-import cv2
 import numpy as np
 import scipy.io
 from numpy.typing import NDArray
@@ -14,6 +13,7 @@ from PIL import Image, UnidentifiedImageError
 from torch.utils.data import Dataset
 
 from headpose.errors import InputError
+from headpose.pictures import read_image, read_whole
 from headpose.types import Sample
 
 EXIF_ORIENTATION = 0x0112
@@ -179,7 +179,7 @@ class FolderDataset(HeadPoseDataset):
     def verify(self, indices: Sequence[int]) -> None:
         """Read the files and look at their ends."""
         for index in indices:
-            _read_whole(self.picture_of(self.paths[index]))
+            read_whole(self.picture_of(self.paths[index]))
 
 
 def check_left(
@@ -205,15 +205,6 @@ def list_pairs(folder: Path, pattern: str) -> list[Path]:
     return [folder / f"{stem}.jpg" for stem in sorted(stems)]
 
 
-def read_image(path: Path) -> NDArray[np.uint8]:
-    """A whole picture, (H, W, 3) RGB; raises InputError where it is missing, cut short or no picture."""
-    raw = _read_whole(path)
-    image = cv2.imdecode(np.frombuffer(raw, np.uint8), cv2.IMREAD_COLOR_RGB) if raw else None
-    if image is None:
-        raise InputError(f"{path}: not a readable picture; fetch it again or remove it")
-    return np.asarray(image, dtype=np.uint8)
-
-
 def whole_box(path: Path) -> NDArray[np.float32]:
     """(4,) box around all of a picture as `read_image` shows it, without decoding it; InputError where it is no picture."""
     try:
@@ -224,21 +215,6 @@ def whole_box(path: Path) -> NDArray[np.float32]:
     except (UnidentifiedImageError, OSError) as error:
         raise InputError(f"{path}: not a readable picture; fetch it again or remove it") from error
     return np.array([0, 0, width, height], dtype=np.float32)
-
-
-def _read_whole(path: Path) -> bytes:
-    """A picture's bytes; InputError where it is missing or cut short.
-
-    OpenCV fills the missing part of a truncated JPEG with grey and only warns, so the end marker is looked for: it must come
-    after the last start of scan (a thumbnail inside has an end of its own).
-    """
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); restore the file") from error
-    if raw.startswith(b"\xff\xd8") and raw.rfind(b"\xff\xd9") < raw.rfind(b"\xff\xda"):
-        raise InputError(f"{path}: cut short; fetch it again or remove it")
-    return raw
 
 
 def read_mat(path: Path, shapes: dict[str, tuple[int, ...]]) -> dict[str, NDArray[np.float64]]:

@@ -4,7 +4,6 @@ Reference: shamangary/FSA-Net, data/type3/TYY_create_db_biwi.py and TYY_create_d
 natanielruiz/deep-head-pose, code/datasets.py.
 """
 
-import csv
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,13 +12,13 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from headpose.detectors.files import read_boxes
 from headpose.errors import InputError
 from headpose.geometry.crops import fsanet_box
 
 Array = NDArray[Any]
 BoxRule = Literal["fsanet_protocol1", "fsanet_protocol2", "listed", "listed_crops", "dockerface"]
 
-COLUMNS = ("name", "confidence", "x0", "y0", "x1", "y1")
 MARGIN = 0.4
 """By which boxes are enlarged before they are compared."""
 MAX_JUMP = 80
@@ -47,26 +46,7 @@ def read_detections(path: Path) -> dict[str, Array]:
     Raises:
         InputError: no such file, a missing column, or a row that is no box.
     """
-    if path.suffix == ".npz":
-        return _read_list(path)
-    try:
-        with path.open(newline="") as file:
-            reader = csv.DictReader(file)
-            if missing := set(COLUMNS) - set(reader.fieldnames or ()):
-                raise InputError(f"{path}: no column {sorted(missing)[0]}; a box file has {','.join(COLUMNS)}")
-            rows = list(reader)
-    except OSError as error:
-        raise InputError(f"{path}: no such box file; run a face detector and write {','.join(COLUMNS)} to it") from error
-    found: dict[str, list[list[float]]] = {}
-    for number, row in enumerate(rows, start=2):
-        try:
-            values = [float(row[column]) for column in COLUMNS[1:]]
-        except (TypeError, ValueError) as error:
-            raise InputError(f"{path}, line {number}: not all of {','.join(COLUMNS[1:])} are numbers") from error
-        if not np.isfinite(values).all() or values[1] >= values[3] or values[2] >= values[4]:
-            raise InputError(f"{path}, line {number}: the box has no area; x0 < x1 and y0 < y1 in pixels are needed")
-        found.setdefault(row["name"], []).append(values)
-    return {name: np.array(faces) for name, faces in found.items()}
+    return _read_list(path) if path.suffix == ".npz" else read_boxes(path)
 
 
 def _read_list(path: Path) -> dict[str, Array]:

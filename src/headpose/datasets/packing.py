@@ -23,12 +23,13 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from headpose.datasets.augmentation import Augmentation
-from headpose.datasets.base import Annotation, BadFiles, FolderDataset, HeadPoseDataset, read_image
+from headpose.datasets.base import Annotation, BadFiles, FolderDataset, HeadPoseDataset
 from headpose.datasets.packed import index_path, make_chunks, picture_path, write_whole
 from headpose.datasets.packed_faces import BAD_FILES, CHUNK, MANIFEST, Image, Index, PackedFaces, read_index, read_manifest
 from headpose.datasets.perturbation import Perturbation
 from headpose.errors import InputError
 from headpose.geometry.crops import NO_FACE, CropRule, ReadyCrop
+from headpose.pictures import read_image
 
 log = logging.getLogger(__name__)
 

@@ -21,6 +21,8 @@ class FaceDetector(Protocol):
     """A detector. Whatever box it finds by itself, it returns the tight one, by a mapping that it states."""
 
     name: str
+    boxes_are_crops: bool
+    """Whether its boxes are crops already, which a crop rule only resizes: then use `rule.for_dataset("crops")`."""
 
     def __call__(self, image: Image, name: str = "") -> Detections:
         """Find the faces of a picture.

@@ -60,6 +60,23 @@ def matrix_to_pose(matrix: Tensor) -> Tensor:
     return torch.rad2deg(torch.stack([yaw, pitch, roll], dim=-1))
 
 
+def nearest_pose(pose: Tensor, reference: Tensor) -> Tensor:
+    """The same rotation in the angles nearest to a reference.
+
+    Two triples name a rotation, (yaw, pitch, roll) and (180 - yaw, pitch + 180, roll + 180), each angle up to whole turns.
+
+    Args:
+        pose, reference: (..., 3), degrees.
+
+    Returns:
+        (..., 3), degrees.
+    """
+    other = pose.new_tensor([180.0, 180.0, 180.0]) + pose * pose.new_tensor([-1.0, 1.0, 1.0])
+    first, second = (reference + wrap_degrees(angles - reference) for angles in (pose, other))
+    is_first = (first - reference).norm(dim=-1, keepdim=True) <= (second - reference).norm(dim=-1, keepdim=True)
+    return torch.where(is_first, first, second)
+
+
 def geodesic_distance(pose_a: Tensor, pose_b: Tensor) -> Tensor:
     """Angle of the rotation that takes one head to the other, (...,), degrees in [0, 180]; computed in float64."""
     matrix_a, matrix_b = pose_to_matrix(pose_a.double()), pose_to_matrix(pose_b.double())

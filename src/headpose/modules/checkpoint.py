@@ -69,6 +69,12 @@ def read_card(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
     state = content["state_dict"]
     if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in state.items()):
         raise InputError(f"{path}: its state_dict is not made of named tensors; restore the file")
+    check_content(path, card, state)
+    return content, card
+
+
+def check_content(path: str | Path, card: dict[str, Any], state: dict[str, torch.Tensor]) -> None:
+    """Raise InputError where tensors are not finite, or the file is of another format."""
     broken = [key for key, value in state.items() if value.is_floating_point() and not torch.isfinite(value).all()]
     if broken:
         raise InputError(f"{path}: {broken[0]} holds NaN or infinity; use a checkpoint from before the training diverged")
@@ -76,16 +82,24 @@ def read_card(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
         raise InputError(
             f"{path}: checkpoint format {card.get('format')}, this version reads {FORMAT_VERSION}; convert or retrain"
         )
-    return content, card
 
 
 def load_checkpoint(path: str | Path) -> Loaded:
     """Rebuild a network from its checkpoint alone, in eval mode.
 
     Raises:
-        InputError: see `read_card`; or its configuration names something that may not be built, or does not fit its weights.
+        InputError: see `read_card` and `rebuild`.
     """
     content, card = read_card(path)
+    return rebuild(path, card, content["state_dict"])
+
+
+def rebuild(path: str | Path, card: dict[str, Any], state_dict: dict[str, Any]) -> Loaded:
+    """A network from what its file says of itself and from its `model.*` tensors, in eval mode.
+
+    Raises:
+        InputError: the configuration names something that may not be built, or does not fit the tensors.
+    """
     try:
         model = build(card["model"])
         crop = build(card["crop"])
@@ -93,7 +107,7 @@ def load_checkpoint(path: str | Path) -> Loaded:
         raise InputError(f"{path}: its configuration cannot be used: {error}") from error
     if not isinstance(model, nn.Module) or not hasattr(crop, "aflw2000_box"):
         raise InputError(f"{path}: its configuration does not describe a network and a crop rule; refused")
-    load_network_state(model, content["state_dict"], path)
+    load_network_state(model, state_dict, path)
     return Loaded(model.eval(), crop, card["crop"], card["model"], card)
 
 

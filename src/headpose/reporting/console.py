@@ -7,6 +7,8 @@ from rich.console import Console
 from rich.table import Table
 
 COLUMNS = ("yaw", "pitch", "roll", "mae", "geodesic")
+MAX_PROBLEMS = 20
+"""Lines about unreadable files on the terminal."""
 
 
 def print_results(results: dict[str, Any], console: Console | None = None) -> None:
@@ -84,6 +86,25 @@ def print_export(results: dict[str, Any], console: Console) -> None:
         shown = [f"{degrees[key]:.2g}" if degrees else "" for key in ("mean", "max")]
         table.add_row(name, *shown, f"{times['median']:.2f}", f"{times['least']:.2f}")
     console.print(table)
+
+
+def print_prediction(summary: dict[str, Any], console: Console | None = None) -> None:
+    """Print the content of a prediction's summary.json: counts, speed, where the files are, and what could not be read.
+
+    Args:
+        summary: see `headpose.running.predictions`.
+        console: where to; by default standard output.
+    """
+    console = console or Console(soft_wrap=True)
+    console.print(
+        f"{summary['frames']} frames, {summary['faces']} faces ({summary['without_face']} frames without one), "
+        f"{summary['unreadable']} unreadable; {summary['frames_per_second']:.1f} frames a second"
+    )
+    console.print(f"written to {summary['poses']}{', ' + summary['drawn'] if summary['drawn'] else ''}", highlight=False)
+    for problem in summary["problems"][:MAX_PROBLEMS]:
+        console.print(f"left out: {problem}", style="yellow", highlight=False, markup=False)
+    if len(summary["problems"]) > MAX_PROBLEMS:
+        console.print(f"... and {len(summary['problems']) - MAX_PROBLEMS} more, see unreadable.csv beside it", style="yellow")
 
 
 def result_rows(results: dict[str, Any]) -> tuple[list[str], list[list[Any]]]:

@@ -36,6 +36,32 @@ def draw_axes(image: Image, pose: Sequence[float], center: tuple[float, float], 
         cv2.line(image, points[0], points[1], color, thickness, cv2.LINE_AA, shift=4)
 
 
+CUBE_EDGES = tuple((a, b) for a in range(8) for b in range(a) if (a ^ b) in (1, 2, 4))
+"""Pairs of corners; bit 0 of a corner's number is right, bit 1 up, bit 2 forward."""
+
+
+def draw_cube(image: Image, pose: Sequence[float], center: tuple[float, float], size: float, thickness: int = 2) -> None:
+    """Draw a cube around a head into an RGB picture, in place: its front, toward which the head looks, blue.
+
+    The other edges are red (left to right), green (down) and, behind the front, paler. Seen along the viewing direction.
+
+    Args:
+        image: (H, W, 3) uint8.
+        pose: yaw, pitch, roll in degrees.
+        center: of the cube, x and y in pixels.
+        size: of an edge in pixels.
+        thickness: of the lines, in pixels.
+    """
+    matrix = pose_to_matrix(torch.tensor(list(pose), dtype=torch.float64)).numpy()
+    corners = (np.array([[number >> axis & 1 for axis in range(3)] for number in range(8)]) - 0.5) @ matrix.T * size
+    for a, b in sorted(CUBE_EDGES, key=lambda edge: corners[edge[0], 2] + corners[edge[1], 2]):  # the farthest first
+        is_front = a & b & 4
+        color = AXIS_COLORS[2] if is_front or (a ^ b) == 4 else AXIS_COLORS[(a ^ b) - 1]
+        shown = color if is_front else tuple((value + 255) // 2 for value in color)
+        ends = [[round(16 * (center[0] + corners[end, 0])), round(16 * (center[1] - corners[end, 1]))] for end in (a, b)]
+        cv2.line(image, ends[0], ends[1], shown, thickness + 1 if is_front else thickness, cv2.LINE_AA, shift=4)
+
+
 def draw_examples(
     crops: Sequence[Image], true: Sequence[Sequence[float]], predicted: Sequence[Sequence[float]], columns: int = 4
 ) -> Image:

@@ -43,15 +43,22 @@ NUMBERS = (
     ("protocol.seed", 0, 2**32 - 1),
     ("data.batch_size", 1, 10**9),
     ("data.num_workers", 0, 10**4),
+    ("batch_size", 1, 10**6),
+    ("num_threads", 1, 10**4),
+    ("port", 0, 2**16 - 1),
+    ("max_megabytes", 1, 10**4),
+    ("max_megapixels", 1, 10**4),
 )
-"""Options that must be whole numbers, with their range."""
+"""Options that must be whole numbers, with their range; `num_threads` may be null as well."""
 
 
 OPTIONAL_GROUPS = {"experiments": "experiments", "budget": "conf/budget"}
 
 
-def entry_point(config_name: str) -> Callable[[Task], Callable[[], None]]:
+def entry_point(config_name: str, after_interrupt: str = "the same command goes on") -> Callable[[Task], Callable[[], None]]:
     """Decorate a task as `hydra.main` does, with `conf/<config_name>.yaml`.
+
+    `after_interrupt` is what an interrupted user is told.
 
     Wrong input and Hydra's own refusals become one line on standard error and exit status 1; HYDRA_FULL_ERROR=1 shows the
     traceback. A run that fails, for whatever reason, leaves failed.json in its folder.
@@ -74,7 +81,7 @@ def entry_point(config_name: str) -> Callable[[Task], Callable[[], None]]:
                     _leave_reason("interrupted")
                     if CELL not in os.environ:
                         again = "go on from the last epoch with resume=auto"
-                        again = again if config_name == "train" and not is_sweep() else "the same command goes on"
+                        again = again if config_name == "train" and not is_sweep() else after_interrupt
                         print(f"error: interrupted; {again}", file=sys.stderr)
                     sys.exit(143 if type(error).__name__ == "SIGTERMException" else 130)
                 except Exception as error:
@@ -196,6 +203,8 @@ def check_options(config: DictConfig) -> None:
             raise InputError(f"{group}={name} is unknown; choose {', '.join(names)}")
     for key, least, most in NUMBERS:
         value = OmegaConf.select(config, key, default=least)
+        if value is None and key == "num_threads":
+            continue
         if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
             raise InputError(f"{key}={value} is not a whole number from {least} to {most}")
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import safetensors.torch
 import torch
 from hydra.utils import instantiate
 from numpy.typing import NDArray
@@ -17,18 +18,20 @@ from torch import nn
 from headpose.benchmarks.measure import compare_times
 from headpose.datamodules import HeadPoseDataModule
 from headpose.errors import InputError
+from headpose.inference.networks import Member
 from headpose.models.folded import fold
 from headpose.models.summary import count_parameters
-from headpose.modules.checkpoint import CONVENTION, FORMAT_VERSION, build
+from headpose.modules.checkpoint import CONVENTION, FORMAT_VERSION, build, rebuild
 from headpose.modules.exported import OnnxNetwork, int8_bytes, onnx_bytes, torch_export_bytes, with_card
-from headpose.running.networks import Member
+from headpose.modules.pairs import pair_bytes
+from headpose.reporting.files import write_json
 
 TOLERANCE = 1e-3
 """Degrees within which an exported file has to agree with its network."""
 NUM_RANDOM = 256
 NUM_CALIBRATION = 64
 BATCH = 32
-SUFFIXES = {"onnx": ".onnx", "torch_export": ".pt2"}
+SUFFIXES = {"onnx": ".onnx", "torch_export": ".pt2", "safetensors": ".safetensors"}
 
 Pictures = NDArray[np.uint8]  # (n, S, S, 3), RGB
 Estimate = Callable[[Pictures], NDArray[np.float32]]  # to poses (n, 3), degrees
@@ -73,13 +76,17 @@ def check_output(config: DictConfig, members: Sequence[Member], folder: Path) ->
         OSError: the folder may not be written to.
     """
     if config.format not in SUFFIXES:
-        raise InputError(f"format={config.format} is unknown; choose {' or '.join(SUFFIXES)}")
+        raise InputError(f"format={config.format} is unknown; choose {', '.join(SUFFIXES)}")
     if not isinstance(config.int8, bool):
         raise InputError(f"int8={config.int8} is neither true nor false")
     if config.int8 and config.format != "onnx":
         raise InputError(f"int8=true is onnxruntime's, and needs format=onnx, not {config.format}; leave one of them out")
     if config.int8 and not config.test:
         raise InputError("int8=true needs faces to set its ranges by; give some, such as test=[synthetic]")
+    if config.format == "safetensors" and (len(members) > 1 or isinstance(members[0].model, OnnxNetwork)):
+        raise InputError(
+            "format=safetensors holds the weights of one network; give one checkpoint= or weights= file (no .onnx)"
+        )
     suffix = SUFFIXES[config.format]
     name = Path(members[0].path).stem if len(members) == 1 else "fusion"
     path = folder / f"{name}{suffix}" if config.output is None else Path(config.output)
@@ -114,12 +121,12 @@ def export_network(network: nn.Module, card: dict[str, Any], path: Path, faces: 
     size = int(network.input_size)  # type: ignore[arg-type]  # nn.Module hides attribute types
     random = np.random.default_rng(0).integers(0, 256, (NUM_RANDOM, size, size, 3), dtype=np.uint8)
     pictures = random if faces is None else np.concatenate([random, faces])
-    folded = fold(network)
-    content = onnx_bytes(folded, card) if path.suffix == ".onnx" else torch_export_bytes(folded, card)
+    writer, reader = FORMATS[path.suffix]
+    content = writer(network, card)
     partial = path.with_name(path.name + ".partial")
     try:
         partial.write_bytes(content)
-        estimate = _estimate_onnx(content, path) if path.suffix == ".onnx" else _estimate_torch_export(content)
+        estimate = reader(content, card, path)
         differences = compare_poses(_estimate_network(network), estimate, pictures)
         if not differences["max"] <= TOLERANCE:  # so written, NaN is refused as well
             raise InputError(
@@ -139,7 +146,7 @@ def export_network(network: nn.Module, card: dict[str, Any], path: Path, faces: 
             # On other faces than those it was fitted to, as far as there are any.
             fitted, held_out = faces[::2][:NUM_CALIBRATION], faces[1::2] if len(faces) > 1 else faces
             eight_bits = int8_bytes(content, card, fitted, path.parent)
-            estimates["int8"] = _estimate_onnx(eight_bits, small)
+            estimates["int8"] = _estimate_onnx(eight_bits, card, small)
             degrees = compare_poses(estimate, estimates["int8"], held_out)
             loss = {"calibrated_on": len(fitted), "measured_on": len(held_out), "degrees_from_float": degrees}
             eight_bits = with_card(eight_bits, {**card, "int8": loss})
@@ -147,6 +154,8 @@ def export_network(network: nn.Module, card: dict[str, Any], path: Path, faces: 
             small_partial = small.with_name(small.name + ".partial")
             small_partial.write_bytes(eight_bits)
             small_partial.replace(small)
+        if path.suffix == ".safetensors":
+            write_json(path.with_suffix(".json"), card)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
@@ -191,12 +200,12 @@ def _estimate_network(network: nn.Module) -> Estimate:
     return estimate
 
 
-def _estimate_onnx(content: bytes, path: Path) -> Estimate:
+def _estimate_onnx(content: bytes, card: dict[str, Any], path: Path) -> Estimate:
     runtime = OnnxNetwork(content, path, threads=1)
     return lambda pictures: runtime.estimate(pictures)[0]
 
 
-def _estimate_torch_export(content: bytes) -> Estimate:
+def _estimate_torch_export(content: bytes, card: dict[str, Any], path: Path) -> Estimate:
     program = torch.export.load(io.BytesIO(content)).module()
 
     def estimate(pictures: Pictures) -> NDArray[np.float32]:
@@ -205,3 +214,15 @@ def _estimate_torch_export(content: bytes) -> Estimate:
         return pose
 
     return estimate
+
+
+def _estimate_pair(content: bytes, card: dict[str, Any], path: Path) -> Estimate:
+    return _estimate_network(rebuild(path, card, safetensors.torch.load(content)).model)
+
+
+FORMATS: dict[str, tuple[Callable[[nn.Module, dict[str, Any]], bytes], Callable[[bytes, dict[str, Any], Path], Estimate]]] = {
+    ".onnx": (lambda network, card: onnx_bytes(fold(network), card), _estimate_onnx),
+    ".pt2": (lambda network, card: torch_export_bytes(fold(network), card), _estimate_torch_export),
+    ".safetensors": (lambda network, card: pair_bytes(network), _estimate_pair),
+}
+"""By suffix: a file's content, and how to estimate with it."""

@@ -1,63 +1,21 @@
 """The network that an evaluation means: one checkpoint, one published file, or the late fusion of several."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import json
 from pathlib import Path
 from typing import Any
 
+from hydra import compose
 from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from torch import nn
 
 from headpose.errors import InputError
-from headpose.models.fusion import LateFusion
-from headpose.models.published import load_published
-from headpose.modules.checkpoint import load_checkpoint
-from headpose.modules.exported import load_onnx
-from headpose.running.entry import given_overrides
-from headpose.running.identity import differences, learns
-
-FSANET_CROP = {
-    "_target_": "headpose.geometry.crops.FSANetCrop",
-    "size": 64,
-    "margin": 0.6,
-    "aflw2000_box": "visible21",
-    "detector_margin": 0.4,
-}
-HOPENET_CROP = {
-    "_target_": "headpose.geometry.crops.HopenetCrop",
-    "size": 224,
-    "aflw2000_box": "official",
-    "order_free": False,
-}
-PUBLISHED_CROP = {
-    "headpose.models.fsanet.FSANet": FSANET_CROP,
-    "headpose.models.ssrnet.SSRNetMD": FSANET_CROP,
-    "headpose.models.hopenet.Hopenet": HOPENET_CROP,
-}
-"""With which each architecture's published weights were trained on 300W-LP."""
-
+from headpose.inference.networks import Member, fuse, load_member, load_own, refuse_other_crops, refuse_repeated
+from headpose.running.entry import given_overrides, runs_dir
+from headpose.running.identity import differences, learns, train_id
 
 COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
 """Of torch.compile; `reduce-overhead` records CUDA graphs, which small batches on a GPU need."""
-
-
-@dataclass(frozen=True)
-class Member:
-    """A network that a file holds.
-
-    Attributes:
-        path: the file.
-        model: the network, in eval mode.
-        model_config, crop_config: plain containers with `_target_`s.
-        card: what else the file says of itself; nothing of a published one.
-    """
-
-    path: str
-    model: nn.Module
-    model_config: dict[str, Any]
-    crop_config: dict[str, Any]
-    card: dict[str, Any]
 
 
 def load_networks(config: DictConfig) -> tuple[nn.Module, dict[str, Any]]:
@@ -82,12 +40,6 @@ def load_networks(config: DictConfig) -> tuple[nn.Module, dict[str, Any]]:
     return fuse(members), members[0].crop_config
 
 
-def fuse(members: Sequence[Member]) -> nn.Module:
-    """One network, or the late fusion of several, in eval mode."""
-    models = [member.model for member in members]
-    return (models[0] if len(models) == 1 else LateFusion(models)).eval()
-
-
 def load_members(config: DictConfig) -> list[Member]:
     """Load each file that `checkpoint=` and `weights=` name.
 
@@ -99,18 +51,7 @@ def load_members(config: DictConfig) -> list[Member]:
     checkpoints, weights = _paths(config.checkpoint), _paths(config.weights)
     if not checkpoints and not weights:
         raise InputError("no network given; give checkpoint=PATH or weights=PATH (a list makes their late fusion)")
-    members: list[Member] = []
-    for path in checkpoints:
-        loaded = load_checkpoint(path)
-        members.append(Member(path, loaded.model, loaded.model_config, loaded.crop_config, loaded.card))
-    for path in weights:
-        if Path(path).suffix == ".onnx":
-            exported, card = load_onnx(path)
-            members.append(Member(path, exported, card["model"], card["crop"], card))
-        else:
-            model, model_config = load_published(path)
-            members.append(Member(path, model, model_config, PUBLISHED_CROP[model_config["_target_"]], {}))
-
+    members = [*map(load_own, checkpoints), *map(load_member, weights)]
     if config.get("model") is not None:
         asserted = OmegaConf.to_container(config.model, resolve=True)
         for member in members:
@@ -118,12 +59,38 @@ def load_members(config: DictConfig) -> list[Member]:
                 raise InputError(
                     f"{member.path}: not the model= that was given ({'; '.join(odd[:3])}); leave model= out or correct it"
                 )
-    for member in members:
-        if odd := differences(members[0].crop_config, member.crop_config):
-            raise InputError(
-                f"{member.path}: trained with another crop than {members[0].path} ({'; '.join(odd)}); evaluate them separately"
-            )
+    refuse_other_crops(members)
     return members
+
+
+def named_files(config: DictConfig) -> list[str]:
+    """What `checkpoint=` and `weights=` name together, each file once."""
+    paths = _paths(config.checkpoint) + _paths(config.weights)
+    refuse_repeated(paths)
+    return paths
+
+
+def default_checkpoint() -> Path:
+    """The best checkpoint of the newest finished training of `train.py` as it is without options.
+
+    Raises:
+        InputError: there is none below the runs folder.
+    """
+    wanted = train_id(compose("train"))
+    folders = [folder for pattern in (wanted, f"*_{wanted}") for folder in runs_dir().glob(pattern) if _is_finished(folder)]
+    if not folders:
+        raise InputError(
+            f"no network given, and no finished default training in {runs_dir()}; give checkpoint=, or `make demo` first"
+        )
+    newest = max(folders, key=lambda folder: (folder / "results.json").stat().st_mtime) / "checkpoints"
+    return newest / "best.ckpt" if (newest / "best.ckpt").is_file() else newest / "last.ckpt"
+
+
+def _is_finished(folder: Path) -> bool:
+    try:
+        return bool(json.loads((folder / "results.json").read_text())["status"] == "finished")
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def without_imagenet(module: DictConfig) -> DictConfig:
@@ -156,7 +123,5 @@ def _paths(value: Any) -> list[str]:
     if value is None:
         return []
     paths = [str(path) for path in value] if isinstance(value, ListConfig | list) else [str(value)]
-    twice = [path for path in paths if paths.count(path) > 1]
-    if twice:
-        raise InputError(f"{twice[0]} is named twice; a fusion counts each file once")
+    refuse_repeated(paths)
     return [str(Path(path)) for path in paths]

@@ -10,6 +10,7 @@ from headpose.datamodules import HeadPoseDataModule
 from headpose.errors import InputError
 from headpose.models.summary import count_parameters
 from headpose.modules.checkpoint import CONVENTION, FORMAT_VERSION, read_card
+from headpose.reporting.model_card import describe_training
 from headpose.running.identity import differences, identity, learns, train_id
 from headpose.running.provenance import commit, versions
 
@@ -81,6 +82,14 @@ def model_card(config: DictConfig, model: nn.Module, datamodule: HeadPoseDataMod
             "n": len(datamodule.split.train),
         },
     }
+
+
+def write_model_card(folder: Path, results: dict[str, Any]) -> None:
+    """Write README.md beside the checkpoints of a finished training; nothing where there are none."""
+    checkpoint = folder / "checkpoints" / "last.ckpt"
+    if checkpoint.is_file():
+        page = describe_training(results, read_card(checkpoint)[1])
+        (checkpoint.parent / "README.md").write_text(page, encoding="utf-8")
 
 
 def _declared_input(model: Any) -> dict[str, Any]:

@@ -123,14 +123,22 @@ class HeadSampler:
         self._atlas = lru_cache(maxsize=texture_pool)(self._paint)
         self._background = lru_cache(maxsize=texture_pool)(self._paint_background)
 
-    def render(self, index: int, size: int, pose: tuple[float, float, float] | None = None, supersample: float = 2.0) -> Head:
+    def render(
+        self,
+        index: int,
+        size: int,
+        pose: tuple[float, float, float] | None = None,
+        supersample: float = 2.0,
+        canvas: float = 2.5,
+    ) -> Head:
         """Head number `index`, the same for ever.
 
         Args:
             index: which; `index // poses_per_identity` is the person.
-            size: side of the picture in pixels; the box takes two fifths of it.
+            size: side of the picture in pixels.
             pose: yaw, pitch, roll in degrees instead of drawn ones.
             supersample: how much larger it is rendered before averaging down.
+            canvas: side of the picture in longer sides of the box.
         """
         identity = index // self.poses_per_identity
         person = np.random.default_rng([self.seed, 1, identity])
@@ -149,8 +157,7 @@ class HeadSampler:
         plane68, plane_ears = _project(points, distance), _project(ears, distance)
         plane21 = points21(plane68, plane_ears, pose_degrees[0])
         x0, y0, x1, y1 = box = self._draw_box(rng, plane68, plane21)
-        # The canvas is a square two and a half boxes wide.
-        side = 2.5 * max(x1 - x0, y1 - y0)
+        side = canvas * max(x1 - x0, y1 - y0)
         corner = np.array([(x0 + x1 - side) / 2, (y0 + y1 + side) / 2])  # y up
         scale = size / side
 

@@ -1,0 +1,148 @@
+"""Face detectors side by side: `python -m headpose.benchmarks.detectors [--aflw2000 DIR] [--yunet FILE] [--fit]`.
+
+Prints Markdown. `--fit` prints instead how tight boxes lie to those of dlib and of the cascade: the source of their mappings.
+"""
+
+import argparse
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from headpose.datasets.aflw2000 import AFLW2000
+from headpose.detectors.base import FaceDetector
+from headpose.detectors.centers import CenterDetector
+from headpose.detectors.native import Cascade, DlibHog, Mapping, NativeDetector, YuNet
+from headpose.detectors.scenes import Scene, SceneSampler, cut_out, plain_heads
+from headpose.detectors.scoring import score
+from headpose.errors import InputError
+
+SEED = 2_000_000
+"""Far from those of training and validation."""
+UNPEOPLED = ("brick", "chelsea", "coffee", "coins", "grass", "gravel", "hubble_deep_field", "moon", "page", "rocket", "text")
+"""Pictures of scikit-image's package without people; behind heads, they are the domain the training never saw."""
+SHIFTED = {
+    "identity": 2.0,
+    "expression": 2.0,
+    "wide_pitch": 1.0,
+    "glasses": 0.6,
+    "hat": 0.5,
+    "shadows": 1.0,
+    "perspective": None,
+}
+"""Stranger faces, more in their way, harder shadows, a parallel camera."""
+
+
+def photographs() -> list[NDArray[np.uint8]]:
+    """The pictures of `UNPEOPLED`, RGB."""
+    from skimage import data  # of the extra `detectors`
+
+    pictures = [getattr(data, name)() for name in UNPEOPLED]
+    return [picture if picture.ndim == 3 else cv2.cvtColor(picture, cv2.COLOR_GRAY2RGB) for picture in pictures]
+
+
+def make_scenes(num_scenes: int, is_shifted: bool, backdrops: Sequence[NDArray[np.uint8]] = ()) -> list[Scene]:
+    """Scenes of 512 pixels with faces of 30 to 280, of people whom no training has seen."""
+    heads = plain_heads(SEED, **(SHIFTED if is_shifted else {}))
+    cut_outs = [cut_out(heads, index) for index in range(num_scenes)]
+    photo, occluder = (1.0, 0.5) if is_shifted else (0.5, 0.15)
+    sampler = SceneSampler(cut_outs, SEED, 512, (30.0, 280.0), photo, occluder, backdrops)
+    rng = np.random.default_rng(SEED)
+    return [sampler.draw(rng) for _ in range(num_scenes)]
+
+
+def fit_mapping(detector: NativeDetector, num_heads: int = 400) -> tuple[Mapping, NDArray[np.float64]]:
+    """The mapping of a detector's boxes to tight ones: medians over heads that it finds, whatever its mapping is now.
+
+    Returns:
+        the mapping, and (n, 4) what it is of each head found.
+    """
+    heads = plain_heads(SEED + 1, backgrounds=True)
+    rows = []
+    for index in range(num_heads):
+        head = heads.render(index, 300)
+        (x0, y0, x1, y1), tight = head.box, head.box.reshape(2, 2)
+        for box in detector.find(head.image)[0].reshape(-1, 2, 2):
+            shift = tight.mean(axis=0) - box.mean(axis=0)
+            if x0 < box[:, 0].mean() < x1 and y0 < box[:, 1].mean() < y1:
+                rows.append(np.concatenate([shift / np.ptp(box, axis=0), np.ptp(tight, axis=0) / np.ptp(box, axis=0)]))
+    each = np.array(rows)
+    median = np.median(each, axis=0)
+    median[0] = 0  # a head and its mirror are equally likely
+    return Mapping(*(round(float(value), 3) for value in median)), each
+
+
+def milliseconds(detector: FaceDetector, image: NDArray[np.uint8], rounds: int = 15) -> float:
+    """Median processor time of a call, one thread."""
+    seconds = []
+    for _ in range(rounds + 1):
+        begin = time.thread_time()
+        detector(image)
+        seconds.append(time.thread_time() - begin)
+    return 1e3 * float(np.median(seconds[1:]))
+
+
+def compare(detectors: Sequence[FaceDetector], num_scenes: int, aflw2000: Path | None) -> str:
+    """A Markdown table: a row for each detector and set of pictures."""
+    pictures = photographs()
+    sets = {
+        "heads of unseen people": make_scenes(num_scenes, False),
+        "shifted heads before photographs": make_scenes(num_scenes, True, pictures),
+        "photographs without people": [Scene(picture, np.empty((0, 4)), np.empty((0, 4))) for picture in pictures],
+    }
+    if aflw2000 is not None:
+        real = AFLW2000(aflw2000, max_angle=None, box="pt3d_68")
+        sets["photographs of AFLW2000"] = [
+            Scene(real.image(index), real.box[index : index + 1].astype(np.float64), np.empty((0, 4)))
+            for index in range(len(real))
+        ]
+    lines = ["| detector | pictures | faces | found | precision | false alarms | IoU |", "|---|---|--:|--:|--:|--:|--:|"]
+    for title, scenes in sets.items():
+        for detector in detectors:
+            result = score(detector, scenes)
+            share = f"{result.recall:.1%} | {result.precision:.1%}" if result.faces else "- | -"
+            overlap = f"{result.iou:.3f}" if result.iou == result.iou else "-"
+            alarms = f"{round(result.false_alarms * len(scenes) / 100)} in {len(scenes)}"
+            lines.append(f"| {detector.name} | {title} | {result.faces} | {share} | {alarms} | {overlap} |")
+    image = np.asarray(cv2.resize(sets["heads of unseen people"][0].image, (640, 480)), np.uint8)
+    lines += ["", "| detector | ms for 640 × 480 |", "|---|--:|"]
+    lines += [f"| {detector.name} | {milliseconds(detector, image):.1f} |" for detector in detectors]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Compare, or fit."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--detectors", nargs="+", choices=["centers", "dlib", "cascade", "yunet"], default=["centers", "dlib", "cascade"]
+    )
+    parser.add_argument("--scenes", type=int, default=150)
+    parser.add_argument("--aflw2000", type=Path, help="folder of AFLW2000")
+    parser.add_argument("--yunet", type=Path, help="the model file of yunet")
+    parser.add_argument("--fit", action="store_true", help="print the mappings instead")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    make: dict[str, Callable[[], FaceDetector]] = {
+        "centers": CenterDetector,
+        "dlib": DlibHog,
+        "cascade": Cascade,
+        "yunet": lambda: YuNet(options.yunet or ""),
+    }
+    try:
+        if options.fit:
+            for detector in (DlibHog(), Cascade()):
+                mapping, each = fit_mapping(detector)
+                print(f"{detector.name}: {mapping}, {len(each)} heads, quartiles")
+                print(np.percentile(each, [25, 75], axis=0).round(3))
+            return
+        print(compare([make[name]() for name in options.detectors], options.scenes, options.aflw2000))
+    except (InputError, ImportError) as error:
+        raise SystemExit(f"error: {error}") from error
+
+
+if __name__ == "__main__":
+    main()

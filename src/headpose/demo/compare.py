@@ -1,0 +1,179 @@
+"""What the page shows of a picture: its faces, found once, and what every network says of them."""
+
+import base64
+import contextlib
+import io
+import struct
+import threading
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import PIL.Image
+from numpy.typing import NDArray
+
+from headpose.detectors.base import FaceDetector
+from headpose.errors import InputError
+from headpose.geometry.perspective import focal_length
+from headpose.inference.estimator import DETECTORS, HeadPose, PoseEstimator, make_detector
+from headpose.inference.outputs import draw_faces
+from headpose.inference.stream import TrackedPose
+from headpose.pictures import Image, as_picture
+
+DRAWN = ("axes", "cube")
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+"""Of pictures; the others that Pillow knows are rare, and some of them start programs."""
+UNREADABLE = (OSError, SyntaxError, EOFError, ValueError, RuntimeError, struct.error)
+"""What Pillow raises at broken files."""
+LONGER_SIDE = (640, 1280)
+"""Least and most pixels of a drawn picture's longer side."""
+
+
+@dataclass
+class Comparison:
+    """Networks side by side, and the detectors to choose from.
+
+    Args:
+        networks: by the names that the page shows.
+        detectors: likewise, the preferred one first.
+        max_megapixels: size of a picture from which it is refused.
+    """
+
+    networks: dict[str, PoseEstimator]
+    detectors: dict[str, FaceDetector]
+    max_megapixels: float = 50.0
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def describe(self) -> dict[str, Any]:
+        """What can be chosen, as plain containers."""
+        networks = [{"name": name, "about": _about(network)} for name, network in self.networks.items()]
+        return {"networks": networks, "detectors": list(self.detectors), "drawn": list(DRAWN)}
+
+    def __call__(
+        self, raw: bytes, detector: str, draw: str = "axes", name: str = "", field_of_view: float | None = None
+    ) -> dict[str, Any]:
+        """Estimate the pose of every face in a picture, by every network.
+
+        Args:
+            raw: the picture's file.
+            detector: one of `detectors`.
+            draw: `axes` or `cube`.
+            name: of the file, for detectors that look boxes up.
+            field_of_view: of the camera in degrees, for poses in its frame, see `PoseEstimator`.
+
+        Returns:
+            `faces`, the surest first: `box` (pixels of the picture), `score`, and of each network in `poses` yaw, pitch,
+            roll, their `spread` (degrees or null) and the `crop` that it saw; `pictures`, the drawn picture of each network;
+            `milliseconds` of detection and networks. Pictures are data URLs.
+
+        Raises:
+            InputError: no readable picture, one too large, an unknown detector or way to draw, an impossible field of view.
+        """
+        if detector not in self.detectors or draw not in DRAWN:
+            raise InputError(f"detector={detector} draw={draw}: choose {', '.join(self.detectors)}, and {' or '.join(DRAWN)}")
+        if field_of_view is not None:
+            focal_length(field_of_view, 1)
+        finder, networks = self.detectors[detector], list(self.networks.values())
+        with self._lock:  # one large picture at a time
+            picture = decode(raw, self.max_megapixels)
+            start = time.perf_counter()
+            found = finder(picture, name)
+            seen = [network.cut(picture, found, finder.boxes_are_crops) for network in networks]
+            poses = []
+            for network, faces in zip(networks, seen, strict=True):
+                network.field_of_view = field_of_view
+                poses += network.poses([faces])
+            seconds = time.perf_counter() - start
+            described = [
+                {
+                    "box": [round(side, 2) for side in same[0].box],
+                    "score": same[0].score,
+                    "poses": [_pose(pose, faces.crops[number]) for pose, faces in zip(same, seen, strict=True)],
+                }
+                for number, same in enumerate(zip(*poses, strict=True))
+            ]
+            pictures = [data_url(drawn(picture, of_network, draw)) for of_network in poses]
+        return {"faces": described, "pictures": pictures, "milliseconds": round(1000 * seconds, 1)}
+
+
+def decode(raw: bytes, max_megapixels: float) -> Image:
+    """A picture's file as (H, W, 3) RGB, upright; InputError where it is none, cut short or too large."""
+    too_large = InputError(f"a picture of more than {max_megapixels:g} megapixels; make it smaller")
+    try:
+        with warnings.catch_warnings(action="ignore"), PIL.Image.open(io.BytesIO(raw), formats=FORMATS) as file:
+            if file.width * file.height > 1e6 * max_megapixels:  # known before anything is unpacked
+                raise too_large
+            return as_picture(file)
+    except InputError:
+        raise
+    except PIL.Image.DecompressionBombError as error:
+        raise too_large from error
+    except UNREADABLE as error:
+        raise InputError("not a readable picture; give a whole JPEG, PNG, WebP or the like") from error
+
+
+def drawn(picture: Image, poses: Sequence[HeadPose], draw: str) -> Image:
+    """A copy of a picture in the size to show it in, with its poses; faces are numbered where there are several."""
+    least, most = LONGER_SIDE
+    scale = float(np.clip(max(picture.shape[:2]), least, most) / max(picture.shape[:2]))
+    sides = [max(1, round(scale * side)) for side in picture.shape[1::-1]]
+    shown = np.asarray(cv2.resize(picture, sides, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC), np.uint8)
+    faces = []
+    for number, pose in enumerate(poses, start=1):
+        x0, y0, x1, y1 = (scale * side for side in pose.box)
+        faces.append(TrackedPose(replace(pose, box=(x0, y0, x1, y1)), number if len(poses) > 1 else None))
+    return draw_faces(shown, faces, "axes" if draw == "axes" else "cube")
+
+
+def data_url(picture: NDArray[np.uint8]) -> str:
+    """An RGB picture as a JPEG that stands in the page itself."""
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg(picture)).decode()
+
+
+def jpeg(picture: NDArray[np.uint8]) -> bytes:
+    """An RGB picture as a JPEG file."""
+    return cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes()
+
+
+def detectors_beside(name: str, detector: FaceDetector) -> dict[str, FaceDetector]:
+    """A detector and, after it, those that have a short name and what they need.
+
+    Raises:
+        InputError: the first one lacks something.
+    """
+    blank = np.zeros((64, 64, 3), dtype=np.uint8)  # some look for their package or file only when called
+    detector(blank)
+    usable = {name: detector}
+    for other in (key for key in DETECTORS if key != name):
+        with contextlib.suppress(InputError):
+            made = make_detector(other)
+            made(blank)
+            usable[other] = made
+    return usable
+
+
+def short_names(paths: Sequence[str]) -> list[str]:
+    """Each file's name, with the folders above it that it takes to tell it from the others."""
+    whole = [Path(path).absolute() for path in paths]
+    names = []
+    for given, path in zip(paths, whole, strict=True):
+        tails = ("/".join(path.parts[-depth:]) for depth in range(1, len(path.parts)))
+        names.append(next((tail for tail in tails if sum(str(other).endswith(f"/{tail}") for other in whole) == 1), given))
+    return names
+
+
+def _pose(pose: HeadPose, crop: Image) -> dict[str, Any]:
+    angles = {name: round(angle, 3) for name, angle in zip(("yaw", "pitch", "roll"), pose.pose, strict=True)}
+    return {**angles, "spread": pose.spread and [round(value, 3) for value in pose.spread], "crop": data_url(crop)}
+
+
+def _about(network: PoseEstimator) -> str:
+    """Architecture and training data, as the file says."""
+    (member,) = network.members
+    data = member.card.get("training_data", {}).get("dataset")
+    return f"{member.model_config['_target_'].rsplit('.')[-1]}, {f'trained on {data}' if data else 'published weights'}"

@@ -1,0 +1,130 @@
+"""Networks from files of every kind, each with what is needed to use it right."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from headpose.errors import InputError
+from headpose.models.folded import fold
+from headpose.models.fusion import LateFusion
+from headpose.models.published import load_published
+from headpose.modules.checkpoint import build, load_checkpoint
+from headpose.modules.exported import OnnxNetwork, load_onnx
+from headpose.modules.pairs import load_pair
+
+FSANET_CROP = {
+    "_target_": "headpose.geometry.crops.FSANetCrop",
+    "size": 64,
+    "margin": 0.6,
+    "aflw2000_box": "visible21",
+    "detector_margin": 0.4,
+}
+HOPENET_CROP = {
+    "_target_": "headpose.geometry.crops.HopenetCrop",
+    "size": 224,
+    "aflw2000_box": "official",
+    "order_free": False,
+}
+PUBLISHED_CROP = {
+    "headpose.models.fsanet.FSANet": FSANET_CROP,
+    "headpose.models.ssrnet.SSRNetMD": FSANET_CROP,
+    "headpose.models.hopenet.Hopenet": HOPENET_CROP,
+}
+"""With which each architecture's published weights were trained on 300W-LP."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """A network that a file holds.
+
+    Attributes:
+        path: the file.
+        model: the network, in eval mode.
+        model_config, crop_config: plain containers with `_target_`s.
+        card: what else the file says of itself; nothing of a published one.
+    """
+
+    path: str
+    model: nn.Module
+    model_config: dict[str, Any]
+    crop_config: dict[str, Any]
+    card: dict[str, Any]
+
+
+def load_member(path: str | Path) -> Member:
+    """Load one file, by its suffix.
+
+    Args:
+        path: a checkpoint (.ckpt), a .safetensors file with its .json, an exported .onnx file, or a published file of the
+            authors (.h5, .pkl).
+
+    Raises:
+        InputError: an unusable file; or a .pt2, which cannot be opened without trusting it (torch.export.load unpickles).
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix == ".ckpt":
+        return load_own(path)
+    if suffix == ".pt2":
+        raise InputError(f"{path}: opening a .pt2 file could run code in it; export as format=onnx or format=safetensors")
+    if suffix == ".onnx":
+        exported, card = load_onnx(path)
+        return Member(str(path), exported, card["model"], card["crop"], card)
+    if suffix == ".safetensors":
+        return load_own(path)
+    model, model_config = load_published(path)
+    return Member(str(path), model, model_config, PUBLISHED_CROP[model_config["_target_"]], {})
+
+
+def load_own(path: str | Path) -> Member:
+    """Load a checkpoint of this suite, or the .safetensors form of one; InputError where it is neither."""
+    loaded = load_pair(path) if Path(path).suffix.lower() == ".safetensors" else load_checkpoint(path)
+    return Member(str(path), loaded.model, loaded.model_config, loaded.crop_config, loaded.card)
+
+
+def load_members(paths: Sequence[str | Path]) -> list[Member]:
+    """Load the files of one network or of a late fusion.
+
+    Raises:
+        InputError: no file, one named twice, an unusable one, or networks that want different crops.
+    """
+    named = [str(path) for path in paths]
+    if not named:
+        raise InputError("no network given; name a checkpoint or a file of published weights (several make their late fusion)")
+    refuse_repeated(named)
+    members = [load_member(path) for path in named]
+    refuse_other_crops(members)
+    return members
+
+
+def refuse_repeated(paths: Sequence[str]) -> None:
+    """Raise InputError where a file is named twice."""
+    if twice := [path for path in paths if paths.count(path) > 1]:
+        raise InputError(f"{twice[0]} is named twice; a fusion counts each file once")
+
+
+def refuse_other_crops(members: Sequence[Member]) -> None:
+    """Raise InputError where networks were trained with different crops."""
+    first = vars(build(members[0].crop_config))
+    for member in members[1:]:
+        other = vars(build(member.crop_config))
+        if odd := [f"{key}: {first.get(key)}, {other.get(key)}" for key in first | other if first.get(key) != other.get(key)]:
+            raise InputError(
+                f"{member.path}: trained with another crop than {members[0].path} ({'; '.join(odd)}); use them separately"
+            )
+
+
+def fuse(members: Sequence[Member]) -> nn.Module:
+    """One network, or the late fusion of several, in eval mode."""
+    models = [member.model for member in members]
+    return (models[0] if len(models) == 1 else LateFusion(models)).eval()
+
+
+def folded(members: Sequence[Member]) -> nn.Module:
+    """The same in its inference form; ONNX Runtime's networks have theirs already."""
+    if not any(isinstance(member.model, OnnxNetwork) for member in members):
+        return fold(fuse(members))
+    models = [member.model if isinstance(member.model, OnnxNetwork) else fold(member.model) for member in members]
+    return (models[0] if len(models) == 1 else LateFusion(models)).eval()

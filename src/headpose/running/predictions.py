@@ -1,0 +1,90 @@
+"""A prediction from its inputs to its files, with a progress bar."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from headpose.errors import InputError
+from headpose.inference.outputs import COLUMNS, SPREAD, Draw, Drawing, Format, TableWriter, pose_row
+from headpose.inference.sources import Input, ahead, count_frames, read_frames
+from headpose.inference.stream import PoseStream
+from headpose.reporting.files import write_json
+
+
+@dataclass
+class Outputs:
+    """Where a prediction goes: `poses.csv` (or `.jsonl`), `unreadable.csv`, `summary.json`, and what is drawn, below `drawn`.
+
+    Args:
+        folder: made if it is not there.
+        form: `csv` or `jsonl`.
+        draw: `none`, `axes` or `cube`.
+    """
+
+    folder: Path
+    form: Format
+    draw: Draw
+
+
+class Speed(ProgressColumn):
+    """Frames a second, over all until now."""
+
+    def render(self, task: Task) -> Text:
+        """As text."""
+        return Text(f"{task.completed / task.elapsed if task.elapsed else 0:.1f} frames/s")
+
+
+def predict_all(stream: PoseStream, inputs: list[Input], outputs: Outputs) -> dict[str, Any]:
+    """Estimate the poses of all inputs, writing each frame's rows as soon as they are known.
+
+    Returns:
+        the content of summary.json: counts, seconds, frames a second, and the files.
+
+    Raises:
+        InputError: something cannot be written; or nothing could be read.
+    """
+    outputs.folder.mkdir(parents=True, exist_ok=True)
+    table = outputs.folder / f"poses.{outputs.form}"
+    problems = outputs.folder / "unreadable.csv"
+    columns = (*COLUMNS, *(SPREAD if stream.model.has_spread else ()))
+    counts = {"inputs": len(inputs), "frames": 0, "faces": 0, "without_face": 0, "unreadable": 0}
+    totals = [count_frames(source) for source in inputs]
+    unreadable: list[str] = []
+    start = time.perf_counter()
+    with (
+        TableWriter(table, columns, outputs.form) as rows,
+        TableWriter(problems, ("file", "frame", "reason"), "csv") as reasons,
+        Drawing(outputs.folder / "drawn", outputs.draw) as drawing,
+        Progress(TextColumn("estimating"), BarColumn(), MofNCompleteColumn(), Speed(), TimeRemainingColumn()) as progress,
+    ):
+        bar = progress.add_task("", total=None if None in totals else sum(total or 0 for total in totals))
+        for frame, faces in stream(ahead(read_frames(inputs))):
+            if frame.problem:
+                unreadable.append(frame.problem)
+                reasons.write([{"file": frame.source.name, "frame": frame.index, "reason": frame.problem}])
+                counts["unreadable"] += 1
+            if frame.image is not None and not frame.problem:
+                counts["frames"] += 1
+                counts["faces"] += len(faces)
+                counts["without_face"] += not faces
+                rows.write([pose_row(frame, face) for face in faces])
+                drawing.write(frame, faces)
+            progress.advance(bar)
+    seconds = time.perf_counter() - start
+    summary = {
+        **counts,
+        "seconds": round(seconds, 3),
+        "frames_per_second": round(counts["frames"] / seconds, 2),
+        "poses": str(table),
+        "drawn": None if outputs.draw == "none" else str(outputs.folder / "drawn"),
+        "problems": unreadable,
+    }
+    write_json(outputs.folder / "summary.json", summary)
+    if not counts["frames"]:
+        more = f" (and {len(unreadable) - 1} more, see {problems})" if len(unreadable) > 1 else ""
+        raise InputError(f"nothing could be read: {unreadable[0]}{more}")
+    return summary

@@ -1,0 +1,34 @@
+"""Poses of all faces in pictures and videos: `python src/predict.py checkpoint=FILE input=PATH`, see conf/predict.yaml."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from headpose.inference.estimator import PoseEstimator
+from headpose.inference.sources import find_inputs
+from headpose.inference.stream import PoseStream
+from headpose.reporting.console import print_prediction
+from headpose.running.entry import entry_point, output_dir
+from headpose.running.networks import load_members
+from headpose.running.predictions import Outputs, predict_all
+
+
+@entry_point("predict", after_interrupt="what was estimated until then is in the output folder")
+def predict(config: DictConfig) -> None:
+    """Load, find the inputs, estimate and write frame by frame."""
+    options: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    inputs = find_inputs(options["input"], config.recursive)
+    outputs = Outputs(Path(config.output or output_dir()), config.format, config.draw)
+    detector = instantiate(config.detector)
+    torch.set_num_threads(config.num_threads or torch.get_num_threads())
+    model = PoseEstimator(load_members(config), detector, config.device, field_of_view=config.field_of_view)
+    size = 1 if any(isinstance(source.path, int) for source in inputs) else config.batch_size
+    stream = PoseStream(model, instantiate(config.tracker), instantiate(config.smoothing), config.box_lag, size)
+    print_prediction(predict_all(stream, inputs, outputs))
+
+
+if __name__ == "__main__":
+    predict()

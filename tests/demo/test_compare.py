@@ -1,0 +1,214 @@
+"""What the page shows is what `headpose.load` says."""
+
+import base64
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+import PIL.Image
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headpose import load
+from headpose.demo.compare import FORMATS, Comparison, decode, detectors_beside, drawn, short_names
+from headpose.detectors.base import Detections, as_detections, no_detections
+from headpose.detectors.files import FileBoxes
+from headpose.detectors.whole import WholePicture
+from headpose.errors import InputError
+from headpose.inference.estimator import DETECTORS, HeadPose
+from headpose.modules.checkpoint import build
+
+FSANET = {
+    "_target_": "headpose.models.fsanet.FSANet",
+    "scoring": {"_target_": "headpose.models.fsanet.ConvScoring"},
+    "aggregation": {"_target_": "headpose.models.fsanet.CapsuleAggregation", "_partial_": True, "routing_iterations": 2},
+}
+HOPENET = {
+    "_target_": "headpose.models.hopenet.Hopenet",
+    "backbone": {"_target_": "headpose.models.backbones.TimmBackbone", "model_name": "resnet10t"},
+    "bins": {"_target_": "headpose.geometry.bins.AngleBins", "limit": 99, "width": 3, "decoding": "left"},
+    "input_size": 64,
+}
+CROPS = [
+    {"_target_": "headpose.geometry.crops.FSANetCrop", "size": 64, "margin": 0.5, "aflw2000_box": "visible21"},
+    {"_target_": "headpose.geometry.crops.HopenetCrop", "size": 64, "aflw2000_box": "official", "order_free": False},
+]
+PICTURE = np.random.default_rng(3).integers(0, 256, (90, 120, 3), dtype=np.uint8)
+BOXES = [[20.0, 15, 60, 55], [50, 30, 110, 85]]
+
+
+def encoded(picture: np.ndarray, form: str = "PNG", **options: object) -> bytes:
+    file = io.BytesIO()
+    PIL.Image.fromarray(picture).save(file, form, **options)
+    return file.getvalue()
+
+
+def picture_of(url: str) -> np.ndarray:
+    kind, content = url.split(",")
+    assert kind == "data:image/jpeg;base64"
+    return cv2.imdecode(np.frombuffer(base64.b64decode(content), np.uint8), cv2.IMREAD_COLOR_RGB)
+
+
+class Two:
+    name = "two"
+    boxes_are_crops = False
+
+    def __call__(self, image: np.ndarray, name: str = "") -> Detections:
+        return as_detections(BOXES, [0.5, 0.9]) if image.shape == PICTURE.shape else no_detections()
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Two networks that want other crops."""
+    folder = tmp_path_factory.mktemp("networks")
+    paths = []
+    for name, model, crop in zip(("small", "bins"), (FSANET, HOPENET), CROPS, strict=True):
+        torch.manual_seed(4)
+        network = build(model)
+        for parameter in network.parameters():
+            torch.nn.init.normal_(parameter, std=0.1)  # else poses would be near 0
+        state = {f"model.{key}": value for key, value in network.state_dict().items()}
+        card = {"format": 1, "model": model, "crop": crop, "training_data": {"dataset": "synthetic"}}
+        torch.save({"state_dict": state, "headpose": card}, folder / f"{name}.ckpt")
+        paths.append(folder / f"{name}.ckpt")
+    return paths
+
+
+@pytest.fixture(scope="module")
+def compare(files: list[Path]) -> Comparison:
+    return Comparison({path.stem: load(path) for path in files}, {"two": Two(), "none": WholePicture()}, max_megapixels=1)
+
+
+def test_networks_side_by_side_are_what_load_says(compare: Comparison, files: list[Path]) -> None:
+    shown = compare(encoded(PICTURE), "two")
+    assert [face["score"] for face in shown["faces"]] == [0.9, 0.5]
+    assert [face["box"] for face in shown["faces"]] == BOXES[::-1]
+    for number, path in enumerate(files):
+        for face, pose in zip(shown["faces"], load(path)(PICTURE, boxes=BOXES[::-1]), strict=True):
+            said = face["poses"][number]
+            assert [said[angle] for angle in ("yaw", "pitch", "roll")] == pytest.approx(pose.pose, abs=1e-3)
+            assert said["spread"] == (None if pose.spread is None else pytest.approx(pose.spread, abs=1e-3))
+            assert picture_of(said["crop"]).shape == (64, 64, 3)
+    assert shown["faces"][0]["poses"][1]["spread"] is not None
+    assert [picture_of(url).shape for url in shown["pictures"]] == [(480, 640, 3)] * 2
+    assert compare.describe() == {
+        "networks": [
+            {"name": "small", "about": "FSANet, trained on synthetic"},
+            {"name": "bins", "about": "Hopenet, trained on synthetic"},
+        ],
+        "detectors": ["two", "none"],
+        "drawn": ["axes", "cube"],
+    }
+
+
+def test_field_of_view_is_of_one_picture_only(compare: Comparison, files: list[Path]) -> None:
+    def angles(field_of_view: float | None) -> list[float]:
+        face = compare(encoded(PICTURE), "two", field_of_view=field_of_view)["faces"][0]["poses"][0]
+        return [face[angle] for angle in ("yaw", "pitch", "roll")]
+
+    (pose,) = load(files[0], field_of_view=70)(PICTURE, boxes=BOXES[1])
+    along_the_ray = angles(None)
+    assert angles(70) == pytest.approx(pose.pose, abs=1e-3)
+    assert angles(70) != pytest.approx(along_the_ray, abs=1)
+    assert angles(None) == along_the_ray
+
+
+def test_whole_picture_and_no_face(compare: Comparison) -> None:
+    assert len(compare(encoded(PICTURE), "none")["faces"]) == 1
+    nobody = compare(encoded(PICTURE[:80]), "two", "cube")
+    assert nobody["faces"] == []
+    assert picture_of(nobody["pictures"][0]).shape == (427, 640, 3)
+
+
+@pytest.mark.parametrize(
+    ("raw", "options", "message"),
+    [
+        (b"", {}, "not a readable picture; give a whole JPEG"),
+        (b"a letter", {}, "not a readable picture"),
+        (encoded(PICTURE, "JPEG")[:-900], {}, "not a readable picture"),
+        (encoded(PICTURE, "PDF"), {}, "not a readable picture"),
+        (encoded(np.zeros((1001, 1000), np.uint8)), {}, "a picture of more than 1 megapixels; make it smaller"),
+        (encoded(PICTURE), {"detector": "eyes"}, "detector=eyes draw=axes: choose two, none, and axes or cube"),
+        (encoded(PICTURE), {"draw": "wig"}, "draw=wig"),
+        (encoded(PICTURE), {"field_of_view": 180}, "a field of view of 180 degrees does not exist"),
+    ],
+    ids=["empty", "text", "cut", "PDF", "large", "detector", "draw", "field of view"],
+)
+def test_refused(compare: Comparison, raw: bytes, options: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        compare(raw, **{"detector": "two", **options})
+
+
+def test_a_bomb_is_not_unpacked() -> None:
+    """A few bytes that claim to be a picture of 10^9 pixels."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    size = struct.pack(">IIBBBBB", 50_000, 20_000, 8, 2, 0, 0, 0)
+    raw = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", size) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+    with pytest.raises(InputError, match="more than 50 megapixels"):
+        decode(raw, 50)
+
+
+def test_odd_pictures_are_upright_rgb() -> None:
+    grey = PICTURE[..., 0]
+    np.testing.assert_array_equal(decode(encoded(grey), 1), np.repeat(grey[..., None], 3, axis=2))
+    np.testing.assert_array_equal(decode(encoded(np.dstack([PICTURE, grey])), 1), PICTURE)
+    exif = PIL.Image.Exif()
+    exif[0x0112] = 6  # lies on its left side
+    np.testing.assert_array_equal(decode(encoded(PICTURE, exif=exif), 1), np.rot90(PICTURE, -1))
+
+
+@given(form=st.sampled_from(FORMATS), data=st.data())
+def test_a_damaged_file_is_a_picture_or_refused(form: str, data: st.DataObject) -> None:
+    raw = bytearray(encoded(PICTURE[:20, :30], form))
+    for place in data.draw(st.lists(st.integers(0, len(raw) - 1), max_size=4)):
+        raw[place] = data.draw(st.integers(0, 255))
+    try:
+        picture = decode(bytes(raw[: data.draw(st.integers(0, len(raw)))]), 1)
+    except InputError:
+        return
+    assert picture.dtype == np.uint8
+    assert picture.shape[2] == 3
+
+
+def test_drawn_in_the_place_of_the_face() -> None:
+    """Everything that is drawn lies around the box, in the size in which the picture is shown."""
+    picture = np.full((1500, 2000, 3), 128, dtype=np.uint8)
+    image = drawn(picture, [HeadPose((200.0, 400, 500, 700), None, 30.0, 0.0, 0.0)], "axes")
+    assert image.shape == (960, 1280, 3)
+    rows, columns = np.nonzero((image != 128).any(axis=2))
+    assert 200 < rows.min() < 400 * 0.64 < 700 * 0.64 <= rows.max() < 520
+    assert 100 < columns.min() <= 200 * 0.64 + 1 < 500 * 0.64 - 1 <= columns.max() < 400
+    assert (picture == 128).all()
+
+
+@pytest.mark.parametrize(
+    ("paths", "names"),
+    [
+        (["/runs/a/checkpoints/best.ckpt"], ["best.ckpt"]),
+        (["/x/a.h5", "/y/b.h5"], ["a.h5", "b.h5"]),
+        (["/r/a/c/best.ckpt", "/r/b/c/best.ckpt", "/w.h5"], ["a/c/best.ckpt", "b/c/best.ckpt", "w.h5"]),
+        (["net.ckpt", str(Path("net.ckpt").absolute())], ["net.ckpt", str(Path("net.ckpt").absolute())]),
+    ],
+    ids=["one", "names", "folders", "same"],
+)
+def test_short_names(paths: list[str], names: list[str]) -> None:
+    assert short_names(paths) == names
+
+
+def test_only_usable_detectors_are_offered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "headpose.demo.compare.make_detector", lambda name: WholePicture() if name == "none" else FileBoxes(tmp_path / name)
+    )
+    assert list(detectors_beside("two", Two())) == ["two", "none"]
+    assert next(iter(detectors_beside("none", Two()).values())).name == "two"
+    with pytest.raises(InputError, match="no such box file"):
+        detectors_beside("file", FileBoxes(tmp_path / "gone.csv"))
+    assert {"default", "none"} <= set(DETECTORS)

@@ -1,0 +1,73 @@
+import contextlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headpose.detectors.files import COLUMNS, FileBoxes, read_boxes
+from headpose.detectors.whole import WholePicture
+from headpose.errors import InputError
+from headpose.geometry.crops import CropRule, FSANetCrop, HopenetCrop, MarginCrop
+
+IMAGE = np.zeros((40, 60, 3), dtype=np.uint8)
+
+
+def write(path: Path, *rows: str, head: str = ",".join(COLUMNS)) -> Path:
+    path.write_text("\n".join([head, *rows]) + "\n")
+    return path
+
+
+def test_boxes_are_looked_up_by_name_with_or_without_suffix(tmp_path: Path) -> None:
+    detector = FileBoxes(write(tmp_path / "b.csv", "a/1.jpg,.5,0,1,10,12", "a/1.jpg,.9,5,5,9,9", "2,1,0,0,3,4"))
+    found = detector(IMAGE, "a/1.jpg")
+    assert found.boxes.tolist() == [[5, 5, 9, 9], [0, 1, 10, 12]]
+    assert found.scores.tolist() == [0.9, 0.5]
+    assert detector(IMAGE, "2.png").boxes.tolist() == [[0, 0, 3, 4]]
+    assert len(detector(IMAGE, "3.png").boxes) == len(detector(IMAGE).boxes) == 0
+
+
+@pytest.mark.parametrize(
+    ("rows", "head", "message"),
+    [
+        (["a,1,0,0,0,5"], ",".join(COLUMNS), "line 2: the box has no area"),
+        (["a,1,0,0,nan,5"], ",".join(COLUMNS), "line 2: the box has no area"),
+        (["a,1,0,0"], ",".join(COLUMNS), "line 2: not all of"),
+        (["a,1"], "name,confidence", "no column x0"),
+    ],
+)
+def test_what_is_no_box_file_is_refused_in_one_line(tmp_path: Path, rows: list[str], head: str, message: str) -> None:
+    with pytest.raises(InputError, match=message) as refusal:
+        FileBoxes(write(tmp_path / "b.csv", *rows, head=head))(IMAGE, "a")
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_missing_or_binary_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such box file"):
+        FileBoxes(tmp_path / "none.csv")(IMAGE, "a")
+    (tmp_path / "x.csv").write_bytes(bytes(range(256)))
+    with pytest.raises(InputError, match="not a CSV file"):
+        read_boxes(tmp_path / "x.csv")
+
+
+@given(st.binary(max_size=200))
+def test_any_file_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    path = tmp_path_factory.getbasetemp() / "any.csv"
+    path.write_bytes(",".join(COLUMNS).encode() + b"\n" + content)
+    with contextlib.suppress(InputError):
+        assert all(faces.shape[1] == 5 and np.isfinite(faces).all() for faces in read_boxes(path).values())
+
+
+@pytest.mark.parametrize("rule", [FSANetCrop(32), HopenetCrop(32), MarginCrop(32)])
+def test_without_a_detector_a_crop_of_the_networks_size_is_seen_as_it_is(rule: CropRule) -> None:
+    detector = WholePicture()
+    assert detector.boxes_are_crops
+    picture = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    found = detector(picture)
+    assert found.boxes.tolist() == [[0, 0, 32, 32]]
+    assert np.isnan(found.scores).all()
+    seen = rule.for_dataset("crops")(picture, found.boxes[0])
+    # FSA-Net's rule never reaches the last row and column, in training as here.
+    np.testing.assert_array_equal(seen, cv2.resize(picture[:-1, :-1], (32, 32)) if rule.clips else picture)

@@ -1,0 +1,104 @@
+import csv
+import json
+import math
+import resource
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from headpose.errors import InputError
+from headpose.inference.estimator import HeadPose
+from headpose.inference.outputs import COLUMNS, SPREAD, Drawing, TableWriter, draw_faces, pose_row
+from headpose.inference.sources import Frame, Input, find_inputs, read_frames
+from headpose.inference.stream import TrackedPose
+
+PICTURE = np.full((90, 120, 3), 128, dtype=np.uint8)
+FACE = TrackedPose(HeadPose((30.0, 20.0, 80.0, 75.0), None, 10.12345, -5.0, 0.5, (1.0, 2.0, 3.0)), 4)
+
+
+def frame_of(name: str, index: int | None = None) -> Frame:
+    return Frame(Input(Path(name), name), PICTURE, index, None if index is None else index / 25, 25.0)
+
+
+def test_rows_in_both_forms(tmp_path: Path) -> None:
+    row = pose_row(frame_of("a, b.mp4", 3), FACE)
+    with TableWriter(tmp_path / "x.csv", COLUMNS + SPREAD, "csv") as table:
+        table.write([row])
+        content = list(csv.DictReader((tmp_path / "x.csv").open(newline="")))  # while it is being written
+    cells = ["a, b.mp4", "3", "0.12", "30.0", "20.0", "80.0", "75.0", "", "4", "10.123", "-5.0", "0.5", "1.0", "2.0", "3.0"]
+    assert content == [dict(zip(COLUMNS + SPREAD, cells, strict=True))]
+    with TableWriter(tmp_path / "x.jsonl", COLUMNS, "jsonl") as table:
+        table.write([row, row])
+    lines = [json.loads(line) for line in (tmp_path / "x.jsonl").read_text().splitlines()]
+    assert lines[0] == lines[1] == {column: row[column] for column in COLUMNS}
+    assert lines[0]["score"] is None
+
+
+def test_full_disk_leaves_whole_rows(tmp_path: Path) -> None:
+    row = pose_row(frame_of("x.jpg"), FACE)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with TableWriter(tmp_path / "x.csv", COLUMNS, "csv") as table:
+        table.write([row])
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200, before[1]))  # no file may grow beyond, so half of the next rows fit
+        try:
+            with pytest.raises(InputError, match=r"x.csv: File too large; check the path, its permissions and the room left"):
+                table.write([row] * 9)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        size = (tmp_path / "x.csv").stat().st_size
+        table.write([row])  # there is room again
+    assert size < 200
+    rows = list(csv.DictReader((tmp_path / "x.csv").open(newline="")))
+    assert len(rows) == 2
+    assert all(None not in found.values() and found["roll"] == "0.5" for found in rows)
+
+
+def test_unwritable(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"gone/x\.csv: No such file"):
+        TableWriter(tmp_path / "gone" / "x.csv", COLUMNS, "csv")
+    with pytest.raises(InputError, match="format=xml is unknown"):
+        TableWriter(tmp_path / "x.xml", COLUMNS, "xml")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="draw=mask is unknown"):
+        Drawing(tmp_path, "mask")  # type: ignore[arg-type]
+    (tmp_path / "drawn").write_text("a file where a folder should be")
+    with pytest.raises(InputError, match=r"drawn/x\.jpg: "), Drawing(tmp_path / "drawn", "axes") as drawing:
+        drawing.write(frame_of("x.jpg"), [FACE])
+    with pytest.raises(InputError, match=r"drawn/x\.avi\.mp4: "), Drawing(tmp_path / "drawn", "axes") as drawing:
+        drawing.write(frame_of("x.avi", 0), [FACE])
+
+
+@pytest.mark.parametrize("kind", ["axes", "cube"])
+def test_drawn_files_keep_their_names(tmp_path: Path, kind: str) -> None:
+    with Drawing(tmp_path, kind) as drawing:  # type: ignore[arg-type]
+        for name in ("a.jpg", "below/b.png", "c.gif.unknown"):
+            drawing.write(frame_of(name), [FACE])
+        for index in range(6):
+            drawing.write(frame_of("d.mp4", index), [FACE])
+        for index in range(3):
+            drawing.write(frame_of("e.avi", index), [])
+    found = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file())
+    assert found == ["a.jpg", "below/b.png", "c.gif.unknown.png", "d.mp4", "e.avi.mp4"]
+    drawn = cv2.imread(str(tmp_path / "below" / "b.png"))[..., ::-1]
+    np.testing.assert_array_equal(drawn, draw_faces(PICTURE, [FACE], kind))  # type: ignore[arg-type]
+    assert (drawn != PICTURE).any(axis=-1).mean() > 0.02
+    for name, count in (("d.mp4", 6), ("e.avi.mp4", 3)):
+        frames = list(read_frames(find_inputs(str(tmp_path / name))))
+        assert len(frames) == count
+        assert math.isclose(frames[0].fps or 0, 25)
+
+
+def test_nothing_is_drawn_unasked(tmp_path: Path) -> None:
+    with Drawing(tmp_path / "drawn", "none") as drawing:
+        drawing.write(frame_of("x.jpg"), [FACE])
+    assert not (tmp_path / "drawn").exists()
+
+
+def test_video_that_did_not_get_all_its_frames(tmp_path: Path) -> None:
+    drawing = Drawing(tmp_path, "axes")
+    for index in range(5):
+        drawing.write(frame_of("x.mp4", index), [])
+    drawing._frames += 7  # as if these had not fitted onto the disk
+    with pytest.raises(InputError, match=r"x.mp4: holds 5 of 12 frames; check the room left"):
+        drawing.close()

@@ -1,0 +1,224 @@
+"""`python src/predict.py` as a user calls it."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import PIL.Image
+import pytest
+import torch
+
+from headpose import load
+from headpose.detectors.files import FileBoxes
+from headpose.modules.checkpoint import build
+from headpose.synthesis.sampler import HeadSampler
+from headpose.synthesis.writers_video import WritePictures, WriteVideo
+
+MODEL = {
+    "_target_": "headpose.models.hopenet.Hopenet",
+    "backbone": {"_target_": "headpose.models.backbones.TimmBackbone", "model_name": "resnet10t"},
+    "bins": {"_target_": "headpose.geometry.bins.AngleBins", "limit": 99, "width": 3, "decoding": "left"},
+    "input_size": 64,
+}
+CROP = {"_target_": "headpose.geometry.crops.FSANetCrop", "size": 64, "margin": 0.6, "aflw2000_box": "visible21"}
+BOX_COLUMNS = ["name", "confidence", "x0", "y0", "x1", "y1"]
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    torch.manual_seed(7)
+    network = build({**MODEL, "backbone": {**MODEL["backbone"], "pretrained": False}})
+    for head in (network.fc_yaw, network.fc_pitch, network.fc_roll):
+        torch.nn.init.normal_(head.weight)  # else all poses would be much the same
+    state = {f"model.{key}": value for key, value in network.state_dict().items()}
+    torch.save({"state_dict": state, "headpose": {"format": 1, "model": MODEL, "crop": CROP}}, tmp_path / "net.ckpt")
+    return tmp_path / "net.ckpt"
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def write_boxes(path: Path, rows: list[list[object]]) -> Path:
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([BOX_COLUMNS, *rows])
+    return path
+
+
+def test_folder_of_odd_pictures(run, checkpoint: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    writer = WritePictures(folder, HeadSampler(), num_units=2, size=96)
+    for number in range(2):
+        writer[number]
+    face = cv2.imread(str(folder / "00000.jpg"))[..., ::-1]
+    (folder / "below").mkdir()
+    PIL.Image.fromarray(face[..., 0]).save(folder / "below" / "grey.png")
+    PIL.Image.fromarray(np.dstack([face, face[..., 0]])).save(folder / "rgba.png")
+    cv2.imwrite(str(folder / "huge.jpg"), cv2.resize(face, (8000, 5000)))
+    (folder / "cut.jpg").write_bytes((folder / "00000.jpg").read_bytes()[:900])
+    (folder / "zero.mp4").write_bytes(b"")
+    (folder / "notes.txt").write_text("left alone")
+    done = run("predict", f"checkpoint={checkpoint}", f"input={folder}", "recursive=true", "detector=none",
+               "format=jsonl", "draw=axes", "output=out")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    rows = {row["file"]: row for row in map(json.loads, (tmp_path / "out" / "poses.jsonl").read_text().splitlines())}
+    read = ["00000.jpg", "00001.jpg", "below/grey.png", "huge.jpg", "rgba.png"]
+    assert list(rows) == read
+    assert (rows["huge.jpg"]["x1"], rows["huge.jpg"]["y1"]) == (8000, 5000)
+    assert rows["00000.jpg"]["frame"] is rows["00000.jpg"]["track"] is rows["00000.jpg"]["score"] is None
+    (pose,) = load(checkpoint, detector="none")(folder / "00001.jpg")
+    assert [rows["00001.jpg"][angle] for angle in ("yaw", "pitch", "roll")] == pytest.approx(list(pose.pose), abs=1e-3)
+    drawn = sorted(path.relative_to(tmp_path / "out" / "drawn").as_posix() for path in (tmp_path / "out").rglob("*.*g"))
+    assert drawn == read
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert (summary["frames"], summary["faces"], summary["unreadable"]) == (5, 5, 2)
+    assert summary["frames_per_second"] > 0
+    assert [row["file"] for row in rows_of(tmp_path / "out" / "unreadable.csv")] == ["cut.jpg", "zero.mp4"]
+    assert "cut.jpg: cut short" in done.stdout
+    assert "zero.mp4: not a readable video" in done.stdout
+    assert "frames a second" in done.stdout
+
+
+def test_video_loses_no_frame_and_mixes_nobody_up(run, checkpoint: Path, tmp_path: Path) -> None:
+    WriteVideo(tmp_path / "in", HeadSampler(), num_frames=8, size=64)[0]
+    truth = rows_of(tmp_path / "in" / "video_00.csv")
+    boxes = write_boxes(
+        tmp_path / "boxes.csv",
+        [[f"video_00.mp4/{int(row['frame']):05d}", 0.5, *(row[side] for side in ("x0", "y0", "x1", "y1"))] for row in truth],
+    )
+    video = tmp_path / "in" / "video_00.mp4"
+    found = {}
+    for smoothing in ("none", "slerp"):
+        done = run("predict", f"checkpoint={checkpoint}", f"input={video}", "detector=file", f"detector.path={boxes}",
+                   f"smoothing={smoothing}", "draw=cube", f"output={smoothing}", "batch_size=3")  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        found[smoothing] = rows_of(tmp_path / smoothing / "poses.csv")
+        for key in ("frame", "time", "x0", "y0", "x1", "y1"):
+            shown = [float(row[key]) for row in found[smoothing]]
+            assert shown == pytest.approx([float(row[key]) for row in truth], abs=1e-3), key
+        assert [int(row["track"]) for row in found[smoothing]] == [int(row["person"]) + 1 for row in truth]
+    model = load(checkpoint, detector=FileBoxes(boxes))
+    reader = cv2.VideoCapture(str(video))
+    for number in range(8):
+        picture = np.ascontiguousarray(reader.read()[1][..., ::-1])
+        poses = model(picture, boxes=model.detector(picture, f"video_00.mp4/{number:05d}").boxes)
+        for row, pose in zip(found["none"][2 * number :], poses, strict=False):
+            assert [float(row[angle]) for angle in ("yaw", "pitch", "roll")] == pytest.approx(list(pose.pose), abs=2e-3)
+    yaws = {key: np.array([float(row["yaw"]) for row in rows]).reshape(8, 2) for key, rows in found.items()}
+    assert (yaws["slerp"][0] == yaws["none"][0]).all()
+    assert (np.abs(np.diff(yaws["slerp"], axis=0)).sum(axis=0) < np.abs(np.diff(yaws["none"], axis=0)).sum(axis=0)).all()
+    drawn = cv2.VideoCapture(str(tmp_path / "slerp" / "drawn" / "video_00.mp4"))
+    assert (drawn.get(cv2.CAP_PROP_FRAME_COUNT), drawn.get(cv2.CAP_PROP_FPS)) == (8, 25)
+
+
+def test_no_face_is_no_failure_and_a_bad_box_costs_one_picture(run, checkpoint: Path, tmp_path: Path) -> None:
+    for name in "abc":
+        cv2.imwrite(str(tmp_path / f"{name}.png"), np.full((40, 40, 3), 90, np.uint8))
+    boxes = write_boxes(tmp_path / "boxes.csv", [["a", 1, 5, 5, 30, 30], ["b.png", 1, 100, 100, 130, 130]])
+    done = run("predict", f"checkpoint={checkpoint}", "input=*.png", "detector=file", f"detector.path={boxes}", "output=out")
+    assert done.returncode == 0, done.stderr
+    assert [row["file"] for row in rows_of(tmp_path / "out" / "poses.csv")] == ["a.png"]
+    (bad,) = rows_of(tmp_path / "out" / "unreadable.csv")
+    assert bad["file"] == "b.png"
+    assert "lies outside its picture of 40×40" in bad["reason"]
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert (summary["frames"], summary["without_face"], summary["unreadable"]) == (2, 1, 1)
+
+
+def test_interrupted_run_leaves_whole_rows(checkpoint: Path, tmp_path: Path) -> None:
+    video = cv2.VideoWriter(str(tmp_path / "long.mp4"), cv2.VideoWriter.fourcc(*"mp4v"), 25, (64, 64))
+    for _ in range(5000):
+        video.write(np.zeros((64, 64, 3), np.uint8))
+    video.release()
+    script = Path(__file__).resolve().parents[1] / "src" / "predict.py"
+    process = subprocess.Popen(
+        [sys.executable, str(script), "checkpoint=net.ckpt", "input=long.mp4", "detector=none", "batch_size=1",
+         "draw=axes", "output=out"],
+        cwd=tmp_path, env={**os.environ, "HEADPOSE_RUNS": str(tmp_path / "runs"), "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    table = tmp_path / "out" / "poses.csv"
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not (table.is_file() and len(rows_of(table)) > 5):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    errors = process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    assert errors.strip() == "error: interrupted; what was estimated until then is in the output folder"
+    rows = rows_of(table)
+    assert 5 < len(rows) < 5000
+    assert all(row["roll"] for row in rows)
+    assert cv2.VideoCapture(str(tmp_path / "out" / "drawn" / "long.mp4")).read()[0]
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=32k", "tmpfs", str(disk)], capture_output=True, check=False
+    ).returncode:
+        pytest.skip("no right to mount a small disk")
+    yield disk
+    subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+@pytest.mark.parametrize("draw", ["none", "axes"])
+@pytest.mark.parametrize("source", ["pictures", "video"])
+def test_full_disk(run, checkpoint: Path, tmp_path: Path, small_disk: Path, draw: str, source: str) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    if source == "video":
+        video = cv2.VideoWriter(str(tmp_path / "in.mp4"), cv2.VideoWriter.fourcc(*"mp4v"), 25, (64, 64))
+        for shift in range(60 if draw == "axes" else 1500):
+            video.write(np.roll(noise, shift, axis=1))
+        video.release()
+    else:
+        for number in range(30 if draw == "axes" else 1300):
+            (tmp_path / "in").mkdir(exist_ok=True)
+            cv2.imwrite(str(tmp_path / "in" / f"{number}.png"), noise)
+    given = "in.mp4" if source == "video" else "in"
+    done = run("predict", "checkpoint=net.ckpt", f"input={given}", "detector=none", f"draw={draw}", f"output={small_disk}/out")
+    assert done.returncode == 1
+    (line,) = [line for line in done.stderr.splitlines() if line.strip()]
+    assert "the room left" in line
+    assert str(small_disk) in line
+    rows = rows_of(small_disk / "out" / "poses.csv")
+    assert len(rows) > 0
+    assert all(row["roll"] for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["input=gone.jpg"], "input=gone.jpg: no such file, folder or camera"),
+        ([], "input is needed; give input="),
+        (["input=text.jpg"], "nothing could be read: text.jpg: not a readable picture"),
+        (["input=[text.jpg,zero.mp4]"], "it again or remove it (and 1 more, see"),
+        (["input=99"], "nothing could be read: camera 99 gives no picture"),
+        (["input=text.jpg", "checkpoint=[]"], "no network given"),
+        (["input=text.jpg", "output=/proc/nope"], "/proc/nope"),
+        (["input=text.jpg", "format=xml"], "format=xml is unknown; choose csv or jsonl"),
+        (["input=text.jpg", "draw=mask"], "draw=mask is unknown; choose none, axes, cube"),
+        (["input=text.jpg", "batch_size=0"], "batch_size=0 is not a whole number from 1"),
+        (["input=text.jpg", "smoothing=slerp", "smoothing.lag=-1"], "smoothing.lag=-1 is not more than 0"),
+        (["input=text.jpg", "tracker.patience=-1"], "patience=-1"),
+        (["input=text.jpg", "device=abacus"], "device=abacus cannot be used"),
+        (["input=text.jpg", "crop=margin"], "crop"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)  # fmt: skip
+def test_refusals(refused, checkpoint: Path, tmp_path: Path, arguments: list[str], message: str) -> None:
+    (tmp_path / "text.jpg").write_text("no picture")
+    (tmp_path / "zero.mp4").write_bytes(b"")
+    given = [] if "checkpoint=[]" in arguments else [f"checkpoint={checkpoint}"]
+    assert message in refused("predict", "detector=none", *given, *arguments)
