@@ -9,9 +9,10 @@ import pytest
 import headpose
 
 PACKAGE = Path(__file__).resolve().parents[1] / "src" / "headpose"
-BASIS = {"errors", "types"}
+BASIS = {"errors", "extensions", "types"}
 MAY_IMPORT = {
     "errors": set(),
+    "extensions": {"errors"},
     "types": set(),
     "geometry": BASIS,
     "synthesis": BASIS | {"geometry"},
