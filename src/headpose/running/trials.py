@@ -4,6 +4,7 @@ import contextlib
 import csv
 import logging
 import math
+import os
 import shlex
 import time
 from collections.abc import Iterator
@@ -24,7 +25,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from headpose.errors import InputError
-from headpose.running.entry import output_dir, runs_dir
+from headpose.running.entry import SWEEP, output_dir, runs_dir
 from headpose.running.experiments import compose_training
 from headpose.running.identity import differences, learns, train_id
 from headpose.running.pool import BUSY, finish_cell, hold
@@ -50,6 +51,7 @@ def run_search(config: DictConfig) -> optuna.Study:
     space = {str(key): distribution(str(key), str(value)) for key, value in (config.search.get("space") or {}).items()}
     _check_space(space)
     folder = output_dir()
+    os.environ[SWEEP] = str(config.search.name)  # the trials' processes inherit it
     study = _open_study(config, space)
     while True:
         with _own_trial(study, config, space, folder) as trial:
