@@ -79,7 +79,7 @@ def test_training_leaves_curves_errors_tables_and_charts(run: Callable, roots: t
     assert (offline.run.run_group, offline.run.job_type) == ("data.seed=1,2", "train")
     assert {*offline.run.tags} == {"model=fsanet", "aggregation=capsule", "scoring=conv", "data=300w_lp", "test=aflw2000"}
     config = {item.key for record in offline.records if record.HasField("config") for item in record.config.update}
-    assert {"model", "optimizer", "params"} <= config
+    assert {"model", "optimizer", "params", "train_id"} <= config
 
     curve = [row["val/mae"] for row in offline.history if "val/mae" in row]
     assert curve == pytest.approx([float(row["val/mae"]) for row in rows(folder / "metrics.csv")], abs=1e-4)
@@ -130,3 +130,49 @@ def test_failure_is_finished_as_failed(run: Callable, roots: tuple[str, ...], tm
     assert done.returncode != 0
     records = Offline(only_run(tmp_path)).records
     assert [record.exit.exit_code for record in records if record.HasField("exit")] == [1]
+
+
+def test_report_of_an_experiment_shows_its_rows_and_what_their_runs_log(run: Callable, tmp_path: Path) -> None:
+    pytest.importorskip("wandb_workspaces")
+    small = ("experiments=synthetic/networks", *SMALL, "epochs=1", "data.num_heads=32", "test.synthetic.num_heads=8")
+    cell = ("model=fsanet", "aggregation=none", "scoring=none")
+    datasets = {"HEADPOSE_DATASETS": str(tmp_path / "datasets")}
+    done = run("train", "-m", *small, *cell, *WANDB, **datasets)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (folder,) = [path.parent for path in tmp_path.glob("runs/*/results.json")]
+    offline = Offline(folder)
+    assert (offline.run.run_group, offline.run.display_name) == ("synthetic/networks", folder.name)
+
+    done = run("dashboard", *small, **datasets)
+    assert done.returncode == 0, done.stderr
+    path = tmp_path / "runs" / "reports" / "synthetic" / "networks" / "wandb_report.json"
+    report = json.loads(path.read_text())
+    assert (report["title"], report["project"]) == ("All networks on synthetic heads", "headpose")
+    text = json.dumps(report["spec"])
+    mae = f"{results(folder)['test']['synthetic']['last']['mae']:.2f}"
+    (markdown,) = [block for block in report["spec"]["blocks"] if block["type"] == "markdown-block"]
+    (line,) = [line for line in markdown["content"].splitlines() if line.startswith("| no aggregation, w/o ")]
+    assert mae in line
+    runsets = [runset for block in report["spec"]["blocks"] for runset in block.get("metadata", {}).get("runSets", [])]
+    assert {runset["name"] for runset in runsets} == {"no aggregation, w/o"}
+    assert all(folder.name in json.dumps(runset["filters"]) for runset in runsets)
+    # What the panels ask for is what the run has.
+    logged = {key.split("/path")[0] for row in offline.history for key in row} | set(offline.summary)
+    for key in ("test/synthetic/last/mae", "test/synthetic/last/geodesic", "predictions/synthetic", "val/mae", "train/lr"):
+        assert key in text
+        assert key in logged
+    for angle in ("yaw", "pitch", "roll"):
+        assert f"error_by_angle/synthetic/{angle}_table" in text
+
+    account = {
+        "WANDB_API_KEY": "",
+        "HOME": str(tmp_path),
+        "NETRC": str(tmp_path / "none"),
+        "WANDB_BASE_URL": "http://127.0.0.1:9",
+    }
+    path.unlink()
+    done = run("dashboard", *small, "wandb.upload=true", **datasets, **account)
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines()[-1].startswith("error: W&B did not take the report (")
+    assert "`wandb login`" in done.stderr
+    assert path.is_file()

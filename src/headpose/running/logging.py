@@ -44,7 +44,7 @@ def logging_to(config: Mapping[str, Any], results: dict[str, Any]) -> Iterator[l
     finished = False
     try:
         for logger in loggers:
-            logger.log_hyperparams({"params": results["params"], **results["config"]})
+            logger.log_hyperparams({key: results[key] for key in ("train_id", "params") if key in results} | results["config"])
         yield loggers
         finished = True
         for logger in loggers:
