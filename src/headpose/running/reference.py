@@ -1,6 +1,6 @@
 """The reference of all options, from conf/ itself: `python -m headpose.running.reference` writes docs/config.md anew.
 
-What an option means is said by the comment beside it or, where there is none, by the docstring of the class it is an argument of.
+What an option means is said by the comment beside it or, where there is none, by the docstring of the class that takes it.
 """
 
 import inspect
