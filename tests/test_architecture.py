@@ -9,9 +9,10 @@ import pytest
 import headpose
 
 PACKAGE = Path(__file__).resolve().parents[1] / "src" / "headpose"
-BASIS = {"errors", "types", "pictures"}
+BASIS = {"errors", "extensions", "pictures", "types"}
 MAY_IMPORT = {
     "errors": set(),
+    "extensions": {"errors"},
     "types": set(),
     "pictures": {"errors"},
     "geometry": BASIS,

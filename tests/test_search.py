@@ -3,8 +3,10 @@
 import csv
 from pathlib import Path
 
+import yaml
 from omegaconf import OmegaConf
 
+from headpose.running.entry import ROOT
 from headpose.running.trials import distribution
 from test_conf import train_config
 from test_train import SMALL, roots
@@ -59,3 +61,41 @@ def test_default_space_holds_the_defaults() -> None:
         assert distribution(key, values)._contains(OmegaConf.select(config, key)) or str(
             OmegaConf.select(config, key)
         ) in values.split(","), key
+
+
+def test_sweep_file_of_wandb_holds_the_space_and_train_takes_every_value_of_it(run, tmp_path: Path) -> None:
+    space = "+search.space={optimizer.lr: 'tag(log,interval(0.003,0.1))', data.batch_size: '16,32', scoring: 'conv,none'}"
+    given = ("~search.space", space, "epochs=3", "test.synthetic.num_heads=8", "search.num_trials=7")
+    done = run("search", *given, "search.wandb_sweep=sweep.yaml")
+    assert done.returncode == 0, done.stderr
+    assert not list(tmp_path.glob("runs/studies/*/journal.log"))
+    sweep = yaml.safe_load((tmp_path / "sweep.yaml").read_text())
+    assert (tmp_path / sweep["program"]).resolve() == ROOT / "src" / "train.py"
+    assert (sweep["metric"], sweep["run_cap"]) == ({"name": "val/mae", "goal": "minimize"}, 7)
+    assert sweep["parameters"] == {
+        "optimizer.lr": {"distribution": "log_uniform_values", "min": 0.003, "max": 0.1},
+        "data.batch_size": {"values": [16, 32]},
+        "scoring": {"values": ["conv", "none"]},
+    }
+    env, interpreter, program, *options, arguments = sweep["command"]
+    assert (env, interpreter, program, arguments) == ("${env}", "${interpreter}", "${program}", "${args_no_hyphens}")
+    assert options == ["logger=wandb", "epochs=3", "test=[]"]
+    for key, parameter in sweep["parameters"].items():
+        for value in parameter.get("values") or [parameter["min"], parameter["max"]]:
+            config = train_config(*options, f"{key}={value}")  # as an agent calls it
+            chosen = OmegaConf.select(config, {"scoring": "model.scoring._target_"}.get(key, key))
+            expected = {"conv": "ConvScoring", "none": "NoScoring"}.get(value)
+            assert chosen.endswith(expected) if expected else chosen == value
+    assert "wandb" in config.logger
+
+
+def test_default_space_as_a_sweep_file(refused, run, tmp_path: Path) -> None:
+    done = run("search", "search.wandb_sweep=sweep.yaml")
+    assert done.returncode == 0, done.stderr
+    sweep = yaml.safe_load((tmp_path / "sweep.yaml").read_text())
+    config = train_config("search=optimizer")
+    assert set(sweep["parameters"]) == set(config.search.space)
+    line = refused("search", "search.wandb_sweep=nowhere/sweep.yaml")
+    assert (
+        line == "error: search.wandb_sweep=nowhere/sweep.yaml: No such file or directory; give a file in a folder that is there"
+    )

@@ -4,7 +4,6 @@ import csv
 import json
 import os
 import signal
-import struct
 import subprocess
 import sys
 import time
@@ -281,56 +280,3 @@ def test_fine_tuning_starts_at_the_published_error(run, shared: Path, official: 
     published = abs(expected["fsanet_capsule_3_16_2_21_5/aflw2000"] - expected["aflw2000_pose"]).mean()
     assert initial["mae"] == pytest.approx(float(published), abs=1e-3)
     assert initial["mae"] < 5
-
-
-def test_wandb_run_offline_holds_curves_table_and_pictures(run, roots, tmp_path: Path) -> None:
-    done = run("train", *roots, *SMALL, "epochs=2", "logger=wandb", "logger.wandb.offline=true")
-    assert done.returncode == 0, done.stderr
-    records = wandb_records(only_run(tmp_path))
-    history = [
-        {item.key or "/".join(item.nested_key): item.value_json for item in r.history.item}
-        for r in records
-        if r.HasField("history")
-    ]
-    curve = [float(row["val/mae"]) for row in history if "val/mae" in row]
-    assert curve == pytest.approx([float(row["val/mae"]) for row in rows(only_run(tmp_path) / "metrics.csv")], abs=1e-4)
-    (files,) = only_run(tmp_path).glob("wandb/offline-run-*/files")
-    (table,) = [json.loads((files / json.loads(row["results/path"])).read_text()) for row in history if "results/path" in row]
-    mae = {(cells[0], cells[1]): cells[table["columns"].index("mae")] for cells in table["data"]}
-    test = results(only_run(tmp_path))["test"]["aflw2000"]
-    assert mae == {("aflw2000", w): pytest.approx(test[w]["mae"]) for w in ("last", "best")}
-    (names,) = [json.loads(row["examples_aflw2000/filenames"]) for row in history if "examples_aflw2000/filenames" in row]
-    assert cv2.imread(str(files / names[0])).shape[1] == 936
-    config = {item.key for r in records if r.HasField("config") for item in r.config.update}
-    assert {"model", "optimizer", "params"} <= config
-    summary = {item.key or "/".join(item.nested_key) for r in records if r.HasField("summary") for item in r.summary.update}
-    assert any("test/aflw2000/last/mae" in key for key in summary)
-    assert [r.exit.exit_code for r in records if r.HasField("exit")] == [0]
-
-
-def test_wandb_run_of_a_failure_is_finished_as_failed(run, roots, tmp_path: Path) -> None:
-    fail = "+callbacks.fail={_target_: interrupt.Fail, epoch: 0}"
-    done = run("train", *roots, *SMALL, "epochs=1", "logger=wandb", "logger.wandb.offline=true", fail, PYTHONPATH=TESTS)
-    assert done.returncode != 0
-    assert [r.exit.exit_code for r in wandb_records(only_run(tmp_path)) if r.HasField("exit")] == [1]
-
-
-def wandb_records(folder: Path) -> list:
-    """All records of the one offline run in a run folder, in LevelDB's log format behind a header of seven bytes."""
-    from wandb.proto import wandb_internal_pb2
-
-    (path,) = folder.glob("wandb/offline-run-*/*.wandb")
-    data, block = path.read_bytes(), 32_768
-    assert data[:4] == b":W&B"
-    records, position, message = [], 7, b""
-    while position + 7 <= len(data):
-        if block - position % block < 7:  # no header fits into the rest of a block
-            position += block - position % block
-            continue
-        length, kind = struct.unpack_from("<HB", data, position + 4)
-        message += data[position + 7 : position + 7 + length]
-        position += 7 + length
-        if kind in (1, 4):  # a whole record, or the last part of one
-            records.append(wandb_internal_pb2.Record.FromString(message))
-            message = b""
-    return records

@@ -1,5 +1,6 @@
 """Hydra's sweeper for experiments: a union of grids, and a table of how each of its cells ended."""
 
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -31,11 +32,14 @@ class GridSweeper(BasicSweeper):
         """
         from headpose.errors import InputError  # Hydra imports all plugins at every start
         from headpose.reporting.console import print_sweep
+        from headpose.running.entry import SWEEP
 
         assert self.config is not None
         assert self.launcher is not None
         assert self.hydra_context is not None
         cells = self.cells(arguments)
+        swept = [o for o in OverridesParser.create().parse_overrides(arguments) if o.is_sweep_override()]
+        os.environ[SWEEP] = " ".join(str(override.input_line) for override in swept)[:128]  # the cells' processes inherit it
         self.validate_batch_is_legal(cells)
         reasons: dict[int, str] = {}
         returns: list[JobReturn] = []

@@ -145,7 +145,7 @@ class FolderDataset(HeadPoseDataset):
         if not self.root.is_dir():
             raise InputError(
                 f"{self.title} not found: no folder {self.root}; set its root (data.root or test.<name>.root), "
-                "see README, section Data"
+                "see docs/datasets.md"
             )
 
     @abstractmethod

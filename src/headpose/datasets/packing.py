@@ -180,7 +180,7 @@ class FacePack(Pack):
         if not complete:
             raise InputError(
                 f"{source.reader.title} not found: neither {source.root} nor a complete pack of it in {self.root}; "
-                "set its root (data.root or test.<name>.root), see README, section Data"
+                "set its root (data.root or test.<name>.root), see docs/datasets.md"
             )
         log.info("%s is not there; using the pack %s", source.root, complete[0])
         return complete[0]

@@ -18,6 +18,7 @@ from hydra.utils import get_object
 from torch import nn
 
 from headpose.errors import InputError
+from headpose.extensions import defines, is_extension
 from headpose.geometry.crops import CropRule
 from headpose.models.published import load_published
 
@@ -145,7 +146,7 @@ def load_network_state(model: nn.Module, state_dict: dict[str, Any], path: str |
 
 
 def build(config: Any) -> Any:
-    """Instantiate a plain configuration, with `_target_`s of this suite's networks and crop rules only.
+    """Instantiate a plain configuration, with `_target_`s of this suite's networks and crop rules only, and of extensions.
 
     A small, closed counterpart of `hydra.utils.instantiate` for files from strangers.
 
@@ -169,16 +170,25 @@ def build(config: Any) -> Any:
 
 
 def _allowed_target(name: Any) -> Any:
-    """The object behind a target, if it is a network or crop rule of ours; never by attribute walks out of ours."""
-    refusal = InputError(f"target {name} is not one of this suite's networks or crop rules; refused")
+    """The class behind a target, if it is a network or crop rule of ours, or of the user's own extensions.
+
+    Never what a name reaches by walking through the attributes of such a file, as another package that it imports.
+    """
+    refusal = InputError(
+        f"target {name} is not one of this suite's networks or crop rules; refused (for a network of your own, "
+        "name its folder in HEADPOSE_EXTENSIONS)"
+    )
     if not isinstance(name, str):
         raise refusal
-    if not name.startswith(("headpose.models.", "headpose.geometry.crops.", "headpose.geometry.bins.")):
+    is_ours = name.startswith(("headpose.models.", "headpose.geometry.crops.", "headpose.geometry.bins."))
+    if not is_ours and not is_extension(name):
         raise refusal
     try:
         target = get_object(name)
     except Exception as error:  # Hydra raises several kinds for a name that leads nowhere
         raise refusal from error
     if not inspect.isclass(target) or f"{target.__module__}.{target.__qualname__}" != name:
+        raise refusal
+    if not is_ours and not defines(target):
         raise refusal
     return target

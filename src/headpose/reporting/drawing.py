@@ -84,15 +84,23 @@ def draw_examples(
     for index, (crop, truth, guess) in enumerate(zip(crops, true, predicted, strict=True)):
         x = gap + (index % columns) * (side + gap)
         y = title + gap + (index // columns) * (side + caption + gap)
-        cell = np.asarray(cv2.resize(crop, (side, side), interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
-        has_pose = all(math.isfinite(angle) for angle in guess)
-        if has_pose:
-            draw_axes(cell, guess, (side / 2, side / 2), 0.36 * side, thickness=4)
-        draw_axes(cell, truth, (side / 2, side / 2), 0.46 * side, thickness=1)
-        sheet[y : y + side, x : x + side] = cell
-        _write(sheet, "p " + (_angles(guess) if has_pose else "no pose"), (x + 2, y + side + 17), (20, 20, 20))
+        sheet[y : y + side, x : x + side] = draw_face(crop, truth, guess, side)
+        _write(sheet, "p " + (_angles(guess) if _is_pose(guess) else "no pose"), (x + 2, y + side + 17), (20, 20, 20))
         _write(sheet, "t " + _angles(truth), (x + 2, y + side + 37), (110, 110, 110))
     return sheet
+
+
+def draw_face(crop: Image, true: Sequence[float], predicted: Sequence[float], side: int = 224) -> Image:
+    """A face, (side, side, 3), with predicted (thick; none where NaN) and true (thin) axes."""
+    cell = np.asarray(cv2.resize(crop, (side, side), interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
+    if _is_pose(predicted):
+        draw_axes(cell, predicted, (side / 2, side / 2), 0.36 * side, thickness=4)
+    draw_axes(cell, true, (side / 2, side / 2), 0.46 * side, thickness=1)
+    return cell
+
+
+def _is_pose(pose: Sequence[float]) -> bool:
+    return all(math.isfinite(angle) for angle in pose)
 
 
 def _angles(pose: Sequence[float]) -> str:

@@ -32,7 +32,7 @@ def error_by_angle(table: Table, test_set: str) -> Figure | None:
     for angle, name in enumerate(ANGLES):
         top, bottom = axes[0, angle], axes[1, angle]
         for number, row in enumerate(rows):
-            centers, means, counts = _binned(row.predictions[test_set], angle)
+            centers, means, counts = binned(row.predictions[test_set], angle)
             top.plot(centers, means, **_style(number), markersize=4, label=row.label)
         bottom.bar(centers, counts, width=0.9 * BIN, color="0.7")
         top.set(title=name, ylim=(0, None))
@@ -211,7 +211,7 @@ def structure_maps(title: str, crops: NDArray[np.uint8], maps: NDArray[np.floati
     return figure
 
 
-def _binned(seeds: Iterable[Predictions], angle: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+def binned(seeds: Iterable[Predictions], angle: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Centres of the bins that hold faces, the mean error in each over faces and seeds, and the number of faces."""
     seeds = list(seeds)
     pairs = np.array([[true[angle], predicted[angle]] for seed in seeds for true, predicted in with_pose(seed).values()])

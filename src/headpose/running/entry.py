@@ -24,6 +24,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from headpose.errors import InputError
+from headpose.extensions import extensions_dir
 from headpose.reporting.files import write_json
 from headpose.running.identity import train_id
 from headpose.running.protocols import settle_tests
@@ -34,6 +35,10 @@ ASKED = "HEADPOSE_ASKED_FULL_ERROR"
 """Environment variable: what HYDRA_FULL_ERROR was when the user started the program."""
 CELL = "HEADPOSE_CELL"
 """Environment variable: set where a sweep or search runs the training, and tells the user how it ended."""
+SWEEP = "HEADPOSE_SWEEP"
+"""Environment variable: what the sweep or search is called whose cell this is."""
+TAGGED = ("model", "backbone", "aggregation", "scoring", "data", "protocol")
+"""Groups whose choices are a run's tags."""
 NUMBERS = (
     ("epochs", 1, 10**6),
     ("seed", 0, 2**32 - 1),
@@ -171,6 +176,8 @@ def register_resolvers() -> None:
         "dataset_root": _dataset_root,
         "run_id": _run_id,
         "runs_dir": lambda: str(runs_dir()),
+        "run_group": _run_group,
+        "run_tags": _run_tags,
         "thirds": _thirds,
     }
     for name, resolver in resolvers.items():
@@ -196,10 +203,7 @@ def check_options(config: DictConfig) -> None:
     """
     for group, folder in OPTIONAL_GROUPS.items():
         name = HydraConfig.get().runtime.choices.get(group)
-        if name and not (ROOT / folder / f"{name}.yaml").is_file():  # Hydra leaves out what an optional group does not have
-            names = sorted(
-                path.relative_to(ROOT / folder).with_suffix("").as_posix() for path in (ROOT / folder).rglob("*.yaml")
-            )
+        if name and name not in (names := _files_below(folder)):  # Hydra leaves out what an optional group does not have
             raise InputError(f"{group}={name} is unknown; choose {', '.join(names)}")
     for key, least, most in NUMBERS:
         value = OmegaConf.select(config, key, default=least)
@@ -207,6 +211,12 @@ def check_options(config: DictConfig) -> None:
             continue
         if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
             raise InputError(f"{key}={value} is not a whole number from {least} to {most}")
+
+
+def _files_below(folder: str) -> list[str]:
+    """Names of the configuration files in a folder of the project and of its extensions."""
+    places = [place / folder for place in (ROOT, extensions_dir()) if place is not None]
+    return sorted(path.relative_to(place).with_suffix("").as_posix() for place in places for path in place.rglob("*.yaml"))
 
 
 def runs_dir() -> Path:
@@ -236,6 +246,21 @@ def _run_id(*, _root_: DictConfig) -> str:
     if not path.is_file() or (_root_.get("resume") is None and _is_first_process()):
         path.write_text(secrets.token_hex(6))
     return path.read_text()
+
+
+def _run_group() -> str | None:
+    """The experiment, sweep or search that a run belongs to, for services that group runs."""
+    return HydraConfig.get().runtime.choices.get("experiments") or os.environ.get(SWEEP) or None
+
+
+def _run_tags(*, _root_: DictConfig) -> ListConfig:
+    """What was chosen, as `group=choice`."""
+    choices = HydraConfig.get().runtime.choices
+    chosen = {group: choices[group] for group in TAGGED if choices.get(group)}
+    if chosen.get("protocol") == "none":
+        del chosen["protocol"]
+    tags = [f"{group}={choice}" for group, choice in chosen.items()] + [f"test={name}" for name in _root_.test]
+    return OmegaConf.create([tag[:64] for tag in tags])  # longer ones W&B refuses
 
 
 def _dataset_root(folder: str, *, _parent_: DictConfig, _root_: DictConfig) -> str:

@@ -79,7 +79,8 @@ def experiment_table(config: DictConfig) -> Table:
 
 def compose_cell(cell: dict[str, Any]) -> DictConfig:
     """The training that a row's cell means, under the options that this command was given."""
-    given = [override for override in HydraConfig.get().overrides.task if not override.startswith("hydra")]
+    own = ("hydra", "wandb.")  # this command's, and none of a training's
+    given = [override for override in HydraConfig.get().overrides.task if not override.startswith(own)]
     return compose_training([*(f"{key}={value}" for key, value in cell.items()), *given])
 
 

@@ -1,19 +1,35 @@
 """Loggers of a run: opened together, given the results, and closed whatever happens."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
 
 import cv2
 from hydra.utils import instantiate
-from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
+from pytorch_lightning.loggers import Logger, TensorBoardLogger
 
-from headpose.errors import InputError
+from headpose.modules.base import Prediction
 from headpose.reporting.console import result_rows
+from headpose.reporting.drawing import Image
 from headpose.running.entry import output_dir
 
 log = logging.getLogger(__name__)
+
+
+@runtime_checkable
+class ResultLogger(Protocol):
+    """A logger that takes more than curves."""
+
+    def log_test(self, test_set: str, rows: Sequence[Prediction], crops_of: Callable[[list[str]], list[Image]]) -> None:
+        """Take all predictions of a test set; `crops_of` gives the faces of the names it is given."""
+
+    def log_results(self, results: dict[str, Any], pictures: Sequence[Path]) -> None:
+        """Take the content of results.json, and pictures that lie in the run folder."""
+
+    def close(self, is_finished: bool) -> None:
+        """End the run, as one that finished or failed."""
 
 
 @contextmanager
@@ -24,11 +40,11 @@ def logging_to(config: Mapping[str, Any], results: dict[str, Any]) -> Iterator[l
         config: name to logger configuration.
         results: content of results.json; its `config` is logged at the start, its `test` at the end.
     """
-    loggers: list[Logger] = [_open(logger) for logger in config.values()]
+    loggers: list[Logger] = [instantiate(logger) for logger in config.values()]
     finished = False
     try:
         for logger in loggers:
-            logger.log_hyperparams({"params": results["params"], **results["config"]})
+            logger.log_hyperparams({key: results[key] for key in ("train_id", "params") if key in results} | results["config"])
         yield loggers
         finished = True
         for logger in loggers:
@@ -39,35 +55,16 @@ def logging_to(config: Mapping[str, Any], results: dict[str, Any]) -> Iterator[l
     finally:
         for logger in loggers:
             logger.finalize("success" if finished else "failed")
-            if isinstance(logger, WandbLogger):
-                logger.experiment.finish(exit_code=0 if finished else 1)
-
-
-def _open(config: Any) -> Logger:
-    logger: Logger = instantiate(config)
-    if isinstance(logger, WandbLogger):
-        import wandb
-
-        try:
-            _ = logger.experiment  # starts the run
-        except wandb.errors.Error as error:
-            reason = str(error).splitlines()[0]
-            raise InputError(
-                f"W&B did not start ({reason}); run `wandb login`, or set logger.wandb.offline=true and `wandb sync` later"
-            ) from error
-    return logger
+            if isinstance(logger, ResultLogger):
+                logger.close(finished)
 
 
 def _log_results(logger: Logger, results: dict[str, Any]) -> None:
-    columns, rows = result_rows(results)
     pictures = sorted(output_dir().glob("examples_*.png"))
-    if isinstance(logger, WandbLogger):
-        logger.log_table("results", columns=columns, data=rows)
-        for picture in pictures:
-            logger.log_image(picture.stem, [str(picture)])
-        for test_set, weights, *errors in rows:
-            logger.experiment.summary[f"test/{test_set}/{weights}/mae"] = errors[columns.index("mae") - 2]
+    if isinstance(logger, ResultLogger):
+        logger.log_results(results, pictures)
     elif isinstance(logger, TensorBoardLogger):
+        columns, rows = result_rows(results)
         lines = [
             "|".join(columns),
             "|".join("-" for _ in columns),

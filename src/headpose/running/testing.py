@@ -1,5 +1,6 @@
 """Testing on named test sets, and what each leaves in the run folder."""
 
+import functools
 import logging
 import math
 from collections.abc import Mapping, Sequence
@@ -16,8 +17,9 @@ from headpose.errors import InputError
 from headpose.geometry.rotations import angular_error
 from headpose.modules import PoseEvaluator
 from headpose.modules.base import Prediction
-from headpose.reporting.drawing import draw_examples
+from headpose.reporting.drawing import Image, draw_examples
 from headpose.reporting.files import write_predictions
+from headpose.running.logging import ResultLogger
 
 log = logging.getLogger(__name__)
 
@@ -89,6 +91,9 @@ def run_tests(
             write_predictions(folder / f"predictions_{name}.csv", module.predictions)
             sheet = examples(module, datamodule)
             cv2.imwrite(str(folder / f"examples_{name}.png"), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
+            for logger in trainer.loggers:
+                if isinstance(logger, ResultLogger):
+                    logger.log_test(name, module.predictions, functools.partial(crops_of, datamodule))
 
 
 def describe(datamodule: HeadPoseDataModule) -> dict[str, Any]:
@@ -114,12 +119,17 @@ def medians(predictions: Sequence[Prediction]) -> dict[str, float]:
     }
 
 
+def crops_of(datamodule: HeadPoseDataModule, names: Sequence[str]) -> list[Image]:
+    """Crops of faces of a test set, RGB, as the test saw them."""
+    number = {datamodule.dataset.names[index]: index for index in datamodule.test_indices}
+    return list(datamodule.faces([number[name] for name in names])["image"].permute(0, 2, 3, 1).numpy())
+
+
 def examples(module: PoseEvaluator, datamodule: HeadPoseDataModule) -> np.ndarray[Any, np.dtype[np.uint8]]:
     """A sheet of faces of the test set with the last test's predictions, evenly drawn from it."""
     indices = datamodule.test_indices
     chosen = [indices[int(i)] for i in np.linspace(0, len(indices) - 1, min(NUM_EXAMPLES, len(indices)))]
-    batch = datamodule.faces(chosen)
+    names = [datamodule.dataset.names[index] for index in chosen]
     rows = {row["name"]: row for row in module.predictions}
-    crops = list(batch["image"].permute(0, 2, 3, 1).numpy())
-    shown = [rows[name] for name in batch["name"]]
-    return draw_examples(crops, [row["true"] for row in shown], [row["predicted"] for row in shown])
+    shown = [rows[name] for name in names]
+    return draw_examples(crops_of(datamodule, names), [row["true"] for row in shown], [row["predicted"] for row in shown])

@@ -4,6 +4,7 @@ import contextlib
 import csv
 import logging
 import math
+import os
 import shlex
 import time
 from collections.abc import Iterator
@@ -24,7 +25,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from headpose.errors import InputError
-from headpose.running.entry import output_dir, runs_dir
+from headpose.running.entry import SWEEP, output_dir, runs_dir
 from headpose.running.experiments import compose_training
 from headpose.running.identity import differences, learns, train_id
 from headpose.running.pool import BUSY, finish_cell, hold
@@ -47,9 +48,9 @@ def run_search(config: DictConfig) -> optuna.Study:
     wanted = config.search.num_trials
     if not isinstance(wanted, int) or isinstance(wanted, bool) or wanted < 1:
         raise InputError(f"search.num_trials={wanted} is not a number of trials; give 1 or more")
-    space = {str(key): distribution(str(key), str(value)) for key, value in (config.search.get("space") or {}).items()}
-    _check_space(space)
+    space = search_space(config)
     folder = output_dir()
+    os.environ[SWEEP] = str(config.search.name)  # the trials' processes inherit it
     study = _open_study(config, space)
     while True:
         with _own_trial(study, config, space, folder) as trial:
@@ -65,13 +66,17 @@ def run_search(config: DictConfig) -> optuna.Study:
     return study
 
 
-def _check_space(space: dict[str, BaseDistribution]) -> None:
-    """Refuse what would make every trial fail, before the study knows of any."""
+def search_space(config: DictConfig) -> dict[str, BaseDistribution]:
+    """Option to its values; refuses what would make every trial fail, before the study knows of any."""
+    space = {str(key): distribution(str(key), str(value)) for key, value in (config.search.get("space") or {}).items()}
     if not space:
         raise InputError("search.space is empty; give options and their values, see conf/search/optimizer.yaml")
-    cell = compose_training([*_given(), *_options({key: _some_value(values) for key, values in space.items()}), "test=[]"])
+    cell = compose_training(
+        [*given_options(), *_options({key: _some_value(values) for key, values in space.items()}), "test=[]"]
+    )
     if not cell.data.val_fraction:
         raise InputError("a search needs held-out faces; give data.val_fraction more than 0")
+    return space
 
 
 def _some_value(values: BaseDistribution) -> Any:
@@ -122,12 +127,12 @@ def distribution(key: str, values: str) -> BaseDistribution:
     raise InputError(f"search.space: {key}={values} is no choice; give a,b,c or interval(low,high)")
 
 
-def _given() -> list[str]:
+def given_options() -> list[str]:
     """Options of every trial; test sets are for the best one, afterwards."""
-    return [text for text in _all_given() if not text.lstrip("+~").startswith(("test=", "test."))]
+    return [text for text in _allgiven_options() if not text.lstrip("+~").startswith(("test=", "test."))]
 
 
-def _all_given() -> list[str]:
+def _allgiven_options() -> list[str]:
     return [text for text in HydraConfig.get().overrides.task if not text.lstrip("+~").startswith(("hydra", "search"))]
 
 
@@ -138,7 +143,7 @@ def _open_study(config: DictConfig, space: dict[str, BaseDistribution]) -> optun
     study = optuna.create_study(study_name=config.search.name, storage=storage, load_if_exists=True)
     study.pruner = instantiate(config.search.pruner)
     asked = {
-        "options": " ".join(sorted(_given())),
+        "options": " ".join(sorted(given_options())),
         "metric": config.search.metric,
         "space": {key: repr(values) for key, values in space.items()},
     }
@@ -173,7 +178,7 @@ def _counted(study: optuna.Study) -> list[FrozenTrial]:
 
 
 def _run_trial(study: optuna.Study, trial: optuna.Trial, metric: str) -> None:
-    overrides = [*_given(), *_options(trial.params), "test=[]"]
+    overrides = [*given_options(), *_options(trial.params), "test=[]"]
     cell = compose_training(overrides)
     folder = runs_dir() / train_id(cell)
     trial.set_user_attr("folder", folder.name)
@@ -270,4 +275,4 @@ def write_trials(rows: list[dict[str, str]], folder: Path) -> Path:
 
 def best_command(study: optuna.Study) -> str:
     """The sweep of one cell that finds the best trial's training finished and only tests it."""
-    return shlex.join(["python", "src/train.py", "-m", *_all_given(), *_options(study.best_params)])
+    return shlex.join(["python", "src/train.py", "-m", *_allgiven_options(), *_options(study.best_params)])

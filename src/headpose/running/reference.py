@@ -1,0 +1,217 @@
+"""The reference of all options, from conf/ itself: `python -m headpose.running.reference` writes docs/config.md anew.
+
+What an option means is said by the comment beside it or, where there is none, by the docstring of the class that takes it.
+"""
+
+import inspect
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra.utils import get_object
+
+from headpose.running.entry import ROOT
+
+CONF = ROOT / "conf"
+PAGE = ROOT / "docs" / "config.md"
+IN_WORDS = ("budget", "size", "shape", "recipe", "protocol", "experiments")
+"""Groups whose files set options of others: listed, not tabulated."""
+PLACES = {"heads": "data.heads", "perturb": "test.NAME.perturb"}
+"""Where groups end up that say so neither themselves nor by their name."""
+INTRODUCTION = """# Configuration
+
+Every option can be given on the command line: `group=choice` takes a file of `conf/<group>/`, `key=value` sets what is in it,
+and `-m` with several values (`a,b`) makes a sweep. `python src/train.py --help` shows what a command line comes to.
+This page is made from `conf/` by `python -m headpose.running.reference`; a test compares the two.
+"""
+
+
+@dataclass(frozen=True)
+class Option:
+    """A key of a file of conf/, where it ends up, and what it means."""
+
+    key: str
+    default: str
+    meaning: str
+
+
+def reference() -> str:
+    """The page."""
+    parts = [INTRODUCTION, "## Commands\n"]
+    for path in sorted(CONF.glob("*.yaml")):
+        if path.stem == "training":
+            parts.append(f"### A training (`train.py`, `search.py`, `report.py`, `dashboard.py`)\n\n{_comment(path)}\n")
+        else:
+            parts.append(f"### `{path.stem}.py`\n\n{_comment(path)}\n")
+        if groups := _groups(path):
+            parts.append(f"Groups, and what is chosen of them: {groups}.\n")
+        if options := list(_options(path, "")):
+            parts.append(_table([(option.key, option.default, option.meaning) for option in options]))
+    parts.append("## Groups\n")
+    for folder in sorted([*(path for path in CONF.iterdir() if path.is_dir()), ROOT / "experiments"], key=lambda p: p.name):
+        parts.append(f"### `{folder.name}`\n")
+        parts.append(_in_words(folder) if folder.name in IN_WORDS else _group(folder))
+    return "\n".join(parts)
+
+
+def _group(folder: Path) -> str:
+    files = sorted(folder.glob("*.yaml"))
+    rows: dict[str, dict[str, Option]] = {}
+    for path in files:
+        for option in _options(path, PLACES.get(folder.name, folder.name)):
+            rows.setdefault(option.key.replace(f"test.{path.stem}.", "test.NAME."), {})[path.stem] = option
+    body = []
+    for key, by_file in rows.items():
+        defaults: dict[str, list[str]] = {}
+        for name, option in by_file.items():
+            defaults.setdefault(option.default, []).append(name)
+        everywhere = len(by_file) == len(files) and len(defaults) == 1
+        shown = "; ".join(value if everywhere else f"{value} ({', '.join(names)})" for value, names in defaults.items())
+        body.append((key, shown, next((option.meaning for option in by_file.values() if option.meaning), "")))
+    comments = {path.stem: _comment(path) for path in files}
+    if any(comments.values()):
+        choices = "\n".join(f"- `{name}`{f': {comment}' if comment else ''}" for name, comment in comments.items())
+    else:
+        choices = ", ".join(f"`{name}`" for name in comments)
+    return f"{choices}\n" + (f"\n{_table(body)}" if body else "")
+
+
+def _in_words(folder: Path) -> str:
+    lines = []
+    for path in sorted(folder.rglob("*.yaml")):
+        name = path.relative_to(folder).with_suffix("").as_posix()
+        sets = ""
+        if folder.name in ("recipe", "size", "shape"):
+            content = yaml.safe_load(path.read_text()) or {}
+            sets = " ".join([*_chosen(content.pop("defaults", [])), *(f"{k}={v}" for k, v in _leaves(content))])
+        lines.append(f"- `{name}`: {' '.join(filter(None, [_comment(path), f'`{sets}`' if sets else '']))}")
+    return "\n".join(lines) + "\n"
+
+
+def _chosen(defaults: list[Any]) -> Iterator[str]:
+    for entry in defaults:
+        if isinstance(entry, dict):
+            ((group, choice),) = entry.items()
+            yield f"{group.removeprefix('override ').split('@')[0].lstrip('/')}={choice}"
+        elif entry != "_self_":
+            yield f"recipe={entry}"  # one that it changes
+
+
+def _groups(path: Path) -> str:
+    """The defaults list of a command, in words."""
+    shown = []
+    for entry in (yaml.safe_load(path.read_text()) or {}).get("defaults", []):
+        if isinstance(entry, dict):
+            ((group, choice),) = entry.items()
+            group = group.removeprefix("optional ").removeprefix("override ")
+            if not group.startswith("hydra"):
+                text = ",".join(choice) if isinstance(choice, list) else choice
+                shown.append(
+                    f"`{group.split('@')[-1]}={'' if text is None else f'[{text}]' if isinstance(choice, list) else text}`"
+                )
+        elif entry != "_self_":
+            shown.append(f"all of `{entry}.yaml`")
+    return ", ".join(shown)
+
+
+def _options(path: Path, group: str) -> Iterator[Option]:
+    """The leaves of a file, in its order."""
+    text = path.read_text()
+    package = re.match(r"# @package (\S+)", text)
+    prefix = package[1] if package else group
+    comments = {number: match[1] for number, line in enumerate(text.splitlines()) if (match := re.search(r"\s#\s+(.*)$", line))}
+    root = yaml.compose(text)
+    if isinstance(root, yaml.MappingNode):
+        yield from _walk(root, "" if prefix in ("_global_", "") else f"{prefix}.", "", comments)
+
+
+def _walk(node: yaml.MappingNode, prefix: str, target: str, comments: dict[int, str]) -> Iterator[Option]:
+    children = {key.value: value for key, value in node.value}
+    if "_target_" in children:
+        target = children["_target_"].value
+    for key, value in node.value:
+        name = key.value
+        if name in ("defaults", "hydra", "_target_", "_partial_", "<<") or (
+            prefix == "module." and value.value == f"${{{name}}}"
+        ):
+            continue
+        comment = comments.get(key.start_mark.line, "")
+        if isinstance(value, yaml.MappingNode) and value.value:
+            if comment:
+                yield Option(f"{prefix}{name}", "", comment)
+            yield from _walk(value, f"{prefix}{name}.", target, comments)
+        elif isinstance(value, yaml.SequenceNode) and any(isinstance(item, yaml.MappingNode) for item in value.value):
+            yield Option(f"{prefix}{name}", "a list, see the file", comment or _argument(target, name))
+        else:
+            yield Option(f"{prefix}{name}", _default(value), comment or _argument(target, name))
+
+
+def _default(node: yaml.Node) -> str:
+    value = yaml.safe_load(yaml.serialize(node))
+    if value == "???":
+        return "to be given"
+    if value is None or value == {} or value == [{}]:
+        return "null" if value is None else "empty"
+    return f"`{json.dumps(value) if value == '' or isinstance(value, bool) else value}`"
+
+
+def _argument(target: str, name: str) -> str:
+    """What the docstrings of a class (and of those it is made of) say of an argument."""
+    if not target.startswith("headpose."):
+        return f"of `{target}`" if target else ""
+    found = get_object(target)
+    for cls in inspect.getmro(found) if inspect.isclass(found) else [found]:
+        if not cls.__module__.startswith("headpose."):
+            continue
+        text = _of_docstring(cls, name)
+        see = re.match(r"see `([\w.]+)`", text)
+        if see:
+            other = getattr(inspect.getmodule(cls), see[1], None) if "." not in see[1] else None
+            text = (_of_docstring(other, name) if other is not None else "") or text
+        if text:
+            return text
+    return ""
+
+
+def _of_docstring(thing: Any, name: str) -> str:
+    doc = inspect.getdoc(thing) or ""
+    section = re.search(r"^Args:\n(.*?)(?:\n\S|\Z)", doc, re.MULTILINE | re.DOTALL)
+    for entry in re.split(r"\n(?= {4}\S)", section[1]) if section else []:
+        names, _, text = entry.strip().partition(": ")
+        if name in names.split(", "):
+            return " ".join(text.split()).rstrip(".")
+    return ""
+
+
+def _comment(path: Path) -> str:
+    """What a file's first lines say of it."""
+    lines = []
+    for line in path.read_text().splitlines():
+        if line.startswith("# @package"):
+            continue
+        if not line.startswith("#"):
+            break
+        lines.append(line.removeprefix("#").strip())
+    return " ".join(lines)
+
+
+def _leaves(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in node.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _table(rows: list[tuple[str, str, str]]) -> str:
+    cells = [[cell.replace("|", "\\|") for cell in (f"`{key}`", default, meaning)] for key, default, meaning in rows]
+    lines = ["| " + " | ".join(row) + " |" for row in cells]
+    return "\n".join(["| key | default | meaning |", "|---|---|---|", *lines]) + "\n"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(reference(), encoding="utf-8")

@@ -1,0 +1,127 @@
+"""README and docs/: every command is one that the program takes, every link leads somewhere."""
+
+import importlib.util
+import itertools
+import re
+import shlex
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
+
+from headpose.running.entry import register_resolvers
+from pages import PAGES, ROOT, commands_of, files_of, write_files_of
+
+CONF = ROOT / "conf"
+COMMANDS = sorted({(page.name, part.strip()) for page in PAGES for line in commands_of(page) for part in line.split("&&")})
+ENTRIES = [(page, command) for page, command in COMMANDS if command.startswith("python src/")]
+OTHERS = [(page, command) for page, command in COMMANDS if not command.startswith("python src/")]
+KNOWN = {"git", "cd", ".", "export", "wandb", "pre-commit"}
+"""Programs that are not ours, and what the shell does itself."""
+WRITTEN = {"output", "root", "search.wandb_sweep", "layout.root", "data.pack.root"}
+"""Options that name what will be written."""
+ABSENT = re.compile(r"\b(DIR|FILE|URL|lp20000)\b|\.\.\.|\.(h5|pkl|onnx|ckpt|csv|npy|txt)\b")
+"""What an option's value looks like that names files which a reader has and the tests do not."""
+
+
+def page_of(name: str) -> Path:
+    return next(page for page in PAGES if page.name == name)
+
+
+def first_values(overrides: list[str]) -> list[str]:
+    """Options with the first of their values each; those of a group must all be there."""
+    single = []
+    for text in overrides:
+        override = OverridesParser.create().parse_override(text)
+        values = list(override.sweep_string_iterator()) if override.is_discrete_sweep() else []
+        folder = CONF / override.key_or_group
+        for value in values:
+            assert not folder.is_dir() or (folder / f"{value}.yaml").is_file(), f"{folder.name} has no {value}"
+        value = values[0] if values else text.split("=", maxsplit=1)[-1]
+        if value.isupper() and not ABSENT.search(value):  # SOLVER, F or NAME stands for any
+            value = sorted(folder.glob("*.yaml"))[0].stem if folder.is_dir() else "1"
+        single.append(text if text.startswith("~") else f"{text.split('=', maxsplit=1)[0]}={value}")
+    return single
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(("page", "command"), ENTRIES, ids=str)
+def test_entry_points_take_what_pages_tell_the_reader_to_give_them(
+    page: str, command: str, refused: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the data are absent, the program is called and must refuse just that; else the configuration is composed."""
+    _, script, *words = shlex.split(command, comments=True)
+    name = Path(script).stem
+    assert (ROOT / script).is_file(), f"{script} is not there"
+    if files_of(page_of(page)):
+        write_files_of(page_of(page), tmp_path)
+        monkeypatch.setenv("HEADPOSE_EXTENSIONS", str(tmp_path / "mine"))
+    monkeypatch.setenv("HEADPOSE_DATASETS", str(tmp_path / "datasets"))
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    overrides = [word for word in words if word not in ("-m", "--help", "...")]
+    overrides = first_values(overrides)
+    given = dict(text.lstrip("+").split("=", maxsplit=1) for text in overrides if "=" in text)
+    absent = [
+        value for key, value in given.items() if ABSENT.search(value) and key not in WRITTEN and not key.startswith("hydra")
+    ]
+    register_resolvers()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose(name, overrides, return_hydra_config=True)
+    if (
+        absent and "..." not in words and name not in ("report", "dashboard", "search")
+    ):  # those look at runs only, or start some
+        few = [f"{key}=16" for key in ("data.num_heads", "test.synthetic.num_heads") if OmegaConf.select(config, key)]
+        if OmegaConf.select(config, "model.backbone.pretrained"):
+            few.append("model.backbone.pretrained=false")  # what is not there shall not be fetched either
+        line = refused(name, *overrides, *few)
+        assert any(part in line for value in absent for part in re.split(r"[\[\],{}]", value) if ABSENT.search(part)), line
+        return
+    unneeded = {"root"} if name == "prepare" and "data" in given else set()
+    missing = {key for key in OmegaConf.missing_keys(config) if not key.startswith("hydra.")} - unneeded
+    assert "..." in words or not missing, f"needs {missing}"
+
+
+@pytest.mark.parametrize(("page", "command"), OTHERS, ids=str)
+def test_other_commands_are_there(page: str, command: str) -> None:
+    program, *words = [word for word in shlex.split(command, comments=True) if not re.fullmatch(r"[A-Z_]+=\S*", word)] or [
+        "export"
+    ]
+    if program in ("python", "python3"):
+        if words[0] == "-m":
+            assert importlib.util.find_spec(words[1]), f"no module {words[1]}"
+        elif words[0] == "-c":
+            compile(words[1], page, "exec")
+        elif words[0] != "-":
+            assert (ROOT / words[0]).is_file() or words[0] in files_of(page_of(page)), f"{words[0]} is not there"
+    elif program == "pip":
+        project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+        extras = [extra for word in words for part in re.findall(r"^\.\[(.*)\]$", word) for extra in part.split(",")]
+        assert set(extras) <= set(project["optional-dependencies"])
+        assert all((ROOT / path).is_file() for flag, path in itertools.pairwise(words) if flag == "-r")
+    elif program == "make":
+        assert re.search(rf"^{words[0]}:", (ROOT / "Makefile").read_text(), re.MULTILINE), f"no target {words[0]}"
+    else:
+        assert program in KNOWN, f"{program} is unknown to this test"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        path, _, anchor = link.partition("#")
+        if not link.startswith("http"):
+            target = (page.parent / path) if path else page
+            assert target.exists(), link
+            headings = re.findall(r"^#+ (.*)$", target.read_text(), re.MULTILINE) if anchor else []
+            assert not anchor or anchor in {
+                re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings
+            }, link
+
+
+def test_readme_is_short_and_leads_to_every_page() -> None:
+    text = (ROOT / "README.md").read_text()
+    assert len(text.splitlines()) < 150
+    assert [page.name for page in PAGES if page.parent.name == "docs" and f"(docs/{page.name})" not in text] == []

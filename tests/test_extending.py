@@ -1,0 +1,137 @@
+"""docs/extending.md, followed to the letter: every part it shows is trained with, and no file of the project is touched."""
+
+import csv
+import json
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from headpose.errors import InputError
+from headpose.modules.checkpoint import load_checkpoint
+from pages import ROOT, commands_of, files_of
+
+PAGE = ROOT / "docs" / "extending.md"
+SMALL = ("epochs=1", "data.batch_size=8", "trainer=cpu")
+HEADS = ("data.num_heads=48", "data.val_fraction=0.25", "test.synthetic.num_heads=8")
+
+
+@pytest.fixture
+def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The folder that the page makes."""
+    for name, text in files_of(PAGE).items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.setenv("HEADPOSE_EXTENSIONS", str(tmp_path / "mine"))
+    monkeypatch.setenv("HEADPOSE_DATASETS", str(tmp_path / "datasets"))
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    for path in (tmp_path / "mine").glob("*.py"):  # another test's folder had modules of the same names
+        monkeypatch.delitem(sys.modules, path.stem, raising=False)
+    yield tmp_path / "mine"
+    for path in (tmp_path / "mine").glob("*.py"):
+        sys.modules.pop(path.stem, None)
+
+
+def command(start: str, script: str = "train") -> list[str]:
+    """The page's own command that begins so, without the program."""
+    (line,) = [line for line in commands_of(PAGE) if line.startswith(f"python src/{script}.py {start}")]
+    return shlex.split(line)[2:]
+
+
+def only_results(tmp_path: Path) -> tuple[Path, dict]:
+    (path,) = tmp_path.glob("runs/*/results.json")
+    return path.parent, json.loads(path.read_text())
+
+
+@pytest.mark.parametrize(
+    ("start", "targets"),
+    [
+        ("loss=huber", {"loss": {"_target_": "huber.Huber", "delta": 5}}),
+        ("model=hopenet backbone=tiny", {"model": {"backbone": {"_target_": "tiny.Tiny", "width": 8}}}),
+    ],
+)
+def test_loss_and_trunk(run: Callable, mine: Path, tmp_path: Path, start: str, targets: dict) -> None:
+    done = run("train", *command(start), *SMALL, *HEADS)
+    assert done.returncode == 0, done.stderr
+    config = only_results(tmp_path)[1]["config"]
+    for key, expected in targets.items():
+        assert {**config[key], **expected} == config[key]
+
+
+def test_network_is_trained_and_its_checkpoint_opens_where_the_folder_is_named(
+    run: Callable, mine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = run("train", *command("model=pooled"), *SMALL, *HEADS)
+    assert done.returncode == 0, done.stderr
+    folder, trained = only_results(tmp_path)
+    checkpoint = folder / "checkpoints" / "last.ckpt"
+    again = run("evaluate", f"checkpoint={checkpoint}", "test=[synthetic]", HEADS[-1], "hydra.run.dir=tested")
+    assert again.returncode == 0, again.stderr
+    tested = json.loads((tmp_path / "tested" / "results.json").read_text())
+    assert tested["params"] == 3 * (3 * 4 * 4) + 3
+    assert tested["test"]["synthetic"]["last"] == pytest.approx(trained["test"]["synthetic"]["last"])
+
+    monkeypatch.delenv("HEADPOSE_EXTENSIONS")
+    with pytest.raises(InputError, match=r"target pooled\.Pooled is not one of this suite's .*HEADPOSE_EXTENSIONS"):
+        load_checkpoint(checkpoint)
+
+
+@pytest.mark.parametrize(
+    "target", ["pooled.nn.Linear", "pooled.Preprocess", "json.JSONEncoder", "os.system", "conf.x", "pooled"]
+)
+def test_an_extension_opens_no_door_to_other_code(mine: Path, tmp_path: Path, target: str) -> None:
+    path = tmp_path / "evil.ckpt"
+    torch.save({"state_dict": {}, "headpose": {"format": 1, "model": {"_target_": target}, "crop": {}}}, path)
+    with pytest.raises(InputError, match=f"target {target} is not one"):
+        load_checkpoint(path)
+
+
+def test_file_that_is_named_like_a_package_hides_nothing(mine: Path) -> None:
+    (mine / "torchvision.py").write_text("raise RuntimeError('imported')")
+    from headpose.extensions import is_extension
+
+    assert is_extension("pooled.Pooled")
+    assert not is_extension("torchvision.ops.nms")
+
+
+def test_data_set_to_train_on_and_to_test_with(run: Callable, mine: Path, tmp_path: Path) -> None:
+    root, rng = tmp_path / "pictures", np.random.default_rng(0)
+    root.mkdir()
+    for number in range(24):
+        cv2.imwrite(str(root / f"{number:02}.png"), rng.integers(0, 255, (80, 90, 3), dtype=np.uint8))
+        label = {"pose": rng.uniform(-60, 60, 3).tolist(), "box": [20, 10, 70, 65]}
+        (root / f"{number:02}.json").write_text(json.dumps(label))
+    options = [option.replace("DIR", str(root)) for option in command("data=turntable")]
+    done = run("train", *options, *SMALL)
+    assert done.returncode == 0, done.stderr
+    results = only_results(tmp_path)[1]
+    assert (results["train"]["dataset"], results["test"]["turntable"]["n"]) == ("turntable", 24)
+
+    (root / "03.json").write_text("{}")
+    assert f"{root / '03.json'}: not a label" in run("train", *options, *SMALL).stderr
+
+
+def test_experiment_is_swept_and_reported(run: Callable, mine: Path, tmp_path: Path) -> None:
+    # What the command line gives wins, so the three cells are one.
+    done = run("train", *command("-m experiments=huber"), *SMALL, *HEADS, "seed=0", "loss=huber", "loss.delta=5")
+    assert done.returncode == 0, done.stdout + done.stderr
+    results = only_results(tmp_path)[1]
+    done = run("report", *command("experiments=huber", "report"), *SMALL, *HEADS)  # each row has its own loss again
+    assert done.returncode == 0, done.stderr
+    with (tmp_path / "runs" / "reports" / "huber" / "table.csv").open(newline="") as file:
+        rows = {row["method"]: row["unseen heads last"] for row in csv.DictReader(file)}
+    measured = f"{results['test']['synthetic']['last']['mae']:.2f}"
+    assert rows == {"absolute error": "–", "Huber, 1 degree": "–", "Huber, 5 degrees": measured}
+
+
+def test_experiment_or_folder_that_is_not_there(refused: Callable, mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    line = refused("train", "experiments=hubert")
+    assert "experiments=hubert is unknown" in line
+    assert " huber" in line
+    monkeypatch.setenv("HEADPOSE_EXTENSIONS", "nowhere")
+    assert refused("train") == "error: HEADPOSE_EXTENSIONS=nowhere: no such folder; create it or unset the variable"
