@@ -129,5 +129,6 @@ def test_structure_maps_are_drawn_over_synthetic_heads(run, tmp_path: Path) -> N
 
 
 def test_what_cannot_be_reported_is_named(refused) -> None:
-    assert "fsanet/table4" in refused("report")
+    assert "holds no finished run" in refused("report")
+    assert "experiments=NAME" in refused("report", "budget=smoke")
     assert "fsanet/table9" in refused("report", "experiments=fsanet/table9")
