@@ -16,11 +16,11 @@ SCORINGS = {"none": 4.0, "conv": 1.0, "variance": -2.0}
 POSES = {"a": (10, 5, 0), "b": (-40, 0, 9)}
 
 
-def write_runs(runs: Path, seed: int) -> dict[str, Path]:
+def write_runs(runs: Path, seed: int, table: str = "fsanet/table4", test_set: str = "aflw2000") -> dict[str, Path]:
     """One run a scoring, each off by a constant angle."""
-    experiment = ("experiments=fsanet/table4", "aggregation=capsule", f"seed={seed}")
+    experiment = (f"experiments={table}", "aggregation=capsule", f"seed={seed}")
     return {
-        scoring: write_run(runs, error, *experiment, f"scoring={scoring}", test_sets=("aflw2000",))
+        scoring: write_run(runs, error, *experiment, f"scoring={scoring}", test_sets=(test_set,))
         for scoring, error in SCORINGS.items()
     }
 

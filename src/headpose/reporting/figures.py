@@ -42,7 +42,9 @@ def error_by_angle(table: Table, test_set: str) -> Figure | None:
             axis.grid(alpha=0.3)
     axes[0, 0].set(ylabel="mean absolute error (degrees)")
     axes[1, 0].set(ylabel="faces")
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=min(5, len(rows)))
+    figure.legend(
+        *axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=_columns([row.label for row in rows], 150)
+    )
     figure.suptitle(f"{table.title}: error against the true angle, {table.test_sets[test_set]}")
     return figure
 
@@ -65,7 +67,7 @@ def size_error(table: Table, test_set: str) -> Figure | None:
     axis.tick_params(axis="x", which="minor", pad=axis.xaxis.get_tick_padding())  # one line of numbers
     axis.tick_params(axis="x", which="both", labelrotation=45)
     axis.grid(alpha=0.3, which="both")
-    axis.set_title(f"{table.title}: size against error, {table.test_sets[test_set]}", fontsize=11)
+    figure.suptitle(f"{table.title}: size against error, {table.test_sets[test_set]}", fontsize=11)
     figure.legend(loc="outside right upper")
     return figure
 
@@ -144,9 +146,12 @@ def training_curves(table: Table, test_set: str) -> Figure | None:
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.grid(alpha=0.3)
     axis.set_title(f"{table.title}: training", fontsize=11)
-    columns = max(1, min(3, 100 // (max(map(len, labels)) + 7)))
     figure.legend(
-        handles, labels, loc="outside lower center", ncols=columns, title="solid: held-out faces, dotted: training faces"
+        handles,
+        labels,
+        loc="outside lower center",
+        ncols=_columns(labels, 100),
+        title="solid: held-out faces, dotted: training faces",
     )
     return figure
 
@@ -217,10 +222,14 @@ class Curve:
         bars = f"bars: one standard deviation over {seeds} seeds" if seeds > 1 else "bars: 95 % interval of the mean over faces"
         for label, share in _left_out(table, self.sets or [test_set]).items():
             bars += f"\n{label}: up to {share:.0%} of the faces without a pose, left out"
-        columns = max(1, min(3, len(lines), 100 // (max(map(len, lines)) + 7)))  # a figure is about 100 letters wide
-        legend = figure.legend(loc="outside lower center", ncols=columns, title=bars, title_fontsize="small")
+        legend = figure.legend(loc="outside lower center", ncols=_columns([*lines], 100), title=bars, title_fontsize="small")
         legend.get_title().set_multialignment("center")
         return figure
+
+
+def _columns(labels: Sequence[str], letters: int) -> int:
+    """Of a legend in a figure so many letters wide."""
+    return max(1, min(5, len(labels), letters // (max(map(len, labels)) + 7)))
 
 
 def _what_is_shown(table: Table, test_sets: Sequence[str]) -> str:

@@ -3,6 +3,7 @@
 import base64
 import io
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,13 @@ def jpeg_of_file(path: Path, width: int) -> str:
     if image is None:
         raise InputError(f"{path}: {'no readable picture' if path.exists() else 'not there'}; test that network again")
     return jpeg(np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8), width)
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[list[tuple[str, str, int]]]:
+    """Cells as number, what follows it (± 0.10, [1]), and the room that a column needs for that, so that its numbers align."""
+    cells = [[re.split(r" (?=±|\[)", cell, maxsplit=1) for cell in row] for row in rows]
+    widths = [max(len(part) for *_, part in [("", *cell[1:]) for cell in column]) for column in zip(*cells, strict=True)]
+    return [[(cell[0], "".join(cell[1:]), width) for cell, width in zip(row, widths, strict=True)] for row in cells]
 
 
 def svg(figure: Figure, name: str) -> Markup:

@@ -1,5 +1,7 @@
 """An experiment's file as a table: each row composed like a cell of its sweep, and looked up in the pool."""
 
+import copy
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
 from typing import Any
@@ -51,7 +53,7 @@ def experiment_table(config: DictConfig, given: Sequence[str], pool: Mapping[str
     for entry in table["rows"]:
         row = Row(entry["label"], line=entry.get("line"), x=entry.get("x"))
         if "cell" in entry:
-            cell = compose_training([*(f"{key}={value}" for key, value in entry["cell"].items()), *given])
+            cell = compose_cell(entry["cell"], given)
             found = pool.get(seedless(identity(cell)), [])
             runs[row.label] = cell, found
             row.size_mb = (found[0].results["size_mb"] or None) if found else None
@@ -76,13 +78,30 @@ def experiment_table(config: DictConfig, given: Sequence[str], pool: Mapping[str
     return Table(table["title"], table["test_sets"], rows)
 
 
-def compose_training(overrides: list[str], program: str = "train") -> DictConfig:
-    """The configuration of `train.py`, or of another program that knows trainings, with these overrides."""
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        config = compose(program, overrides)
+def compose_cell(cell: Mapping[str, Any], given: Sequence[str]) -> DictConfig:
+    """The training that a row's cell means, under the options that the sweep was given."""
+    keys = {option.split("=")[0] for option in given}
+    groups = [f"{key}={value}" for key, value in cell.items() if "." not in key]
+    config = copy.deepcopy(_composed((*groups, *given), "train"))
+    for key, value in cell.items():
+        if "." in key and key not in keys:
+            OmegaConf.update(config, key, value)
     settle_tests(config)
     return config
+
+
+def compose_training(overrides: list[str], program: str = "train") -> DictConfig:
+    """The configuration of `train.py`, or of another program that knows trainings, with these overrides."""
+    config = copy.deepcopy(_composed(tuple(overrides), program))
+    settle_tests(config)
+    return config
+
+
+@functools.lru_cache(maxsize=64)  # rows of a table often differ in single values only; composing takes a quarter of a second
+def _composed(overrides: tuple[str, ...], program: str) -> DictConfig:
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        return compose(program, list(overrides))
 
 
 def _tested(config: DictConfig, runs: list[Run], name: str) -> list[Run]:

@@ -37,7 +37,7 @@ IMMATERIAL = ("experiments", "seed", "data.seed", "trainer", "logger", "callback
 """Options of a sweep that its table does not depend on: it takes all seeds together."""
 FORBIDDEN = ("hydra", "figures", "table", "blocks")
 """Options that a run folder, which anybody may have written, has no say in."""
-MAX_EXAMPLES, MAX_DRAWN_BOARDS, MAX_LINES = 60, 8, 8
+MAX_EXAMPLES, MAX_DRAWN_BOARDS, MAX_RANKED, MAX_LINES = 60, 4, 15, 8
 MAX_PROCESSES = 4
 
 
@@ -118,56 +118,55 @@ def write_overview(path: Path) -> tuple[Path, str]:
 
 def _board(board: Board, number: int, gallery: Gallery) -> dict[str, Any]:
     """A leaderboard: rows, published numbers of the same data set, figures of the best."""
-    best = board.scores[:MAX_LINES]
+    best, ranked, published = board.scores[:MAX_LINES], board.scores[:MAX_RANKED], _published_on(board)
     title = f"{board.rules}, {board.n:,} faces"
     figures: list[Markup] = []
-    if len(board.scores) > 1 and number < MAX_DRAWN_BOARDS:
-        rows = [one.row() for one in board.scores[:20]]
-        limits = np.array([one.interval for one in board.scores[:20]])
-        means = [one.mae for one in board.scores[:20]]
-        table = Table(f"Best {len(best)} networks" if len(best) < len(board.scores) else "Networks", {board.rules: title}, rows)
-        drawn: list[Figure | None] = [ranking(title, [row.label for row in rows], means, limits)]
-        drawn += [size_error(table, board.rules)]
-        table.rows = rows[: len(best)]
-        drawn += [draw(table, board.rules) for draw in (error_by_angle, training_curves)]
+    if len(ranked) > 1 and number < MAX_DRAWN_BOARDS:
+        rows = [one.row(place) for place, one in enumerate(ranked, start=1)]
+        name = f"Best {len(best)} networks" if len(best) < len(board.scores) else "Networks"
+        table = Table(name, {board.rules: title}, rows[: len(best)])
+        limits = np.array([one.interval for one in ranked])
+        drawn: list[Figure | None] = [ranking(title, [row.label for row in rows], [one.mae for one in ranked], limits)]
+        drawn += [draw(table, board.rules) for draw in (error_by_angle, size_error, training_curves)]
         figures = [html.svg(figure, f"board{number}-{place}") for place, figure in enumerate(drawn) if figure is not None]
     return {
         "rules": board.rules,
         "n": board.n,
         "rows": [_score(one) for one in board.scores],
-        "published": _published_on(board),
+        "published": published,
+        "numbers": html.aligned([*map(_numbers, board.scores), *(row.pop("numbers") for row in published)]),
         "figures": figures,
         "examples": [found for one in best[:2] for found in gallery.add(one.runs[0], one.test_set, one.network.label)],
     }
 
 
 def _score(one: Score) -> dict[str, Any]:
-    last = one.measured.last
-    results = one.runs[0].results
-    train = results.get("train", {})
-    low, high = one.interval
-    without = one.measured.without_pose
     rules = {(run.results["test"][one.test_set].get("of_protocol") or {}).get("name") for run in one.runs} - {None}
     return {
         "label": one.network.label,
         "odd": _public(one.odd),
         "key": one.network.key,
         "tag": "published weights" if one.network.is_published else "",
-        "numbers": [
-            spread([errors["mae"] for errors in last]),
-            f"{low:.2f} to {high:.2f}",
-            *(spread([errors[key] for errors in last]) for key in ("yaw", "pitch", "roll", "geodesic")),
-            str(len(last)),
-            f"{len(one.errors) - without} of {len(one.errors)}" if without else f"{len(one.errors):,}",
-            f"{results['params']:,}" if results["params"] else DASH,
-            str(train.get("epochs") or DASH),
-        ],
         "words": [
-            str(train.get("dataset") or DASH),
+            str(one.runs[0].results["train"].get("dataset") or DASH),
             ", ".join([*([f"box {one.box}"] if one.box else []), f"crop {one.crop}"]),
             ", ".join(sorted(map(str, rules))) or DASH,
         ],
     }
+
+
+def _numbers(one: Score) -> list[str]:
+    last, (low, high), without = one.measured.last, one.interval, one.measured.without_pose
+    results = one.runs[0].results
+    return [
+        spread([errors["mae"] for errors in last]),
+        f"{low:.2f} to {high:.2f}",
+        *(spread([errors[key] for errors in last]) for key in ("yaw", "pitch", "roll", "geodesic")),
+        str(len(last)),
+        f"{len(one.errors) - without} of {len(one.errors)}" if without else f"{len(one.errors):,}",
+        f"{results['params']:,}" if results["params"] else DASH,
+        str(results["train"].get("epochs") or DASH),
+    ]
 
 
 def _published_on(board: Board) -> list[dict[str, Any]]:
@@ -187,7 +186,12 @@ def _published_on(board: Board) -> list[dict[str, Any]]:
             {
                 "label": ", ".join(parts),
                 "mae": float(row["mae"]),
-                "angles": [row[angle] or DASH for angle in ("yaw", "pitch", "roll")],
+                "numbers": [
+                    f"{float(row['mae']):.2f}",
+                    DASH,
+                    *(row[angle] or DASH for angle in ("yaw", "pitch", "roll")),
+                    *[DASH] * 5,
+                ],
                 "source": f"{row['paper']}, {row['table']}",
                 "train_set": row["train_set"] or DASH,
                 "protocol": row["protocol"],
@@ -297,7 +301,9 @@ def _experiment(name: str, options: Sequence[str], config: Any, table: Table, ru
             (test, [cell.removeprefix(f"{test} ") for cell in header[fixed + width * place : fixed + width * (place + 1)]])
             for place, test in enumerate(table.test_sets.values())
         ],
-        "rows": [(seedless(runs[cells_[0]][0].results["config"])[:12] if runs[cells_[0]] else None, cells_) for cells_ in body],
+        "anchors": [seedless(runs[line[0]][0].results["config"])[:12] if runs[line[0]] else None for line in body],
+        "labels": [line[0] for line in body],
+        "numbers": html.aligned([line[1:] for line in body]),
         "notes": notes,
         "provenance": table.provenance(),
         "absent": absent,
