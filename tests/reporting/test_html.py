@@ -30,3 +30,12 @@ def test_pictures_are_made_smaller_and_others_refused(tmp_path: Path) -> None:
     for name in ("b.png", "c.png"):
         with pytest.raises(InputError, match=name):
             html.jpeg_of_file(tmp_path / name, 10)
+
+
+def test_numbers_of_a_column_have_the_same_room_behind_them() -> None:
+    cells = html.aligned([["4.00 ± 0.10", "1,969"], ["3.00 [1]", "–"], ["–", "8 of 9"]])
+    assert cells == [
+        [("4.00", "± 0.10", 6), ("1,969", "", 0)],
+        [("3.00", "[1]", 6), ("–", "", 0)],
+        [("–", "", 6), ("8 of 9", "", 0)],
+    ]

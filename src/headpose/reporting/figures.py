@@ -68,7 +68,7 @@ def size_error(table: Table, test_set: str) -> Figure | None:
     axis.tick_params(axis="x", which="both", labelrotation=45)
     axis.grid(alpha=0.3, which="both")
     figure.suptitle(f"{table.title}: size against error, {table.test_sets[test_set]}", fontsize=11)
-    figure.legend(loc="outside right upper")
+    figure.legend(loc="outside right center")
     return figure
 
 
