@@ -2,19 +2,23 @@
 
 from omegaconf import DictConfig
 
+from headpose.errors import InputError
 from headpose.reporting.files import write_json
-from headpose.running.entry import entry_point, output_dir
-from headpose.running.experiments import experiment_name, experiment_table
+from headpose.reporting.runs import read_pool
+from headpose.running.entry import entry_point, output_dir, runs_dir
+from headpose.running.experiments import asked_for, experiment_names, experiment_table
 from headpose.running.wandb_reports import build_report, specification, upload
 
 
 @entry_point("dashboard")
 def dashboard(config: DictConfig) -> None:
     """Find the runs, build the report, write its specification, upload it if asked to."""
-    name = experiment_name()
+    name, given = asked_for()
+    if name is None:
+        raise InputError(f"no experiment chosen; give experiments=NAME, one of {', '.join(experiment_names())}")
     path = output_dir() / name / "wandb_report.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    report = build_report(name, experiment_table(config), config.wandb.project)
+    report = build_report(name, experiment_table(config, given, read_pool(runs_dir())), config.wandb.project)
     write_json(path, specification(report))
     print(f"written to {path}{'' if config.wandb.upload else '; wandb.upload=true shows it on W&B'}")
     if config.wandb.upload:

@@ -1,25 +1,41 @@
-"""Gather what a sweep has trained into its table: `python src/report.py experiments=fsanet/table4 [the sweep's options]`."""
+"""Show what has run: `python src/report.py` as one page, `experiments=fsanet/table4 [the sweep's options]` as one table."""
 
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.markdown import Markdown
 
-from headpose.running.entry import entry_point, output_dir
-from headpose.running.experiments import experiment_name, experiment_table, write_figures
+from headpose.errors import InputError
+from headpose.reporting.runs import read_pool
+from headpose.running.entry import entry_point, output_dir, runs_dir
+from headpose.running.experiments import asked_for, draw_figures, experiment_table
+from headpose.running.overview import write_overview
 
 
 @entry_point("report")
 def report(config: DictConfig) -> None:
-    """Find the runs, write table and figures, print the table."""
-    folder = output_dir() / experiment_name()
+    """Write the page of everything or, of one experiment, its table and figures."""
+    name, given = asked_for()
+    console = Console()
+    if name is None:
+        if given:
+            raise InputError(
+                f"{given[0]} is an option of a sweep; give experiments=NAME with it, or nothing for the page of all"
+            )
+        page, summary = write_overview(output_dir() / "index.html")
+        console.print(f"{summary}; written to {page}", highlight=False)
+        return
+    folder = output_dir() / name
     folder.mkdir(parents=True, exist_ok=True)
-    table = experiment_table(config)
+    table = experiment_table(config, given, read_pool(runs_dir()))
     for suffix, text in (("md", table.markdown()), ("csv", table.csv()), ("tex", table.latex())):
         (folder / f"table.{suffix}").write_text(text, encoding="utf-8")
-    figures = write_figures(config, table, folder)
-    console = Console()
+    written = []
+    for figure_name, figure in draw_figures(config, table):
+        for suffix in ("png", "svg"):
+            figure.savefig(folder / f"{figure_name}.{suffix}", dpi=150)
+        written.append(f", {figure_name}.png")
     console.print(Markdown(table.markdown(("published", "last", "difference"))))
-    console.print(f"written to {folder}: table.md, table.csv, table.tex{''.join(f', {name}.png' for name in figures)}")
+    console.print(f"written to {folder}: table.md, table.csv, table.tex{''.join(written)}")
 
 
 if __name__ == "__main__":

@@ -16,11 +16,11 @@ SCORINGS = {"none": 4.0, "conv": 1.0, "variance": -2.0}
 POSES = {"a": (10, 5, 0), "b": (-40, 0, 9)}
 
 
-def write_runs(runs: Path, seed: int) -> dict[str, Path]:
+def write_runs(runs: Path, seed: int, table: str = "fsanet/table4", test_set: str = "aflw2000") -> dict[str, Path]:
     """One run a scoring, each off by a constant angle."""
-    experiment = ("experiments=fsanet/table4", "aggregation=capsule", f"seed={seed}")
+    experiment = (f"experiments={table}", "aggregation=capsule", f"seed={seed}")
     return {
-        scoring: write_run(runs, error, *experiment, f"scoring={scoring}", test_sets=("aflw2000",))
+        scoring: write_run(runs, error, *experiment, f"scoring={scoring}", test_sets=(test_set,))
         for scoring, error in SCORINGS.items()
     }
 
@@ -129,5 +129,6 @@ def test_structure_maps_are_drawn_over_synthetic_heads(run, tmp_path: Path) -> N
 
 
 def test_what_cannot_be_reported_is_named(refused) -> None:
-    assert "fsanet/table4" in refused("report")
+    assert "holds no finished run" in refused("report")
+    assert "experiments=NAME" in refused("report", "budget=smoke")
     assert "fsanet/table9" in refused("report", "experiments=fsanet/table9")

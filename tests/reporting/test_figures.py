@@ -129,3 +129,34 @@ def test_faces_without_a_pose_move_no_figure() -> None:
     np.testing.assert_allclose(figure.axes[0].lines[0].get_ydata(), 4.0)
     shares = figures.discrete_yaw_accuracy({"gone": (np.zeros(3), np.full(3, np.nan))}, np.array([0, 90]))
     np.testing.assert_array_equal(shares, 0)
+
+
+def test_curves_name_the_data_set_and_the_solver_of_all_landmarks() -> None:
+    sets = {"a_jitter2px": 2.0, "a_jitter4px": 4.0}
+    words = "AFLW2000 with landmarks off by up to 2 pixels, |angles| <= 99"
+    measured = {name: Measured((ERRORS,), (), 16, words, "c", ()) for name in sets}
+    rows = [Row("68", measured=measured, solver="weak perspective"), Row("network", measured=measured)]
+    noise = Table("Noise", dict.fromkeys(sets, "±"), rows)
+
+    def title() -> str:
+        figure = figures.Curve("noise (pixels)", sets)(noise, "a_jitter2px")
+        assert figure is not None
+        return figure.axes[0].get_title()
+
+    assert title() == "Noise, AFLW2000; landmarks by weak perspective"
+    rows.append(Row("12", measured=measured, solver="perspective epnp"))
+    assert title() == "Noise, AFLW2000"
+
+
+def test_training_curves_are_means_over_seeds_by_epoch(tmp_path: Path) -> None:
+    for seed, (train, val) in enumerate(((9, 8), (7, 4))):
+        (tmp_path / str(seed)).mkdir()
+        (tmp_path / str(seed) / "metrics.csv").write_text(f"epoch,train/mae,val/mae\n0,{train},{val}\n1,,2\n")
+    checkpoints = [tmp_path / name / "checkpoints" / "last.ckpt" for name in ("0", "1", "gone")]
+    row = Row("ours", measured={"a": Measured((ERRORS,), (), 16, "p", "c", ())}, checkpoints=checkpoints)
+    figure = figures.training_curves(Table("T", {"a": "A"}, [row]), "a")
+    assert figure is not None
+    held_out, training = figure.axes[0].lines
+    np.testing.assert_allclose(held_out.get_xydata(), [[1, 6], [2, 2]])
+    np.testing.assert_allclose(training.get_xydata(), [[1, 8]])
+    assert figures.training_curves(Table("T", {"a": "A"}, [Row("nothing")]), "a") is None

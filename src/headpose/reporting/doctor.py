@@ -1,9 +1,6 @@
 """A page that tells how a packed dataset is: counts against the published ones, labels, duplicates, landmarks, bad files."""
 
-import base64
-import html
-import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +8,9 @@ import cv2
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+
+from headpose.reporting import html
+from headpose.reporting.figures import COLORS
 
 Index = Mapping[str, NDArray[Any]]
 Row = tuple[str, str, str]
@@ -26,12 +26,6 @@ PUBLISHED: dict[str, dict[str, int]] = {
 """Of the whole set; `photos` are what a split keeps together: of BIWI, people."""
 MAX_LISTED, MAX_GROUPS = 100, 20
 EXAMPLE_SIDE = 96
-STYLE = """
-body { font: 15px/1.45 system-ui, sans-serif; max-width: 62em; margin: 2em auto; padding: 0 1em; color: #222; }
-h1 { font-size: 1.5em; } h2 { font-size: 1.15em; margin-top: 2em; }
-table { border-collapse: collapse; } td, th { padding: .25em .9em .25em 0; text-align: left; border-bottom: 1px solid #ddd; }
-td.odd { color: #b00020; font-weight: 600; } img { max-width: 100%; } code { font-size: .9em; word-break: break-all; }
-"""
 
 
 def write_page(path: Path, manifest: Mapping[str, Any], index: Index, pictures: NDArray[np.uint8]) -> Path:
@@ -43,26 +37,23 @@ def write_page(path: Path, manifest: Mapping[str, Any], index: Index, pictures: 
         pictures: (m, P, P, 3), examples to be looked at.
     """
     bad = index["reason"] != ""
-    listed = [(str(name), str(reason)) for name, reason in zip(index["name"][bad], index["reason"][bad], strict=True)]
-    twins = duplicates(index)
-    parts = [
-        f"<h1>{_text(manifest['dataset'])}, {_text(manifest['kind'])} pack of {manifest['size']} px</h1>",
-        f"<p>Files in <code>{_text(manifest['root'])}</code>; read with {_text(_options(manifest))}.</p>",
-        "<h2>Counts</h2>" + _table(("", "here", "published"), counts(manifest, index), is_compared=True),
-        "<h2>Labels</h2>" + _table(("angle", "least, median, greatest", f"beyond ±{LIMIT:g}"), labels(index)),
-        _image(_histograms(index), "histograms of yaw, pitch and roll"),
-        "<h2>Boxes and landmarks</h2>" + _table(("", "faces", "such as"), places(index)),
-        "<h2>Duplicates</h2>" + _groups(twins),
-        "<h2>Bad files</h2>" + (_table(("name", "reason"), listed[:MAX_LISTED]) if listed else "<p>None.</p>"),
-        f"<p>{len(listed) - MAX_LISTED} more in bad_files.csv.</p>" if len(listed) > MAX_LISTED else "",
-        "<h2>Examples</h2>" + (_image(_sheet(pictures), "faces drawn evenly") if len(pictures) else "<p>None.</p>"),
-    ]
-    title = f"{manifest['dataset']}: how it is"
-    page = f"<!doctype html><meta charset=utf-8><title>{_text(title)}</title><style>{STYLE}</style>{''.join(parts)}\n"
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(page, encoding="utf-8")
-    partial.replace(path)
-    return path
+    return html.write_page(
+        path,
+        "doctor.html",
+        title=f"{manifest['dataset']}, {manifest['kind']} pack of {manifest['size']} px",
+        root=manifest["root"],
+        options=", ".join(f"{key} {value}" for key, value in manifest["options"].items()) or "no options",
+        counts=counts(manifest, index),
+        labels=labels(index),
+        limit=LIMIT,
+        histograms=html.svg(_histograms(index), "histograms"),
+        places=places(index),
+        duplicates=duplicates(index),
+        max_groups=MAX_GROUPS,
+        bad=list(zip(index["name"][bad].tolist(), index["reason"][bad].tolist(), strict=True)),
+        max_listed=MAX_LISTED,
+        examples=html.jpeg(_sheet(pictures), quality=90) if len(pictures) else None,
+    )
 
 
 def counts(manifest: Mapping[str, Any], index: Index) -> list[Row]:
@@ -121,59 +112,22 @@ def duplicates(index: Index) -> list[list[str]]:
     return [names for names in groups.values() if len(names) > 1]
 
 
-def _options(manifest: Mapping[str, Any]) -> str:
-    options = ", ".join(f"{key} {value}" for key, value in manifest["options"].items())
-    return options or "no options"
-
-
-def _histograms(index: Index) -> bytes:
+def _histograms(index: Index) -> Figure:
     figure = Figure(figsize=(11, 2.8), layout="constrained")
     for axes, angle, values in zip(figure.subplots(1, 3), ANGLES, index["pose"].T, strict=True):
         known = values[np.isfinite(values)]
-        axes.hist(np.clip(known, -180, 180), bins=np.arange(-180, 181, 5), color="#4472a8")
-        axes.axvspan(-LIMIT, LIMIT, color="#4472a8", alpha=0.08, linewidth=0)
+        axes.hist(np.clip(known, -180, 180), bins=np.arange(-180, 181, 5), color=COLORS[0])
+        axes.axvspan(-LIMIT, LIMIT, color=COLORS[0], alpha=0.08, linewidth=0)
         axes.set(title=angle, xlabel="degrees", xlim=(-180, 180), xticks=range(-180, 181, 60))
         if len(known):
             axes.set(yscale="log", ylim=(0.7, None))  # a single face is seen, too
         axes.spines[["top", "right"]].set_visible(False)
     figure.axes[0].set_ylabel("faces")
-    file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=110)
-    return file.getvalue()
+    return figure
 
 
-def _sheet(pictures: NDArray[np.uint8], columns: int = 12) -> bytes:
+def _sheet(pictures: NDArray[np.uint8], columns: int = 12) -> NDArray[np.uint8]:
     faces = [np.asarray(cv2.resize(picture, (EXAMPLE_SIDE, EXAMPLE_SIDE))) for picture in pictures]
     faces += [np.full_like(faces[0], 255)] * (-len(faces) % columns)
     rows = [np.concatenate(faces[start : start + columns], axis=1) for start in range(0, len(faces), columns)]
-    _, coded = cv2.imencode(".png", cv2.cvtColor(np.concatenate(rows), cv2.COLOR_RGB2BGR))
-    return bytes(coded)
-
-
-def _groups(groups: Sequence[Sequence[str]]) -> str:
-    if not groups:
-        return "<p>None: no two packed pictures are the same.</p>"
-    lines = "".join(
-        f"<li>{_text(', '.join(names[:6]))}{' ...' if len(names) > 6 else ''}</li>" for names in groups[:MAX_GROUPS]
-    )
-    faces = sum(len(names) for names in groups)
-    return f"<p>{faces:,} faces in {len(groups):,} groups, the first of which are:</p><ul>{lines}</ul>"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], is_compared: bool = False) -> str:
-    """With `is_compared`, the second cell is marked where the third is another."""
-    top = "".join(f"<th>{_text(cell)}</th>" for cell in head)
-    body = ""
-    for row in rows:
-        is_odd = is_compared and row[2] not in ("", row[1])
-        cells = [f"<td{' class=odd' if is_odd and column == 1 else ''}>{_text(cell)}</td>" for column, cell in enumerate(row)]
-        body += f"<tr>{''.join(cells)}</tr>"
-    return f"<table><tr>{top}</tr>{body}</table>"
-
-
-def _image(data: bytes, what: str) -> str:
-    return f'<img alt="{_text(what)}" src="data:image/png;base64,{base64.b64encode(data).decode()}">'
-
-
-def _text(value: object) -> str:
-    return html.escape(str(value))
+    return np.concatenate(rows)

@@ -1,15 +1,16 @@
 """Figures of the reports: of a table and the name of a test set; None where nothing has run that could be shown."""
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import ScalarFormatter
+from matplotlib.ticker import MaxNLocator, ScalarFormatter
 from numpy.typing import NDArray
 
-from headpose.reporting.runs import Predictions, with_pose
+from headpose.reporting.runs import Predictions, read_metrics, with_pose
 from headpose.reporting.tables import Row, Table
 
 ANGLES = ("yaw", "pitch", "roll")
@@ -41,7 +42,9 @@ def error_by_angle(table: Table, test_set: str) -> Figure | None:
             axis.grid(alpha=0.3)
     axes[0, 0].set(ylabel="mean absolute error (degrees)")
     axes[1, 0].set(ylabel="faces")
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=min(5, len(rows)))
+    figure.legend(
+        *axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=_columns([row.label for row in rows], 150)
+    )
     figure.suptitle(f"{table.title}: error against the true angle, {table.test_sets[test_set]}")
     return figure
 
@@ -64,8 +67,8 @@ def size_error(table: Table, test_set: str) -> Figure | None:
     axis.tick_params(axis="x", which="minor", pad=axis.xaxis.get_tick_padding())  # one line of numbers
     axis.tick_params(axis="x", which="both", labelrotation=45)
     axis.grid(alpha=0.3, which="both")
-    axis.set_title(f"{table.title}: size against error, {table.test_sets[test_set]}", fontsize=11)
-    figure.legend(loc="outside right upper")
+    figure.suptitle(f"{table.title}: size against error, {table.test_sets[test_set]}", fontsize=11)
+    figure.legend(loc="outside right center")
     return figure
 
 
@@ -122,6 +125,60 @@ def discrete_yaw_accuracy(predictions: Predictions, allowed: NDArray[Any]) -> ND
     return np.asarray((error[:, None] <= allowed + 1e-6).mean(axis=0))  # labels are whole steps up to their file's rounding
 
 
+def training_curves(table: Table, test_set: str) -> Figure | None:
+    """Mean absolute error after each epoch, the mean over seeds: on held-out faces (solid) and in training (dotted)."""
+    figure = Figure(figsize=(7.5, 4.5), layout="constrained")
+    axis: Axes = figure.subplots()
+    for row in table.rows:
+        number, drawn = len(axis.get_legend_handles_labels()[1]), False
+        for column, style in (("val/mae", {}), ("train/mae", {"linestyle": ":", "linewidth": 1, "marker": ""})):
+            seeds = [read_metrics(checkpoint.parents[1], column) for checkpoint in row.checkpoints if test_set in row.measured]
+            epochs = sorted(set().union(*seeds))
+            if epochs:
+                means = [np.mean([seed[epoch] for seed in seeds if epoch in seed]) for epoch in epochs]
+                label = {} if drawn else {"label": row.label}
+                axis.plot(epochs, means, **{**_style(number), **style}, markersize=4, **label)  # type: ignore[arg-type]
+                drawn = True
+    handles, labels = axis.get_legend_handles_labels()
+    if not handles:
+        return None
+    axis.set(xlabel="epoch", ylabel="mean absolute error (degrees)", ylim=(0, None))
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.grid(alpha=0.3)
+    axis.set_title(f"{table.title}: training", fontsize=11)
+    figure.legend(
+        handles,
+        labels,
+        loc="outside lower center",
+        ncols=_columns(labels, 100),
+        title="solid: held-out faces, dotted: training faces",
+    )
+    return figure
+
+
+def ranking(title: str, labels: Sequence[str], means: Sequence[float], limits: NDArray[np.float64]) -> Figure:
+    """Mean errors of networks as points, the least at the top, each with its interval.
+
+    Args:
+        title: of the figure.
+        labels, means: of the networks, in degrees.
+        limits: (n, 2), of the intervals, in degrees.
+    """
+    figure = Figure(figsize=(9, 1.2 + 0.3 * len(labels)), layout="constrained")
+    axis: Axes = figure.subplots()
+    places = -np.arange(len(labels))
+    spread = np.maximum(np.abs(limits.T - np.asarray(means)), 0)
+    axis.errorbar(means, places, xerr=spread, linestyle="none", marker="o", markersize=5, color=COLORS[0], capsize=3)
+    axis.set(
+        yticks=places, yticklabels=labels, xlabel="mean absolute error (degrees), 95 % interval over faces", xlim=(0, None)
+    )
+    axis.grid(alpha=0.3, axis="x")
+    axis.spines[["top", "right", "left"]].set_visible(False)
+    axis.tick_params(axis="y", length=0)
+    axis.set_title(title, fontsize=11)
+    return figure
+
+
 class Curve:
     """Mean absolute error against a value that rows or test sets stand for: a line for each kind of row, its spread as bars.
 
@@ -160,16 +217,29 @@ class Curve:
             axis.set(xscale="log", xticks=ticks, xticklabels=[f"{x:g}" for x in ticks])
             axis.minorticks_off()
         axis.grid(alpha=0.3)
-        shown = "" if self.sets is not None else f", {table.test_sets[test_set]}"
-        axis.set_title(f"{table.title}{shown}", fontsize=11)
+        axis.set_title(_what_is_shown(table, list(self.sets or [test_set])), fontsize=11)
         seeds = max(len(measured.last) for row in table.rows for measured in row.measured.values())
         bars = f"bars: one standard deviation over {seeds} seeds" if seeds > 1 else "bars: 95 % interval of the mean over faces"
         for label, share in _left_out(table, self.sets or [test_set]).items():
             bars += f"\n{label}: up to {share:.0%} of the faces without a pose, left out"
-        columns = max(1, min(3, len(lines), 100 // (max(map(len, lines)) + 7)))  # a figure is about 100 letters wide
-        legend = figure.legend(loc="outside lower center", ncols=columns, title=bars, title_fontsize="small")
+        legend = figure.legend(loc="outside lower center", ncols=_columns([*lines], 100), title=bars, title_fontsize="small")
         legend.get_title().set_multialignment("center")
         return figure
+
+
+def _columns(labels: Sequence[str], letters: int) -> int:
+    """Of a legend in a figure so many letters wide."""
+    return max(1, min(5, len(labels), letters // (max(map(len, labels)) + 7)))
+
+
+def _what_is_shown(table: Table, test_sets: Sequence[str]) -> str:
+    """A table's title, the data sets, and the solver where it is one for all landmarks."""
+    shown = [row for row in table.rows if set(test_sets) & set(row.measured)]
+    protocols = {row.measured[name].protocol for row in shown for name in test_sets if name in row.measured}
+    sets = sorted({re.split(r",| with | in \d", protocol)[0] for protocol in protocols})
+    solvers = {row.solver for row in shown if row.solver}
+    names = [name for name in sets if name not in table.title]
+    return ", ".join([table.title, *names]) + (f"; landmarks by {solvers.pop()}" if len(solvers) == 1 else "")
 
 
 def _left_out(table: Table, test_sets: Iterable[str]) -> dict[str, float]:

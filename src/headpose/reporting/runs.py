@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+ERRORS = ("yaw", "pitch", "roll", "mae", "geodesic")
 Predictions = dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]
 """Name of a face to its true and predicted yaw, pitch, roll in degrees; predicted NaN where there is no pose."""
 
@@ -36,29 +37,98 @@ def seedless(identity: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
+def read_runs(runs: Path) -> tuple[list[Run], dict[str, str]]:
+    """All runs below a folder that have something to show, and why the other folders have not.
+
+    Returns:
+        what trainings and evaluations left, by name of folder; and each folder that is left out with its reason, but for those
+        of the other entry points.
+    """
+    found, left_out = [], {}
+    for folder in sorted(path for path in runs.iterdir() if path.is_dir()):
+        logs = {path.stem for path in folder.glob("*.log")}
+        if logs and not logs & {"train", "evaluate"}:
+            continue
+        try:
+            found.append(Run(folder, _checked(json.loads((folder / "results.json").read_text()))))
+        except FileNotFoundError:
+            left_out[folder.name] = _failure(folder)
+        except (OSError, ValueError, RecursionError) as error:
+            is_cut = isinstance(error, json.JSONDecodeError | UnicodeDecodeError)
+            reason = "no JSON, or cut short" if is_cut else str(error) or type(error).__name__
+            left_out[folder.name] = f"results.json: {reason}"
+    return found, left_out
+
+
 def read_pool(runs: Path) -> dict[str, list[Run]]:
     """Finished trainings below a folder, by `seedless` key, in the order of their seeds; unreadable ones do not count."""
+    return pool_of(read_runs(runs)[0] if runs.is_dir() else [])
+
+
+def pool_of(runs: Iterable[Run]) -> dict[str, list[Run]]:
+    """Those that are cells of sweeps, by `seedless` key, in the order of their seeds; single runs are nobody's cells."""
     pool: dict[str, list[Run]] = {}
-    for path in sorted(runs.glob("*/results.json")):
-        try:
-            results = json.loads(path.read_text())
-            if results["status"] != "finished" or path.parent.name != results["train_id"]:
-                continue  # single runs are nobody's cells
-            run = Run(path.parent, results)
-            pool.setdefault(seedless(results["config"]), []).append(run)
-        except (OSError, ValueError, KeyError, TypeError):
-            continue
+    for run in runs:
+        if run.results["status"] == "finished" and run.folder.name == run.results["train_id"]:
+            pool.setdefault(seedless(run.results["config"]), []).append(run)
     return {key: sorted(members, key=lambda run: run.seed) for key, members in pool.items()}
 
 
 def read_predictions(run: Run, test_set: str) -> Predictions | None:
     """A run's predictions of its last epoch on a test set; None where there are none."""
+    columns = [f"{kind}_{angle}" for kind in ("true", "predicted") for angle in ("yaw", "pitch", "roll")]
     try:
-        with (run.folder / f"predictions_{test_set}.csv").open(newline="") as file:
+        with (run.folder / f"predictions_{test_set}.csv").open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
-        return {row["name"]: (_angles(row, "true"), _angles(row, "predicted")) for row in rows}
-    except (OSError, ValueError, KeyError):
+        angles = np.array([[float(row[column] or "nan") for column in columns] for row in rows]).reshape(-1, 6)
+        return {row["name"]: (pose[:3], pose[3:]) for row, pose in zip(rows, angles, strict=True)}
+    except (OSError, ValueError, KeyError, TypeError, csv.Error):
         return None
+
+
+def _failure(folder: Path) -> str:
+    """Why a folder has no results.json."""
+    try:
+        return f"failed: {json.loads((folder / 'failed.json').read_text())['reason']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "unfinished" if (folder / "train.log").is_file() else "no results.json; no run of this program"
+
+
+def _checked(results: Any) -> dict[str, Any]:
+    """The content of a results.json.
+
+    Raises:
+        ValueError: it does not say what this room reads.
+    """
+    if not isinstance(results, dict) or results.get("status") not in ("finished", "evaluated"):
+        raise ValueError("its status is neither finished nor evaluated")
+    kinds: dict[str, type] = {"config": dict, "test": dict, "train": dict, "versions": dict, "params": int, "commit": str}
+    for key, kind in kinds.items():
+        if key not in ("config", "test"):
+            results[key] = results.get(key) or kind()
+        if not isinstance(results.get(key), kind):
+            raise ValueError(f"no usable `{key}`")
+    if results["status"] == "finished" and not isinstance(results.get("train_id"), str):
+        raise ValueError("no usable `train_id`")
+    if results["status"] == "finished" and not isinstance(results["config"].get("seed"), int):
+        raise ValueError("no usable `seed`")
+    for name, entry in results["test"].items():
+        kinds = {"protocol": str, "crop": str, "n": int, "last": dict}
+        if "/" in name or not isinstance(entry, dict) or not all(isinstance(entry.get(key), k) for key, k in kinds.items()):
+            raise ValueError(f"test set {name} lacks one of {', '.join(kinds)}")
+        for errors in (entry["last"], entry.get("best", entry["last"])):
+            if not isinstance(errors, dict) or not all(isinstance(errors.get(key), float | int) for key in ERRORS):
+                raise ValueError(f"test set {name} lacks one of the errors {', '.join(ERRORS)}")
+    return results
+
+
+def read_metrics(folder: Path, column: str) -> dict[int, float]:
+    """A column of a run's metrics.csv by epoch, counted from one; empty where there is none."""
+    try:
+        with (folder / "metrics.csv").open(newline="", encoding="utf-8") as file:
+            return {int(row["epoch"]) + 1: float(row[column]) for row in csv.DictReader(file) if row.get(column)}
+    except (OSError, ValueError, KeyError, TypeError, csv.Error):
+        return {}
 
 
 def with_pose(predictions: Predictions) -> Predictions:
@@ -75,7 +145,3 @@ def fuse(members: Iterable[Predictions]) -> Predictions | None:
     if not members or any(set(member) != set(members[0]) for member in members):
         return None
     return {name: (true, np.mean([member[name][1] for member in members], axis=0)) for name, (true, _) in members[0].items()}
-
-
-def _angles(row: dict[str, str], kind: str) -> NDArray[np.float64]:
-    return np.array([float(row[f"{kind}_{angle}"] or "nan") for angle in ("yaw", "pitch", "roll")])

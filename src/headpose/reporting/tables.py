@@ -45,6 +45,7 @@ class Row:
         predictions: by test set, one for each seed.
         checkpoints: of the last epochs, one for each seed.
         line, x: of a figure of curves, which line the row is a point of, and where; see `figures.Curve`.
+        solver: in words, where landmarks become a pose.
     """
 
     label: str
@@ -55,6 +56,7 @@ class Row:
     checkpoints: list[Path] = field(default_factory=list)
     line: str | None = None
     x: float | None = None
+    solver: str | None = None
 
 
 @dataclass

@@ -1,6 +1,8 @@
 """An experiment's file as a table: each row composed like a cell of its sweep, and looked up in the pool."""
 
-from pathlib import Path
+import copy
+import functools
+from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
@@ -10,53 +12,61 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
+from matplotlib.figure import Figure
 from omegaconf import DictConfig, OmegaConf
 
 from headpose.errors import InputError
 from headpose.geometry.conventions import EulerOrder
 from headpose.metrics import PoseError
+from headpose.reporting.leaderboard import in_words
 from headpose.reporting.published import find_published, read_published
-from headpose.reporting.runs import Predictions, Run, fuse, read_pool, read_predictions, seedless, with_pose
+from headpose.reporting.runs import Predictions, Run, fuse, read_predictions, seedless, with_pose
 from headpose.reporting.tables import Measured, Row, Table
-from headpose.running.entry import ROOT, runs_dir
+from headpose.running.entry import ROOT
 from headpose.running.identity import id_of_test, identity
 from headpose.running.protocols import settle_tests
 
 PUBLISHED = ROOT / "experiments" / "published_results.csv"
 
 
-def experiment_name() -> str:
-    """Of the experiment that was chosen.
-
-    Raises:
-        InputError: none was.
-    """
-    name = HydraConfig.get().runtime.choices.get("experiments")
-    if name is None:
-        names = sorted(str(path.relative_to(PUBLISHED.parent).with_suffix("")) for path in PUBLISHED.parent.rglob("*.yaml"))
-        raise InputError(f"no experiment chosen; give experiments=NAME, one of {', '.join(names)}")
-    return str(name)
+def experiment_names() -> list[str]:
+    """Of all experiments."""
+    return sorted(str(path.relative_to(PUBLISHED.parent).with_suffix("")) for path in PUBLISHED.parent.rglob("*.yaml"))
 
 
-def experiment_table(config: DictConfig) -> Table:
-    """Published beside measured numbers of the chosen experiment.
+def asked_for() -> tuple[str | None, list[str]]:
+    """The experiment that this command was given, and the options of its sweep (not those that are this command's own)."""
+    chosen = HydraConfig.get()
+    own = ("hydra", "wandb.")
+    given = [option for option in chosen.overrides.task if not option.startswith(own)]
+    return chosen.runtime.choices.get("experiments"), given
+
+
+def experiment_table(config: DictConfig, given: Sequence[str], pool: Mapping[str, list[Run]]) -> Table:
+    """Published beside measured numbers of an experiment.
+
+    Args:
+        config: composed with it.
+        given: the options that the sweep was given; `experiments=` is one.
+        pool: finished trainings, see `read_pool`.
 
     Raises:
         InputError: the experiment's file does not say what its table looks like, or a fusion names a row that is not there.
     """
     if not config.get("table"):
-        raise InputError(f"experiments/{experiment_name()}.yaml has no `table:`; nothing to report")
+        raise InputError("the experiment's file has no `table:`; nothing to report")
     table: Any = OmegaConf.to_container(config.table)
-    published, pool = read_published(PUBLISHED), read_pool(runs_dir())
+    published = read_published(PUBLISHED)
     rows: list[Row] = []
     runs: dict[str, tuple[DictConfig, list[Run]]] = {}
     for entry in table["rows"]:
         row = Row(entry["label"], line=entry.get("line"), x=entry.get("x"))
         if "cell" in entry:
-            cell = compose_cell(entry["cell"])
+            cell = compose_cell(entry["cell"], given)
             found = pool.get(seedless(identity(cell)), [])
             runs[row.label] = cell, found
             row.size_mb = (found[0].results["size_mb"] or None) if found else None
+            row.solver = in_words(cell.model.solver) if "solver" in cell.model else None
             row.checkpoints = [run.folder / "checkpoints" / "last.ckpt" for run in found]
         members = [*entry.get("fuse", ()), *entry.get("mean", ())]
         if unknown := set(members) - set(runs):
@@ -77,20 +87,30 @@ def experiment_table(config: DictConfig) -> Table:
     return Table(table["title"], table["test_sets"], rows)
 
 
-def compose_cell(cell: dict[str, Any]) -> DictConfig:
-    """The training that a row's cell means, under the options that this command was given."""
-    own = ("hydra", "wandb.")  # this command's, and none of a training's
-    given = [override for override in HydraConfig.get().overrides.task if not override.startswith(own)]
-    return compose_training([*(f"{key}={value}" for key, value in cell.items()), *given])
-
-
-def compose_training(overrides: list[str]) -> DictConfig:
-    """The configuration of `train.py` with these overrides."""
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        config = compose("train", overrides)
+def compose_cell(cell: Mapping[str, Any], given: Sequence[str]) -> DictConfig:
+    """The training that a row's cell means, under the options that the sweep was given."""
+    keys = {option.split("=")[0] for option in given}
+    groups = [f"{key}={value}" for key, value in cell.items() if "." not in key]
+    config = copy.deepcopy(_composed((*groups, *given), "train"))
+    for key, value in cell.items():
+        if "." in key and key not in keys:
+            OmegaConf.update(config, key, value)
     settle_tests(config)
     return config
+
+
+def compose_training(overrides: list[str], program: str = "train") -> DictConfig:
+    """The configuration of `train.py`, or of another program that knows trainings, with these overrides."""
+    config = copy.deepcopy(_composed(tuple(overrides), program))
+    settle_tests(config)
+    return config
+
+
+@functools.lru_cache(maxsize=64)  # rows of a table often differ in single values only; composing takes a quarter of a second
+def _composed(overrides: tuple[str, ...], program: str) -> DictConfig:
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        return compose(program, list(overrides))
 
 
 def _tested(config: DictConfig, runs: list[Run], name: str) -> list[Run]:
@@ -148,9 +168,8 @@ def _measured(runs: list[Run], test_set: str, last: list[dict[str, float]], best
     return Measured(tuple(last), tuple(best), entry["n"], entry["protocol"], entry["crop"], commits, without_pose)
 
 
-def write_figures(config: DictConfig, table: Table, folder: Path) -> list[str]:
-    """Draw each of `config.figures` for each test set, as PNG and SVG; returns the names of those with something to show."""
-    written = []
+def draw_figures(config: DictConfig, table: Table) -> Iterator[tuple[str, Figure]]:
+    """Each of `config.figures` for each test set, with its name; those with something to show."""
     for figure_name, figure_config in config.figures.items():
         if figure_config is None:  # an experiment that has no use for it
             continue
@@ -158,10 +177,7 @@ def write_figures(config: DictConfig, table: Table, folder: Path) -> list[str]:
         for test_set in table.test_sets:
             figure = draw(table, test_set)
             if figure is not None:
-                for suffix in ("png", "svg"):
-                    figure.savefig(folder / f"{figure_name}_{test_set}.{suffix}", dpi=150)
-                written.append(f"{figure_name}_{test_set}")
-    return written
+                yield f"{figure_name}_{test_set}", figure
 
 
 def errors_of(predictions: Predictions, euler_order: EulerOrder = "ypr") -> dict[str, float]:

@@ -1,0 +1,314 @@
+"""All networks that saw the same faces, one beside the other: mean errors, and how far chance may have moved them."""
+
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headpose.geometry.conventions import pose_to_pyr
+from headpose.reporting.runs import Predictions, Run, read_predictions, seedless
+from headpose.reporting.tables import Measured, Row
+
+PRINTED = {
+    "FSANet": "FSA-Net",
+    "SSRNetMD": "SSR-Net-MD",
+    "HopenetRegression": "Hopenet, regression",
+    "LandmarkPose": "landmarks",
+}
+BOX = re.compile(r", (?:boxes|box) ([^,]+)|, (annotated boxes)")
+PERTURBED = {
+    "pixels as many times larger": re.compile(r" in ([\d.]+) times larger pixels"),
+    "noise of landmarks (share of the face)": re.compile(r" with landmarks off by up to ([\d.]+) of the face"),
+    "noise of landmarks (pixels, ±)": re.compile(r" with landmarks off by up to ([\d.]+) pixels"),
+    "shift of the box (share of its size)": re.compile(r" with boxes moved by ([\d.]+) of their size"),
+    "padding of the box (share of its size)": re.compile(r" with boxes padded by ([\d.]+) of their size"),
+}
+"""What the name of a test says it was put through, see `headpose.datasets.perturbation.Perturbation`."""
+IN_PYR = ", errors in pyr angles"
+RESAMPLES = 2000
+TOLERANCE = 0.01
+"""Degrees that the errors of a predictions file may be off those of results.json, which were summed in single precision."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """Repetitions of one training, or the evaluations of one file.
+
+    Attributes:
+        label: its kind in words.
+        key: which no other network has.
+        runs: in the order of their folders.
+        is_published: weights of the authors.
+    """
+
+    label: str
+    key: str
+    runs: tuple[Run, ...]
+    is_published: bool
+
+
+@dataclass(frozen=True)
+class Score:
+    """What a network did on a test set.
+
+    Attributes:
+        network, runs: of the runs, one for each seed.
+        test_set: its name in the runs.
+        rules: which faces and labels, in words, without the box they are cut out by.
+        box, crop: how they are cut out.
+        perturbed: what the faces were put through, and by how much.
+        faces: a digest of their names and true poses; scores with the same are on the same faces.
+        errors: (n,), mean absolute error of each face over its angles and the seeds, degrees; NaN where there is no pose.
+        interval: 95 % of the mean error, by bootstrap over the faces.
+        odd: options in which it differs from networks with the same label.
+    """
+
+    network: Network
+    runs: tuple[Run, ...]
+    test_set: str
+    rules: str
+    box: str
+    crop: str
+    perturbed: tuple[tuple[str, float], ...]
+    faces: str
+    errors: NDArray[np.float64]
+    interval: tuple[float, float] = (float("nan"), float("nan"))
+    odd: str = ""
+
+    @property
+    def measured(self) -> Measured:
+        """As tables take it."""
+        entries = [run.results["test"][self.test_set] for run in self.runs]
+        commits = tuple(sorted({str(run.results["commit"]) for run in self.runs}))
+        last = tuple(entry["last"] for entry in entries)
+        return Measured(last, (), len(self.errors), self.rules, self.crop, commits, int(np.isnan(self.errors).sum()))
+
+    @property
+    def mae(self) -> float:
+        """Mean absolute error over angles and seeds, of the last epoch, degrees."""
+        return float(np.mean([errors["mae"] for errors in self.measured.last]))
+
+    def row(self, number: int | None = None) -> Row:
+        """Of a table whose only test set is `rules`, with its number in front of a label that figures have room for."""
+        text = self.network.label if number is None else f"{number}  {self.network.label}"
+        label = text if len(text) < 40 else text[:37] + "..."
+        predictions = [part for run in self.runs if (part := read_predictions(run, self.test_set)) is not None]
+        return Row(
+            label.replace("$", r"\$"),  # which starts a formula in figures
+            self.runs[0].results.get("size_mb") or None,
+            measured={self.rules: self.measured},
+            predictions={self.rules: predictions},
+            checkpoints=[run.folder / "checkpoints" / "last.ckpt" for run in self.runs],
+        )
+
+
+@dataclass(frozen=True)
+class Board:
+    """Scores on the same faces by the same rules, the least mean error first."""
+
+    rules: str
+    n: int
+    scores: list[Score] = field(default_factory=list)
+
+
+def networks(runs: Iterable[Run]) -> list[Network]:
+    """Group runs: trainings that differ in their seed only, evaluations of the same file."""
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(seedless(run.results["config"]), []).append(run)
+    return [
+        Network(
+            label_of(members[0].results["config"]), key[:12], tuple(members), bool(members[0].results["config"].get("weights"))
+        )
+        for key, members in groups.items()
+    ]
+
+
+def label_of(config: dict[str, Any]) -> str:
+    """A network in words: its architecture and parts, or its file."""
+    for key in ("weights", "checkpoint"):
+        if files := config.get(key):
+            paths = [str(file).split("/") for file in (files if isinstance(files, list) else [files])]
+            return " + ".join("/".join(path[-1:] if key == "weights" else path[-3::2]) for path in paths)
+    model = config.get("model")
+    if not isinstance(model, dict):
+        return "unknown network"
+    name = str(model.get("_target_")).rsplit(".", maxsplit=1)[-1]
+    words = [PRINTED.get(name, name)]
+    for key, part in model.items():
+        if isinstance(part, dict) and key != "bins":
+            words.append(in_words(part))
+    loss = config.get("loss")
+    words += [f"alpha {loss['alpha']:g}"] if isinstance(loss, dict) and isinstance(loss.get("alpha"), int | float) else []
+    words += [f"{model['points']} points"] if "points" in model else []
+    return ", ".join(words)
+
+
+def in_words(part: dict[str, Any]) -> str:
+    """A part of a model as its class calls it, such as `conv scoring`, or as timm does."""
+    kind = re.sub(r"(?<!^)(?=[A-Z][a-z])", " ", str(part.get("_target_")).rsplit(".", maxsplit=1)[-1]).lower()
+    method = str(part.get("method", "")).replace("_", " ")
+    return f"{str(part.get('model_name', kind)).split('.')[0].removesuffix(' backbone')} {method}".strip()
+
+
+def score(all_networks: Iterable[Network], complain: Callable[[str, str], None]) -> list[Score]:
+    """Every network on every test set; what a run says of a test set that its prediction file does not bear out is forgotten.
+
+    Args:
+        all_networks: of the pool.
+        complain: called with a folder and why a test of it does not count.
+    """
+    scores = []
+    for network in all_networks:
+        groups: dict[tuple[str, ...], dict[Any, tuple[Run, str, NDArray[np.float64]]]] = {}
+        for run in sorted(network.runs, key=lambda run: run.folder.name == run.results.get("train_id")):  # cells win
+            for name, entry in list(run.results["test"].items()):
+                predictions = read_predictions(run, name)
+                errors = errors_of_faces(predictions or {}, IN_PYR in entry["protocol"])
+                mean, recorded = errors[np.isfinite(errors)].sum() / max(1, np.isfinite(errors).sum()), entry["last"]["mae"]
+                if not predictions or not abs(mean - recorded) <= TOLERANCE * max(1, recorded):
+                    odd = (
+                        f"gives a mean error of {mean:.2f}, not {recorded:.2f}"
+                        if predictions
+                        else "is missing, empty or cut short"
+                    )
+                    complain(run.folder.name, f"predictions_{name}.csv {odd}")
+                    del run.results["test"][name]
+                    continue
+                seed = run.results["config"].get("seed") if run.results["status"] == "finished" else None
+                key = (entry["protocol"], entry["crop"], digest(predictions))
+                groups.setdefault(key, {})[seed] = run, name, errors
+        for (protocol, crop, faces), seeds in groups.items():
+            members = [seeds[seed] for seed in sorted(seeds, key=str)]
+            with np.errstate(invalid="ignore"):
+                errors = np.stack([member[2] for member in members])
+                counted = np.isfinite(errors).sum(axis=0)
+                errors = np.where(counted > 0, np.nansum(errors, axis=0) / counted, np.nan)
+            box = BOX.search(protocol)
+            perturbed = {kind: float(found[1]) for kind, pattern in PERTURBED.items() if (found := pattern.search(protocol))}
+            rules = BOX.sub("", protocol)
+            for pattern in PERTURBED.values():
+                rules = pattern.sub("", rules)
+            runs, test_set = tuple(run for run, _, _ in members), members[-1][1]
+            place = (box[1] or box[2]) if box else ""
+            scores.append(Score(network, runs, test_set, rules, place, crop, tuple(perturbed.items()), faces, errors))
+    return scores
+
+
+def boards(scores: Iterable[Score]) -> list[Board]:
+    """The scores on faces left as they are, those on the same faces together; most networks first."""
+    groups: dict[tuple[str, str], list[Score]] = {}
+    for one in scores:
+        if not one.perturbed:
+            groups.setdefault((one.rules, one.faces), []).append(one)
+    out = []
+    for (rules, _), members in groups.items():
+        limits = intervals(np.stack([one.errors for one in members]))
+        odd = _differences([one.network for one in members])
+        members = [
+            replace(one, interval=(float(low), float(high)), odd=odd[one.network.key])
+            for one, (low, high) in zip(members, limits, strict=True)
+        ]
+        out.append(Board(rules, len(members[0].errors), sorted(members, key=lambda one: one.mae)))
+    return sorted(out, key=lambda board: -len(board.scores))
+
+
+def perturbations(scores: Sequence[Score]) -> dict[tuple[str, str], dict[str, dict[float, Score]]]:
+    """By rules and kind of perturbation, of each network its scores by how much; unperturbed ones are at the neutral value."""
+    groups: dict[tuple[str, str, str], dict[tuple[str, ...], dict[float, Score]]] = {}
+    for one in scores:
+        if one.perturbed:
+            line = (one.network.key, one.box, one.crop)
+            kinds = " and ".join(kind for kind, _ in one.perturbed)
+            groups.setdefault((one.rules, kinds, one.faces), {}).setdefault(line, {})[one.perturbed[0][1]] = one
+    for (rules, kinds, faces), lines in groups.items():
+        for one in scores:
+            line = (one.network.key, one.box, one.crop)
+            if not one.perturbed and line in lines and (one.rules, one.faces) == (rules, faces):
+                lines[line][1.0 if kinds.startswith("pixels") else 0.0] = one
+    out: dict[tuple[str, str], dict[str, dict[float, Score]]] = {}
+    for (rules, kinds, faces), lines in groups.items():
+        n = len(next(iter(next(iter(lines.values())).values())).errors)
+        odd = _differences([next(iter(values.values())).network for values in lines.values()])
+        named = {
+            line: {x: replace(one, odd=odd[one.network.key]) for x, one in values.items()} for line, values in lines.items()
+        }
+        title = f"{rules}, {n:,} faces" if (f"{rules}, {n:,} faces", kinds) not in out else f"{rules}, {n:,} faces {faces[:4]}"
+        out[title, kinds] = {" ".join(line): values for line, values in named.items()}
+    return out
+
+
+def errors_of_faces(predictions: Predictions, in_pyr: bool = False) -> NDArray[np.float64]:
+    """(n,), mean absolute error of each face over yaw, pitch and roll, degrees, in the order of names; NaN: no pose.
+
+    Args:
+        predictions: of a test set.
+        in_pyr: measure in the angles of the other Euler order, see `headpose.geometry.conventions.pose_to_pyr`.
+    """
+    pairs = np.array([predictions[name] for name in sorted(predictions)]).reshape(-1, 2, 3).transpose(1, 0, 2)
+    if in_pyr:
+        pairs = np.stack([pose_to_pyr(pairs[0]), pose_to_pyr(np.nan_to_num(pairs[1])) + 0 * pairs[1]])
+    errors: NDArray[np.float64] = np.abs((pairs[1] - pairs[0] + 180) % 360 - 180).mean(axis=1)
+    return errors
+
+
+def digest(predictions: Predictions) -> str:
+    """Of names and true poses: which faces these are."""
+    faces = [(name, [round(float(angle), 3) for angle in predictions[name][0]]) for name in sorted(predictions)]
+    return hashlib.sha256(json.dumps(faces).encode()).hexdigest()[:12]
+
+
+def intervals(errors: NDArray[np.float64], resamples: int = RESAMPLES, seed: int = 0) -> NDArray[np.float64]:
+    """95 % intervals of mean errors, by the percentiles of a bootstrap over the faces.
+
+    Args:
+        errors: (networks, faces), in degrees, NaN where there is no pose; all networks are given the same draws.
+        resamples: how often the faces are drawn anew.
+        seed: of the draws.
+
+    Returns:
+        (networks, 2), lower and upper limit in degrees.
+    """
+    rng = np.random.default_rng(seed)
+    faces = errors.shape[1]
+    known = np.isfinite(errors).astype(float)
+    filled = np.nan_to_num(errors)
+    means = []
+    for _ in range(0, resamples, 100):
+        counts = rng.multinomial(faces, np.full(faces, 1 / faces), size=100).T.astype(float)
+        with np.errstate(invalid="ignore"):
+            means.append(filled @ counts / (known @ counts))
+    return np.asarray(np.nanpercentile(np.concatenate(means, axis=1), [2.5, 97.5], axis=1).T)
+
+
+def _differences(members: Sequence[Network]) -> dict[str, str]:
+    """By key, the options in which each network differs from the most common value among those with its label."""
+    out = {}
+    flat = {network.key: dict(_leaves(network.runs[0].results["config"])) for network in members}
+    for network in members:
+        peers = [flat[other.key] for other in {other.key: other for other in members if other.label == network.label}.values()]
+        usual = {
+            key: Counter(json.dumps(peer.get(key)) for peer in peers).most_common(1)[0][0]
+            for key in {key for peer in peers for key in peer} - {"seed", "data.seed", "format"}
+        }
+        odd = [
+            f"{key.removeprefix('data.')}={flat[network.key].get(key)}"
+            for key in sorted(usual)
+            if json.dumps(flat[network.key].get(key)) != usual[key] and not key.startswith("data.crop.")
+        ]
+        out[network.key] = ", ".join(odd[:4]) + (f" and {len(odd) - 4} more" if len(odd) > 4 else "")
+    return out
+
+
+def _leaves(node: Any, key: str = "") -> Iterable[tuple[str, Any]]:
+    if isinstance(node, dict):
+        for name, value in node.items():
+            yield from _leaves(value, f"{key}.{name}".strip("."))
+    else:
+        yield key, node

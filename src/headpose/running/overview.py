@@ -1,0 +1,393 @@
+"""The page of everything: what the pool holds, gathered for `reporting/templates/report.html`."""
+
+import functools
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from markupsafe import Markup
+from matplotlib.figure import Figure
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from headpose.errors import InputError
+from headpose.reporting import html
+from headpose.reporting.figures import Curve, error_by_angle, ranking, size_error, training_curves
+from headpose.reporting.leaderboard import Board, Network, Score, boards, networks, perturbations, score
+from headpose.reporting.published import read_published
+from headpose.reporting.runs import Run, pool_of, read_runs, seedless
+from headpose.reporting.tables import DASH, Table, spread
+from headpose.running.entry import register_resolvers, runs_dir
+from headpose.running.experiments import PUBLISHED, compose_training, draw_figures, experiment_names, experiment_table
+from headpose.running.provenance import commit
+
+IMMATERIAL = ("experiments", "seed", "data.seed", "trainer", "logger", "callbacks", "resume")
+"""Options of a sweep that its table does not depend on: it takes all seeds together."""
+FORBIDDEN = ("hydra", "figures", "table", "blocks")
+"""Options that a run folder, which anybody may have written, has no say in."""
+MAX_EXAMPLES, MAX_DRAWN_BOARDS, MAX_RANKED, MAX_LINES = 60, 4, 15, 8
+MAX_PROCESSES = 4
+
+
+@dataclass
+class Gallery:
+    """Example grids, each shown once, no more than the page can bear."""
+
+    shown: set[tuple[Path, str]] = field(default_factory=set)
+    left_out: int = 0
+
+    def add(self, run: Run, test_set: str, label: str) -> list[tuple[str, str]]:
+        """Caption and data URI of a run's grid; none where it is not there, shown already, or one too many."""
+        if (run.folder, test_set) in self.shown:
+            return []
+        path = run.folder / f"examples_{test_set}.png"
+        if len(self.shown) >= MAX_EXAMPLES:
+            self.left_out += path.is_file()
+            return []
+        try:
+            picture = html.jpeg_of_file(path, 900)
+        except InputError:
+            return []
+        self.shown.add((run.folder, test_set))
+        return [(f"{label}, {test_set}", picture)]
+
+
+def write_overview(path: Path) -> tuple[Path, str]:
+    """Write the page of all that has run.
+
+    Args:
+        path: of the page.
+
+    Returns:
+        the page, and what is in it, in words.
+
+    Raises:
+        InputError: nothing has run.
+    """
+    runs, failures = read_runs(runs_dir()) if runs_dir().is_dir() else ([], {})
+    left_out = {name: [reason] for name, reason in failures.items()}
+    if not runs:
+        others = f" ({len(left_out)} folders are no finished runs)" if left_out else ""
+        raise InputError(f"{runs_dir()} holds no finished run{others}; python src/train.py makes one")
+    gallery = Gallery()
+    nets = networks(runs)
+    scores = score(nets, lambda folder, reason: left_out.setdefault(folder, []).append(reason))
+    tables = dict(_experiments(runs))  # before any arithmetic starts threads, which a forked process would wait for
+    all_boards = boards(scores)
+    shown_boards = [_board(board, number, gallery) for number, board in enumerate(all_boards)]
+    curves = list(_perturbation_curves(scores))
+    experiments = [one for shown_tables in tables.values() for one in shown_tables]
+    for one in experiments:
+        one["examples"] = [found for wanted in one["examples"] for found in gallery.add(*wanted)]
+    counts = {status: sum(run.results["status"] == status for run in runs) for status in ("finished", "evaluated")}
+    summary = f"{counts['finished']} trainings and {counts['evaluated']} evaluations of {len(nets)} networks"
+    html.write_page(
+        path,
+        "report.html",
+        title="Head pose: all that has run",
+        when=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        commit=commit(),
+        summary=summary,
+        boards=shown_boards,
+        curves=curves,
+        experiments=experiments,
+        missing=[
+            {"title": _raw_experiment(name)["table"]["title"], "command": f"python src/train.py -m experiments={name}"}
+            for name, found in tables.items()
+            if not found
+        ],
+        networks=[_network(network) for network in sorted(nets, key=lambda one: one.label)],
+        left_out=[(name, _public("; ".join(reasons))) for name, reasons in sorted(left_out.items())],
+        examples_left_out=gallery.left_out,
+        drawn_boards=MAX_DRAWN_BOARDS,
+    )
+    return path, f"{summary}, {len(experiments)} tables, {len(left_out)} folders left out"
+
+
+def _board(board: Board, number: int, gallery: Gallery) -> dict[str, Any]:
+    """A leaderboard: rows, published numbers of the same data set, figures of the best."""
+    best, ranked, published = board.scores[:MAX_LINES], board.scores[:MAX_RANKED], _published_on(board)
+    title = f"{board.rules}, {board.n:,} faces"
+    figures: list[Markup] = []
+    if len(ranked) > 1 and number < MAX_DRAWN_BOARDS:
+        rows = [one.row(place) for place, one in enumerate(ranked, start=1)]
+        name = f"Best {len(best)} networks" if len(best) < len(board.scores) else "Networks"
+        table = Table(name, {board.rules: title}, rows[: len(best)])
+        limits = np.array([one.interval for one in ranked])
+        drawn: list[Figure | None] = [ranking(title, [row.label for row in rows], [one.mae for one in ranked], limits)]
+        drawn += [draw(table, board.rules) for draw in (error_by_angle, size_error, training_curves)]
+        figures = [html.svg(figure, f"board{number}-{place}") for place, figure in enumerate(drawn) if figure is not None]
+    return {
+        "rules": board.rules,
+        "n": board.n,
+        "rows": [_score(one) for one in board.scores],
+        "published": published,
+        "numbers": html.aligned([*map(_numbers, board.scores), *(row.pop("numbers") for row in published)]),
+        "figures": figures,
+        "examples": [found for one in best[:2] for found in gallery.add(one.runs[0], one.test_set, one.network.label)],
+    }
+
+
+def _score(one: Score) -> dict[str, Any]:
+    rules = {(run.results["test"][one.test_set].get("of_protocol") or {}).get("name") for run in one.runs} - {None}
+    return {
+        "label": one.network.label,
+        "odd": _public(one.odd),
+        "key": one.network.key,
+        "tag": "published weights" if one.network.is_published else "",
+        "words": [
+            str(one.runs[0].results["train"].get("dataset") or DASH),
+            ", ".join([*([f"box {one.box}"] if one.box else []), f"crop {one.crop}"]),
+            ", ".join(sorted(map(str, rules))) or DASH,
+        ],
+    }
+
+
+def _numbers(one: Score) -> list[str]:
+    last, (low, high), without = one.measured.last, one.interval, one.measured.without_pose
+    results = one.runs[0].results
+    return [
+        spread([errors["mae"] for errors in last]),
+        f"{low:.2f} to {high:.2f}",
+        *(spread([errors[key] for errors in last]) for key in ("yaw", "pitch", "roll", "geodesic")),
+        str(len(last)),
+        f"{len(one.errors) - without} of {len(one.errors)}" if without else f"{len(one.errors):,}",
+        f"{results['params']:,}" if results["params"] else DASH,
+        str(results["train"].get("epochs") or DASH),
+    ]
+
+
+def _published_on(board: Board) -> list[dict[str, Any]]:
+    """Printed means on the board's data set, under whatever rules; each once, the least first."""
+    names: set[str] = set()
+    for name in experiment_names():
+        raw = _raw_experiment(name).get("table", {})
+        names |= {raw["test_sets"][one.test_set] for one in board.scores if one.test_set in raw.get("test_sets", {})}
+    found: dict[tuple[str, ...], dict[str, Any]] = {}
+    for row in read_published(PUBLISHED):
+        if row["test_set"] not in names or not row["mae"] or row["table"].startswith("Figure"):
+            continue
+        parts = [row["method"], *(f"{kind} {row[kind]}" for kind in ("aggregation", "scoring", "alpha") if row[kind])]
+        key = (row["train_set"], row["aggregation"], row["scoring"], row["alpha"], f"{float(row['mae']):.1f}")
+        found.setdefault(
+            key,
+            {
+                "label": ", ".join(parts),
+                "mae": float(row["mae"]),
+                "numbers": [
+                    f"{float(row['mae']):.2f}",
+                    DASH,
+                    *(row[angle] or DASH for angle in ("yaw", "pitch", "roll")),
+                    *[DASH] * 5,
+                ],
+                "source": f"{row['paper']}, {row['table']}",
+                "train_set": row["train_set"] or DASH,
+                "protocol": row["protocol"],
+                "note": row["note"],
+            },
+        )
+    return sorted(found.values(), key=lambda row: row["mae"])
+
+
+def _perturbation_curves(scores: Sequence[Score]) -> Iterator[Markup]:
+    """Error against what faces were put through, a figure for each kind and test."""
+    for number, ((rules, kinds), lines) in enumerate(perturbations(scores).items()):
+        names = {f"{kinds} {x:g}": x for values in lines.values() for x in sorted(values)}
+        ranked = sorted(lines.values(), key=lambda values: min(one.mae for one in values.values()))[:MAX_LINES]
+        rows = []
+        for place, values in enumerate(ranked, start=1):  # a number keeps lines of one label apart
+            parts = {f"{kinds} {x:g}": one.row(place) for x, one in values.items()}
+            row = next(iter(parts.values()))
+            row.measured = {
+                name: part.measured[one.rules] for (name, part), one in zip(parts.items(), values.values(), strict=True)
+            }
+            row.predictions = {
+                name: part.predictions[one.rules] for (name, part), one in zip(parts.items(), values.values(), strict=True)
+            }
+            rows.append(row)
+        figure = Curve(kinds, names)(Table(rules, dict.fromkeys(names, rules), rows), next(iter(names)))
+        if figure is not None:
+            yield html.svg(figure, f"perturbed{number}")
+
+
+def _experiments(runs: Sequence[Run]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """Name and tables of each experiment, none where nothing of it has run, made in processes side by side."""
+    pool = pool_of(runs)
+    recorded = _recorded_options(run for members in pool.values() for run in members)
+    candidates = {}
+    for name in experiment_names():
+        relatives = {
+            tuple(option for option in options if option.startswith("budget="))
+            for other, known in recorded.items()
+            if other is None or _family(other) == _family(name)
+            for options in known
+        }
+        candidates[name] = sorted(recorded.get(name, set()) | relatives, key=len, reverse=True)
+    with ProcessPoolExecutor(min(MAX_PROCESSES, os.cpu_count() or 1), initializer=register_resolvers) as processes:
+        yield from zip(candidates, processes.map(partial(_tables, pool), *zip(*candidates.items(), strict=True)), strict=True)
+
+
+def _tables(pool: Mapping[str, list[Run]], name: str, candidates: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
+    """An experiment's tables: one for each set of options that it was swept with and that finds other runs."""
+    by_folder = {run.folder: run for members in pool.values() for run in members}
+    shown: list[dict[str, Any]] = []
+    proofs: list[set[tuple[str, str, Path]]] = []
+    for options in candidates:
+        try:
+            config = compose_training([f"experiments={name}", *options], "report")
+            table = experiment_table(config, [f"experiments={name}", *options], pool)
+        except (InputError, HydraException, OmegaConfBaseException):
+            continue  # options of a relative that this one has no place for
+        folders = {row.label: [path.parents[1] for path in row.checkpoints] for row in table.rows}
+        proof = {
+            (row.label, test_set, folder) for row in table.rows for test_set in row.measured for folder in folders[row.label]
+        }
+        if proof and not any(proof <= other for other in proofs):
+            proofs.append(proof)
+            runs = {label: [by_folder[folder] for folder in paths] for label, paths in folders.items()}
+            shown.append(_experiment(name, options, config, table, runs))
+    return shown
+
+
+def _drawn(config: Any, table: Table, remarks: list[str]) -> Iterator[tuple[str, Figure]]:
+    try:
+        yield from draw_figures(config, table)
+    except (InputError, HydraException) as error:  # a checkpoint or a data set that is no longer there
+        remarks.append(_public(f"A figure is missing: {error.__cause__ or error}".splitlines()[0]))
+    for test_set in table.test_sets:
+        curves = training_curves(table, test_set)
+        if curves is not None:
+            yield "training", curves
+            return
+
+
+def _experiment(name: str, options: Sequence[str], config: Any, table: Table, runs: Mapping[str, list[Run]]) -> dict[str, Any]:
+    """One table with its figures, what is missing and, of each test set, the run whose examples to show."""
+    columns = None if len(table.test_sets) <= 2 else ("published", "last", "difference", "n")
+    header, body, notes = table.cells(columns)
+    fixed = next(
+        place for place, cell in enumerate(header) if any(cell.startswith(f"{test} ") for test in table.test_sets.values())
+    )
+    width = (len(header) - fixed) // len(table.test_sets)
+    cells = {row["label"] for row in _raw_experiment(name)["table"]["rows"] if "cell" in row}
+    absent = [row.label for row in table.rows if row.label in cells and len(row.measured) < len(table.test_sets)]
+    command = " ".join(["python src/train.py -m", f"experiments={name}", *map(_quoted, options)])
+    remarks: list[str] = []
+    figures = [html.svg(figure, f"{name}-{len(options)}-{key}") for key, figure in _drawn(config, table, remarks)]
+    examples = []
+    for test_set in table.test_sets:
+        measured = [row for row in table.rows if test_set in row.measured and runs[row.label]]
+        if measured:
+            best = min(measured, key=lambda row: fmean(errors["mae"] for errors in row.measured[test_set].last))
+            examples.append((runs[best.label][0], test_set, best.label))
+    return {
+        "name": name,
+        "title": table.title,
+        "options": _public(" ".join(options)),
+        "fixed": header[:fixed],
+        "groups": [
+            (test, [cell.removeprefix(f"{test} ") for cell in header[fixed + width * place : fixed + width * (place + 1)]])
+            for place, test in enumerate(table.test_sets.values())
+        ],
+        "anchors": [seedless(runs[line[0]][0].results["config"])[:12] if runs[line[0]] else None for line in body],
+        "labels": [line[0] for line in body],
+        "numbers": html.aligned([line[1:] for line in body]),
+        "notes": notes,
+        "provenance": table.provenance(),
+        "absent": absent,
+        "command": _public(command),
+        "figures": figures,
+        "remarks": remarks,
+        "examples": examples,
+    }
+
+
+def _network(network: Network) -> dict[str, Any]:
+    """Configuration and provenance of all its runs."""
+    first = network.runs[0].results
+    config = {key: value for key, value in first["config"].items() if key != "seed"}
+    train = first.get("train", {})
+    runs = [
+        [
+            run.folder.name,
+            str(run.results["config"].get("seed", DASH)),
+            str(run.results["commit"] or DASH),
+            str(run.results["train"].get("n", DASH)),
+            str(run.results["train"].get("split_hash", DASH)),
+            "; ".join(
+                f"{name}: {entry['protocol']}, crop {entry['crop']}, {entry['n']:,} faces"
+                for name, entry in run.results["test"].items()
+            ),
+        ]
+        for run in network.runs
+    ]
+    return {
+        "key": network.key,
+        "label": network.label,
+        "params": first["params"],
+        "epochs": train.get("epochs"),
+        "trained_on": train.get("protocol") or train.get("dataset"),
+        "versions": ", ".join(f"{package} {version}" for package, version in first["versions"].items()),
+        "runs": runs,
+        "config": _public(json.dumps(config, indent=1)),
+    }
+
+
+@functools.cache
+def _raw_experiment(name: str) -> dict[str, Any]:
+    raw: Any = OmegaConf.to_container(OmegaConf.load(PUBLISHED.parent / f"{name}.yaml"))
+    return dict(raw)
+
+
+def _family(name: str) -> tuple[str, ...]:
+    """What experiments that can share trainings have in common: protocol and data."""
+    defaults = [item for item in _raw_experiment(name)["defaults"] if isinstance(item, dict)]
+    return tuple(str(item[key]) for key in ("override /protocol", "override /data") for item in defaults if key in item)
+
+
+def _recorded_options(runs: Iterable[Run]) -> dict[str | None, set[tuple[str, ...]]]:
+    """With which options each experiment was swept, as its runs recorded them, but for those that make its cells.
+
+    Sweeps of no experiment stand under None; their trainings may be cells of any.
+    """
+    found: dict[str | None, set[tuple[str, ...]]] = {}
+    known = {name: _raw_experiment(name) for name in experiment_names()}
+    parser = OverridesParser.create()
+    for run in runs:
+        try:
+            texts = yaml.safe_load((run.folder / ".hydra" / "overrides.yaml").read_text())
+            parsed = {str(parser.parse_override(text).key_or_group): str(text) for text in texts}
+        except (OSError, ValueError, TypeError, yaml.YAMLError, HydraException):
+            parsed = {}
+        name = parsed.get("experiments", "").partition("=")[2]
+        raw = known.get(name, {"blocks": [], "table": {"rows": []}})
+        cells = {key for block in [*raw["blocks"], *(row.get("cell", {}) for row in raw["table"]["rows"])] for key in block}
+        options = [text for key, text in parsed.items() if key not in cells and key not in IMMATERIAL and _is_plain(key, text)]
+        found.setdefault(name if name in known else None, set()).add(tuple(options))
+    return found
+
+
+def _is_plain(key: str, text: str) -> bool:
+    """Whether an option that a folder recorded can make nothing but values: it names no class and reads no environment."""
+    return key.split(".")[0] not in FORBIDDEN and "_target_" not in text and "${" not in text
+
+
+def _quoted(option: str) -> str:
+    return option if re.fullmatch(r"[\w.=/@:+~-]+", option) else f"'{option}'"
+
+
+def _public(text: str) -> str:
+    """Without the folders of this machine."""
+    return re.sub(r"(?<![\w.<])/(?:[^\s/:;,'\"\]]+/)+", "DIR/", text)

@@ -1,0 +1,134 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headpose.datasets.perturbation import Perturbation
+from headpose.geometry.conventions import pose_to_pyr
+from headpose.reporting.files import write_predictions
+from headpose.reporting.leaderboard import boards, errors_of_faces, intervals, label_of, networks, perturbations, score
+from headpose.reporting.runs import read_runs
+
+RULES = "AFLW2000, |angles| <= 99, box visible21"
+
+
+def write_run(runs: Path, name: str, errors: list[float], protocol: str = RULES, seed: int = 0, **config: Any) -> Path:
+    """A run whose faces are off by these errors in each angle; None has no pose."""
+    folder = runs / name
+    folder.mkdir(parents=True)
+    faces = [
+        {"name": f"{n}", "true": [float(n), 0.0, 0.0], "predicted": [n + error, error, error], "geodesic": error}
+        for n, error in enumerate(errors)
+    ]
+    write_predictions(folder / "predictions_a.csv", faces)
+    last = dict.fromkeys(("yaw", "pitch", "roll", "mae", "geodesic"), float(np.nanmean(np.abs(errors))))
+    entry = {"protocol": protocol, "crop": "fsanet", "n": len(errors), "last": last}
+    content = {"status": "finished", "train_id": name, "config": {"seed": seed, **config}, "test": {"a": entry}}
+    (folder / "results.json").write_text(json.dumps(content))
+    return folder
+
+
+def scores_of(runs: Path) -> tuple[list[Any], list[tuple[str, str]]]:
+    complaints: list[tuple[str, str]] = []
+    return score(networks(read_runs(runs)[0]), lambda *what: complaints.append(what)), complaints
+
+
+@given(st.lists(st.floats(0, 180), min_size=1, max_size=60), st.integers(0, 9))
+def test_intervals_hold_the_mean_and_are_the_same_every_time(errors: list[float], seed: int) -> None:
+    both = intervals(np.array([errors, errors]), 200, seed)
+    np.testing.assert_array_equal(both[0], both[1])
+    assert both[0, 0] - 1e-9 <= np.mean(errors) <= both[0, 1] + 1e-9
+    np.testing.assert_array_equal(both, intervals(np.array([errors, errors]), 200, seed))
+
+
+def test_intervals_are_as_wide_as_theory_says_and_leave_faces_without_a_pose_out() -> None:
+    errors = np.random.default_rng(1).gamma(2, 3, 1000)
+    low, high = intervals(errors[None])[0]
+    assert high - low == pytest.approx(2 * 1.96 * errors.std() / 1000**0.5, rel=0.08)
+    with_holes = np.concatenate([errors, np.full(500, np.nan)])
+    np.testing.assert_allclose(intervals(with_holes[None])[0], [low, high], atol=0.1)
+
+
+def test_networks_stand_together_where_the_faces_are_the_same(tmp_path: Path) -> None:
+    write_run(tmp_path, "a0", [1, 3, 5], seed=0)
+    write_run(tmp_path, "a1", [3, 5, 7], seed=1)
+    write_run(tmp_path, "b", [1, 2, 3], protocol=RULES.replace("visible21", "official"), model={"_target_": "x.SSRNetMD"})
+    write_run(tmp_path, "c", [1, 1], model={"_target_": "x.FSANet"})
+    scores, complaints = scores_of(tmp_path)
+    assert not complaints
+    shared, alone = boards(scores)
+    assert (shared.rules, shared.n, alone.n) == ("AFLW2000, |angles| <= 99", 3, 2)
+    best, seeds = shared.scores
+    assert (best.network.label, best.box, best.mae) == ("SSR-Net-MD", "official", 2.0)
+    assert (seeds.box, seeds.mae, [run.folder.name for run in seeds.runs]) == ("visible21", 4.0, ["a0", "a1"])
+    np.testing.assert_allclose(seeds.errors, [2, 4, 6])
+    for one in shared.scores:
+        assert one.interval[0] <= one.mae <= one.interval[1]
+
+
+def test_options_tell_networks_of_one_kind_apart(tmp_path: Path) -> None:
+    model = {"_target_": "x.FSANet", "scoring": {"_target_": "x.ConvScoring"}}
+    for name, lr in (("a", 1), ("b", 1), ("c", 2)):
+        write_run(tmp_path, name, [1, 2], model=model, optimizer={"lr": lr}, data={"n": 4 if name == "b" else 5})
+    (board,) = boards(scores_of(tmp_path)[0])
+    assert {one.network.label for one in board.scores} == {"FSA-Net, conv scoring"}
+    assert {one.runs[0].folder.name: one.odd for one in board.scores} == {"a": "", "b": "n=4", "c": "optimizer.lr=2"}
+
+
+@pytest.mark.parametrize("broken", ["missing", "empty", "other numbers"])
+def test_numbers_that_no_predictions_bear_out_do_not_count(tmp_path: Path, broken: str) -> None:
+    path = write_run(tmp_path, "a", [1, 2, 3]) / "predictions_a.csv"
+    if broken == "missing":
+        path.unlink()
+    elif broken == "empty":
+        path.write_text("")
+    else:
+        path.write_text(path.read_text().replace("1.000000", "9.000000"))
+    scores, complaints = scores_of(tmp_path)
+    assert not scores
+    assert [(folder, reason.split()[0]) for folder, reason in complaints] == [("a", "predictions_a.csv")]
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("low_resolution", 5), ("jitter", 0.1), ("jitter_pixels", 4), ("shift", 0.2), ("padding", 0.5)]
+)
+def test_perturbed_tests_are_known_by_their_own_words_and_lie_on_a_curve(tmp_path: Path, option: str, value: float) -> None:
+    words = str(Perturbation(**{option: value}))
+    write_run(tmp_path, "a", [1, 2])
+    perturbed = write_run(tmp_path, "b", [3, 4], protocol=RULES.replace(",", f"{words},", 1), model={"_target_": "x.Hopenet"})
+    results = json.loads((perturbed / "results.json").read_text())
+    clean = tmp_path / "a" / "results.json"
+    clean.write_text(clean.read_text().replace('"config": {"seed": 0}', f'"config": {json.dumps(results["config"])}'))
+    scores, _ = scores_of(tmp_path)
+    (board,) = boards(scores)
+    assert [one.mae for one in board.scores] == [1.5]
+    (((rules, _), lines),) = perturbations(scores).items()
+    (line,) = lines.values()
+    assert rules == "AFLW2000, |angles| <= 99, 2 faces"
+    assert {x: one.mae for x, one in line.items()} == {1.0 if option == "low_resolution" else 0.0: 1.5, float(value): 3.5}
+
+
+def test_errors_wrap_and_may_be_in_other_angles() -> None:
+    true, guess = np.array([170.0, 10, 5]), np.array([-170.0, 20, 0])
+    assert errors_of_faces({"x": (true, guess)}) == pytest.approx([35 / 3])
+    other = np.abs((pose_to_pyr(guess) - pose_to_pyr(true) + 180) % 360 - 180).mean()
+    assert errors_of_faces({"x": (true, guess)}, in_pyr=True) == pytest.approx([other])
+    assert np.isnan(errors_of_faces({"x": (true, np.full(3, np.nan))}, in_pyr=True)).all()
+
+
+def test_labels_name_files_and_parts() -> None:
+    assert label_of({"weights": ["/there/a.h5", "b.h5"]}) == "a.h5 + b.h5"
+    assert label_of({"checkpoint": "runs/abc/checkpoints/best.ckpt", "weights": []}) == "abc/best.ckpt"
+    model = {"_target_": "m.Hopenet", "backbone": {"_target_": "m.TimmBackbone", "model_name": "resnet18.tv"}, "bins": {}}
+    assert label_of({"model": model, "loss": {"alpha": 0.1}}) == "Hopenet, resnet18, alpha 0.1"
+    solver = {"_target_": "m.Perspective", "method": "iterative_frontal"}
+    assert label_of({"model": {"_target_": "m.LandmarkPose", "solver": solver, "points": 6}}) == (
+        "landmarks, perspective iterative frontal, 6 points"
+    )
+    netvlad = {"_target_": "m.FSANet", "aggregation": {"_target_": "m.NetVLADAggregation"}}
+    assert label_of({"model": netvlad}) == "FSA-Net, netvlad aggregation"
+    assert label_of({}) == "unknown network"

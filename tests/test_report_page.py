@@ -1,0 +1,187 @@
+"""`python src/report.py` without an experiment: the page of everything, of runs written by hand, read and opened."""
+
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from test_report import write_run, write_runs
+
+HOSTILE = '<img src=x onerror=alert(1)> & "b" $'
+PROBE = """
+<script>addEventListener("load", () => {
+  const say = {overflow: document.documentElement.scrollWidth - innerWidth, rows: []};
+  const table = document.querySelector("#experiment-3 ~ .scroll table.sortable");
+  const head = [...table.querySelectorAll("th")].find((cell) => cell.innerText.startsWith("last"));
+  for (const _ of [1, 2]) {
+    head.click();
+    say.rows.push([...table.tBodies[0].rows].map((row) => row.cells[head.dataset.column].innerText.trim()));
+  }
+  const paper = () => getComputedStyle(document.body).backgroundColor;
+  say.papers = [paper()];
+  document.getElementById("theme").click();
+  say.papers.push(paper());
+  document.title = JSON.stringify(say);
+});</script>
+"""
+
+
+class Page(HTMLParser):
+    """Links, ids and the texts of tables of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.ids: list[str] = []
+        self.tags: set[str] = set()
+        self.rows: list[list[str]] = []
+        self.number_cells: list[str] = []
+        self._cell: list[str] | None = None
+        self._is_number = False
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        self.tags.add(tag)
+        self.links += [value or "" for key, value in attrs if key in ("src", "href", "xlink:href")]
+        self.ids += [values["id"] or ""] if "id" in values and tag not in ("path", "clippath", "lineargradient") else []
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self._cell, self._is_number = [], tag == "td" and values.get("class") == "number"
+
+    def handle_data(self, data: str) -> None:
+        if self._cell is not None:
+            self._cell.append(data)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in ("td", "th") and self._cell is not None:
+            text = " ".join("".join(self._cell).split())
+            self.rows[-1].append(text)
+            self.number_cells += [text] if self._is_number else []
+            self._cell = None
+
+
+@pytest.fixture
+def pool(tmp_path: Path) -> Path:
+    """Two seeds of three networks, an evaluation of a hostile name, and folders that are no runs."""
+    runs = tmp_path / "runs"
+    for seed in (0, 1):
+        for folder in write_runs(runs, seed, "fsanet/table5", "biwi").values():
+            (folder / ".hydra").mkdir()
+            options = ["experiments=fsanet/table5", "hydra.run.dir=/x", "figures.evil={_target_: os.abort}", f"seed={seed}"]
+            (folder / ".hydra" / "overrides.yaml").write_text(json.dumps(options))
+            (folder / "metrics.csv").write_text("epoch,train/mae,val/mae\n0,9,8\n1,5,6\n")
+            cv2.imwrite(str(folder / "examples_biwi.png"), np.full((40, 60, 3), 128, np.uint8))
+    evaluated = write_run(runs, 2.5, "experiments=fsanet/table4", "seed=7", test_sets=("aflw2000",)).rename(runs / "x_evaluate")
+    content = json.loads((evaluated / "results.json").read_text())
+    content |= {"status": "evaluated", "config": {"weights": f"/secret/{HOSTILE}", "checkpoint": []}}
+    (evaluated / "results.json").write_text(json.dumps(content))
+    for name, text in {"cut": '{"status": "fini', "foreign": '{"status": "finished", "test": 3}', "nothing": None}.items():
+        (runs / name).mkdir()
+        if text is not None:
+            (runs / name / "results.json").write_text(text)
+    robbed = write_run(runs, 3.0, "experiments=fsanet/table4", "model=ssrnet", test_sets=("aflw2000",))
+    (robbed / "predictions_aflw2000.csv").unlink()
+    (robbed / "running").write_text("")
+    robbed.rename(runs / "robbed")
+    return runs
+
+
+@pytest.fixture
+def page(run, pool: Path) -> Path:
+    done = run("report")
+    assert done.returncode == 0, done.stderr
+    return pool / "reports" / "index.html"
+
+
+def test_page_holds_tables_intervals_figures_and_reasons_and_needs_nobody_else(page: Path) -> None:
+    text = page.read_text()
+    parsed = Page(text)
+    assert all(link.startswith(("data:image/", "#")) for link in parsed.links)
+    assert "@import" not in text
+    assert not re.search(r"url\((?!#)", text)
+    assert {link[1:] for link in parsed.links if link.startswith("#") and not link.startswith("#m")} <= set(parsed.ids) | set(
+        re.findall(r'id="([^"]+)"', text)
+    )
+    assert len(parsed.ids) == len(set(parsed.ids))
+
+    rows = {row[0]: row for row in parsed.rows if len(row) > 5}
+    board = next(row for label, row in rows.items() if "conv scoring" in label)
+    low, high = map(float, board[2].split(" to "))
+    assert low <= float(board[1].split()[0]) <= high
+    assert board[1:2] + board[7:8] == ["1.00 ± 0.00", "2"]
+    published = next(
+        row for label, row in rows.items() if label.startswith("FSA-Caps, aggregation capsule, scoring 1x1 published")
+    )
+    assert (published[1], published[-1]) == ("4.31", "FSA-Net, Table 2")
+    assert rows["capsule, 1x1"][3:5] == ["3.77", "1.00 ± 0.00"]
+    assert rows["capsule, fusion"][4] == "1.00 ± 0.00"
+    numeric = re.compile(r"[-+]?[\d,.]+( to [\d.]+| of [\d,]+| ± [\d.]+)?( \[\d+\])*|[>]?\d+|–( \[\d+\])*|[\d., ]+")
+    assert [cell for cell in parsed.number_cells if not numeric.fullmatch(cell)] == []
+    assert "Missing: SSR-Net-MD; no aggregation, w/o" in text
+    assert "python src/train.py -m experiments=fsanet/table1" in text
+
+    reasons = {row[0]: row[1] for row in parsed.rows if len(row) == 2}
+    assert reasons["cut"] == "results.json: no JSON, or cut short"
+    assert reasons["foreign"] == "results.json: no usable `config`"
+    assert reasons["nothing"].startswith("no results.json")
+    assert reasons["robbed"] == "predictions_aflw2000.csv is missing, empty or cut short"
+    assert text.count("<svg") == 14  # four each of the leaderboard and Figure 6c, three each of Tables 3 and 5
+    assert text.count("data:image/jpeg") == 2  # of the best of the leaderboard, and of the next
+    assert "epoch" in text
+
+    # What run folders say is text.
+    assert "<img src=x" not in text
+    assert "&lt;img src=x onerror=alert(1)&gt;" in text
+    assert "/secret" not in text
+    assert "os.abort" not in text
+
+
+def test_an_empty_pool_and_options_without_an_experiment_are_refused_in_a_line(refused, tmp_path: Path) -> None:
+    assert "holds no finished run; python src/train.py makes one" in refused("report")
+    assert "experiments=NAME" in refused("report", "budget=smoke")
+    (tmp_path / "runs" / "torn").mkdir()
+    assert "1 folders are no finished runs" in refused("report")
+
+
+def test_in_a_browser_nothing_overflows_columns_sort_and_themes_change(page: Path, tmp_path: Path) -> None:
+    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("no Chromium: the page is not opened in a browser")
+    probed = tmp_path / "probed.html"
+    probed.write_text(page.read_text().replace("</body>", PROBE + "</body>"))
+    for width, theme in ((1400, "light"), (390, "dark")):
+        heard = _look(browser, probed, width, theme)
+        assert heard["overflow"] <= 0
+        up, down = ([float(cell.split()[0]) for cell in rows if cell != "–"] for rows in heard["rows"])
+        assert up == sorted(up)
+        assert down == sorted(up, reverse=True)
+        assert len(up) == 4
+        assert all(rows[-1] == "–" for rows in heard["rows"])
+        assert heard["papers"] == ["rgb(255, 255, 255)", "rgb(22, 24, 28)"][:: 1 if theme == "light" else -1]
+
+
+def _look(browser: str, page: Path, width: int, theme: str) -> dict[str, Any]:
+    """What `PROBE` says in a frame so wide: headless Chromium has no window of less than 500 pixels."""
+    frame = page.with_name("frame.html")
+    style = f"color-scheme: {theme}; width: {width}px; height: 900px; border: 0"
+    frame.write_text(
+        f'<!doctype html><meta name="color-scheme" content="{theme}"><body><iframe src="{page.name}" style="{style}"></iframe>'
+        '<script>addEventListener("load", () => setTimeout(() => { document.body.dataset.said = '
+        'document.querySelector("iframe").contentDocument.title; }, 300));</script>'
+    )
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--allow-file-access-from-files", "--virtual-time-budget=4000"]
+    command = [browser, *options, f"--user-data-dir={page.parent / 'profile'}", "--dump-dom", frame.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    said = re.search(r'data-said="([^"]*)"', done.stdout)
+    assert said, done.stdout[:2000]
+    heard: dict[str, Any] = json.loads(said[1].replace("&quot;", '"'))
+    return heard
