@@ -149,7 +149,7 @@ class CenterDetector:
     boxes_are_crops = False
 
     def __init__(
-        self, threshold: float = 0.5, size: int = 256, levels: int | None = None, path: str | Path | None = None
+        self, threshold: float = 0.39, size: int = 256, levels: int | None = None, path: str | Path | None = None
     ) -> None:
         if not 0 < threshold < 1:
             raise InputError(f"detector.threshold={threshold} is not between 0 and 1")

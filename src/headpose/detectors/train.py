@@ -137,8 +137,8 @@ def train(scenes: SceneSampler, steps: int, rate: float, seed: int) -> CenterNet
 def main() -> None:
     """Train and write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=6000)
-    parser.add_argument("--heads", type=int, default=4000)
+    parser.add_argument("--steps", type=int, default=4600)
+    parser.add_argument("--heads", type=int, default=2500)
     parser.add_argument("--rate", type=float, default=3e-3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2, help="processes that render the heads; 0 for this one alone")
