@@ -34,7 +34,7 @@ def write_checkpoint(path: Path, seed: int) -> Path:
     torch.manual_seed(seed)
     network = build(MODEL)
     for parameter in network.heads.parameters():
-        torch.nn.init.normal_(parameter)  # else every pose would be 0
+        torch.nn.init.normal_(parameter, std=0.2)  # else every pose would be 0
     state = {f"model.{key}": value for key, value in network.state_dict().items()}
     path.parent.mkdir()
     torch.save({"state_dict": state, "headpose": {"format": 1, "model": MODEL, "crop": CROP}}, path)

@@ -5,6 +5,8 @@ import io
 import struct
 import zlib
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -21,6 +23,7 @@ from headpose.detectors.files import FileBoxes
 from headpose.detectors.whole import WholePicture
 from headpose.errors import InputError
 from headpose.inference.estimator import DETECTORS, HeadPose
+from headpose.inference.networks import Member
 from headpose.modules.checkpoint import build
 
 FSANET = {
@@ -104,6 +107,24 @@ def test_networks_side_by_side_are_what_load_says(compare: Comparison, files: li
         "detectors": ["two", "none"],
         "drawn": ["axes", "cube"],
     }
+
+
+@pytest.mark.parametrize(
+    ("config", "card", "about"),
+    [
+        (FSANET, {}, "FSANet, published weights"),
+        (FSANET, {"train_id": "0"}, "FSANet"),
+        (
+            {"_target_": "headpose.models.fusion.LateFusion", "members": [FSANET, HOPENET]},
+            {"sources": [{"training_data": {"dataset": "synthetic"}}, {"training_data": None}]},
+            "FSANet + Hopenet, trained on synthetic",
+        ),
+    ],
+    ids=["published", "silent", "exported fusion"],
+)
+def test_what_is_said_of_a_network(config: dict, card: dict, about: str) -> None:
+    network: Any = SimpleNamespace(members=(Member("x", torch.nn.Identity(), config, CROPS[0], card),))
+    assert Comparison({"x": network}, {}).describe()["networks"] == [{"name": "x", "about": about}]
 
 
 def test_field_of_view_is_of_one_picture_only(compare: Comparison, files: list[Path]) -> None:

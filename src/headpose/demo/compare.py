@@ -175,5 +175,13 @@ def _pose(pose: HeadPose, crop: Image) -> dict[str, Any]:
 def _about(network: PoseEstimator) -> str:
     """Architecture and training data, as the file says."""
     (member,) = network.members
-    data = member.card.get("training_data", {}).get("dataset")
-    return f"{member.model_config['_target_'].rsplit('.')[-1]}, {f'trained on {data}' if data else 'published weights'}"
+    names = [target.rsplit(".")[-1] for target in _targets(member.model_config)]
+    if not member.card:
+        return f"{' + '.join(names)}, published weights"
+    cards = member.card.get("sources") or [member.card]  # an exported file says what it was made of
+    sets = {str(card["training_data"]["dataset"]) for card in cards if card.get("training_data")}
+    return ", ".join([" + ".join(names), *([f"trained on {' and '.join(sorted(sets))}"] if sets else [])])
+
+
+def _targets(model_config: dict[str, Any]) -> list[str]:
+    return [member["_target_"] for member in model_config.get("members", [model_config])]

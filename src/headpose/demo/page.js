@@ -94,10 +94,11 @@ async function startCamera() {
   $("camera").ariaPressed = "true";
   $("camera").textContent = "Stop the camera";
   const canvas = make("canvas", [], { width: video.videoWidth, height: video.videoHeight });
-  while (stream) {
+  const mine = stream; // it may be stopped and started again meanwhile
+  while (stream === mine) {
     canvas.getContext("2d").drawImage(video, 0, 0);
     const frame = await new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", 0.9));
-    if (stream) await estimate(frame, "camera", []);
+    if (stream === mine) await estimate(frame, "camera", []);
   }
 }
 
