@@ -22,5 +22,5 @@ test: .venv/installed-test
 	touch $@
 
 .venv/installed-test: .venv/installed
-	$(BIN)/python -m pip install --quiet -r requirements.txt -e '.[test,launchers]'
+	$(BIN)/python -m pip install --quiet -r requirements.txt -e '.[test,launchers,dashboards,detectors]'
 	touch $@
