@@ -21,7 +21,7 @@ def predict(config: DictConfig) -> None:
     """Load, find the inputs, estimate and write frame by frame."""
     options: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     inputs = find_inputs(options["input"], config.recursive)
-    outputs = Outputs(Path(config.output or output_dir()), config.format, config.draw)
+    outputs = Outputs(Path(str(config.output or output_dir())), config.format, config.draw)
     detector = instantiate(config.detector)
     torch.set_num_threads(config.num_threads or torch.get_num_threads())
     model = PoseEstimator(load_members(config), detector, config.device, field_of_view=config.field_of_view)

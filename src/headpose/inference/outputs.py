@@ -158,9 +158,10 @@ def draw_faces(image: Image, faces: list[TrackedPose], kind: Draw) -> Image:
         yaw, pitch, roll = face.pose.pose
         text = f"{'' if face.track is None else f'{face.track}: '}{yaw:+.0f} {pitch:+.0f} {roll:+.0f}"
         scale = max(0.35, side / 300)
-        place = (round(x0), max(round(y0 - 4 - thickness), round(24 * scale)))
-        for color, width in (((0, 0, 0), 3 * thickness), ((255, 255, 255), thickness)):  # readable on any background
-            cv2.putText(picture, text, place, cv2.FONT_HERSHEY_SIMPLEX, scale, color, width, cv2.LINE_AA)
+        (width, height), below = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)
+        x, y = round(x0), max(round(y0) - below - thickness, height + below)
+        cv2.rectangle(picture, (x, y - height - below), (x + width, y + below), (0, 0, 0), -1)  # readable on any background
+        cv2.putText(picture, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, scale, (255, 255, 255), 1, cv2.LINE_AA)
     return picture
 
 
