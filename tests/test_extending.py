@@ -129,6 +129,16 @@ def test_experiment_is_swept_and_reported(run: Callable, mine: Path, tmp_path: P
     assert rows == {"absolute error": "–", "Huber, 1 degree": "–", "Huber, 5 degrees": measured}
 
 
+def test_folder_with_nothing_but_an_experiment(
+    refused: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    (tmp_path / "mine" / "experiments").mkdir(parents=True)
+    (tmp_path / "mine" / "experiments" / "first.yaml").write_text("# @package _global_\n")
+    monkeypatch.setenv("HEADPOSE_EXTENSIONS", str(tmp_path / "mine"))
+    assert refused("train", "experiments=first", "epochs=no").startswith("error: epochs=no is not a whole number")
+    assert not [warning for warning in recwarn if "headpose-extensions" in str(warning.message)]
+
+
 def test_experiment_or_folder_that_is_not_there(refused: Callable, mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     line = refused("train", "experiments=hubert")
     assert "experiments=hubert is unknown" in line

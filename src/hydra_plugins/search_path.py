@@ -14,5 +14,6 @@ class ExtensionsSearchPath(SearchPathPlugin):
         folder = extensions_dir()
         if folder is not None:
             make_importable()
-            search_path.append("headpose-extensions", f"file://{folder / 'conf'}")
+            if (folder / "conf").is_dir():  # Hydra warns of what is not there
+                search_path.append("headpose-extensions", f"file://{folder / 'conf'}")
             search_path.append("headpose-extensions", f"file://{folder}")

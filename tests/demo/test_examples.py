@@ -3,6 +3,7 @@
 import numpy as np
 
 from headpose.demo.examples import HEADS, render_examples
+from headpose.detectors.centers import CenterDetector
 
 
 def test_each_head_is_in_its_box_and_stands_as_said() -> None:
@@ -16,3 +17,11 @@ def test_each_head_is_in_its_box_and_stands_as_said() -> None:
             assert 96 * place < x0 < x1 < 96 * (place + 1)
             assert 0 < y0 < y1 < 96
             assert np.std(example.picture[round(y0) : round(y1), round(x0) : round(x1)]) > 10  # a face, no wall
+
+
+def test_the_default_detector_finds_every_head_and_nothing_else() -> None:
+    for example in render_examples():
+        found = sorted(CenterDetector()(example.picture).boxes.tolist())
+        assert len(found) == len(example.truth)
+        for box, head in zip(found, example.truth, strict=True):
+            assert np.abs(np.subtract(box, head["box"])).max() < 40  # of heads of about 155 pixels
