@@ -94,10 +94,10 @@ class Score:
         """Mean absolute error over angles and seeds, of the last epoch, degrees."""
         return float(np.mean([errors["mae"] for errors in self.measured.last]))
 
-    def row(self, number: int | None = None) -> Row:
-        """Of a table whose only test set is `rules`, with its number in front of a label that figures have room for."""
-        text = self.network.label if number is None else f"{number}  {self.network.label}"
-        label = text if len(text) < 40 else text[:37] + "..."
+    def row(self, number: int, letters: int = 40) -> Row:
+        """Of a table whose only test set is `rules`, with its number in front of a label of no more than so many letters."""
+        text = f"{number}  {self.network.label}{f' ({self.odd})' if self.odd else ''}"
+        label = text if len(text) <= letters else text[: letters - 3] + "..."
         predictions = [part for run in self.runs if (part := read_predictions(run, self.test_set)) is not None]
         return Row(
             label.replace("$", r"\$"),  # which starts a formula in figures

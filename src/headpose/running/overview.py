@@ -208,7 +208,7 @@ def _perturbation_curves(scores: Sequence[Score]) -> Iterator[Markup]:
         ranked = sorted(lines.values(), key=lambda values: min(one.mae for one in values.values()))[:MAX_LINES]
         rows = []
         for place, values in enumerate(ranked, start=1):  # a number keeps lines of one label apart
-            parts = {f"{kinds} {x:g}": one.row(place) for x, one in values.items()}
+            parts = {f"{kinds} {x:g}": one.row(place, letters=90) for x, one in values.items()}
             row = next(iter(parts.values()))
             row.measured = {
                 name: part.measured[one.rules] for (name, part), one in zip(parts.items(), values.values(), strict=True)
