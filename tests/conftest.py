@@ -24,6 +24,12 @@ os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)  # two test processes share two cores; threads of both would wait for each other
 
 
+@pytest.fixture(autouse=True)
+def own_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test adds to the places of modules (extensions do) goes with it."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     if not SHARED.is_dir():

@@ -62,6 +62,11 @@ def test_tests_mirror_the_package() -> None:
     assert rooms == {path.name for path in Path(__file__).parent.iterdir() if path.is_dir() and path.name != "__pycache__"}
 
 
+def test_no_two_test_files_have_one_name() -> None:
+    names = [path.name for path in Path(__file__).parent.rglob("test_*.py")]
+    assert sorted(set(names)) == sorted(names)  # pytest imports them by it
+
+
 def test_opencv_starts_no_threads_that_a_forked_worker_would_wait_for() -> None:
     assert headpose.__file__
     assert cv2.getNumThreads() == 1
