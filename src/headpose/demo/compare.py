@@ -3,7 +3,6 @@
 import base64
 import contextlib
 import io
-import struct
 import threading
 import time
 import warnings
@@ -23,13 +22,11 @@ from headpose.geometry.perspective import focal_length
 from headpose.inference.estimator import DETECTORS, HeadPose, PoseEstimator, make_detector
 from headpose.inference.outputs import draw_faces
 from headpose.inference.stream import TrackedPose
-from headpose.pictures import Image, as_picture
+from headpose.pictures import UNREADABLE, Image, as_picture
 
 DRAWN = ("axes", "cube")
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 """Of pictures; the others that Pillow knows are rare, and some of them start programs."""
-UNREADABLE = (OSError, SyntaxError, EOFError, ValueError, RuntimeError, struct.error)
-"""What Pillow raises at broken files."""
 LONGER_SIDE = (640, 1280)
 """Least and most pixels of a drawn picture's longer side."""
 
