@@ -16,7 +16,7 @@ import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
-from headpose.detectors.base import FaceDetector
+from headpose.detectors.base import FaceDetector, tried
 from headpose.errors import InputError
 from headpose.geometry.perspective import focal_length
 from headpose.inference.estimator import DETECTORS, HeadPose, PoseEstimator, make_detector
@@ -143,14 +143,10 @@ def detectors_beside(name: str, detector: FaceDetector) -> dict[str, FaceDetecto
     Raises:
         InputError: the first one lacks something.
     """
-    blank = np.zeros((64, 64, 3), dtype=np.uint8)  # some look for their package or file only when called
-    detector(blank)
-    usable = {name: detector}
+    usable = {name: tried(detector)}
     for other in (key for key in DETECTORS if key != name):
         with contextlib.suppress(InputError):
-            made = make_detector(other)
-            made(blank)
-            usable[other] = made
+            usable[other] = tried(make_detector(other))
     return usable
 
 
