@@ -7,6 +7,7 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from headpose.detectors.base import tried
 from headpose.inference.estimator import PoseEstimator
 from headpose.inference.sources import find_inputs
 from headpose.inference.stream import PoseStream
@@ -22,7 +23,7 @@ def predict(config: DictConfig) -> None:
     options: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     inputs = find_inputs(options["input"], config.recursive)
     outputs = Outputs(Path(str(config.output or output_dir())), config.format, config.draw)
-    detector = instantiate(config.detector)
+    detector = tried(instantiate(config.detector))  # before an earlier table is written over
     torch.set_num_threads(config.num_threads or torch.get_num_threads())
     model = PoseEstimator(load_members(config), detector, config.device, field_of_view=config.field_of_view)
     size = 1 if any(isinstance(source.path, int) for source in inputs) else config.batch_size

@@ -1,6 +1,7 @@
 """A room never imports from a room above it."""
 
 import ast
+import tomllib
 from pathlib import Path
 
 import cv2
@@ -70,3 +71,12 @@ def test_no_two_test_files_have_one_name() -> None:
 def test_opencv_starts_no_threads_that_a_forked_worker_would_wait_for() -> None:
     assert headpose.__file__
     assert cv2.getNumThreads() == 1
+
+
+def test_all_files_of_the_package_are_installed() -> None:
+    patterns = tomllib.loads((PACKAGE.parents[1] / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"][
+        "headpose"
+    ]
+    found = {path for path in PACKAGE.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")}
+    assert PACKAGE / "py.typed" in found  # without it a user's type checker takes everything for Any
+    assert found == {path for pattern in patterns for path in PACKAGE.glob(pattern)}

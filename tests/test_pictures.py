@@ -68,9 +68,28 @@ def test_cut_short(tmp_path: Path, suffix: str, capfd: pytest.CaptureFixture[str
         (RGB[None], r"of shape \(1, 6, 9, 3\)"),
         (RGB[:0], "of shape"),
         (None, "not NoneType"),
+        (PIL.Image.fromarray(GREY.astype(np.int32) * 257), "a picture of int32; give uint8"),
+        (PIL.Image.fromarray(GREY.astype(np.float32) / 255), "a picture of float32; give uint8"),
     ],
-    ids=["float", "batch", "no pixels", "nothing"],
+    ids=["float", "batch", "no pixels", "nothing", "PIL of 32 bits", "PIL of floats"],
 )
 def test_refusals(source: object, message: str) -> None:
     with pytest.raises(InputError, match=message):
         as_picture(source)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tif"])
+def test_pil_image_of_a_file_cut_short(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"x.{suffix}"
+    PIL.Image.fromarray(RNG.integers(0, 256, (80, 80, 3), dtype=np.uint8)).save(path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with PIL.Image.open(path) as opened, pytest.raises(InputError, match=f"x.{suffix}: not a readable picture"):
+        as_picture(opened)
+
+
+def test_closed_pil_image(tmp_path: Path) -> None:
+    PIL.Image.fromarray(RGB).save(tmp_path / "x.png")
+    with PIL.Image.open(tmp_path / "x.png") as opened:
+        pass
+    with pytest.raises(InputError, match="not a readable picture"):
+        as_picture(opened)

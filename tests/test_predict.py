@@ -197,6 +197,19 @@ def test_full_disk(run, checkpoint: Path, tmp_path: Path, small_disk: Path, draw
     assert all(row["roll"] for row in rows)
 
 
+def test_detector_without_its_file_leaves_an_earlier_table(refused, checkpoint: Path, tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), np.full((40, 40, 3), 90, np.uint8))
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "poses.csv").write_text("earlier")
+    for detector, given in (("file", "path=gone.csv"), ("yunet", "model=gone.onnx")):
+        message = refused(
+            "predict", f"checkpoint={checkpoint}", "input=a.png", f"detector={detector}", f"detector.{given}", "output=out"
+        )
+        assert given.split("=")[1] in message
+        assert "no such" in message
+        assert (tmp_path / "out" / "poses.csv").read_text() == "earlier"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

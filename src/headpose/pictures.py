@@ -1,5 +1,6 @@
 """Pictures from files, and from whatever else a caller has in hand: always (H, W, 3) uint8 RGB, upright."""
 
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from numpy.typing import NDArray
 from headpose.errors import InputError
 
 Image = NDArray[np.uint8]
+UNREADABLE = (OSError, SyntaxError, EOFError, ValueError, RuntimeError, AssertionError, struct.error)
+"""What Pillow raises at broken files and closed ones."""
 
 
 def read_image(path: Path) -> Image:
@@ -36,13 +39,18 @@ def as_picture(source: Any) -> Image:
         (H, W, 3) uint8 RGB; the array itself where it is so already.
 
     Raises:
-        InputError: none of these, or an unreadable file.
+        InputError: none of these, or an unreadable file (a PIL image reads its own only now).
     """
     if isinstance(source, str | Path):
         return read_image(Path(source))
     if isinstance(source, PIL.Image.Image):
-        source = PIL.ImageOps.exif_transpose(source)
-        source = np.asarray(source if source.mode.startswith("I;16") else source.convert("RGB"))
+        try:
+            source = PIL.ImageOps.exif_transpose(source)
+            # Of more than 8 bits `convert` would cut off, not scale.
+            source = np.asarray(source if source.mode[0] in "IF" else source.convert("RGB"))
+        except UNREADABLE as error:
+            name = f"{path}: " if (path := getattr(source, "filename", "")) else ""
+            raise InputError(f"{name}not a readable picture; give a whole JPEG, PNG, WebP or the like") from error
     if not isinstance(source, np.ndarray):
         raise InputError(f"a picture is a path, an RGB array or a PIL image, not {type(source).__name__}")
     if source.ndim not in (2, 3) or (source.ndim == 3 and source.shape[2] not in (1, 3, 4)) or source.size == 0:

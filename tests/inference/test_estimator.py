@@ -141,11 +141,19 @@ def test_box_beyond_the_edge_is_cut_by_the_rule(checkpoint: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "box", [(50, 50, 40, 60), (200, 10, 260, 60), (-60, 10, 0, 60), (np.nan, 0, 9, 9)], ids=["turned", "right", "left", "NaN"]
+    "box",
+    [(50, 50, 40, 60), (200, 10, 260, 60), (-60, 10, 0, 60), (np.nan, 0, 9, 9), (0, 0, np.inf, 9), (0, 0, 9, 321)],
+    ids=["turned", "right", "left", "NaN", "endless", "huge"],
 )
 def test_boxes_that_show_nothing(checkpoint: Path, box: tuple[float, ...]) -> None:
-    with pytest.raises(InputError, match=r"box 1 \(.*\) has no area, or lies outside its picture of 160×120"):
+    with pytest.raises(InputError, match=r"box 1 \(.*\) has no area, lies outside its picture of 160×120, or"):
         load(checkpoint)(PICTURE, boxes=[BOXES[0], box])
+
+
+@pytest.mark.parametrize("boxes", [[[1, 2, 3]], [[1, 2, 3, 4], [1]], "boxes", [["a"] * 4], {"a": 1}], ids=str)
+def test_boxes_that_are_none(checkpoint: Path, boxes: object) -> None:
+    with pytest.raises(InputError, match=r"boxes .*; give \(N, 4\): x0, y0, x1, y1 in pixels"):
+        load(checkpoint)(PICTURE, boxes=boxes)
 
 
 @pytest.mark.parametrize(
@@ -188,7 +196,9 @@ def test_field_of_view_turns_poses_into_the_frame_of_the_camera(checkpoint: Path
 
 def test_refused_options(checkpoint: Path) -> None:
     with pytest.raises(InputError, match="detector=eyes is unknown; choose"):
-        load(checkpoint, detector="eyes")(PICTURE)
+        load(checkpoint, detector="eyes")
+    with pytest.raises(InputError, match="batch_size=0 is less than 1"):
+        load(checkpoint, batch_size=0)
     with pytest.raises(InputError, match="device=abacus cannot be used"):
         load(checkpoint, device="abacus")
     with pytest.raises(InputError, match="2 pictures, but boxes of 1"):

@@ -3,7 +3,6 @@
 import base64
 import contextlib
 import io
-import struct
 import threading
 import time
 import warnings
@@ -17,19 +16,17 @@ import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
-from headpose.detectors.base import FaceDetector
+from headpose.detectors.base import FaceDetector, tried
 from headpose.errors import InputError
 from headpose.geometry.perspective import focal_length
 from headpose.inference.estimator import DETECTORS, HeadPose, PoseEstimator, make_detector
 from headpose.inference.outputs import draw_faces
 from headpose.inference.stream import TrackedPose
-from headpose.pictures import Image, as_picture
+from headpose.pictures import UNREADABLE, Image, as_picture
 
 DRAWN = ("axes", "cube")
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 """Of pictures; the others that Pillow knows are rare, and some of them start programs."""
-UNREADABLE = (OSError, SyntaxError, EOFError, ValueError, RuntimeError, struct.error)
-"""What Pillow raises at broken files."""
 LONGER_SIDE = (640, 1280)
 """Least and most pixels of a drawn picture's longer side."""
 
@@ -146,14 +143,10 @@ def detectors_beside(name: str, detector: FaceDetector) -> dict[str, FaceDetecto
     Raises:
         InputError: the first one lacks something.
     """
-    blank = np.zeros((64, 64, 3), dtype=np.uint8)  # some look for their package or file only when called
-    detector(blank)
-    usable = {name: detector}
+    usable = {name: tried(detector)}
     for other in (key for key in DETECTORS if key != name):
         with contextlib.suppress(InputError):
-            made = make_detector(other)
-            made(blank)
-            usable[other] = made
+            usable[other] = tried(make_detector(other))
     return usable
 
 

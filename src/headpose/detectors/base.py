@@ -33,6 +33,12 @@ class FaceDetector(Protocol):
         """
 
 
+def tried(detector: FaceDetector) -> FaceDetector:
+    """The detector, after a first call: some look for their package or file only then, and raise InputError without it."""
+    detector(np.zeros((64, 64, 3), dtype=np.uint8))
+    return detector
+
+
 def no_detections() -> Detections:
     """What a detector returns for a picture without a face."""
     return Detections(np.empty((0, 4), dtype=np.float64), np.empty(0, dtype=np.float64))

@@ -22,7 +22,7 @@ from headpose.modules.checkpoint import build
 from headpose.pictures import Image, as_picture
 
 Triple = tuple[float, float, float]
-Source = str | Path | Image | PIL.Image.Image
+Source = str | Path | NDArray[Any] | PIL.Image.Image
 
 DETECTORS = {
     "default": "headpose.detectors.centers.CenterDetector",
@@ -98,7 +98,7 @@ class PoseEstimator:
             by `headpose.geometry.perspective`). Null leaves them as the crops show them, relative to the ray to each head.
 
     Raises:
-        InputError: an unknown detector or device, an impossible field of view.
+        InputError: an unknown detector or device, an impossible field of view or batch size.
     """
 
     def __init__(
@@ -113,22 +113,17 @@ class PoseEstimator:
         self.batch_size, self.field_of_view = batch_size, field_of_view
         if field_of_view is not None:
             focal_length(field_of_view, 1)
+        if batch_size < 1:
+            raise InputError(f"batch_size={batch_size} is less than 1; give a whole number of faces")
+        self.detector = make_detector(detector)
         try:
             self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
             self.network = folded(self.members).to(self.device)
         except (RuntimeError, AssertionError) as error:
             raise InputError(f"device={device} cannot be used ({str(error).splitlines()[0]}); give cpu or cuda") from error
         self.crop: CropRule = build(self.members[0].crop_config)
-        self._detector = detector
         blank = np.zeros((1, self.crop.size, self.crop.size, 3), dtype=np.uint8)
         self.has_spread = self.estimate(blank).spread is not None
-
-    @property
-    def detector(self) -> FaceDetector:
-        """The detector; one named by its short name is made when first needed."""
-        if isinstance(self._detector, str):
-            self._detector = make_detector(self._detector)
-        return self._detector
 
     @overload
     def __call__(
@@ -158,7 +153,8 @@ class PoseEstimator:
             the faces of the picture: those given, or those found, the surest first; a list of such lists for a list.
 
         Raises:
-            InputError: an unreadable picture, or a box without area or wholly outside its picture.
+            InputError: an unreadable picture; boxes that are not (N, 4) numbers; a box without area, wholly outside its
+                picture, or more than twice as large.
         """
         if not isinstance(images, list | tuple):
             return self._faces([images], None if boxes is None else [boxes], detector)[0]
@@ -181,7 +177,7 @@ class PoseEstimator:
                 found = finder(picture, str(source) if isinstance(source, str | Path) else "")
                 faces.append(self.cut(picture, found, finder.boxes_are_crops))
             else:
-                given = np.asarray(boxes[number], dtype=np.float64).reshape(-1, 4)
+                given = _as_boxes(boxes[number])
                 faces.append(self.cut(picture, Detections(given, np.full(len(given), np.nan))))
         return self.poses(faces)
 
@@ -194,15 +190,17 @@ class PoseEstimator:
             boxes_are_crops: whether the boxes are no tight ones, but what the network is to see.
 
         Raises:
-            InputError: a box without area or wholly outside the picture.
+            InputError: a box without area, wholly outside the picture, or more than twice as large.
         """
         rule = self.crop.for_dataset("crops") if boxes_are_crops else self.crop
         height, width = picture.shape[:2]
+        largest = 2 * max(width, height)  # of a larger one the black around the picture alone could fill the memory
         for number, (x0, y0, x1, y1) in enumerate(found.boxes.tolist()):
-            if not (x0 < x1 and y0 < y1 and x1 > 0 and y1 > 0 and x0 < width and y0 < height):  # so written, NaN is refused
+            is_shown = x1 > 0 and y1 > 0 and x0 < width and y0 < height
+            if not (is_shown and 0 < x1 - x0 <= largest and 0 < y1 - y0 <= largest):  # so written, NaN is refused
                 raise InputError(
-                    f"box {number} ({x0:g}, {y0:g}, {x1:g}, {y1:g}) has no area, or lies outside its picture of "
-                    f"{width}×{height}; give x0, y0, x1, y1 in pixels"
+                    f"box {number} ({x0:g}, {y0:g}, {x1:g}, {y1:g}) has no area, lies outside its picture of "
+                    f"{width}×{height}, or is more than twice as large; give x0, y0, x1, y1 in pixels"
                 )
         squares = np.array([rule(picture, box) for box in found.boxes], dtype=np.uint8)
         return Faces(*found, squares.reshape(-1, rule.size, rule.size, 3), (width, height))
@@ -277,3 +275,14 @@ def make_detector(detector: FaceDetector | str) -> FaceDetector:
     module, _, name = DETECTORS[detector].rpartition(".")
     made: FaceDetector = getattr(import_module(module), name)()
     return made
+
+
+def _as_boxes(boxes: Any) -> NDArray[np.float64]:
+    """(N, 4) numbers; one box, or none, may be given flat."""
+    try:
+        given = np.asarray(boxes, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError("boxes that are no numbers; give (N, 4): x0, y0, x1, y1 in pixels") from error
+    if given.size and given.shape[-1:] != (4,):
+        raise InputError(f"boxes of shape {given.shape}; give (N, 4): x0, y0, x1, y1 in pixels")
+    return given.reshape(-1, 4)
