@@ -234,7 +234,7 @@ def _experiments(runs: Sequence[Run]) -> Iterator[tuple[str, list[dict[str, Any]
             if other is None or _family(other) == _family(name)
             for options in known
         }
-        candidates[name] = sorted(recorded.get(name, set()) | relatives, key=len, reverse=True)
+        candidates[name] = sorted(recorded.get(name, set()) | relatives, key=lambda options: (-len(options), options))
     with ProcessPoolExecutor(min(MAX_PROCESSES, os.cpu_count() or 1), initializer=register_resolvers) as processes:
         yield from zip(candidates, processes.map(partial(_tables, pool), *zip(*candidates.items(), strict=True)), strict=True)
 
