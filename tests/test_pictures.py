@@ -51,7 +51,7 @@ def test_unreadable_files(tmp_path: Path, content: bytes | None, message: str, c
     assert capfd.readouterr().err == ""
 
 
-@pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif"])
 def test_cut_short(tmp_path: Path, suffix: str, capfd: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / f"x.{suffix}"
     PIL.Image.fromarray(RNG.integers(0, 256, (80, 80, 3), dtype=np.uint8)).save(path)

@@ -215,6 +215,7 @@ def test_detector_without_its_file_leaves_an_earlier_table(refused, checkpoint: 
     [
         (["input=gone.jpg"], "input=gone.jpg: no such file, folder or camera"),
         ([], "input is needed; give input="),
+        (["input=text.jpg", "detector=yunet"], "error: detector.model is needed; give detector.model="),
         (["input=text.jpg"], "nothing could be read: text.jpg: not a readable picture"),
         (["input=[text.jpg,zero.mp4]"], "it again or remove it (and 1 more, see"),
         (["input=99"], "nothing could be read: camera 99 gives no picture"),
@@ -234,4 +235,10 @@ def test_refusals(refused, checkpoint: Path, tmp_path: Path, arguments: list[str
     (tmp_path / "text.jpg").write_text("no picture")
     (tmp_path / "zero.mp4").write_bytes(b"")
     given = [] if "checkpoint=[]" in arguments else [f"checkpoint={checkpoint}"]
-    assert message in refused("predict", "detector=none", *given, *arguments)
+    assert message in refused("predict", *given, *arguments)
+
+
+def test_unknown_detector_is_told_the_known_ones_and_no_more(refused, checkpoint: Path) -> None:
+    message = refused("predict", f"checkpoint={checkpoint}", "input=.", "detector=eyes").strip()
+    assert "detector/eyes" in message
+    assert message.endswith("cascade; default; dlib; file; none; yunet")

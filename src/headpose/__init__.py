@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 # which has such threads (a DataLoader's worker) waits for ever in its first call that wants them.
 cv2.setNumThreads(1)
 # What OpenCV and FFmpeg have to say of a broken file is said by us, in one line.
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 

@@ -126,3 +126,9 @@ def test_large_pictures_make_small_batches() -> None:
     small, large = (Frame(Input(Path("x"), "x"), np.empty((side, 1000, 3), dtype=np.uint8)) for side in (100, 4000))
     sizes = [len(batch) for batch in in_batches([small] * 5 + [large] * 3 + [small], 3, megapixels=5)]
     assert sizes == [3, 3, 2, 1]
+
+
+def test_a_broken_video_counts_as_one_problem(tmp_path: Path) -> None:
+    (tmp_path / "zero.mp4").write_bytes(b"")
+    (source,) = find_inputs(str(tmp_path / "zero.mp4"))
+    assert count_frames(source) == len(list(read_frames([source]))) == 1

@@ -112,13 +112,13 @@ def _common_folder(files: list[Path]) -> str:
 
 
 def count_frames(source: Input) -> int | None:
-    """How many frames there are to come; None where nobody knows."""
+    """How many frames there are to come, one where only a problem is; None where nobody knows."""
     if source.is_picture:
         return 1
     if isinstance(source.path, int):
         return None
     video = cv2.VideoCapture(str(source.path))
-    count = video.get(cv2.CAP_PROP_FRAME_COUNT)
+    count = video.get(cv2.CAP_PROP_FRAME_COUNT) if video.isOpened() else 1
     video.release()
     return int(count) if count > 0 else None
 

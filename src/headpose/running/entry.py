@@ -142,16 +142,19 @@ def one_line(error: BaseException) -> str | None:
             return str(link).rsplit("InputError: ", maxsplit=1)[-1].strip().splitlines()[0]
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}; check the path, its permissions and the room left"
-    if missing := re.search(r"Missing mandatory value: ([\w.]+)", str(error)):
+    if missing := re.search(r"Missing mandatory value: ([\w.]+)(?:\s+full_key: ([\w.]+))?", str(error)):
         # `module` holds copies of what stands at the top, `test` sets that were made of one.
         key = re.sub(
-            r"^(test\.\w+?)(_(x|jitter|shift|padding|seed)[\d.]+(px)?|_ypr|_pyr)+\.", r"\1.", missing[1].removeprefix("module.")
+            r"^(test\.\w+?)(_(x|jitter|shift|padding|seed)[\d.]+(px)?|_ypr|_pyr)+\.",
+            r"\1.",
+            (missing[2] or missing[1]).removeprefix("module."),
         )
         return f"{key} is needed; give {key}=..."
     if twice := re.search(r"@test\.(\w+)\.\w+ appears more than once", str(error)):
         return f"test set {twice[1]} is named twice; give each once in test=[...]"
     if isinstance(error, HydraException | OmegaConfBaseException | MisconfigurationException):
-        lines = [" ".join(line.split()) for line in str(error).splitlines() if line.strip()]
+        said = str(error).split("Config search path:")[0]
+        lines = [" ".join(line.split()) for line in said.splitlines() if line.strip()]
         return "; ".join(line for line in lines if not line.startswith("set env variable"))
     return None
 
