@@ -97,7 +97,10 @@ class Score:
     def row(self, number: int, letters: int = 40) -> Row:
         """Of a table whose only test set is `rules`, with its number in front of a label of no more than so many letters."""
         text = f"{number}  {self.network.label}{f' ({self.odd})' if self.odd else ''}"
-        label = text if len(text) <= letters else text[: letters - 3] + "..."
+        # Labels that are alike differ at their ends.
+        label = (
+            text if len(text) <= letters else f"{text[: letters // 3].rstrip()} … {text[letters // 3 + 3 - letters :].lstrip()}"
+        )
         predictions = [part for run in self.runs if (part := read_predictions(run, self.test_set)) is not None]
         return Row(
             label.replace("$", r"\$"),  # which starts a formula in figures
