@@ -16,18 +16,13 @@ import PIL.Image
 import pytest
 import torch
 
+from configs import HOPENET
 from headpose import load
 from headpose.detectors.files import FileBoxes
 from headpose.modules.checkpoint import build
 from headpose.synthesis.sampler import HeadSampler
 from headpose.synthesis.writers_video import WritePictures, WriteVideo
 
-MODEL = {
-    "_target_": "headpose.models.hopenet.Hopenet",
-    "backbone": {"_target_": "headpose.models.backbones.TimmBackbone", "model_name": "resnet10t"},
-    "bins": {"_target_": "headpose.geometry.bins.AngleBins", "limit": 99, "width": 3, "decoding": "left"},
-    "input_size": 64,
-}
 CROP = {"_target_": "headpose.geometry.crops.FSANetCrop", "size": 64, "margin": 0.6, "aflw2000_box": "visible21"}
 BOX_COLUMNS = ["name", "confidence", "x0", "y0", "x1", "y1"]
 
@@ -35,11 +30,11 @@ BOX_COLUMNS = ["name", "confidence", "x0", "y0", "x1", "y1"]
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
     torch.manual_seed(7)
-    network = build({**MODEL, "backbone": {**MODEL["backbone"], "pretrained": False}})
+    network = build({**HOPENET, "backbone": {**HOPENET["backbone"], "pretrained": False}})
     for head in (network.fc_yaw, network.fc_pitch, network.fc_roll):
         torch.nn.init.normal_(head.weight)  # else all poses would be much the same
     state = {f"model.{key}": value for key, value in network.state_dict().items()}
-    torch.save({"state_dict": state, "headpose": {"format": 1, "model": MODEL, "crop": CROP}}, tmp_path / "net.ckpt")
+    torch.save({"state_dict": state, "headpose": {"format": 1, "model": HOPENET, "crop": CROP}}, tmp_path / "net.ckpt")
     return tmp_path / "net.ckpt"
 
 

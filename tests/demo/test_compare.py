@@ -16,6 +16,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from configs import FSANET, HOPENET
 from headpose import load
 from headpose.demo.compare import FORMATS, Comparison, decode, detectors_beside, drawn, short_names
 from headpose.detectors.base import Detections, as_detections, no_detections
@@ -26,17 +27,6 @@ from headpose.inference.estimator import DETECTORS, HeadPose
 from headpose.inference.networks import Member
 from headpose.modules.checkpoint import build
 
-FSANET = {
-    "_target_": "headpose.models.fsanet.FSANet",
-    "scoring": {"_target_": "headpose.models.fsanet.ConvScoring"},
-    "aggregation": {"_target_": "headpose.models.fsanet.CapsuleAggregation", "_partial_": True, "routing_iterations": 2},
-}
-HOPENET = {
-    "_target_": "headpose.models.hopenet.Hopenet",
-    "backbone": {"_target_": "headpose.models.backbones.TimmBackbone", "model_name": "resnet10t"},
-    "bins": {"_target_": "headpose.geometry.bins.AngleBins", "limit": 99, "width": 3, "decoding": "left"},
-    "input_size": 64,
-}
 CROPS = [
     {"_target_": "headpose.geometry.crops.FSANetCrop", "size": 64, "margin": 0.5, "aflw2000_box": "visible21"},
     {"_target_": "headpose.geometry.crops.HopenetCrop", "size": 64, "aflw2000_box": "official", "order_free": False},

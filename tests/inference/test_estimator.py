@@ -8,6 +8,7 @@ import PIL.Image
 import pytest
 import torch
 
+from configs import FSANET, HOPENET
 from headpose import load
 from headpose.datasets import AFLW2000
 from headpose.detectors.base import Detections, as_detections, no_detections
@@ -19,17 +20,6 @@ from headpose.inference.estimator import HeadPose
 from headpose.modules.checkpoint import build, load_checkpoint
 
 FUSED = ["fsanet_capsule_3_16_2_21_5", "fsanet_noS_metric_3_16_2_192_5", "fsanet_netvlad_3_16_2_21_5"]
-FSANET = {
-    "_target_": "headpose.models.fsanet.FSANet",
-    "scoring": {"_target_": "headpose.models.fsanet.ConvScoring"},
-    "aggregation": {"_target_": "headpose.models.fsanet.CapsuleAggregation", "_partial_": True, "routing_iterations": 2},
-}
-HOPENET = {
-    "_target_": "headpose.models.hopenet.Hopenet",
-    "backbone": {"_target_": "headpose.models.backbones.TimmBackbone", "model_name": "resnet10t"},
-    "bins": {"_target_": "headpose.geometry.bins.AngleBins", "limit": 99, "width": 3, "decoding": "left"},
-    "input_size": 64,
-}
 CROP = {"_target_": "headpose.geometry.crops.FSANetCrop", "size": 64, "margin": 0.5, "aflw2000_box": "visible21"}
 PICTURE = np.random.default_rng(1).integers(0, 256, (120, 160, 3), dtype=np.uint8)
 BOXES = np.array([[40.0, 30, 90, 80], [10, 20, 60, 90]])

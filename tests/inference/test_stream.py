@@ -2,8 +2,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_estimator import HOPENET, Fixed, write_checkpoint
+from test_estimator import Fixed, write_checkpoint
 
+from configs import HOPENET
 from headpose import load
 from headpose.detectors.base import Detections, as_detections
 from headpose.errors import InputError

@@ -6,6 +6,7 @@ are medians over synthetic heads, whose tight boxes are known: `python -m headpo
 """
 
 import importlib
+from abc import ABC, abstractmethod
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -41,7 +42,7 @@ class Mapping(NamedTuple):
         return np.concatenate([center - half, center + half], axis=1)
 
 
-class NativeDetector:
+class NativeDetector(ABC):
     """What the three have in common: a picture that is too large is made smaller, found boxes are mapped to tight ones.
 
     Args:
@@ -66,9 +67,9 @@ class NativeDetector:
         ratio = np.array([image.shape[1] / sides[0], image.shape[0] / sides[1]] * 2)
         return as_detections(self.mapping(boxes) * ratio, scores) if len(boxes) else no_detections()
 
+    @abstractmethod
     def find(self, image: Image) -> tuple[Array, Array]:
         """Native boxes (N, 4) and scores (N,) of a picture."""
-        raise NotImplementedError
 
 
 class Cascade(NativeDetector):

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headpose.geometry.conventions import pose_to_pyr
-from headpose.reporting.runs import Predictions, Run, read_predictions, seedless
+from headpose.reporting.runs import Predictions, Run, leaves, read_predictions, seedless
 from headpose.reporting.tables import Measured, Row
 
 PRINTED = {
@@ -293,7 +293,7 @@ def intervals(errors: NDArray[np.float64], resamples: int = RESAMPLES, seed: int
 def _differences(members: Sequence[Network]) -> dict[str, str]:
     """By key, the options in which each network differs from the most common value among those with its label."""
     out = {}
-    flat = {network.key: dict(_leaves(network.runs[0].results["config"])) for network in members}
+    flat = {network.key: dict(leaves(network.runs[0].results["config"])) for network in members}
     for network in members:
         peers = [flat[other.key] for other in {other.key: other for other in members if other.label == network.label}.values()]
         usual = {
@@ -307,11 +307,3 @@ def _differences(members: Sequence[Network]) -> dict[str, str]:
         ]
         out[network.key] = ", ".join(odd[:4]) + (f" and {len(odd) - 4} more" if len(odd) > 4 else "")
     return out
-
-
-def _leaves(node: Any, key: str = "") -> Iterable[tuple[str, Any]]:
-    if isinstance(node, dict):
-        for name, value in node.items():
-            yield from _leaves(value, f"{key}.{name}".strip("."))
-    else:
-        yield key, node

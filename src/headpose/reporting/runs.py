@@ -3,7 +3,7 @@
 import csv
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,19 @@ def seedless(identity: dict[str, Any]) -> str:
     plain.pop("seed", None)
     plain.get("data", {}).pop("seed", None)
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+
+
+def leaves(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted keys and values of a nested configuration.
+
+    >>> dict(leaves({"model": {"bins": 66}, "seed": 0}))
+    {'model.bins': 66, 'seed': 0}
+    """
+    if isinstance(node, dict):
+        for name, value in node.items():
+            yield from leaves(value, f"{key}.{name}".strip("."))
+    else:
+        yield key, node
 
 
 def read_runs(runs: Path) -> tuple[list[Run], dict[str, str]]:

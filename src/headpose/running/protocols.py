@@ -3,13 +3,14 @@
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from headpose.datamodules import HeadPoseDataModule
 from headpose.errors import InputError
+from headpose.reporting.runs import leaves
 from headpose.running.identity import spread_tests
 
 log = logging.getLogger(__name__)
@@ -27,7 +28,7 @@ def settle_tests(config: DictConfig) -> None:
         for name in [name for name, test in (config.get("test") or {}).items() if "_target_" not in (test or {})]:
             del config.test[name]
     if protocol := config.get("protocol"):
-        for key, fixed in _leaves(OmegaConf.to_container(protocol.fixes, resolve=True)):
+        for key, fixed in leaves(OmegaConf.to_container(protocol.fixes, resolve=True)):
             group, name = key.split(".")[:2]
             value = OmegaConf.select(config, key)
             if value != fixed and (group != "test" or name in config.test):
@@ -68,11 +69,3 @@ def records_of_tests(config: DictConfig, test_sets: Mapping[str, HeadPoseDataMod
         protocol = describe_protocol(config, {name: len(test.test_indices)})
         records[name] = {"test_id": ids[name], **({"of_protocol": protocol} if protocol else {})}
     return records
-
-
-def _leaves(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(node, dict):
-        for name, value in node.items():
-            yield from _leaves(value, f"{key}.{name}".strip("."))
-    else:
-        yield key, node

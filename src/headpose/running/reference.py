@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 from hydra.utils import get_object
 
+from headpose.reporting.runs import leaves
 from headpose.running.entry import ROOT
 
 CONF = ROOT / "conf"
@@ -87,7 +88,7 @@ def _in_words(folder: Path) -> str:
         sets = ""
         if folder.name in ("recipe", "size", "shape"):
             content = yaml.safe_load(path.read_text()) or {}
-            sets = " ".join([*_chosen(content.pop("defaults", [])), *(f"{k}={v}" for k, v in _leaves(content))])
+            sets = " ".join([*_chosen(content.pop("defaults", [])), *(f"{k}={v}" for k, v in leaves(content))])
         lines.append(f"- `{name}`: {' '.join(filter(None, [_comment(path), f'`{sets}`' if sets else '']))}")
     return "\n".join(lines) + "\n"
 
@@ -197,14 +198,6 @@ def _comment(path: Path) -> str:
             break
         lines.append(line.removeprefix("#").strip())
     return " ".join(lines)
-
-
-def _leaves(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in node.items():
-        if isinstance(value, dict):
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def _table(rows: list[tuple[str, str, str]]) -> str:
