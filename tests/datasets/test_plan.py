@@ -14,7 +14,7 @@ from headpose.datasets.augmentation import (
     rotate_pose,
     rotate_sample,
 )
-from headpose.datasets.draws import integers, uniform
+from headpose.datasets.draws import Draws, integers
 from headpose.datasets.plan import Labels, Planner, obstacle_to_plans, plan_four_way, plan_zoom
 from headpose.errors import InputError
 from headpose.geometry.crops import FSANetCrop, HopenetCrop, MarginCrop, ReadyCrop
@@ -66,20 +66,20 @@ def apart(a: np.ndarray, b: np.ndarray) -> tuple[float, int]:
 
 
 def test_numbers_belong_to_their_face_alone() -> None:
-    all_faces = uniform((3, 5), np.arange(1000), 2, 4)
-    np.testing.assert_array_equal(uniform((3, 5), np.array([7, 999]), 2, 4), all_faces[[7, 999]])
-    for other in (uniform((4, 5), np.arange(1000), 2, 4), uniform((3, 6), np.arange(1000), 2, 4)):
+    all_faces = Draws((3, 5), np.arange(1000))(2, 4)
+    np.testing.assert_array_equal(Draws((3, 5), np.array([7, 999]))(2, 4), all_faces[[7, 999]])
+    for other in (Draws((4, 5), np.arange(1000))(2, 4), Draws((3, 6), np.arange(1000))(2, 4)):
         assert not (other == all_faces).any()
-    assert not (uniform((3, 5), np.arange(1000), 3, 4) == all_faces).any()
+    assert not (Draws((3, 5), np.arange(1000))(3, 4) == all_faces).any()
 
 
 def test_numbers_are_uniform_and_independent() -> None:
-    numbers = uniform((0, 0), np.arange(50_000), 1, 3)
+    numbers = Draws((0, 0), np.arange(50_000))(1, 3)
     assert numbers.min() >= 0
     assert numbers.max() < 1
     counts = np.stack([np.bincount(integers(column, 20), minlength=20) for column in numbers.T])
     assert (np.abs(counts - 2500) < 5 * 2500**0.5).all()
-    next_epoch = uniform((0, 1), np.arange(50_000), 1, 1)
+    next_epoch = Draws((0, 1), np.arange(50_000))(1, 1)
     columns = np.concatenate([numbers, next_epoch, np.roll(numbers[:, :1], 1, axis=0)], axis=1)
     correlation = np.corrcoef(columns.T) - np.eye(5)
     assert np.abs(correlation).max() < 0.02
@@ -170,7 +170,7 @@ def test_both_ways_agree(crop, rotation: float) -> None:
 def test_pipeline_of_whole_pixels_is_the_transforms_own_arithmetic() -> None:
     four_way, zoom = FourWayCrop(max_shift=15), RandomZoom((0.8, 1.2), p=1.0)
     pictures = smooth(side=64)
-    draws, always = uniform((0, 0), np.arange(N), 9, 7), np.ones(N, bool)
+    draws, always = Draws((0, 0), np.arange(N))(9, 7), np.ones(N, bool)
     patch, pixels = plan_four_way(four_way, draws, always, 64)
     (zoomed,) = plan_zoom(zoom, draws, always, 64)
     augmentation = Augmentation(pipeline=A.Compose([four_way, zoom]))

@@ -144,7 +144,7 @@ def benchmark_data(
                 "loose_pack_face_by_face": lambda: loose["workers"][key],
                 "loose_pack_by_batch": lambda: loose["device"][key],
             }
-            times = compare_times(ways, num_blocks, calls=4, clock=time.process_time)
+            times = compare_times(ways, num_blocks, calls=16, clock=time.process_time)
     finally:
         torch.set_num_threads(threads)
     rates = {f"{name}_faces_per_second": asdict(value.rate(batch_size)) for name, value in times.items()}

@@ -236,11 +236,17 @@ def move_pixels(
 ) -> Image:
     """(H, W, 3) to the same: row i copies row `rows[i]` (H,), column j column `columns[j]` (W,); -1 stands for `fill`."""
     # Whole rows are copied fast, single pixels are not: columns are copied as rows of the transposed picture.
-    moved: Image = cv2.transpose(cv2.transpose(image.take(rows, axis=0)).take(columns, axis=0))  # type: ignore[assignment]
-    if fill is not None:
-        moved[rows < 0] = fill
-        moved[:, columns < 0] = fill
-    return moved
+    transposed = np.asarray(cv2.transpose(_with_last(image, fill).take(rows, axis=0)), dtype=np.uint8)
+    return np.asarray(cv2.transpose(_with_last(transposed, fill).take(columns, axis=0)), dtype=np.uint8)
+
+
+def _with_last(image: Image, fill: int | None) -> Image:
+    """(H, W, 3) with a last row of this value, which is row -1; or as it is."""
+    if fill is None:
+        return image
+    longer = np.empty((len(image) + 1, *image.shape[1:]), dtype=image.dtype)
+    longer[:-1], longer[-1] = image, fill
+    return longer
 
 
 def lower_resolution(image: NDArray[Any], factor: int) -> NDArray[Any]:

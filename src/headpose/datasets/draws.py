@@ -10,8 +10,8 @@ STREAM = 64
 """Numbers that a stream of one face can give before the next stream's begin."""
 
 
-def uniform(key: tuple[int, int], indices: NDArray[np.integer[Any]], stream: int, count: int) -> NDArray[np.float64]:
-    """Numbers in [0, 1), whatever else stands in the batch and whoever draws them.
+class Draws:
+    """Numbers in [0, 1) for each of B faces, whatever else stands in the batch and whoever draws them.
 
     A generator for each face would cost more than all that is done to it; these are hashes of a counter (SplitMix64's
     finaliser, applied to each part of the key in turn).
@@ -19,22 +19,22 @@ def uniform(key: tuple[int, int], indices: NDArray[np.integer[Any]], stream: int
     Args:
         key: seed and epoch.
         indices: (B,) which faces.
-        stream: what the numbers are for; those of different streams are independent.
-        count: numbers for each face, at most `STREAM`.
-
-    Returns:
-        (B, count).
 
     Reference: Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, OOPSLA 2014.
     """
-    assert count <= STREAM
-    state = np.zeros(1, dtype=np.uint64)  # arrays wrap around, NumPy's scalars warn
-    for part in key:
-        state = _mix(state + np.uint64(part) + GOLDEN)
-    face = _mix(state + indices.astype(np.uint64) + GOLDEN)
-    counter = (np.arange(count, dtype=np.uint64) + np.uint64(stream * STREAM + 1)) * GOLDEN
-    numbers: NDArray[np.float64] = (_mix(face[:, None] + counter) >> np.uint64(11)).astype(np.float64) * 2.0**-53
-    return numbers
+
+    def __init__(self, key: tuple[int, int], indices: NDArray[np.integer[Any]]) -> None:
+        state = np.zeros(1, dtype=np.uint64)  # arrays wrap around, NumPy's scalars warn
+        for part in key:
+            state = _mix(state + np.uint64(part) + GOLDEN)
+        self._faces = _mix(state + indices.astype(np.uint64) + GOLDEN)[:, None]
+
+    def __call__(self, stream: int, count: int) -> NDArray[np.float64]:
+        """(B, count) numbers, at most `STREAM`; `stream`: what they are for, those of different ones are independent."""
+        assert count <= STREAM
+        counter = (np.arange(count, dtype=np.uint64) + np.uint64(stream * STREAM + 1)) * GOLDEN
+        numbers: NDArray[np.float64] = (_mix(self._faces + counter) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+        return numbers
 
 
 def integers(numbers: NDArray[np.floating[Any]], bound: int | NDArray[np.integer[Any]]) -> NDArray[np.int64]:

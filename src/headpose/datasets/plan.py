@@ -23,7 +23,7 @@ from headpose.datasets.augmentation import (
     RandomZoom,
     lower_resolution,
 )
-from headpose.datasets.draws import integers, uniform
+from headpose.datasets.draws import Draws, integers
 from headpose.errors import InputError
 from headpose.geometry.conventions import ANGLE_LIMIT
 from headpose.geometry.crops import CropRule
@@ -150,23 +150,24 @@ class Planner:
             InputError: a crop without area.
         """
         height, width = extent.T
-        mirrored = uniform(key, indices, MIRROR, 1)[:, 0] < self.augmentation.mirror
+        draws = Draws(key, indices)
+        mirrored = draws(MIRROR, 1)[:, 0] < self.augmentation.mirror
         labels = mirror_labels(labels, mirrored, width)
-        labels, angle = self._rotate(labels, key, indices)
-        cut, shown = self.crop.regions(labels.box, width, height, uniform(key, indices, CROP, 3))
-        before = _steps(self.augmentation.cut, cut, extent, key, indices, CUT)
+        labels, angle = self._rotate(labels, draws)
+        cut, shown = self.crop.regions(labels.box, width, height, draws(CROP, 3))
+        before = _steps(self.augmentation.cut, cut, extent, draws, CUT)
         square = np.broadcast_to(np.array([0, 0, self.size, self.size]), (len(indices), 4))
-        after = _steps(self.augmentation.pipeline, square, square[:, 2:], key, indices, PIPELINE)
+        after = _steps(self.augmentation.pipeline, square, square[:, 2:], draws, PIPELINE)
         matrix = _matrix(shown, self.size, labels.box, angle, mirrored, width)
         return Plan(extent, mirrored, before, angle != 0, matrix, shown, self.crop.clips, after, self.size), labels
 
-    def _rotate(self, labels: Labels, key: tuple[int, int], indices: NDArray[np.int64]) -> tuple[Labels, Floats]:
+    def _rotate(self, labels: Labels, draws: Draws) -> tuple[Labels, Floats]:
         """Turned about the centres of their boxes; an angle that leads beyond the limit is drawn anew."""
-        angle = np.zeros(len(indices))
+        angle = np.zeros(len(labels.pose))
         if not self.augmentation.rotation:
             return labels, angle
-        trials = self.augmentation.rotation * ndtri(uniform(key, indices, ROTATE, ROTATION_TRIALS).clip(1e-12))
-        pose, left = labels.pose.copy(), np.arange(len(indices))
+        trials = self.augmentation.rotation * ndtri(draws(ROTATE, ROTATION_TRIALS).clip(1e-12))
+        pose, left = labels.pose.copy(), np.arange(len(angle))
         for trial in trials.T:
             turned = rotate_poses(labels.pose[left], trial[left])
             fits = np.abs(turned).max(axis=1) <= ANGLE_LIMIT
@@ -208,6 +209,8 @@ def rotate_poses(pose: Floats, angle: Floats) -> NDArray[np.float32]:
 
 def mirror_labels(labels: Labels, mirrored: Flags, width: NDArray[np.int64]) -> Labels:
     """`augmentation.mirror_sample` of the labels of some of B faces in pictures of these widths."""
+    if not mirrored.any():
+        return labels
     pose = np.where(mirrored[:, None], labels.pose * np.array([-1, 1, -1], np.float32), labels.pose)
     other = labels.box[:, [2, 1, 0, 3]] * np.array([-1, 1, -1, 1], np.float32)
     other[:, [0, 2]] += width[:, None]
@@ -235,20 +238,18 @@ def _matrix(shown: Floats, size: int, box: Floats, angle: Floats, mirrored: Flag
     return matrix
 
 
-def _steps(
-    pipeline: Any, area: NDArray[Any], extent: NDArray[Any], key: tuple[int, int], indices: NDArray[np.int64], stream: int
-) -> list[Step]:
+def _steps(pipeline: Any, area: NDArray[Any], extent: NDArray[Any], draws: Draws, stream: int) -> list[Step]:
     """A pipeline's transforms of the area (B, 4) of pictures of this extent (B, 2), which is the same for all or the area."""
     steps: list[Step] = []
     for number, transform in enumerate([] if pipeline is None else pipeline.transforms):
-        draws = uniform(key, indices, stream + number, 8)
-        chosen, draws = draws[:, 0] < transform.p, draws[:, 1:]
+        drawn = draws(stream + number, 8)
+        chosen, drawn = drawn[:, 0] < transform.p, drawn[:, 1:]
         if isinstance(transform, FourWayCrop):
-            steps += plan_four_way(transform, draws, chosen, int(extent[0, 0]))
+            steps += plan_four_way(transform, drawn, chosen, int(extent[0, 0]))
         elif isinstance(transform, RandomZoom):
-            steps += plan_zoom(transform, draws, chosen, int(extent[0, 0]))
+            steps += plan_zoom(transform, drawn, chosen, int(extent[0, 0]))
         elif isinstance(transform, LowResolution):
-            steps += plan_low_resolution(transform, draws, chosen, area, extent)
+            steps += plan_low_resolution(transform, drawn, chosen, area, extent)
         else:
             steps += [Blur(chosen)]
     merged: list[Step] = []
