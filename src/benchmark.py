@@ -19,8 +19,8 @@ from headpose.benchmarks.training import (
     benchmark_step,
     benchmark_train,
 )
+from headpose.cores import available_cores
 from headpose.datamodules.synthetic import LOOSENESS
-from headpose.datasets.packed import available_cores
 from headpose.errors import InputError
 from headpose.reporting.files import write_json
 from headpose.running.entry import entry_point, output_dir

@@ -11,6 +11,7 @@ import hypothesis
 import numpy as np
 import pytest
 import torch
+from threadpoolctl import threadpool_limits
 
 import trees
 from processes import call_forked, call_fresh
@@ -21,7 +22,8 @@ SHARED = PROJECT.parent / "shared" / "data"
 hypothesis.settings.register_profile("suite", deadline=None, derandomize=bool(os.environ.get("CI")))
 hypothesis.settings.load_profile("suite")
 os.environ["OMP_NUM_THREADS"] = "1"
-torch.set_num_threads(1)  # two test processes share two cores; threads of both would wait for each other
+torch.set_num_threads(1)  # as many test processes as cores; threads of all would wait for each other
+threadpool_limits(1)
 
 
 @pytest.fixture(autouse=True)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from headpose.cores import one_thread
 from headpose.datamodules.sampling import BatchKey, EvaluationSampler, Split, TrainSampler, split_faces
 from headpose.datasets import batch_opencv, batch_torch
 from headpose.datasets.augmentation import Augmentation
@@ -301,6 +302,7 @@ class HeadPoseDataModule(pl.LightningDataModule):
             collate_fn=_unchanged,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
+            worker_init_fn=one_thread,
             pin_memory=torch.cuda.is_available(),
         )
 

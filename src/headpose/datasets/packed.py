@@ -1,6 +1,5 @@
 """Packs: pictures of equal size in chunk files, memory-mapped; a chunk appears whole or not at all."""
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -11,6 +10,8 @@ from numpy.typing import NDArray
 from rich.progress import track
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
+
+from headpose.cores import available_cores, one_thread
 
 
 class PictureStore:
@@ -87,15 +88,11 @@ def make_chunks(maker: Dataset[int], numbers: Sequence[int], description: str, n
         batch_size=None,
         num_workers=workers,
         prefetch_factor=1 if workers else None,
+        worker_init_fn=one_thread,
         generator=torch.Generator(),  # its own: a training must not depend on whether its data had to be made first
     )
     for _ in track(loader, description=description, total=len(numbers)):
         pass
-
-
-def available_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def write_whole(path: Path, save: Callable[[BinaryIO], object]) -> None:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from headpose.cores import one_thread
 from headpose.detectors.centers import STRIDE, WEIGHTS, CenterDetector, CenterNetwork, fold, save_network
 from headpose.detectors.scenes import Scene, SceneSampler, cut_out, plain_heads
 from headpose.detectors.scoring import best_threshold, score
@@ -178,7 +179,7 @@ def render_store(seed: int, num_heads: int, workers: int) -> SceneSampler:
     heads = plain_heads(seed)
     if not workers:
         return SceneSampler([cut_out(heads, index) for index in range(num_heads)], seed)
-    with ProcessPoolExecutor(workers) as pool:
+    with ProcessPoolExecutor(workers, initializer=one_thread) as pool:
         return SceneSampler(list(pool.map(partial(cut_out, heads), range(num_heads), chunksize=50)), seed)
 
 

@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 from rich.progress import track
 from torch.utils.data import DataLoader
 
-from headpose.datasets.packed import available_cores
+from headpose.cores import available_cores, one_thread
 from headpose.running.contact_sheet import ContactSheet
 from headpose.synthesis.sampler import GENERATOR_VERSION, HeadSampler
 from headpose.synthesis.writers import LayoutWriter
@@ -41,7 +41,7 @@ def write_tree(root: Path, writer: Any) -> None:
 def write_units(units: LayoutWriter | ContactSheet, num_workers: int) -> int:
     """Have all units written, in parallel, with a progress bar; returns the number of pictures."""
     # A generator of its own: a training must not depend on whether its data had to be written first.
-    loader = DataLoader(units, batch_size=None, num_workers=num_workers, generator=torch.Generator())
+    loader = DataLoader(units, batch_size=None, num_workers=num_workers, generator=torch.Generator(), worker_init_fn=one_thread)
     pictures = sum(len(names) for names in track(loader, description=f"writing {len(units)} {units.unit}s", total=len(units)))
     if isinstance(units, LayoutWriter):
         units.finish()

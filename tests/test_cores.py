@@ -1,0 +1,25 @@
+from pathlib import Path
+
+import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
+from torch.utils.data import Dataset
+
+from headpose.datasets.packed import make_chunks
+
+
+class Threads(Dataset[int]):
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __getitem__(self, number: int) -> int:
+        self.path.write_text(" ".join(str(pool["num_threads"]) for pool in threadpool_info() if pool["user_api"] == "blas"))
+        return number
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_numpy_has_one_thread_in_a_worker_process(tmp_path: Path) -> None:
+    with threadpool_limits(2, user_api="blas"):
+        make_chunks(Threads(tmp_path / "in_worker"), [0], "asking", num_workers=1)
+        make_chunks(Threads(tmp_path / "here"), [0], "asking", num_workers=0)
+    assert set((tmp_path / "in_worker").read_text().split()) == {"1"}
+    assert set((tmp_path / "here").read_text().split()) == {"2"}
