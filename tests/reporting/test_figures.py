@@ -23,7 +23,10 @@ def table() -> Table:
     measured = Measured((ERRORS, {**ERRORS, "mae": 6.0}), (), 16, "AFLW2000", "fsanet", ("abc",))
     published = Published({"yaw": 4.8, "pitch": 6.2, "roll": 4.8, "mae": 5.25})
     ours = Row("ours", 0.95, {"aflw2000": published}, {"aflw2000": measured}, {"aflw2000": [predictions(4), predictions(-2)]})
-    return Table("Table 1", {"aflw2000": "AFLW2000", "biwi": "BIWI"}, [Row("theirs", None, {"aflw2000": published}), ours])
+    small = Row("small", 0.4, {}, {"aflw2000": measured})
+    return Table(
+        "Table 1", {"aflw2000": "AFLW2000", "biwi": "BIWI"}, [Row("theirs", None, {"aflw2000": published}), ours, small]
+    )
 
 
 @pytest.mark.parametrize("draw", [figures.error_by_angle, figures.size_error, figures.error_per_angle])
@@ -35,6 +38,19 @@ def test_every_axis_has_its_unit_and_nothing_is_drawn_of_nothing(draw: partial[F
     assert "degrees" in labels
     assert figure.legends
     assert draw(table(), "biwi") is None
+
+
+def test_sizes_far_apart_have_few_ticks_and_errors_alike_look_alike() -> None:
+    one = table()
+    one.rows[1].size_mb = 95.0
+    figure = figures.size_error(one, "aflw2000")
+    assert figure is not None
+    axis = figure.axes[0]
+    figure.canvas.draw()  # type: ignore[attr-defined]
+    low, high = axis.get_xlim()
+    assert 3 <= len([tick for tick in axis.get_xticks() if low <= tick <= high]) <= 9
+    assert np.ptp(axis.get_ylim()) >= 0.5 - 1e-9
+    assert figures.size_error(Table("one", one.test_sets, one.rows[:2]), "aflw2000") is None
 
 
 def test_bins_hold_mean_errors_over_seeds_and_counts_of_one() -> None:

@@ -79,6 +79,26 @@ def test_options_tell_networks_of_one_kind_apart(tmp_path: Path) -> None:
     assert {one.runs[0].folder.name: one.odd for one in board.scores} == {"a": "", "b": "n=4", "c": "optimizer.lr=2"}
 
 
+def test_objects_go_by_their_class_and_what_is_not_there_by_its_name(tmp_path: Path) -> None:
+    noise = {"_target_": "headpose.datasets.augmentation.LowResolution", "p": 0.5}
+    for name, cut in (("a", None), ("b", None), ("c", [noise])):
+        write_run(tmp_path, name, [1, 2], data={"n": name == "b", "augmentation": {"cut": cut}})
+    write_run(tmp_path, "d", [1, 2], data={"n": False, "augmentation": None})
+    (board,) = boards(scores_of(tmp_path)[0])
+    told = {one.runs[0].folder.name: one.odd for one in board.scores}
+    assert told == {"a": "", "b": "n=True", "c": "augmentation.cut=[LowResolution]", "d": "augmentation=None"}
+
+
+def test_a_network_with_two_boxes_says_which(tmp_path: Path) -> None:
+    folder = write_run(tmp_path, "a", [1, 2])
+    results = json.loads((folder / "results.json").read_text())
+    results["test"]["b"] = {**results["test"]["a"], "protocol": RULES.replace("visible21", "official")}
+    (folder / "results.json").write_text(json.dumps(results))
+    (folder / "predictions_b.csv").write_text((folder / "predictions_a.csv").read_text())
+    (board,) = boards(scores_of(tmp_path)[0])
+    assert sorted(one.odd for one in board.scores) == ["box official", "box visible21"]
+
+
 @pytest.mark.parametrize("broken", ["missing", "empty", "other numbers"])
 def test_numbers_that_no_predictions_bear_out_do_not_count(tmp_path: Path, broken: str) -> None:
     path = write_run(tmp_path, "a", [1, 2, 3]) / "predictions_a.csv"

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, ScalarFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator
 from numpy.typing import NDArray
 
 from headpose.reporting.runs import Predictions, read_metrics, with_pose
@@ -21,6 +21,10 @@ LINES = ("-", "--", ":")
 BIN = 10.0
 YAW_STEP = 15
 """In which AFW's yaw is annotated, degrees."""
+MIN_SPAN = 0.5
+"""Of an axis of errors, degrees; smaller differences should look small."""
+MAX_PLAIN_SPAN = 8
+"""Largest value of a logarithmic axis over the smallest, up to which each whole number has room for a tick."""
 
 
 def error_by_angle(table: Table, test_set: str) -> Figure | None:
@@ -50,9 +54,9 @@ def error_by_angle(table: Table, test_set: str) -> Figure | None:
 
 
 def size_error(table: Table, test_set: str) -> Figure | None:
-    """Model size in float32 megabytes against mean absolute error."""
+    """Model size in float32 megabytes against mean absolute error, of two rows at least."""
     rows = [row for row in table.rows if row.size_mb is not None and test_set in row.measured]
-    if not rows:
+    if len(rows) < 2:
         return None
     figure = Figure(figsize=(7.5, 4.5), layout="constrained")
     axis = figure.subplots()
@@ -62,11 +66,13 @@ def size_error(table: Table, test_set: str) -> Figure | None:
         style = {**_style(number), "linestyle": "none"}
         axis.errorbar(row.size_mb or 0.0, float(np.mean(maes)), **error, **style, markersize=7, label=row.label)
     axis.set(xscale="log", xlabel="model size (MB, float32)", ylabel="mean absolute error (degrees)")
-    axis.xaxis.set_major_formatter(ScalarFormatter())
-    axis.xaxis.set_minor_formatter(ScalarFormatter())
-    axis.tick_params(axis="x", which="minor", pad=axis.xaxis.get_tick_padding())  # one line of numbers
-    axis.tick_params(axis="x", which="both", labelrotation=45)
-    axis.grid(alpha=0.3, which="both")
+    low, high = axis.get_xlim()
+    axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low > MAX_PLAIN_SPAN else range(1, 10)))
+    axis.xaxis.set_major_formatter("{x:g}")
+    axis.minorticks_off()
+    low, high = axis.get_ylim()
+    axis.set_ylim(min(low, (low + high - MIN_SPAN) / 2), max(high, (low + high + MIN_SPAN) / 2))
+    axis.grid(alpha=0.3)
     figure.suptitle(f"{table.title}: size against error, {table.test_sets[test_set]}", fontsize=11)
     figure.legend(loc="outside right center")
     return figure
@@ -126,7 +132,10 @@ def discrete_yaw_accuracy(predictions: Predictions, allowed: NDArray[Any]) -> ND
 
 
 def training_curves(table: Table, test_set: str) -> Figure | None:
-    """Mean absolute error after each epoch, the mean over seeds: on held-out faces (solid) and in training (dotted)."""
+    """Mean absolute error after each epoch, the mean over seeds: on held-out faces (solid) and in training (dotted).
+
+    Trainings of one epoch have no curve.
+    """
     figure = Figure(figsize=(7.5, 4.5), layout="constrained")
     axis: Axes = figure.subplots()
     for row in table.rows:
@@ -140,7 +149,7 @@ def training_curves(table: Table, test_set: str) -> Figure | None:
                 axis.plot(epochs, means, **{**_style(number), **style}, markersize=4, **label)  # type: ignore[arg-type]
                 drawn = True
     handles, labels = axis.get_legend_handles_labels()
-    if not handles:
+    if all(len(np.atleast_1d(line.get_xdata())) < 2 for line in axis.lines):
         return None
     axis.set(xlabel="epoch", ylabel="mean absolute error (degrees)", ylim=(0, None))
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -164,7 +173,7 @@ def ranking(title: str, labels: Sequence[str], means: Sequence[float], limits: N
         labels, means: of the networks, in degrees.
         limits: (n, 2), of the intervals, in degrees.
     """
-    figure = Figure(figsize=(9, 1.2 + 0.3 * len(labels)), layout="constrained")
+    figure = Figure(figsize=(11, 1.2 + 0.3 * len(labels)), layout="constrained")
     axis: Axes = figure.subplots()
     places = -np.arange(len(labels))
     spread = np.maximum(np.abs(limits.T - np.asarray(means)), 0)

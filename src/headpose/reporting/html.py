@@ -81,5 +81,5 @@ def svg(figure: Figure, name: str) -> Markup:
     body = re.sub(r'<g id="[^"]*"', "<g", re.sub(r"<!--.*?-->\s*", "", body, flags=re.DOTALL))  # each figure counts from 1
     for color, themed in THEMED.items():
         body = body.replace(color, themed)
-    width = round(figure.get_figwidth() * 90)
+    width = round(figure.get_figwidth() * 84)
     return Markup(f'<svg {box[0] if box else ""} style="width:{width}px" role="img">{body}')

@@ -66,7 +66,7 @@ class Score:
         faces: a digest of their names and true poses; scores with the same are on the same faces.
         errors: (n,), mean absolute error of each face over its angles and the seeds, degrees; NaN where there is no pose.
         interval: 95 % of the mean error, by bootstrap over the faces.
-        odd: options in which it differs from networks with the same label.
+        odd: what tells it from others with the same label.
     """
 
     network: Network
@@ -94,16 +94,18 @@ class Score:
         """Mean absolute error over angles and seeds, of the last epoch, degrees."""
         return float(np.mean([errors["mae"] for errors in self.measured.last]))
 
-    def row(self, number: int, letters: int = 40) -> Row:
-        """Of a table whose only test set is `rules`, with its number in front of a label of no more than so many letters."""
+    def label(self, number: int, letters: int) -> str:
+        """Its number and its name in no more than so many letters, as text of a figure."""
         text = f"{number}  {self.network.label}{f' ({self.odd})' if self.odd else ''}"
-        # Labels that are alike differ at their ends.
-        label = (
-            text if len(text) <= letters else f"{text[: letters // 3].rstrip()} … {text[letters // 3 + 3 - letters :].lstrip()}"
-        )
+        if len(text) > letters:  # labels that are alike differ at their ends
+            text = f"{text[: letters // 3].rstrip()} … {text[letters // 3 + 3 - letters :].lstrip()}"
+        return text.replace("$", r"\$")  # which starts a formula
+
+    def row(self, number: int, letters: int = 40) -> Row:
+        """Of a table whose only test set is `rules`, see `label`."""
         predictions = [part for run in self.runs if (part := read_predictions(run, self.test_set)) is not None]
         return Row(
-            label.replace("$", r"\$"),  # which starts a formula in figures
+            self.label(number, letters),
             self.runs[0].results.get("size_mb") or None,
             measured={self.rules: self.measured},
             predictions={self.rules: predictions},
@@ -213,10 +215,9 @@ def boards(scores: Iterable[Score]) -> list[Board]:
     out = []
     for (rules, _), members in groups.items():
         limits = intervals(np.stack([one.errors for one in members]))
-        odd = _differences([one.network for one in members])
         members = [
-            replace(one, interval=(float(low), float(high)), odd=odd[one.network.key])
-            for one, (low, high) in zip(members, limits, strict=True)
+            replace(one, interval=(float(low), float(high)), odd=odd)
+            for one, (low, high), odd in zip(members, limits, _differences(members), strict=True)
         ]
         out.append(Board(rules, len(members[0].errors), sorted(members, key=lambda one: one.mae)))
     return sorted(out, key=lambda board: -len(board.scores))
@@ -238,9 +239,10 @@ def perturbations(scores: Sequence[Score]) -> dict[tuple[str, str], dict[str, di
     out: dict[tuple[str, str], dict[str, dict[float, Score]]] = {}
     for (rules, kinds, faces), lines in groups.items():
         n = len(next(iter(next(iter(lines.values())).values())).errors)
-        odd = _differences([next(iter(values.values())).network for values in lines.values()])
+        told = _differences([next(iter(values.values())) for values in lines.values()])
         named = {
-            line: {x: replace(one, odd=odd[one.network.key]) for x, one in values.items()} for line, values in lines.items()
+            line: {x: replace(one, odd=odd) for x, one in values.items()}
+            for (line, values), odd in zip(lines.items(), told, strict=True)
         }
         title = f"{rules}, {n:,} faces" if (f"{rules}, {n:,} faces", kinds) not in out else f"{rules}, {n:,} faces {faces[:4]}"
         out[title, kinds] = {" ".join(line): values for line, values in named.items()}
@@ -290,20 +292,40 @@ def intervals(errors: NDArray[np.float64], resamples: int = RESAMPLES, seed: int
     return np.asarray(np.nanpercentile(np.concatenate(means, axis=1), [2.5, 97.5], axis=1).T)
 
 
-def _differences(members: Sequence[Network]) -> dict[str, str]:
-    """By key, the options in which each network differs from the most common value among those with its label."""
-    out = {}
-    flat = {network.key: dict(leaves(network.runs[0].results["config"])) for network in members}
-    for network in members:
-        peers = [flat[other.key] for other in {other.key: other for other in members if other.label == network.label}.values()]
-        usual = {
-            key: Counter(json.dumps(peer.get(key)) for peer in peers).most_common(1)[0][0]
-            for key in {key for peer in peers for key in peer} - {"seed", "data.seed", "format"}
-        }
-        odd = [
-            f"{key.removeprefix('data.')}={flat[network.key].get(key)}"
-            for key in sorted(usual)
-            if json.dumps(flat[network.key].get(key)) != usual[key] and not key.startswith("data.crop.")
+def _differences(scores: Sequence[Score]) -> list[str]:
+    """What tells each score from others with its label: uncommon options; of several of one network, how faces are cut out."""
+    flat = {one.network.key: dict(leaves(one.network.runs[0].results["config"])) for one in scores}
+    out = []
+    for one in scores:
+        alike = [
+            flat[key]
+            for key in dict.fromkeys(other.network.key for other in scores if other.network.label == one.network.label)
         ]
-        out[network.key] = ", ".join(odd[:4]) + (f" and {len(odd) - 4} more" if len(odd) > 4 else "")
+        siblings = [other for other in scores if other.network.key == one.network.key]
+        words = _uncommon(flat[one.network.key], alike)
+        words = words[:4] + ([f"{len(words) - 4} more"] if len(words) > 4 else [])
+        words += [f"box {one.box or 'none'}"] if len({other.box for other in siblings}) > 1 else []
+        words += [f"crop {one.crop}"] if len({other.crop for other in siblings}) > 1 else []
+        out.append(", ".join(words))
     return out
+
+
+def _uncommon(own: dict[str, Any], alike: Sequence[dict[str, Any]]) -> list[str]:
+    """Options of which most of the networks that are alike, itself included, have another value."""
+    words: dict[str, str] = {}
+    for key in sorted({key for other in alike for key in other} - {"seed", "data.seed", "format"}):
+        usual, _ = Counter(json.dumps(other.get(key, "absent")) for other in alike).most_common(1)[0]
+        if json.dumps(own.get(key, "absent")) != usual and not key.startswith("data.crop."):
+            name = key.removesuffix("._target_").removeprefix("data.")
+            words[name] = f"{name}={_in_short(own[key])}" if key in own else f"no {name}"
+    # Of an object that is not there, its own options tell nothing more.
+    absent = tuple(f"{name}." for name, text in words.items() if text in (f"no {name}", f"{name}=None"))
+    return [text for name, text in words.items() if not name.startswith(absent)]
+
+
+def _in_short(value: Any) -> str:
+    """An option's value, an object by the name of its class."""
+    if isinstance(value, list):
+        return f"[{', '.join(map(_in_short, value))}]"
+    text = str(value.get("_target_", value) if isinstance(value, dict) else value)
+    return text.rsplit(".", maxsplit=1)[-1] if text.startswith("headpose.") else text

@@ -122,11 +122,11 @@ def _board(board: Board, number: int, gallery: Gallery) -> dict[str, Any]:
     title = f"{board.rules}, {board.n:,} faces"
     figures: list[Markup] = []
     if len(ranked) > 1 and number < MAX_DRAWN_BOARDS:
-        rows = [one.row(place) for place, one in enumerate(ranked, start=1)]
+        rows = [one.row(place) for place, one in enumerate(best, start=1)]
         name = f"Best {len(best)} networks" if len(best) < len(board.scores) else "Networks"
-        table = Table(name, {board.rules: title}, rows[: len(best)])
-        limits = np.array([one.interval for one in ranked])
-        drawn: list[Figure | None] = [ranking(title, [row.label for row in rows], [one.mae for one in ranked], limits)]
+        table = Table(name, {board.rules: title}, rows)
+        limits, labels = np.array([one.interval for one in ranked]), [one.label(n, 84) for n, one in enumerate(ranked, start=1)]
+        drawn: list[Figure | None] = [ranking(title, labels, [one.mae for one in ranked], limits)]
         drawn += [draw(table, board.rules) for draw in (error_by_angle, size_error, training_curves)]
         figures = [html.svg(figure, f"board{number}-{place}") for place, figure in enumerate(drawn) if figure is not None]
     return {
