@@ -39,7 +39,8 @@ def benchmark_inference(network: nn.Module, batch_size: int, num_blocks: int, de
     batch = random_batch(batch_size, _size(network), device)
     forms = {"plain": plain_form(network), "network": network, "folded": fold(network)}
     with torch.inference_mode():
-        times = compare_times({name: _call(form, batch) for name, form in forms.items()}, num_blocks, clock=time.perf_counter)
+        pieces = {name: _call(form, batch) for name, form in forms.items()}
+        times = compare_times(pieces, num_blocks, calls=5, clock=time.perf_counter)
     rates = {f"{name}_images_per_second": asdict(value.rate(batch_size)) for name, value in times.items()}
     return {"batch_size": batch_size, "threads": torch.get_num_threads(), **rates, **speedups(times)}
 
@@ -101,7 +102,7 @@ def benchmark_export(network: nn.Module, batch_size: int, num_blocks: int) -> di
             "onnx": lambda: runtime.estimate(array),
             "torch_export": lambda: program(pictures),
         }
-        times = compare_times(pieces, num_blocks, clock=time.perf_counter)
+        times = compare_times(pieces, num_blocks, calls=5, clock=time.perf_counter)
     rates = {f"{name}_images_per_second": asdict(value.rate(batch_size)) for name, value in times.items()}
     ratios = {f"{name}_times_network": 1 / value.ratio for name, value in times.items() if name != "network"}
     return {"batch_size": batch_size, "threads": torch.get_num_threads(), **results, **rates, **ratios}

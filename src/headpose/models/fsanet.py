@@ -84,7 +84,7 @@ class TwoStreamBackbone(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.relu_stream = self._stream((nn.ReLU(),), (nn.ReLU(), nn.AvgPool2d(2)))
+        self.relu_stream = self._stream((nn.ReLU(inplace=True),), (nn.ReLU(inplace=True), nn.AvgPool2d(2)))
         self.tanh_stream = self._stream((nn.Tanh(),), (nn.MaxPool2d(2), nn.Tanh()))
 
     @staticmethod
