@@ -19,12 +19,11 @@ from headpose.benchmarks.training import (
     benchmark_step,
     benchmark_train,
 )
-from headpose.cores import available_cores
-from headpose.datamodules.synthetic import LOOSENESS
+from headpose.datasets.synthetic import RENDER_SCALE
 from headpose.errors import InputError
+from headpose.process import available_cores, keep_freed_memory
 from headpose.reporting.files import write_json
 from headpose.running.entry import entry_point, output_dir
-from headpose.running.memory import keep_freed_memory
 from headpose.running.provenance import commit, versions
 
 
@@ -42,7 +41,7 @@ def benchmark(config: DictConfig) -> None:
 
     stages: dict[str, Callable[[], Any]] = {
         "render": lambda: benchmark_render(
-            made("heads"), config.num_heads, round(LOOSENESS * config.crop.size), config.num_workers
+            made("heads"), config.num_heads, round(RENDER_SCALE * config.crop.size), config.num_workers
         ),
         "prepare": lambda: benchmark_prepare(made("heads"), made("crop"), config.num_units, config.growth, config.num_workers),
         "data": lambda: benchmark_data(

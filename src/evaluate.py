@@ -11,7 +11,7 @@ from headpose.modules import PoseEvaluator
 from headpose.reporting.console import print_results
 from headpose.reporting.files import write_json
 from headpose.running.entry import entry_point, output_dir
-from headpose.running.logging import logging_to
+from headpose.running.loggers import logging_to
 from headpose.running.networks import load_networks
 from headpose.running.results import new_results
 from headpose.running.testing import check_sets, run_tests

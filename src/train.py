@@ -9,12 +9,12 @@ from omegaconf import DictConfig
 from headpose.errors import InputError
 from headpose.modules.callbacks import SelfDescription
 from headpose.modules.checkpoint import load_initial_weights, read_weights_into
+from headpose.process import keep_freed_memory
 from headpose.reporting.console import print_results
 from headpose.reporting.files import write_json
 from headpose.running.entry import entry_point, is_sweep, output_dir
 from headpose.running.identity import id_of_test, learns
-from headpose.running.logging import logging_to
-from headpose.running.memory import keep_freed_memory
+from headpose.running.loggers import logging_to
 from headpose.running.networks import compile_network, without_imagenet
 from headpose.running.pool import finished_results, run_cell, untested
 from headpose.running.protocols import describe_protocol, records_of_tests

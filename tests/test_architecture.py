@@ -10,9 +10,9 @@ import pytest
 import headpose
 
 PACKAGE = Path(__file__).resolve().parents[1] / "src" / "headpose"
-BASIS = {"cores", "errors", "extensions", "pictures", "types"}
+BASIS = {"process", "errors", "extensions", "pictures", "types"}
 MAY_IMPORT = {
-    "cores": set(),
+    "process": set(),
     "errors": set(),
     "extensions": {"errors"},
     "types": set(),

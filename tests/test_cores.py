@@ -4,7 +4,7 @@ import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 from torch.utils.data import Dataset
 
-from headpose.datasets.packed import make_chunks
+from headpose.datasets.chunks import make_chunks
 
 
 class Threads(Dataset[int]):

@@ -14,7 +14,7 @@ import torch
 from headpose.models.fsanet import CapsuleAggregation, FSANet, VarianceScoring
 from headpose.modules.checkpoint import load_checkpoint
 from headpose.modules.exported import load_onnx
-from headpose.modules.pairs import load_pair
+from headpose.modules.safetensors_files import load_safetensors
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "docs" / "onnx_example.py"
 MODEL = {
@@ -80,7 +80,7 @@ def test_export_evaluate_and_example(run, checkpoint: Path, aflw2000_root: Path,
 def test_safetensors_hold_the_very_weights(run, checkpoint: Path, tmp_path: Path) -> None:
     done = run("export", f"checkpoint={checkpoint}", "format=safetensors", "output=net.safetensors")
     assert done.returncode == 0, done.stderr
-    before, after = load_checkpoint(checkpoint), load_pair(tmp_path / "net.safetensors")
+    before, after = load_checkpoint(checkpoint), load_safetensors(tmp_path / "net.safetensors")
     states = before.model.state_dict(), after.model.state_dict()
     assert states[0].keys() == states[1].keys()
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])

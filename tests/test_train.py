@@ -17,7 +17,7 @@ from hydra.utils import instantiate
 
 from headpose.models.summary import count_parameters
 from headpose.modules.checkpoint import load_checkpoint
-from headpose.modules.loggers import EpochCSVLogger
+from headpose.modules.epoch_csv import EpochCSVLogger
 from test_conf import train_config
 
 TESTS = str(Path(__file__).parent)

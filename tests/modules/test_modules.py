@@ -8,7 +8,7 @@ from headpose.losses import MeanAbsoluteError
 from headpose.models.fsanet import CapsuleAggregation, ConvScoring, FSANet
 from headpose.models.ssrnet import SSRNetMD
 from headpose.modules import FSANetModule, SSRNetModule
-from headpose.modules.loggers import EpochCSVLogger
+from headpose.modules.epoch_csv import EpochCSVLogger
 
 OPTIMIZER = partial(torch.optim.Adam, lr=1e-3)
 SCHEDULER = partial(torch.optim.lr_scheduler.MultiStepLR, milestones=[30, 60])

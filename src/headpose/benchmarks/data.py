@@ -12,13 +12,13 @@ import numpy as np
 import torch
 
 from headpose.benchmarks.measure import ProcessWatch, compare_times, measure_rate
-from headpose.cores import available_cores
 from headpose.datamodules import W300LPDataModule
 from headpose.datamodules.sampling import BatchKey
 from headpose.datasets.augmentation import Augmentation
 from headpose.datasets.packing import FixedPack, LoosePack
 from headpose.datasets.synthetic import SyntheticHeads
 from headpose.geometry.crops import CropRule
+from headpose.process import available_cores
 from headpose.synthesis.sampler import HeadSampler
 from headpose.synthesis.writers import Write300WLP
 

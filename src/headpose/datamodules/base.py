@@ -12,18 +12,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from headpose.cores import one_thread
 from headpose.datamodules.sampling import BatchKey, EvaluationSampler, Split, TrainSampler, split_faces
 from headpose.datasets import batch_opencv, batch_torch
 from headpose.datasets.augmentation import Augmentation
 from headpose.datasets.base import FolderDataset, HeadPoseDataset
-from headpose.datasets.packed import PictureStore
+from headpose.datasets.chunks import PictureStore
 from headpose.datasets.packing import NoPack, Pack, Source
 from headpose.datasets.perturbation import Perturbation
 from headpose.datasets.plan import Labels, Planner, obstacle_to_plans
 from headpose.errors import InputError
 from headpose.geometry.conventions import EulerOrder
 from headpose.geometry.crops import CropRule
+from headpose.process import one_thread
 from headpose.types import Batch, Sample
 
 Feed = Literal["auto", "workers", "device"]

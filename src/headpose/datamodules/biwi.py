@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal, get_args
 from headpose.datamodules.base import Feed, FolderDataModule
 from headpose.datasets.augmentation import Augmentation
 from headpose.datasets.biwi import BIWI, biwi_sequences
-from headpose.datasets.detections import BoxRule
+from headpose.datasets.biwi_boxes import BoxRule
 from headpose.datasets.packing import Pack
 from headpose.datasets.perturbation import Perturbation
 from headpose.errors import InputError

@@ -6,12 +6,9 @@ from typing import ClassVar, Literal
 from headpose.datamodules.base import Feed, HeadPoseDataModule
 from headpose.datasets.augmentation import Augmentation
 from headpose.datasets.perturbation import Perturbation
-from headpose.datasets.synthetic import SyntheticHeads
+from headpose.datasets.synthetic import RENDER_SCALE, SyntheticHeads
 from headpose.geometry.crops import CropRule
 from headpose.synthesis.sampler import HeadSampler
-
-LOOSENESS = 1.25
-"""Side of a rendered picture over that of the network's square: its crop then keeps its resolution, and room to spare."""
 
 
 class SyntheticDataModule(HeadPoseDataModule):
@@ -69,7 +66,7 @@ class SyntheticDataModule(HeadPoseDataModule):
 
     def read_dataset(self) -> SyntheticHeads:
         """Render what is missing, open the rest."""
-        size = round(LOOSENESS * self.crop.size)
+        size = round(RENDER_SCALE * self.crop.size)
         return SyntheticHeads(self.root, self.heads, self.num_heads, size, self.side, self.max_angle)
 
     @property

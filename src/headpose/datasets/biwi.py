@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headpose.datasets.base import Annotation, BadFiles, FolderDataset, check_seed
+from headpose.datasets.biwi_boxes import BoxRule, box_rule, dockerface_frames, read_detections, read_dockerface
 from headpose.datasets.biwi_files import HEIGHT, WIDTH, read_calibration, read_depth, read_pose
-from headpose.datasets.detections import BoxRule, box_rule, dockerface_frames, read_detections, read_dockerface
 from headpose.errors import InputError
 from headpose.geometry.conventions import calibrate_biwi_matrix, pose_from_biwi_matrix
 
@@ -33,7 +33,7 @@ class BIWI(FolderDataset):
         bad_files: see `FolderDataset`.
         boxes: a file of `read_detections`; null for one in each sequence's folder, `<root>/<NN>/detections.csv`. With
             `box_rule: dockerface` a folder of `<NN>/dockerface-frame_NNNNN_rgb.txt`; null for the root.
-        box_rule: which of a frame's faces counts and which frames are dropped, see `headpose.datasets.detections`.
+        box_rule: which of a frame's faces counts and which frames are dropped, see `headpose.datasets.biwi_boxes`.
         sequences: numbers from 1 to 24; null for all that are there.
         calibrated: poses as the colour camera sees them, by the rotation in each sequence's `rgb.cal`.
         frames: a file of `read_detections` whose frames alone count, wherever the boxes come from; null for all.

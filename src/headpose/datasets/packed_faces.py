@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headpose.datasets.base import BadFiles, HeadPoseDataset, check_left
-from headpose.datasets.packed import PictureStore, index_path, picture_path
+from headpose.datasets.chunks import PictureStore, index_path, picture_path
 from headpose.errors import InputError
 
 Image = NDArray[np.uint8]

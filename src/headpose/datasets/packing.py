@@ -24,7 +24,7 @@ from torch.utils.data import Dataset
 
 from headpose.datasets.augmentation import Augmentation
 from headpose.datasets.base import Annotation, BadFiles, FolderDataset, HeadPoseDataset
-from headpose.datasets.packed import index_path, make_chunks, picture_path, write_whole
+from headpose.datasets.chunks import index_path, make_chunks, picture_path, write_whole
 from headpose.datasets.packed_faces import BAD_FILES, CHUNK, MANIFEST, Image, Index, PackedFaces, read_index, read_manifest
 from headpose.datasets.perturbation import Perturbation
 from headpose.errors import InputError
@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 FORMAT_VERSION = 1
 NUM_COMPARED = 4
 """Faces of each chunk whose crops are compared with those made of the files."""
-LOOSENESS = 2.0
+PACK_SCALE = 2.0
 """Side of a loose picture over that of the network's square; crops of smaller ones differ more, see docs/packs.md."""
 SLACK = 0.05
 """What a loose picture shows beyond all that a crop can need, as a share of the box's longer side: for whole pixels."""
@@ -310,7 +310,7 @@ class LoosePack(FacePack):
 
     def size(self, source: Source) -> int:
         """Given, or so that a crop keeps about its resolution."""
-        return self.fixed_size or round(LOOSENESS * source.crop.size * (2**0.5 if _turns(source) else 1.0))
+        return self.fixed_size or round(PACK_SCALE * source.crop.size * (2**0.5 if _turns(source) else 1.0))
 
     def content(self, source: Source) -> dict[str, Any]:
         """The margin, and the rule whose crops were compared."""

@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from headpose.datasets.base import HeadPoseDataset
-from headpose.datasets.packed import PictureStore, index_path, make_chunks, picture_path, write_whole
+from headpose.datasets.chunks import PictureStore, index_path, make_chunks, picture_path, write_whole
 from headpose.errors import InputError
 from headpose.synthesis.sampler import GENERATOR_VERSION, HeadSampler
 
 CHUNK = 128
+RENDER_SCALE = 1.25
+"""Side of a rendered picture over that of the network's square: its crop then keeps its resolution, and room to spare."""
 TEST_SEED = 1_000_003
 """Added to the seed of a test set, so that nobody in it stands in a training set of the same seed."""
 

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from headpose.cores import one_thread
 from headpose.detectors.centers import STRIDE, WEIGHTS, CenterDetector, CenterNetwork, fold, save_network
 from headpose.detectors.scenes import Scene, SceneSampler, cut_out, plain_heads
 from headpose.detectors.scoring import best_threshold, score
+from headpose.process import one_thread
 
 Rng = np.random.Generator
 SHAPES = ((192, 256), (256, 192), (256, 256))

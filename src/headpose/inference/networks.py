@@ -13,7 +13,7 @@ from headpose.models.fusion import LateFusion
 from headpose.models.published import load_published
 from headpose.modules.checkpoint import build, load_checkpoint
 from headpose.modules.exported import OnnxNetwork, load_onnx
-from headpose.modules.pairs import load_pair
+from headpose.modules.safetensors_files import load_safetensors
 
 FSANET_CROP = {
     "_target_": "headpose.geometry.crops.FSANetCrop",
@@ -80,7 +80,7 @@ def load_member(path: str | Path) -> Member:
 
 def load_own(path: str | Path) -> Member:
     """Load a checkpoint of this suite, or the .safetensors form of one; InputError where it is neither."""
-    loaded = load_pair(path) if Path(path).suffix.lower() == ".safetensors" else load_checkpoint(path)
+    loaded = load_safetensors(path) if Path(path).suffix.lower() == ".safetensors" else load_checkpoint(path)
     return Member(str(path), loaded.model, loaded.model_config, loaded.crop_config, loaded.card)
 
 

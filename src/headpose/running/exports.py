@@ -23,7 +23,7 @@ from headpose.models.folded import fold
 from headpose.models.summary import count_parameters
 from headpose.modules.checkpoint import CONVENTION, FORMAT_VERSION, build, rebuild
 from headpose.modules.exported import OnnxNetwork, int8_bytes, onnx_bytes, torch_export_bytes, with_card
-from headpose.modules.pairs import pair_bytes
+from headpose.modules.safetensors_files import safetensors_bytes
 from headpose.reporting.files import write_json
 
 TOLERANCE = 1e-3
@@ -216,13 +216,13 @@ def _estimate_torch_export(content: bytes, card: dict[str, Any], path: Path) -> 
     return estimate
 
 
-def _estimate_pair(content: bytes, card: dict[str, Any], path: Path) -> Estimate:
+def _estimate_safetensors(content: bytes, card: dict[str, Any], path: Path) -> Estimate:
     return _estimate_network(rebuild(path, card, safetensors.torch.load(content)).model)
 
 
 FORMATS: dict[str, tuple[Callable[[nn.Module, dict[str, Any]], bytes], Callable[[bytes, dict[str, Any], Path], Estimate]]] = {
     ".onnx": (lambda network, card: onnx_bytes(fold(network), card), _estimate_onnx),
     ".pt2": (lambda network, card: torch_export_bytes(fold(network), card), _estimate_torch_export),
-    ".safetensors": (lambda network, card: pair_bytes(network), _estimate_pair),
+    ".safetensors": (lambda network, card: safetensors_bytes(network), _estimate_safetensors),
 }
 """By suffix: a file's content, and how to estimate with it."""

@@ -19,7 +19,7 @@ from headpose.running.entry import ROOT
 
 CONF = ROOT / "conf"
 PAGE = ROOT / "docs" / "config.md"
-IN_WORDS = ("budget", "size", "shape", "recipe", "protocol", "experiments")
+IN_WORDS = ("budget", "budget_data", "budget_model", "recipe", "protocol", "experiments")
 """Groups whose files set options of others: listed, not tabulated."""
 PLACES = {"heads": "data.heads", "perturb": "test.NAME.perturb"}
 """Where groups end up that say so neither themselves nor by their name."""
@@ -86,7 +86,7 @@ def _in_words(folder: Path) -> str:
     for path in sorted(folder.rglob("*.yaml")):
         name = path.relative_to(folder).with_suffix("").as_posix()
         sets = ""
-        if folder.name in ("recipe", "size", "shape"):
+        if folder.name in ("recipe", "budget_data", "budget_model"):
             content = yaml.safe_load(path.read_text()) or {}
             sets = " ".join([*_chosen(content.pop("defaults", [])), *(f"{k}={v}" for k, v in leaves(content))])
         lines.append(f"- `{name}`: {' '.join(filter(None, [_comment(path), f'`{sets}`' if sets else '']))}")

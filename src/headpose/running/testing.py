@@ -19,7 +19,7 @@ from headpose.modules import PoseEvaluator
 from headpose.modules.base import Prediction
 from headpose.reporting.drawing import Image, draw_examples
 from headpose.reporting.files import write_predictions
-from headpose.running.logging import ResultLogger
+from headpose.running.loggers import ResultLogger
 
 log = logging.getLogger(__name__)
 

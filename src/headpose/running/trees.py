@@ -10,8 +10,8 @@ from omegaconf import DictConfig
 from rich.progress import track
 from torch.utils.data import DataLoader
 
-from headpose.cores import available_cores, one_thread
-from headpose.running.contact_sheet import ContactSheet
+from headpose.datasets.contact_sheet import ContactSheet
+from headpose.process import available_cores, one_thread
 from headpose.synthesis.sampler import GENERATOR_VERSION, HeadSampler
 from headpose.synthesis.writers import LayoutWriter
 

@@ -12,14 +12,14 @@ from headpose.errors import InputError
 from headpose.modules.checkpoint import Loaded, check_content, rebuild
 
 
-def pair_bytes(network: nn.Module) -> bytes:
+def safetensors_bytes(network: nn.Module) -> bytes:
     """The content of a .safetensors file: every tensor of a network's state, named as in a checkpoint."""
     # Copies: tensors that share memory are refused.
     state = {f"model.{key}": value.detach().cpu().contiguous().clone() for key, value in network.state_dict().items()}
     return bytes(safetensors.torch.save(state))
 
 
-def load_pair(path: str | Path) -> Loaded:
+def load_safetensors(path: str | Path) -> Loaded:
     """Rebuild a network from a .safetensors file and the .json beside it, in eval mode.
 
     Raises:

@@ -11,7 +11,7 @@ from rich.progress import track
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from headpose.cores import available_cores, one_thread
+from headpose.process import available_cores, one_thread
 
 
 class PictureStore:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headpose.datasets.packed import PictureStore, write_whole
+from headpose.datasets.chunks import PictureStore, write_whole
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from headpose.datamodules.synthetic import LOOSENESS
 from headpose.datasets.aflw2000 import AFLW2000
+from headpose.datasets.synthetic import RENDER_SCALE
 from headpose.errors import InputError
 from headpose.geometry.crops import CropRule
 from headpose.synthesis.sampler import HeadSampler
@@ -82,7 +82,7 @@ class ContactSheet(Dataset[list[str]]):
     def _crops(self, row: int) -> Image:
         first = self.num_units + row * len(ANGLES)
         indices = [self.heads.poses_per_identity * (first + column) for column in range(len(ANGLES))]
-        heads = [self.heads.render(index, round(LOOSENESS * self.crop.size)) for index in indices]
+        heads = [self.heads.render(index, round(RENDER_SCALE * self.crop.size)) for index in indices]
         return np.concatenate([self._enlarge(self.crop(head.image, head.box)) for head in heads], axis=1)
 
     def _real_crops(self, photographs: AFLW2000) -> Image:

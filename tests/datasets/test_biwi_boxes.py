@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from headpose.datasets.detections import (
+from headpose.datasets.biwi_boxes import (
     box_rule,
     choose_face,
     dockerface_frames,

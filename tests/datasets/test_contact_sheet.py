@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
+from headpose.datasets.contact_sheet import GAP, ContactSheet
 from headpose.errors import InputError
 from headpose.geometry.crops import FSANetCrop
-from headpose.running.contact_sheet import GAP, ContactSheet
 from headpose.synthesis.sampler import HeadSampler
 
 

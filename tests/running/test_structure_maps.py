@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 
 from headpose.errors import InputError
 from headpose.reporting.tables import Measured, Row, Table
-from headpose.running.heatmaps import StructureMaps
+from headpose.running.structure_maps import StructureMaps
 
 
 def test_nothing_trained_draws_nothing_and_an_unknown_row_is_named() -> None:
