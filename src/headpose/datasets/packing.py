@@ -255,7 +255,7 @@ class FixedPack(FacePack):
         return Face(source.crop(image, annotation.box), annotation.box, annotation.landmarks.astype(np.float32))
 
     def rule(self, crop: CropRule) -> CropRule:
-        """None any more."""
+        """None: the pack's pictures are finished crops."""
         return ReadyCrop(crop)
 
     def check(self, source: Source) -> None:
@@ -341,7 +341,7 @@ class LoosePack(FacePack):
         return Face(part, box.reshape(4).astype(np.float32), landmarks.astype(np.float32))
 
     def rule(self, crop: CropRule) -> CropRule:
-        """The same."""
+        """The rule itself."""
         return crop
 
     def __str__(self) -> str:

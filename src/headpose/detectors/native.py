@@ -96,7 +96,7 @@ class Cascade(NativeDetector):
         return _import("skimage.feature", "scikit-image", self.name).Cascade(data.lbp_frontal_face_cascade_filename())
 
     def find(self, image: Image) -> tuple[Array, Array]:
-        """Its squares."""
+        """Boxes as this detector draws them, and scores."""
         sides = (self.min_size, self.min_size), image.shape[:2]
         found = self._cascade.detect_multi_scale(image, scale_factor=1.2, step_ratio=1, min_size=sides[0], max_size=sides[1])
         boxes = [(face["c"], face["r"], face["c"] + face["width"], face["r"] + face["height"]) for face in found]
@@ -127,7 +127,7 @@ class DlibHog(NativeDetector):
         return _import("dlib", "dlib-bin", self.name).get_frontal_face_detector()
 
     def find(self, image: Image) -> tuple[Array, Array]:
-        """Its squares."""
+        """Boxes as this detector draws them, and scores."""
         found, scores, _ = self._detector.run(image, self.upsample, self.threshold)
         boxes = [(face.left(), face.top(), face.right() + 1, face.bottom() + 1) for face in found]
         return np.array(boxes, dtype=np.float64).reshape(-1, 4), np.array(scores, dtype=np.float64)
@@ -171,7 +171,7 @@ class YuNet(NativeDetector):
         return InputError(f"detector.model={self.model}: no model of YuNet's; fetch face_detection_yunet_2023mar.onnx again")
 
     def find(self, image: Image) -> tuple[Array, Array]:
-        """Its boxes."""
+        """Boxes as this detector draws them, and scores."""
         network = self._network
         try:
             network.setInputSize(image.shape[1::-1])

@@ -319,7 +319,7 @@ class ReadyCrop:
         return Regions(cut, cut.astype(np.float64))
 
     def for_dataset(self, name: str) -> "ReadyCrop":
-        """The same."""
+        """The rule itself."""
         return self
 
 

@@ -1,4 +1,4 @@
-"""One LightningModule per architecture, on one small base."""
+"""LightningModules on one small base; optimisers, schedules, callbacks, checkpoints and exported files."""
 
 from headpose.modules.base import HeadPoseModule, PoseEvaluator
 from headpose.modules.fsanet import FSANetModule

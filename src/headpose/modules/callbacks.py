@@ -52,7 +52,7 @@ class Heartbeat(Callback):
         self.path, self.seconds, self._last = Path(path), seconds, 0.0
 
     def on_train_batch_end(self, *_: Any, **__: Any) -> None:
-        """Beat."""
+        """Touch the file."""
         if time.monotonic() - self._last > self.seconds:
             self._last = time.monotonic()
             self.path.touch()
@@ -88,7 +88,7 @@ class Stopwatch(Callback):
         self._start = 0.0
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Start."""
+        """Start the clock."""
         self._start = time.perf_counter()
 
     def on_train_batch_end(

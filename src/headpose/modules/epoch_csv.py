@@ -26,7 +26,7 @@ class EpochCSVLogger(Logger):
 
     @property
     def name(self) -> str:
-        """Of the logger."""
+        """Lightning's name of the logger."""
         return "csv"
 
     @property

@@ -98,5 +98,5 @@ class HopenetRegressionModule(HopenetModule):
     architecture = HopenetRegression  # type: ignore[assignment]  # the class variable's type was narrowed above
 
     def diagnostics(self, output: Any) -> dict[str, Tensor]:
-        """Nothing."""
+        """No diagnostics: it predicts no distribution."""
         return {}

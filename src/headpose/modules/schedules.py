@@ -33,7 +33,7 @@ class WarmupCosine(LRScheduler):
             group["lr"] = lr
 
     def get_lr(self) -> list[float | Tensor]:
-        """Of each parameter group, for the step to come."""
+        """Learning rate of each parameter group in the next step."""
         done = min((self.last_epoch + 1) / (self.total_steps + 1), 1.0)
         rising = done < self.warmup
         factor = done / self.warmup if rising else 0.5 + 0.5 * math.cos(math.pi * (done - self.warmup) / (1 - self.warmup))

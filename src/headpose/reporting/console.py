@@ -1,4 +1,4 @@
-"""The result table that ends every run on the terminal."""
+"""What entry points print when they are done."""
 
 from typing import Any
 

@@ -237,7 +237,7 @@ class Curve:
 
 
 def _columns(labels: Sequence[str], letters: int) -> int:
-    """Of a legend in a figure so many letters wide."""
+    """Columns of a legend that fit into a figure so many letters wide."""
     return max(1, min(5, len(labels), letters // (max(map(len, labels)) + 7)))
 
 

@@ -83,7 +83,7 @@ class Score:
 
     @property
     def measured(self) -> Measured:
-        """As tables take it."""
+        """The score as an entry of a table."""
         entries = [run.results["test"][self.test_set] for run in self.runs]
         commits = tuple(sorted({str(run.results["commit"]) for run in self.runs}))
         last = tuple(entry["last"] for entry in entries)
@@ -102,7 +102,7 @@ class Score:
         return text.replace("$", r"\$")  # which starts a formula
 
     def row(self, number: int, letters: int = 40) -> Row:
-        """Of a table whose only test set is `rules`, see `label`."""
+        """A row of a table whose only test set is `rules`, called as `label` says."""
         predictions = [part for run in self.runs if (part := read_predictions(run, self.test_set)) is not None]
         return Row(
             self.label(number, letters),
@@ -264,7 +264,7 @@ def errors_of_faces(predictions: Predictions, in_pyr: bool = False) -> NDArray[n
 
 
 def digest(predictions: Predictions) -> str:
-    """Of names and true poses: which faces these are."""
+    """Hash of names and true poses: predictions with the same one are of the same faces."""
     faces = [(name, [round(float(angle), 3) for angle in predictions[name][0]]) for name in sorted(predictions)]
     return hashlib.sha256(json.dumps(faces).encode()).hexdigest()[:12]
 

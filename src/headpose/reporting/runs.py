@@ -25,7 +25,7 @@ class Run:
 
     @property
     def seed(self) -> int:
-        """Of the training."""
+        """Seed of the training."""
         return int(self.results["config"]["seed"])
 
 

@@ -1,1 +1,1 @@
-"""What the entry points share: Hydra, the identity of a training, its tests and its loggers."""
+"""What only the entry points use: Hydra, the pool of trainings, experiments, the report, exports."""

@@ -30,7 +30,7 @@ PUBLISHED = ROOT / "experiments" / "published_results.csv"
 
 
 def experiment_names() -> list[str]:
-    """Of all experiments."""
+    """Names of all experiments, such as `fsanet/table4`."""
     return sorted(str(path.relative_to(PUBLISHED.parent).with_suffix("")) for path in PUBLISHED.parent.rglob("*.yaml"))
 
 

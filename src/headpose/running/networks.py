@@ -1,4 +1,4 @@
-"""The network that an evaluation means: one checkpoint, one published file, or the late fusion of several."""
+"""Networks as options name them: to train, and, of checkpoints and published files, to evaluate."""
 
 import json
 from pathlib import Path

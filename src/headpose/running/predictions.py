@@ -34,7 +34,7 @@ class Speed(ProgressColumn):
     """Frames a second, over all until now."""
 
     def render(self, task: Task) -> Text:
-        """As text."""
+        """Frames a second, as text."""
         return Text(f"{task.completed / task.elapsed if task.elapsed else 0:.1f} frames/s")
 
 
