@@ -57,7 +57,7 @@ class Gallery:
             self.left_out += path.is_file()
             return []
         try:
-            picture = html.jpeg_of_file(path, 900)
+            picture = html.jpeg_of_file(path, 800)
         except InputError:
             return []
         self.shown.add((run.folder, test_set))
