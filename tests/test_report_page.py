@@ -24,6 +24,9 @@ PROBE = """
     head.click();
     say.rows.push([...table.tBodies[0].rows].map((row) => row.cells[head.dataset.column].innerText.trim()));
   }
+  const names = document.querySelector("#board-1 ~ .scroll table.sortable");
+  names.querySelector("th").click();
+  say.names = [...names.tBodies[0].rows].map((row) => row.querySelector("a").textContent);
   const paper = () => getComputedStyle(document.body).backgroundColor;
   say.papers = [paper()];
   document.getElementById("theme").click();
@@ -118,10 +121,9 @@ def test_page_holds_tables_intervals_figures_and_reasons_and_needs_nobody_else(p
     low, high = map(float, board[2].split(" to "))
     assert low <= float(board[1].split()[0]) <= high
     assert board[1:2] + board[7:8] == ["1.00 ± 0.00", "2"]
-    published = next(
-        row for label, row in rows.items() if label.startswith("FSA-Caps, aggregation capsule, scoring 1x1 published")
-    )
-    assert (published[1], published[-1]) == ("4.31", "FSA-Net, Table 2")
+    published = next(row for label, row in rows.items() if label.startswith("VGG16 published"))
+    assert published[0].endswith("FSA-Net, Table 3, RGB")
+    assert (published[1:6], published[-2:]) == (["3.66", "–", "3.91", "4.03", "3.03"], ["BIWI", "FSA-Net's protocol 2"])
     assert rows["capsule, 1x1"][3:5] == ["3.77", "1.00 ± 0.00"]
     assert rows["capsule, fusion"][4] == "1.00 ± 0.00"
     numeric = re.compile(r"[-+]?[\d,.]+( to [\d.]+| of [\d,]+| ± [\d.]+)?( \[\d+\])*|[>]?\d+|–( \[\d+\])*|[\d., ]+")
@@ -166,6 +168,7 @@ def test_in_a_browser_nothing_overflows_columns_sort_and_themes_change(page: Pat
         assert down == sorted(up, reverse=True)
         assert len(up) == 4
         assert all(rows[-1] == "–" for rows in heard["rows"])
+        assert heard["names"] == sorted(heard["names"], key=str.lower)
         assert heard["papers"] == ["rgb(255, 255, 255)", "rgb(22, 24, 28)"][:: 1 if theme == "light" else -1]
 
 

@@ -1,11 +1,14 @@
 """Figures of the reports: of a table and the name of a test set; None where nothing has run that could be shown."""
 
 import re
+import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator
 from numpy.typing import NDArray
@@ -23,13 +26,13 @@ YAW_STEP = 15
 """In which AFW's yaw is annotated, degrees."""
 MIN_SPAN = 0.5
 """Of an axis of errors, degrees; smaller differences should look small."""
-MAX_PLAIN_SPAN = 8
+MAX_PLAIN_SPAN = 3
 """Largest value of a logarithmic axis over the smallest, up to which each whole number has room for a tick."""
 
 
 def error_by_angle(table: Table, test_set: str) -> Figure | None:
     """Mean absolute error in bins of 10 degrees of the true angle, and how many faces each bin holds."""
-    rows = [row for row in table.rows if row.predictions.get(test_set)]
+    rows = [row for row in table.rows if any(map(with_pose, row.predictions.get(test_set, ())))]
     if not rows:
         return None
     figure = Figure(figsize=(11, 5), layout="constrained")
@@ -49,7 +52,7 @@ def error_by_angle(table: Table, test_set: str) -> Figure | None:
     figure.legend(
         *axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=_columns([row.label for row in rows], 150)
     )
-    figure.suptitle(f"{table.title}: error against the true angle, {table.test_sets[test_set]}")
+    figure.suptitle(_title(f"{table.title}: error against the true angle, {table.test_sets[test_set]}", 110))
     return figure
 
 
@@ -73,7 +76,7 @@ def size_error(table: Table, test_set: str) -> Figure | None:
     low, high = axis.get_ylim()
     axis.set_ylim(min(low, (low + high - MIN_SPAN) / 2), max(high, (low + high + MIN_SPAN) / 2))
     axis.grid(alpha=0.3)
-    figure.suptitle(f"{table.title}: size against error, {table.test_sets[test_set]}", fontsize=11)
+    figure.suptitle(_title(f"{table.title}: size against error, {table.test_sets[test_set]}"), fontsize=11)
     figure.legend(loc="outside right center")
     return figure
 
@@ -98,7 +101,7 @@ def error_per_angle(table: Table, test_set: str) -> Figure | None:
             axis.errorbar(places + shift + 0.03, errors.mean(axis=0), **bars, **style, label=f"{row.label}, measured")
     axis.set(xticks=places, xticklabels=ANGLES, ylabel="mean absolute error (degrees)", ylim=(0, None))
     axis.grid(alpha=0.3, axis="y")
-    axis.set_title(f"{table.title}: error per angle, {table.test_sets[test_set]}", fontsize=11)
+    axis.set_title(_title(f"{table.title}: error per angle, {table.test_sets[test_set]}"), fontsize=11)
     figure.legend(loc="outside right upper")
     return figure
 
@@ -226,7 +229,7 @@ class Curve:
             axis.set(xscale="log", xticks=ticks, xticklabels=[f"{x:g}" for x in ticks])
             axis.minorticks_off()
         axis.grid(alpha=0.3)
-        axis.set_title(_what_is_shown(table, list(self.sets or [test_set])), fontsize=11)
+        axis.set_title(_title(_what_is_shown(table, list(self.sets or [test_set]))), fontsize=11)
         seeds = max(len(measured.last) for row in table.rows for measured in row.measured.values())
         bars = f"bars: one standard deviation over {seeds} seeds" if seeds > 1 else "bars: 95 % interval of the mean over faces"
         for label, share in _left_out(table, self.sets or [test_set]).items():
@@ -234,6 +237,11 @@ class Curve:
         legend = figure.legend(loc="outside lower center", ncols=_columns([*lines], 100), title=bars, title_fontsize="small")
         legend.get_title().set_multialignment("center")
         return figure
+
+
+def _title(text: str, letters: int = 64) -> str:
+    """In lines no longer than a figure is wide."""
+    return "\n".join(textwrap.wrap(text, letters))
 
 
 def _columns(labels: Sequence[str], letters: int) -> int:
@@ -272,20 +280,20 @@ def structure_maps(title: str, crops: NDArray[np.uint8], maps: NDArray[np.floati
     faces, rows, stages = maps.shape[:3]
     figure = Figure(figsize=(1.1 * (1 + rows * stages) + 0.8, 1.15 * faces + 1.1), layout="constrained")
     grid: Any = figure.subplots(faces, 1 + rows * stages, squeeze=False)
-    image = None
+    colors = ScalarMappable(Normalize(0, 1), "inferno")
     for face in range(faces):
         grid[face, 0].imshow(crops[face])
         for column in range(rows * stages):
             row, stage = divmod(column, stages)
             axis = grid[face, 1 + column]
-            axis.imshow(crops[face], extent=(0, 8, 8, 0), alpha=0.45)
-            image = axis.imshow(maps[face, row, stage], extent=(0, 8, 8, 0), cmap="inferno", alpha=0.6, vmin=0, vmax=1)
+            weights = np.kron(maps[face, row, stage], np.ones(np.array(crops.shape[1:3]) // maps.shape[-2:]))
+            # Blended here: what is transparent in a figure takes the colour of the page.
+            axis.imshow(0.3 * crops[face] / 255 + 0.7 * colors.to_rgba(weights, norm=True)[..., :3])
             if face == 0:
                 axis.set_title(f"row {row + 1}\nstage {stage + 1}", fontsize=8)
     for axis in grid.ravel():
         axis.set(xticks=[], yticks=[])
-    if image is not None:
-        figure.colorbar(image, ax=grid, label="weight (sigmoid)", fraction=0.02, pad=0.01)
+    figure.colorbar(colors, ax=grid, label="weight (sigmoid)", fraction=0.02, pad=0.01)
     figure.suptitle(title)
     return figure
 
@@ -293,7 +301,8 @@ def structure_maps(title: str, crops: NDArray[np.uint8], maps: NDArray[np.floati
 def binned(seeds: Iterable[Predictions], angle: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Centres of the bins that hold faces, the mean error in each over faces and seeds, and the number of faces."""
     seeds = list(seeds)
-    pairs = np.array([[true[angle], predicted[angle]] for seed in seeds for true, predicted in with_pose(seed).values()])
+    found = [[true[angle], predicted[angle]] for seed in seeds for true, predicted in with_pose(seed).values()]
+    pairs = np.array(found).reshape(-1, 2)
     error = np.abs((pairs[:, 1] - pairs[:, 0] + 180) % 360 - 180)
     number = np.floor(pairs[:, 0] / BIN).astype(int)
     bins = np.unique(number)

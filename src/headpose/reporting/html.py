@@ -10,7 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -83,4 +83,5 @@ def svg(figure: Figure, name: str) -> Markup:
     for color, themed in THEMED.items():
         body = body.replace(color, themed)
     width = round(figure.get_figwidth() * 84)
-    return Markup(f'<svg {box[0] if box else ""} style="width:{width}px" role="img">{body}')
+    title = figure.get_suptitle() or next((axis.get_title() for axis in figure.axes if axis.get_title()), name)
+    return Markup(f'<svg {box[0] if box else ""} style="width:{width}px" role="img" aria-label="{escape(title)}">{body}')

@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -44,13 +44,23 @@ class Network:
         label: its kind in words.
         key: which no other network has.
         runs: in the order of their folders.
-        is_published: weights of the authors.
     """
 
     label: str
     key: str
     runs: tuple[Run, ...]
-    is_published: bool
+
+    @property
+    def is_published(self) -> bool:
+        """Whether these are weights of the authors."""
+        return bool(self.runs[0].results["config"].get("weights"))
+
+    @property
+    def knows_the_truth(self) -> bool:
+        """Whether it is given true landmarks, which no network is."""
+        model = self.runs[0].results["config"].get("model")
+        source = model.get("source") if isinstance(model, dict) else None
+        return isinstance(source, dict) and str(source.get("_target_")).endswith(".Truth")
 
 
 @dataclass(frozen=True)
@@ -98,7 +108,10 @@ class Score:
         """Its number and its name in no more than so many letters, as text of a figure."""
         text = f"{number}  {self.network.label}{f' ({self.odd})' if self.odd else ''}"
         if len(text) > letters:  # labels that are alike differ at their ends
-            text = f"{text[: letters // 3].rstrip()} … {text[letters // 3 + 3 - letters :].lstrip()}"
+            first, *words = text.split()
+            while words and len(first) + 3 + len(" ".join(words)) > letters:
+                words.pop(0)
+            text = " ".join([first, "…", *words])
         return text.replace("$", r"\$")  # which starts a formula
 
     def row(self, number: int, letters: int = 40) -> Row:
@@ -127,20 +140,27 @@ def networks(runs: Iterable[Run]) -> list[Network]:
     groups: dict[str, list[Run]] = {}
     for run in runs:
         groups.setdefault(seedless(run.results["config"]), []).append(run)
+    labels = {run.folder.name: label_of(run.results["config"]) for members in groups.values() for run in members}
     return [
-        Network(
-            label_of(members[0].results["config"]), key[:12], tuple(members), bool(members[0].results["config"].get("weights"))
-        )
-        for key, members in groups.items()
+        Network(label_of(members[0].results["config"], labels), key[:12], tuple(members)) for key, members in groups.items()
     ]
 
 
-def label_of(config: dict[str, Any]) -> str:
-    """A network in words: its architecture and parts, or its file."""
+def label_of(config: dict[str, Any], trainings: Mapping[str, str] | None = None) -> str:
+    """A network in words: its architecture and parts, or its file.
+
+    Args:
+        config: of its run.
+        trainings: by name of folder, the label of each training; a checkpoint of one of them is called after it.
+    """
     for key in ("weights", "checkpoint"):
         if files := config.get(key):
             paths = [str(file).split("/") for file in (files if isinstance(files, list) else [files])]
-            return " + ".join("/".join(path[-1:] if key == "weights" else path[-3::2]) for path in paths)
+            if key == "weights":
+                return " + ".join(path[-1] for path in paths)
+            folders = [path[-3] if len(path) > 2 else "" for path in paths]
+            names = [(trainings or {}).get(folder, folder) for folder in folders]
+            return " + ".join(f"{name} ({path[-1]})" for name, path in zip(names, paths, strict=True))
     model = config.get("model")
     if not isinstance(model, dict):
         return "unknown network"
@@ -159,7 +179,8 @@ def in_words(part: dict[str, Any]) -> str:
     """A part of a model as its class calls it, such as `conv scoring`, or as timm does."""
     kind = re.sub(r"(?<!^)(?=[A-Z][a-z])", " ", str(part.get("_target_")).rsplit(".", maxsplit=1)[-1]).lower()
     method = str(part.get("method", "")).replace("_", " ")
-    return f"{str(part.get('model_name', kind)).split('.')[0].removesuffix(' backbone')} {method}".strip()
+    name = str(part.get("model_name", kind)).split(".")[0].removesuffix(" backbone").replace("alex net", "AlexNet")
+    return f"{name} {method}".strip()
 
 
 def score(all_networks: Iterable[Network], complain: Callable[[str, str], None]) -> list[Score]:

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,8 +131,11 @@ def _checked(results: Any) -> dict[str, Any]:
         if "/" in name or not isinstance(entry, dict) or not all(isinstance(entry.get(key), k) for key, k in kinds.items()):
             raise ValueError(f"test set {name} lacks one of {', '.join(kinds)}")
         for errors in (entry["last"], entry.get("best", entry["last"])):
-            if not isinstance(errors, dict) or not all(isinstance(errors.get(key), float | int) for key in ERRORS):
+            values = [errors.get(key) for key in ERRORS] if isinstance(errors, dict) else [None]
+            if not all(isinstance(value, float | int) and math.isfinite(value) for value in values):
                 raise ValueError(f"test set {name} lacks one of the errors {', '.join(ERRORS)}")
+        if not isinstance(entry.get("of_protocol", {}), dict) or not isinstance(entry.get("without_pose", 0), int):
+            raise ValueError(f"test set {name} has no usable `of_protocol` or `without_pose`")
     return results
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from decimal import ROUND_HALF_UP, Decimal
 from functools import partial
 from pathlib import Path
 from statistics import fmean
@@ -24,7 +25,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from headpose.errors import InputError
 from headpose.reporting import html
-from headpose.reporting.figures import Curve, error_by_angle, ranking, size_error, training_curves
+from headpose.reporting.figures import ANGLES, Curve, error_by_angle, ranking, size_error, training_curves
 from headpose.reporting.leaderboard import Board, Network, Score, boards, networks, perturbations, score
 from headpose.reporting.published import read_published
 from headpose.reporting.runs import Run, pool_of, read_runs, seedless
@@ -39,6 +40,7 @@ FORBIDDEN = ("hydra", "figures", "table", "blocks")
 """Options that a run folder, which anybody may have written, has no say in."""
 MAX_EXAMPLES, MAX_DRAWN_BOARDS, MAX_RANKED, MAX_LINES = 60, 4, 15, 8
 MAX_PROCESSES = 4
+PROTOCOLS_OF_PAPERS = {"P1": "FSA-Net's protocol 1", "P2": "FSA-Net's protocol 2"}
 
 
 @dataclass
@@ -118,12 +120,15 @@ def write_overview(path: Path) -> tuple[Path, str]:
 
 def _board(board: Board, number: int, gallery: Gallery) -> dict[str, Any]:
     """A leaderboard: rows, published numbers of the same data set, figures of the best."""
-    best, ranked, published = board.scores[:MAX_LINES], board.scores[:MAX_RANKED], _published_on(board)
+    given = [one for one in board.scores if one.network.knows_the_truth]
+    estimated = [one for one in board.scores if not one.network.knows_the_truth]
+    drawn_of = estimated or given
+    best, ranked, published = drawn_of[:MAX_LINES], drawn_of[:MAX_RANKED], _published_on(board)
     title = f"{board.rules}, {board.n:,} faces"
     figures: list[Markup] = []
     if len(ranked) > 1 and number < MAX_DRAWN_BOARDS:
         rows = [one.row(place) for place, one in enumerate(best, start=1)]
-        name = f"Best {len(best)} networks" if len(best) < len(board.scores) else "Networks"
+        name = f"Best {len(best)} networks" if len(best) < len(drawn_of) else "Networks"
         table = Table(name, {board.rules: title}, rows)
         limits, labels = np.array([one.interval for one in ranked]), [one.label(n, 84) for n, one in enumerate(ranked, start=1)]
         drawn: list[Figure | None] = [ranking(title, labels, [one.mae for one in ranked], limits)]
@@ -132,26 +137,30 @@ def _board(board: Board, number: int, gallery: Gallery) -> dict[str, Any]:
     return {
         "rules": board.rules,
         "n": board.n,
-        "rows": [_score(one) for one in board.scores],
+        "networks": len({one.network.key for one in board.scores}),
+        "bodies": [[_score(one) for one in body] for body in (estimated, given) if body],
         "published": published,
-        "numbers": html.aligned([*map(_numbers, board.scores), *(row.pop("numbers") for row in published)]),
+        "numbers": html.aligned([*map(_numbers, [*estimated, *given]), *(row.pop("numbers") for row in published)]),
         "figures": figures,
         "examples": [found for one in best[:2] for found in gallery.add(one.runs[0], one.test_set, one.network.label)],
     }
 
 
 def _score(one: Score) -> dict[str, Any]:
-    rules = {(run.results["test"][one.test_set].get("of_protocol") or {}).get("name") for run in one.runs} - {None}
+    protocols = [run.results["test"][one.test_set].get("of_protocol") or {} for run in one.runs]
+    names = {
+        f"{entry.get('name')}{'' if entry.get('complete') is not False else ' (not all faces)'}" for entry in protocols if entry
+    }
+    network = one.network
+    tag = "published weights" if network.is_published else "from true landmarks" if network.knows_the_truth else ""
+    cut = [*sorted(names), *([f"box {one.box}"] if one.box else []), f"crop {one.crop}"]
+    trained_on = str(one.runs[0].results["train"].get("dataset") or DASH)
     return {
-        "label": one.network.label,
+        "label": network.label,
         "odd": _public(one.odd),
-        "key": one.network.key,
-        "tag": "published weights" if one.network.is_published else "",
-        "words": [
-            str(one.runs[0].results["train"].get("dataset") or DASH),
-            ", ".join([*([f"box {one.box}"] if one.box else []), f"crop {one.crop}"]),
-            ", ".join(sorted(map(str, rules))) or DASH,
-        ],
+        "key": network.key,
+        "tag": tag,
+        "words": [trained_on, ", ".join(cut)],
     }
 
 
@@ -170,35 +179,36 @@ def _numbers(one: Score) -> list[str]:
 
 
 def _published_on(board: Board) -> list[dict[str, Any]]:
-    """Printed means on the board's data set, under whatever rules; each once, the least first."""
-    names: set[str] = set()
+    """Printed means under the board's protocols, of the first table of each paper that has the data set; the least first."""
+    entries = [
+        (one.test_set, run.results["test"][one.test_set].get("of_protocol") or {}) for one in board.scores for run in one.runs
+    ]
+    tested = {(entry.get("name"), test_set) for test_set, entry in entries}
+    tables: dict[tuple[str, str], dict[str, str]] = {}
     for name in experiment_names():
-        raw = _raw_experiment(name).get("table", {})
-        names |= {raw["test_sets"][one.test_set] for one in board.scores if one.test_set in raw.get("test_sets", {})}
+        raw = _raw_experiment(name)
+        for test_set, printed_name in raw["table"]["test_sets"].items():
+            wanted = raw["table"].get("published", {})
+            if wanted.get("table", "").startswith("Table") and any((part, test_set) in tested for part in _family(name)):
+                tables.setdefault((wanted["paper"], printed_name), {**wanted, "test_set": printed_name})
+    rows = [
+        row for row in read_published(PUBLISHED) for wanted in tables.values() if row["mae"] and wanted.items() <= row.items()
+    ]
     found: dict[tuple[str, ...], dict[str, Any]] = {}
-    for row in read_published(PUBLISHED):
-        if row["test_set"] not in names or not row["mae"] or row["table"].startswith("Figure"):
-            continue
+    for row in rows:
         parts = [row["method"], *(f"{kind} {row[kind]}" for kind in ("aggregation", "scoring", "alpha") if row[kind])]
-        key = (row["train_set"], row["aggregation"], row["scoring"], row["alpha"], f"{float(row['mae']):.1f}")
-        found.setdefault(
-            key,
-            {
-                "label": ", ".join(parts),
-                "mae": float(row["mae"]),
-                "numbers": [
-                    f"{float(row['mae']):.2f}",
-                    DASH,
-                    *(row[angle] or DASH for angle in ("yaw", "pitch", "roll")),
-                    *[DASH] * 5,
-                ],
-                "source": f"{row['paper']}, {row['table']}",
-                "train_set": row["train_set"] or DASH,
-                "protocol": row["protocol"],
-                "note": row["note"],
-            },
-        )
-    return sorted(found.values(), key=lambda row: row["mae"])
+        errors = [_rounded(row[key]) for key in ("mae", *ANGLES)]
+        source = ", ".join([row["paper"], row["table"], *([row["note"]] if row["note"] else [])])
+        words = [row["train_set"] or DASH, PROTOCOLS_OF_PAPERS.get(row["protocol"], row["protocol"])]
+        numbers = [errors[0], DASH, *errors[1:], *[DASH] * 5]
+        key = tuple(_rounded(row[key], 1) for key in ("mae", *ANGLES))  # the papers print each other's numbers
+        found.setdefault(key, {"label": ", ".join(parts), "numbers": numbers, "source": source, "words": words})
+    return sorted(found.values(), key=lambda row: float(row["numbers"][0]))
+
+
+def _rounded(printed: str, places: int = 2) -> str:
+    """As on paper: halves away from zero."""
+    return str(Decimal(printed).quantize(Decimal(10) ** -places, ROUND_HALF_UP)) if printed else DASH
 
 
 def _perturbation_curves(scores: Sequence[Score]) -> Iterator[Markup]:
@@ -265,7 +275,7 @@ def _drawn(config: Any, table: Table, remarks: list[str]) -> Iterator[tuple[str,
     try:
         yield from draw_figures(config, table)
     except (InputError, HydraException) as error:  # a checkpoint or a data set that is no longer there
-        remarks.append(_public(f"A figure is missing: {error.__cause__ or error}".splitlines()[0]))
+        remarks.append(_public(f"Not all figures could be drawn: {error.__cause__ or error}".splitlines()[0]))
     for test_set in table.test_sets:
         curves = training_curves(table, test_set)
         if curves is not None:

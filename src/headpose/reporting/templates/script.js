@@ -12,15 +12,26 @@ document.addEventListener("click", (event) => {
   if (head) sort(head);
 });
 document.addEventListener("keydown", (event) => {
-  if (event.key === "Enter" && event.target.matches("table.sortable th")) sort(event.target);
+  if (!["Enter", " "].includes(event.key) || !event.target.matches("table.sortable thead tr:last-child th")) return;
+  event.preventDefault();
+  sort(event.target);
 });
+
+// On paper nothing can be opened: examples and lists are printed, configurations are not.
+const opened = [];
+addEventListener("beforeprint", () => {
+  for (const part of document.querySelectorAll("details:not([open]):not(:has(pre))")) { part.open = true; opened.push(part); }
+  for (const picture of document.images) picture.loading = "eager";
+});
+addEventListener("afterprint", () => { for (const part of opened.splice(0)) part.open = false; });
 
 // Numbers by value, words by letter; what is not there comes last in either direction. Published rows stay below the measured.
 function sort(head) {
   const table = head.closest("table"), column = Number(head.dataset.column), sign = head.ariaSort === "ascending" ? -1 : 1;
   const value = (row) => {
-    const text = row.cells[column].innerText.trim(), number = text.match(/[-+]?\d[\d,]*(\.\d+)?/);
-    if (!head.classList.contains("number")) return text;
+    const cell = row.cells[column];
+    if (!head.classList.contains("number")) return (cell.querySelector("a, .name") ?? cell).textContent.trim();
+    const number = cell.firstChild?.textContent.match(/[-+]?\d[\d,]*(\.\d+)?/);  // what stands after ± or in brackets is no value
     return number ? Number(number[0].replaceAll(",", "")) : null;
   };
   for (const body of table.tBodies) {
