@@ -32,9 +32,8 @@ def write_run(runs: Path, name: str, errors: list[float], protocol: str = RULES,
     return folder
 
 
-def scores_of(runs: Path) -> tuple[list[Any], list[tuple[str, str]]]:
-    complaints: list[tuple[str, str]] = []
-    return score(networks(read_runs(runs)[0]), lambda *what: complaints.append(what)), complaints
+def scores_of(runs: Path) -> tuple[list[Any], dict[tuple[str, str], str]]:
+    return score(networks(read_runs(runs)[0]))
 
 
 @given(st.lists(st.floats(0, 180), min_size=1, max_size=60), st.integers(0, 9))
@@ -58,8 +57,8 @@ def test_networks_stand_together_where_the_faces_are_the_same(tmp_path: Path) ->
     write_run(tmp_path, "a1", [3, 5, 7], seed=1)
     write_run(tmp_path, "b", [1, 2, 3], protocol=RULES.replace("visible21", "official"), model={"_target_": "x.SSRNetMD"})
     write_run(tmp_path, "c", [1, 1], model={"_target_": "x.FSANet"})
-    scores, complaints = scores_of(tmp_path)
-    assert not complaints
+    scores, refused = scores_of(tmp_path)
+    assert not refused
     shared, alone = boards(scores)
     assert (shared.rules, shared.n, alone.n) == ("AFLW2000, |angles| <= 99", 3, 2)
     best, seeds = shared.scores
@@ -108,9 +107,9 @@ def test_numbers_that_no_predictions_bear_out_do_not_count(tmp_path: Path, broke
         path.write_text("")
     else:
         path.write_text(path.read_text().replace("1.000000", "9.000000"))
-    scores, complaints = scores_of(tmp_path)
+    scores, refused = scores_of(tmp_path)
     assert not scores
-    assert [(folder, reason.split()[0]) for folder, reason in complaints] == [("a", "predictions_a.csv")]
+    assert {place: reason.split()[0] for place, reason in refused.items()} == {("a", "a"): "predictions_a.csv"}
 
 
 @pytest.mark.parametrize(
@@ -153,3 +152,15 @@ def test_labels_name_files_and_parts() -> None:
     netvlad = {"_target_": "m.FSANet", "aggregation": {"_target_": "m.NetVLADAggregation"}}
     assert label_of({"model": netvlad}) == "FSA-Net, netvlad aggregation"
     assert label_of({}) == "unknown network"
+
+
+def test_seeds_may_call_one_test_by_different_names(tmp_path: Path) -> None:
+    write_run(tmp_path, "a", [1, 2])
+    other = write_run(tmp_path, "b", [3, 4], seed=1)
+    results = json.loads((other / "results.json").read_text())
+    results["test"] = {"renamed": results["test"]["a"]}
+    (other / "results.json").write_text(json.dumps(results))
+    (other / "predictions_a.csv").rename(other / "predictions_renamed.csv")
+    (board,) = boards(scores_of(tmp_path)[0])
+    assert [(one.test_sets, one.mae) for one in board.scores] == [(("a", "renamed"), 2.5)]
+    assert len(board.scores[0].row(1).predictions[board.rules]) == 2

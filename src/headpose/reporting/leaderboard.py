@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -69,7 +69,7 @@ class Score:
 
     Attributes:
         network, runs: of the runs, one for each seed.
-        test_set: its name in the runs.
+        test_sets: what each of the runs calls it.
         rules: which faces and labels, in words, without the box they are cut out by.
         box, crop: how they are cut out.
         perturbed: what the faces were put through, and by how much.
@@ -81,7 +81,7 @@ class Score:
 
     network: Network
     runs: tuple[Run, ...]
-    test_set: str
+    test_sets: tuple[str, ...]
     rules: str
     box: str
     crop: str
@@ -92,11 +92,15 @@ class Score:
     odd: str = ""
 
     @property
+    def entries(self) -> list[dict[str, Any]]:
+        """What results.json of each run says of the test."""
+        return [run.results["test"][name] for run, name in zip(self.runs, self.test_sets, strict=True)]
+
+    @property
     def measured(self) -> Measured:
         """The score as an entry of a table."""
-        entries = [run.results["test"][self.test_set] for run in self.runs]
         commits = tuple(sorted({str(run.results["commit"]) for run in self.runs}))
-        last = tuple(entry["last"] for entry in entries)
+        last = tuple(entry["last"] for entry in self.entries)
         return Measured(last, (), len(self.errors), self.rules, self.crop, commits, int(np.isnan(self.errors).sum()))
 
     @property
@@ -116,7 +120,8 @@ class Score:
 
     def row(self, number: int, letters: int = 40) -> Row:
         """A row of a table whose only test set is `rules`, called as `label` says."""
-        predictions = [part for run in self.runs if (part := read_predictions(run, self.test_set)) is not None]
+        tests = zip(self.runs, self.test_sets, strict=True)
+        predictions = [part for run, name in tests if (part := read_predictions(run, name)) is not None]
         return Row(
             self.label(number, letters),
             self.runs[0].results.get("size_mb") or None,
@@ -183,48 +188,60 @@ def in_words(part: dict[str, Any]) -> str:
     return f"{name} {method}".strip()
 
 
-def score(all_networks: Iterable[Network], complain: Callable[[str, str], None]) -> list[Score]:
-    """Every network on every test set; what a run says of a test set that its prediction file does not bear out is forgotten.
+def score(all_networks: Iterable[Network]) -> tuple[list[Score], dict[tuple[str, str], str]]:
+    """Every network on every test set whose prediction file bears out what its run says.
 
     Args:
         all_networks: of the pool.
-        complain: called with a folder and why a test of it does not count.
+
+    Returns:
+        the scores; and, by name of folder and test set, why others do not count.
     """
-    scores = []
+    scores, refused = [], {}
     for network in all_networks:
         groups: dict[tuple[str, ...], dict[Any, tuple[Run, str, NDArray[np.float64]]]] = {}
         for run in sorted(network.runs, key=lambda run: run.folder.name == run.results.get("train_id")):  # cells win
-            for name, entry in list(run.results["test"].items()):
-                predictions = read_predictions(run, name)
-                errors = errors_of_faces(predictions or {}, IN_PYR in entry["protocol"])
-                mean, recorded = errors[np.isfinite(errors)].sum() / max(1, np.isfinite(errors).sum()), entry["last"]["mae"]
-                if not predictions or not abs(mean - recorded) <= TOLERANCE * max(1, recorded):
-                    odd = (
-                        f"gives a mean error of {mean:.2f}, not {recorded:.2f}"
-                        if predictions
-                        else "is missing, empty or cut short"
-                    )
-                    complain(run.folder.name, f"predictions_{name}.csv {odd}")
-                    del run.results["test"][name]
+            for name, entry in run.results["test"].items():
+                predictions = read_predictions(run, name) or {}
+                errors = errors_of_faces(predictions, IN_PYR in entry["protocol"])
+                if fault := _fault(errors, entry["last"]["mae"]):
+                    refused[run.folder.name, name] = f"predictions_{name}.csv {fault}"
                     continue
                 seed = run.results["config"].get("seed") if run.results["status"] == "finished" else None
                 key = (entry["protocol"], entry["crop"], digest(predictions))
                 groups.setdefault(key, {})[seed] = run, name, errors
         for (protocol, crop, faces), seeds in groups.items():
-            members = [seeds[seed] for seed in sorted(seeds, key=str)]
-            with np.errstate(invalid="ignore"):
-                errors = np.stack([member[2] for member in members])
-                counted = np.isfinite(errors).sum(axis=0)
-                errors = np.where(counted > 0, np.nansum(errors, axis=0) / counted, np.nan)
-            box = BOX.search(protocol)
-            perturbed = {kind: float(found[1]) for kind, pattern in PERTURBED.items() if (found := pattern.search(protocol))}
-            rules = BOX.sub("", protocol)
-            for pattern in PERTURBED.values():
-                rules = pattern.sub("", rules)
-            runs, test_set = tuple(run for run, _, _ in members), members[-1][1]
-            place = (box[1] or box[2]) if box else ""
-            scores.append(Score(network, runs, test_set, rules, place, crop, tuple(perturbed.items()), faces, errors))
-    return scores
+            runs, names, errors_of_seeds = zip(*(seeds[seed] for seed in sorted(seeds, key=str)), strict=True)
+            rules, box, perturbed = _parts(protocol)
+            scores.append(Score(network, runs, names, rules, box, crop, perturbed, faces, _mean(errors_of_seeds)))
+    return scores, refused
+
+
+def _fault(errors: NDArray[np.float64], recorded: float) -> str | None:
+    """Why the faces' errors are not those that a run recorded the mean of."""
+    if not len(errors):
+        return "is missing, empty or cut short"
+    mean = errors[np.isfinite(errors)].sum() / max(1, np.isfinite(errors).sum())
+    if abs(mean - recorded) <= TOLERANCE * max(1, recorded):
+        return None
+    return f"gives a mean error of {mean:.2f}, not {recorded:.2f}"
+
+
+def _mean(errors: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Of each face over the seeds that have a pose for it; NaN where none has."""
+    stacked = np.stack(errors)
+    counted = np.isfinite(stacked).sum(axis=0)
+    return np.where(counted > 0, np.nansum(stacked, axis=0) / np.maximum(counted, 1), np.nan)
+
+
+def _parts(protocol: str) -> tuple[str, str, tuple[tuple[str, float], ...]]:
+    """What a test set's name says: rules without the box and what the faces were put through; the box; the latter."""
+    box = BOX.search(protocol)
+    perturbed = {kind: float(found[1]) for kind, pattern in PERTURBED.items() if (found := pattern.search(protocol))}
+    rules = BOX.sub("", protocol)
+    for pattern in PERTURBED.values():
+        rules = pattern.sub("", rules)
+    return rules, (box[1] or box[2]) if box else "", tuple(perturbed.items())
 
 
 def boards(scores: Iterable[Score]) -> list[Board]:

@@ -29,6 +29,12 @@ class Run:
         """Seed of the training."""
         return int(self.results["config"]["seed"])
 
+    def without(self, test_sets: Iterable[str]) -> "Run":
+        """The run as if it had not been tested on these."""
+        left_out = set(test_sets)
+        tests = {name: entry for name, entry in self.results["test"].items() if name not in left_out}
+        return Run(self.folder, {**self.results, "test": tests})
+
 
 def seedless(identity: dict[str, Any]) -> str:
     """Key of a training up to its seed: runs with the same key are repetitions of each other."""

@@ -85,7 +85,10 @@ def write_overview(path: Path) -> tuple[Path, str]:
         raise InputError(f"{runs_dir()} holds no finished run{others}; python src/train.py makes one")
     gallery = Gallery()
     nets = networks(runs)
-    scores = score(nets, lambda folder, reason: left_out.setdefault(folder, []).append(reason))
+    scores, refused = score(nets)
+    for (folder, _), reason in refused.items():
+        left_out.setdefault(folder, []).append(reason)
+    runs = [run.without(name for folder, name in refused if folder == run.folder.name) for run in runs]
     tables = dict(_experiments(runs))  # before any arithmetic starts threads, which a forked process would wait for
     all_boards = boards(scores)
     shown_boards = [_board(board, number, gallery) for number, board in enumerate(all_boards)]
@@ -142,12 +145,12 @@ def _board(board: Board, number: int, gallery: Gallery) -> dict[str, Any]:
         "published": published,
         "numbers": html.aligned([*map(_numbers, [*estimated, *given]), *(row.pop("numbers") for row in published)]),
         "figures": figures,
-        "examples": [found for one in best[:2] for found in gallery.add(one.runs[0], one.test_set, one.network.label)],
+        "examples": [found for one in best[:2] for found in gallery.add(one.runs[0], one.test_sets[0], one.network.label)],
     }
 
 
 def _score(one: Score) -> dict[str, Any]:
-    protocols = [run.results["test"][one.test_set].get("of_protocol") or {} for run in one.runs]
+    protocols = [entry.get("of_protocol") or {} for entry in one.entries]
     names = {
         f"{entry.get('name')}{'' if entry.get('complete') is not False else ' (not all faces)'}" for entry in protocols if entry
     }
@@ -180,10 +183,11 @@ def _numbers(one: Score) -> list[str]:
 
 def _published_on(board: Board) -> list[dict[str, Any]]:
     """Printed means under the board's protocols, of the first table of each paper that has the data set; the least first."""
-    entries = [
-        (one.test_set, run.results["test"][one.test_set].get("of_protocol") or {}) for one in board.scores for run in one.runs
-    ]
-    tested = {(entry.get("name"), test_set) for test_set, entry in entries}
+    tested = {
+        ((entry.get("of_protocol") or {}).get("name"), name)
+        for one in board.scores
+        for name, entry in zip(one.test_sets, one.entries, strict=True)
+    }
     tables: dict[tuple[str, str], dict[str, str]] = {}
     for name in experiment_names():
         raw = _raw_experiment(name)
