@@ -21,8 +21,8 @@ from headpose.benchmarks.training import (
 )
 from headpose.datasets.synthetic import RENDER_SCALE
 from headpose.errors import InputError
+from headpose.files import write_json
 from headpose.process import available_cores, keep_freed_memory
-from headpose.reporting.files import write_json
 from headpose.running.entry import entry_point, output_dir
 from headpose.running.provenance import commit, versions
 

@@ -3,9 +3,9 @@
 from omegaconf import DictConfig
 from rich.console import Console
 
+from headpose.files import write_json
 from headpose.inference.networks import fuse
 from headpose.reporting.console import print_export
-from headpose.reporting.files import write_json
 from headpose.running.entry import entry_point, output_dir
 from headpose.running.exports import check_output, describe_export, export_network, faces_of
 from headpose.running.networks import load_members

@@ -7,11 +7,11 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from headpose.errors import InputError
+from headpose.files import write_json
 from headpose.modules.callbacks import SelfDescription
 from headpose.modules.checkpoint import load_initial_weights, read_weights_into
 from headpose.process import keep_freed_memory
 from headpose.reporting.console import print_results
-from headpose.reporting.files import write_json
 from headpose.running.entry import entry_point, is_sweep, output_dir
 from headpose.running.identity import id_of_test, learns
 from headpose.running.loggers import logging_to

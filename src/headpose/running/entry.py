@@ -25,7 +25,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from headpose.errors import InputError
 from headpose.extensions import extensions_dir
-from headpose.reporting.files import write_json
+from headpose.files import write_json
 from headpose.running.identity import train_id
 from headpose.running.protocols import settle_tests
 

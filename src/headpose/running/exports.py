@@ -18,13 +18,13 @@ from torch import nn
 from headpose.benchmarks.measure import compare_times
 from headpose.datamodules import HeadPoseDataModule
 from headpose.errors import InputError
+from headpose.files import replacing, write_json
 from headpose.inference.networks import Member
 from headpose.models.folded import fold
 from headpose.models.summary import count_parameters
 from headpose.modules.checkpoint import CONVENTION, FORMAT_VERSION, build, rebuild
 from headpose.modules.exported import OnnxNetwork, int8_bytes, onnx_bytes, torch_export_bytes, with_card
 from headpose.modules.safetensors_files import safetensors_bytes
-from headpose.reporting.files import write_json
 
 TOLERANCE = 1e-3
 """Degrees within which an exported file has to agree with its network."""
@@ -123,42 +123,37 @@ def export_network(network: nn.Module, card: dict[str, Any], path: Path, faces: 
     pictures = random if faces is None else np.concatenate([random, faces])
     writer, reader = FORMATS[path.suffix]
     content = writer(network, card)
-    partial = path.with_name(path.name + ".partial")
-    try:
+    estimate = reader(content, card, path)
+    differences = compare_poses(_estimate_network(network), estimate, pictures)
+    if not differences["max"] <= TOLERANCE:  # so written, NaN is refused as well
+        raise InputError(
+            f"{path}: differs from the network by up to {differences['max']:.4g} degrees on {len(pictures)} pictures "
+            f"(allowed: {TOLERANCE}); refused, nothing was kept"
+        )
+    results: dict[str, Any] = {
+        "file": str(path),
+        "bytes": len(content),
+        "random": NUM_RANDOM,
+        "faces": 0 if faces is None else len(faces),
+        "degrees_from_network": differences,
+    }
+    estimates: dict[str, Estimate] = {"network": _estimate_network(network), path.suffix.removeprefix("."): estimate}
+    if int8 and faces is not None:
+        small = path.with_name(f"{path.stem}_int8.onnx")
+        # On other faces than those it was fitted to, as far as there are any.
+        fitted, held_out = faces[::2][:NUM_CALIBRATION], faces[1::2] if len(faces) > 1 else faces
+        eight_bits = int8_bytes(content, card, fitted, path.parent)
+        estimates["int8"] = _estimate_onnx(eight_bits, card, small)
+        degrees = compare_poses(estimate, estimates["int8"], held_out)
+        loss = {"calibrated_on": len(fitted), "measured_on": len(held_out), "degrees_from_float": degrees}
+        eight_bits = with_card(eight_bits, {**card, "int8": loss})
+        results["int8"] = {"file": str(small), "bytes": len(eight_bits), **loss}
+        with replacing(small) as partial:
+            partial.write_bytes(eight_bits)
+    if path.suffix == ".safetensors":
+        write_json(path.with_suffix(".json"), card)
+    with replacing(path) as partial:
         partial.write_bytes(content)
-        estimate = reader(content, card, path)
-        differences = compare_poses(_estimate_network(network), estimate, pictures)
-        if not differences["max"] <= TOLERANCE:  # so written, NaN is refused as well
-            raise InputError(
-                f"{path}: differs from the network by up to {differences['max']:.4g} degrees on {len(pictures)} pictures "
-                f"(allowed: {TOLERANCE}); refused, nothing was kept"
-            )
-        results: dict[str, Any] = {
-            "file": str(path),
-            "bytes": len(content),
-            "random": NUM_RANDOM,
-            "faces": 0 if faces is None else len(faces),
-            "degrees_from_network": differences,
-        }
-        estimates: dict[str, Estimate] = {"network": _estimate_network(network), path.suffix.removeprefix("."): estimate}
-        if int8 and faces is not None:
-            small = path.with_name(f"{path.stem}_int8.onnx")
-            # On other faces than those it was fitted to, as far as there are any.
-            fitted, held_out = faces[::2][:NUM_CALIBRATION], faces[1::2] if len(faces) > 1 else faces
-            eight_bits = int8_bytes(content, card, fitted, path.parent)
-            estimates["int8"] = _estimate_onnx(eight_bits, card, small)
-            degrees = compare_poses(estimate, estimates["int8"], held_out)
-            loss = {"calibrated_on": len(fitted), "measured_on": len(held_out), "degrees_from_float": degrees}
-            eight_bits = with_card(eight_bits, {**card, "int8": loss})
-            results["int8"] = {"file": str(small), "bytes": len(eight_bits), **loss}
-            small_partial = small.with_name(small.name + ".partial")
-            small_partial.write_bytes(eight_bits)
-            small_partial.replace(small)
-        if path.suffix == ".safetensors":
-            write_json(path.with_suffix(".json"), card)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
     one = pictures[-1:]
     blocks = {name: lambda run=run: run(one) for name, run in estimates.items()}
     results["milliseconds"] = {name: asdict(times) for name, times in compare_times(blocks, num_rounds=10, calls=5).items()}

@@ -24,8 +24,8 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from headpose.files import write_json
 from headpose.process import available_cores
-from headpose.reporting.files import write_json
 from headpose.running.entry import ASKED, CELL, ROOT, output_dir, runs_dir
 from headpose.running.identity import id_of_test, train_id
 
