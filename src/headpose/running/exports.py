@@ -19,10 +19,9 @@ from headpose.benchmarks.measure import compare_times
 from headpose.datamodules import HeadPoseDataModule
 from headpose.errors import InputError
 from headpose.files import replacing, write_json
-from headpose.inference.networks import Member
 from headpose.models.folded import fold
 from headpose.models.summary import count_parameters
-from headpose.modules.checkpoint import CONVENTION, FORMAT_VERSION, build, rebuild
+from headpose.modules.checkpoint import CONVENTION, FORMAT_VERSION, LoadedNetwork, build, rebuild
 from headpose.modules.exported import OnnxNetwork, int8_bytes, onnx_bytes, torch_export_bytes, with_card
 from headpose.modules.safetensors_files import safetensors_bytes
 
@@ -37,7 +36,7 @@ Pictures = NDArray[np.uint8]  # (n, S, S, 3), RGB
 Estimate = Callable[[Pictures], NDArray[np.float32]]  # to poses (n, 3), degrees
 
 
-def describe_export(members: Sequence[Member], network: nn.Module) -> dict[str, Any]:
+def describe_export(members: Sequence[LoadedNetwork], network: nn.Module) -> dict[str, Any]:
     """What an exported file says of itself: plain containers, as in a checkpoint."""
     size = int(network.input_size)  # type: ignore[arg-type]  # nn.Module hides attribute types
     sources = [
@@ -68,7 +67,7 @@ def _all_options(config: dict[str, Any]) -> dict[str, Any]:
     return {"_target_": config["_target_"], **{name: parameter.default for name, parameter in parameters.items()}, **config}
 
 
-def check_output(config: DictConfig, members: Sequence[Member], folder: Path) -> Path:
+def check_output(config: DictConfig, members: Sequence[LoadedNetwork], folder: Path) -> Path:
     """Where the file goes, refused before anything is computed if it cannot be written there.
 
     Raises:

@@ -10,7 +10,8 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from torch import nn
 
 from headpose.errors import InputError
-from headpose.inference.networks import Member, fuse, load_member, load_own, refuse_other_crops, refuse_repeated
+from headpose.inference.networks import fuse, load_member, load_own, refuse_other_crops, refuse_repeated
+from headpose.modules.checkpoint import LoadedNetwork
 from headpose.running.entry import given_overrides, runs_dir
 from headpose.running.identity import differences, learns, train_id
 
@@ -40,7 +41,7 @@ def load_networks(config: DictConfig) -> tuple[nn.Module, dict[str, Any]]:
     return fuse(members), members[0].crop_config
 
 
-def load_members(config: DictConfig) -> list[Member]:
+def load_members(config: DictConfig) -> list[LoadedNetwork]:
     """Load each file that `checkpoint=` and `weights=` name.
 
     Raises:
