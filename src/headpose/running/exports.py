@@ -20,7 +20,7 @@ from headpose.datamodules import HeadPoseDataModule
 from headpose.errors import InputError
 from headpose.files import replacing, write_json
 from headpose.models.folded import fold
-from headpose.models.summary import count_parameters
+from headpose.models.summary import count_parameters, input_size_of
 from headpose.modules.checkpoint import CONVENTION, FORMAT_VERSION, LoadedNetwork, build, rebuild
 from headpose.modules.exported import OnnxNetwork, int8_bytes, onnx_bytes, torch_export_bytes, with_card
 from headpose.modules.safetensors_files import safetensors_bytes
@@ -38,7 +38,7 @@ Estimate = Callable[[Pictures], NDArray[np.float32]]  # to poses (n, 3), degrees
 
 def describe_export(members: Sequence[LoadedNetwork], network: nn.Module) -> dict[str, Any]:
     """What an exported file says of itself: plain containers, as in a checkpoint."""
-    size = int(network.input_size)  # type: ignore[arg-type]  # nn.Module hides attribute types
+    size = input_size_of(network)
     sources = [
         {
             "file": Path(member.path).name,
@@ -117,7 +117,7 @@ def export_network(network: nn.Module, card: dict[str, Any], path: Path, faces: 
     Raises:
         InputError: the outputs differ; nothing is left behind then.
     """
-    size = int(network.input_size)  # type: ignore[arg-type]  # nn.Module hides attribute types
+    size = input_size_of(network)
     random = np.random.default_rng(0).integers(0, 256, (NUM_RANDOM, size, size, 3), dtype=np.uint8)
     pictures = random if faces is None else np.concatenate([random, faces])
     writer, reader = FORMATS[path.suffix]
