@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from headpose.datamodules import HeadPoseDataModule
 from headpose.errors import InputError
 from headpose.reporting.runs import leaves
-from headpose.running.identity import spread_tests
+from headpose.running.identity import id_of_test, spread_tests
 
 log = logging.getLogger(__name__)
 
@@ -62,10 +62,10 @@ def describe_protocol(config: DictConfig, faces: Mapping[str, int]) -> dict[str,
     return {"name": config.protocol.name, "hash": protocol_hash(config), "complete": complete}
 
 
-def records_of_tests(config: DictConfig, test_sets: Mapping[str, HeadPoseDataModule], ids: Mapping[str, str]) -> dict[str, Any]:
+def records_of_tests(config: DictConfig, test_sets: Mapping[str, HeadPoseDataModule]) -> dict[str, Any]:
     """What results.json says of each test set beside its errors: `test_id`, and the protocol it was part of."""
     records: dict[str, Any] = {}
     for name, test in test_sets.items():
         protocol = describe_protocol(config, {name: len(test.test_indices)})
-        records[name] = {"test_id": ids[name], **({"of_protocol": protocol} if protocol else {})}
+        records[name] = {"test_id": id_of_test(config, name), **({"of_protocol": protocol} if protocol else {})}
     return records
