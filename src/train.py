@@ -16,9 +16,9 @@ from headpose.running.entry import entry_point, is_sweep, output_dir
 from headpose.running.identity import learns
 from headpose.running.loggers import logging_to
 from headpose.running.networks import compile_network, without_imagenet
-from headpose.running.pool import finished_results, run_cell, untested
+from headpose.running.pool import find_resume, finished_results, run_cell, untested
 from headpose.running.protocols import describe_protocol, records_of_tests
-from headpose.running.results import find_resume, model_card, new_results, no_training, summarise_training, write_model_card
+from headpose.running.results import model_card, new_results, no_training, summarise_training, write_model_card
 from headpose.running.testing import check_sets, run_tests
 from headpose.running.trees import write_trees
 

@@ -28,7 +28,7 @@ from headpose.errors import InputError
 from headpose.running.entry import SWEEP, output_dir, runs_dir
 from headpose.running.experiments import compose_training
 from headpose.running.identity import differences, learns, train_id
-from headpose.running.pool import BUSY, finish_cell, hold
+from headpose.running.pool import finish_cell, hold
 
 log = logging.getLogger(__name__)
 
@@ -184,7 +184,7 @@ def _run_trial(study: optuna.Study, trial: optuna.Trial, metric: str) -> None:
     trial.set_user_attr("folder", folder.name)
     log.info("trial %d: %s", trial.number, " ".join(_options(trial.params)))
     watch = _Watch(trial, folder, metric)
-    while (state := finish_cell(cell, folder, overrides, given_up=watch)).state == BUSY:
+    while (state := finish_cell(cell, folder, overrides, given_up=watch)).state == "busy":
         time.sleep(BUSY_SECONDS)
     told = watch()
     if told is not None:
