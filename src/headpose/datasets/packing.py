@@ -33,7 +33,7 @@ from headpose.pictures import read_image
 
 log = logging.getLogger(__name__)
 
-FORMAT_VERSION = 1
+PACK_VERSION = 1
 NUM_COMPARED = 4
 """Faces of each chunk whose crops are compared with those made of the files."""
 PACK_SCALE = 2.0
@@ -165,7 +165,7 @@ class FacePack(Pack):
     def _described(self, source: Source) -> dict[str, Any]:
         options = {key: str(value) if isinstance(value, Path) else value for key, value in source.options.items()}
         return {
-            "format": FORMAT_VERSION,
+            "format": PACK_VERSION,
             "dataset": source.reader.title,
             "options": options,
             "kind": self.kind,

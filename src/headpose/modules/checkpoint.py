@@ -21,7 +21,7 @@ from headpose.errors import InputError
 from headpose.extensions import defines, is_extension
 from headpose.models.published import load_published
 
-FORMAT_VERSION = 1
+CARD_VERSION = 1
 CONVENTION = "yaw, pitch, roll in degrees; signs of 300W-LP: nose to image left, face up, head clockwise"
 
 
@@ -85,9 +85,9 @@ def check_content(path: str | Path, card: dict[str, Any], state: dict[str, torch
     broken = [key for key, value in state.items() if value.is_floating_point() and not torch.isfinite(value).all()]
     if broken:
         raise InputError(f"{path}: {broken[0]} holds NaN or infinity; use a checkpoint from before the training diverged")
-    if card.get("format") != FORMAT_VERSION:
+    if card.get("format") != CARD_VERSION:
         raise InputError(
-            f"{path}: checkpoint format {card.get('format')}, this version reads {FORMAT_VERSION}; convert or retrain"
+            f"{path}: checkpoint format {card.get('format')}, this version reads {CARD_VERSION}; convert or retrain"
         )
 
 

@@ -21,7 +21,7 @@ from headpose.errors import InputError
 from headpose.files import replacing, write_json
 from headpose.models.folded import fold
 from headpose.models.summary import count_parameters, input_size_of
-from headpose.modules.checkpoint import CONVENTION, FORMAT_VERSION, LoadedNetwork, build, rebuild
+from headpose.modules.checkpoint import CARD_VERSION, CONVENTION, LoadedNetwork, build, rebuild
 from headpose.modules.exported import OnnxNetwork, int8_bytes, onnx_bytes, torch_export_bytes, with_card
 from headpose.modules.safetensors_files import safetensors_bytes
 
@@ -50,7 +50,7 @@ def describe_export(members: Sequence[LoadedNetwork], network: nn.Module) -> dic
     ]
     fusion = {"_target_": "headpose.models.fusion.LateFusion", "members": [member.model_config for member in members]}
     return {
-        "format": FORMAT_VERSION,
+        "format": CARD_VERSION,
         "model": members[0].model_config if len(members) == 1 else fusion,
         "crop": _all_options(members[0].crop_config),
         "input": {"name": "image", "size": size, "shape": "N, size, size, 3", "dtype": "uint8", "channels": "RGB"},

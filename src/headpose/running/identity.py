@@ -14,7 +14,7 @@ from headpose.synthesis import sampler
 MODEL_FILES = ("path", "face_model", "whitening")
 """Options of models that learn nothing which name files."""
 UNPERTURBED = {"jitter": 0, "jitter_pixels": 0, "shift": 0, "padding": 0}
-FORMAT_VERSION = 2
+IDENTITY_VERSION = 2
 """Raised when the code changes so that the same configuration gives other numbers."""
 
 PARTS = ("module", "model", "loss", "optimizer", "scheduler", "data", "trainer", "crop", "seed")
@@ -49,7 +49,7 @@ def identity(config: DictConfig) -> dict[str, Any]:
     model and the seed do.
     """
     if not learns(config):
-        return {"model": _with_files(_plain(config.model)), "seed": config.seed, "format": FORMAT_VERSION}
+        return {"model": _with_files(_plain(config.model)), "seed": config.seed, "format": IDENTITY_VERSION}
     if "optimizer" not in config:
         raise InputError("this model has no recipe of that name, or none for these data; choose recipe=, see conf/recipe/")
     parts: dict[str, Any] = {part: _plain(config[part]) for part in PARTS if part not in NOT_COUNTED}
@@ -61,7 +61,7 @@ def identity(config: DictConfig) -> dict[str, Any]:
     if "checkpoint_path" in parts["model"].get("backbone", {}):
         parts["model"]["backbone"]["checkpoint_path"] = _file_hash(parts["model"]["backbone"]["checkpoint_path"])
     parts["init_weights"] = _file_hash(config.init_weights)
-    parts["format"] = FORMAT_VERSION
+    parts["format"] = IDENTITY_VERSION
     return parts
 
 

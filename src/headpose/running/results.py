@@ -8,7 +8,7 @@ from torch import nn
 
 from headpose.datamodules import HeadPoseDataModule
 from headpose.models.summary import count_parameters
-from headpose.modules.checkpoint import CONVENTION, FORMAT_VERSION, read_card
+from headpose.modules.checkpoint import CARD_VERSION, CONVENTION, read_card
 from headpose.reporting.model_card import describe_training
 from headpose.running.identity import identity, learns, train_id
 from headpose.running.provenance import commit, versions
@@ -68,7 +68,7 @@ def model_card(config: DictConfig, model: nn.Module, datamodule: HeadPoseDataMod
     """The `headpose` entry of this training's checkpoints: plain containers only."""
     counted = identity(config)
     return {
-        "format": FORMAT_VERSION,
+        "format": CARD_VERSION,
         "train_id": train_id(config),
         "identity": counted,
         "model": counted["model"],
