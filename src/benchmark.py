@@ -6,7 +6,6 @@ from typing import Any
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
 
 from headpose.benchmarks.data import benchmark_data, benchmark_loader, benchmark_prepare, benchmark_render
 from headpose.benchmarks.inference import benchmark_export, benchmark_inference, benchmark_landmarks, benchmark_latency
@@ -87,7 +86,7 @@ def benchmark(config: DictConfig) -> None:
         results[stage]["peak_mib"] = watch.peak_mib
         write_json(output_dir() / "benchmark.json", results)
         (output_dir() / "benchmark.md").write_text(as_markdown(results))
-    print_benchmark(results, Console())
+    print_benchmark(results)
 
 
 if __name__ == "__main__":

@@ -55,9 +55,8 @@ NUMBERS = (
     ("max_megapixels", 1, 10**4),
 )
 """Options that must be whole numbers, with their range; `num_threads` may be null as well."""
-
-
 OPTIONAL_GROUPS = {"experiments": "experiments", "budget": "conf/budget"}
+"""Groups whose unknown choices Hydra leaves out without a word, and the folder of each."""
 
 
 def entry_point(config_name: str, after_interrupt: str = "the same command goes on") -> Callable[[Task], Callable[[], None]]:
