@@ -6,7 +6,6 @@ from typing import Any
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
 
 from headpose.benchmarks.data import benchmark_data, benchmark_loader, benchmark_prepare, benchmark_render
 from headpose.benchmarks.inference import benchmark_export, benchmark_inference, benchmark_landmarks, benchmark_latency
@@ -21,8 +20,8 @@ from headpose.benchmarks.training import (
 )
 from headpose.datasets.synthetic import RENDER_SCALE
 from headpose.errors import InputError
+from headpose.files import write_json
 from headpose.process import available_cores, keep_freed_memory
-from headpose.reporting.files import write_json
 from headpose.running.entry import entry_point, output_dir
 from headpose.running.provenance import commit, versions
 
@@ -87,7 +86,7 @@ def benchmark(config: DictConfig) -> None:
         results[stage]["peak_mib"] = watch.peak_mib
         write_json(output_dir() / "benchmark.json", results)
         (output_dir() / "benchmark.md").write_text(as_markdown(results))
-    print_benchmark(results, Console())
+    print_benchmark(results)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from omegaconf import DictConfig
 
 from headpose.errors import InputError
-from headpose.reporting.files import write_json
+from headpose.files import write_json
 from headpose.reporting.runs import read_pool
 from headpose.running.entry import entry_point, output_dir, runs_dir
 from headpose.running.experiments import asked_for, experiment_names, experiment_table

@@ -7,9 +7,9 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from headpose.errors import InputError
+from headpose.files import write_json
 from headpose.modules import PoseEvaluator
 from headpose.reporting.console import print_results
-from headpose.reporting.files import write_json
 from headpose.running.entry import entry_point, output_dir
 from headpose.running.loggers import logging_to
 from headpose.running.networks import load_networks

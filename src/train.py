@@ -7,18 +7,18 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from headpose.errors import InputError
+from headpose.files import write_json
 from headpose.modules.callbacks import SelfDescription
 from headpose.modules.checkpoint import load_initial_weights, read_weights_into
 from headpose.process import keep_freed_memory
 from headpose.reporting.console import print_results
-from headpose.reporting.files import write_json
 from headpose.running.entry import entry_point, is_sweep, output_dir
-from headpose.running.identity import id_of_test, learns
+from headpose.running.identity import learns
 from headpose.running.loggers import logging_to
 from headpose.running.networks import compile_network, without_imagenet
-from headpose.running.pool import finished_results, run_cell, untested
+from headpose.running.pool import find_resume, finished_results, run_cell, untested
 from headpose.running.protocols import describe_protocol, records_of_tests
-from headpose.running.results import find_resume, model_card, new_results, no_training, summarise_training, write_model_card
+from headpose.running.results import model_card, new_results, no_training, summarise_training, write_model_card
 from headpose.running.testing import check_sets, run_tests
 from headpose.running.trees import write_trees
 
@@ -42,18 +42,18 @@ def train(config: DictConfig) -> Any:
     module = instantiate(config.module if is_fresh else without_imagenet(config.module), _convert_="all")
     compile_network(module.model, config.compile)
     callbacks = {name: instantiate(callback) for name, callback in config.callbacks.items()}
+    fits = before is None and learns(config)
+    datamodule: Any = instantiate(config.data, _convert_="all") if fits else None
+    sets = {f"test.{name}": test for name, test in test_sets.items()}
+    check_sets(module, {"data": datamodule, **sets} if fits else sets)
 
     if before is not None:  # the training has finished in this folder: test on what is new
         results = before
         for name in wanted:
             results["test"].pop(name, None)
-        check_sets(module, {f"test.{name}": test for name, test in test_sets.items()})
-    elif not learns(config):
-        check_sets(module, {f"test.{name}": test for name, test in test_sets.items()})
+    elif not fits:
         results = {**new_results(config, module.model), "protocol": None, "train": no_training()}
     else:
-        datamodule = instantiate(config.data, _convert_="all")
-        check_sets(module, {"data": datamodule, **{f"test.{name}": test for name, test in test_sets.items()}})
         if config.init_weights:
             load_initial_weights(module.model, config.init_weights)
         results = new_results(config, module.model)
@@ -63,10 +63,10 @@ def train(config: DictConfig) -> Any:
             callbacks.pop("best", None)
         callbacks["self_description"] = SelfDescription(model_card(config, module.model, datamodule))
 
-    records = records_of_tests(config, test_sets, {name: id_of_test(config, name) for name in wanted})
+    records = records_of_tests(config, test_sets)
     with logging_to(config.logger, results) as loggers:
         trainer = instantiate(config.trainer, callbacks=list(callbacks.values()), logger=loggers)
-        if before is None and learns(config):
+        if fits:
             if config.init_weights:
                 run_tests(trainer, module, test_sets, results, "initial", records=records)
             trainer.fit(module, datamodule=datamodule, ckpt_path=resume, weights_only=True)

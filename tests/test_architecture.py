@@ -10,11 +10,12 @@ import pytest
 import headpose
 
 PACKAGE = Path(__file__).resolve().parents[1] / "src" / "headpose"
-BASIS = {"process", "errors", "extensions", "pictures", "types"}
+BASIS = {"process", "errors", "extensions", "files", "pictures", "types"}
 MAY_IMPORT = {
     "process": set(),
     "errors": set(),
     "extensions": {"errors"},
+    "files": set(),
     "types": set(),
     "pictures": {"errors"},
     "geometry": BASIS,

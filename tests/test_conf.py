@@ -38,10 +38,10 @@ def choice(path: Path) -> list[str]:
         return ["model=hopenet", f"loss={name}"]
     if group == "heads":
         return ["data=synthetic"]
-    if group == "size":
+    if group == "budget_data":
         budget, data = name.split("_", maxsplit=1)
         return [f"budget={budget}", f"data={data}"]
-    if group == "shape":
+    if group == "budget_model":
         budget, model = name.split("_", maxsplit=1)
         return [f"budget={budget}", f"model={model}"]
     if group == "smoothing":
@@ -79,7 +79,7 @@ def test_every_file_composes_and_mirrors_its_constructor(path: Path) -> None:
     if group == "model":
         targets_of_module = set(inspect.signature(get_object(config.module._target_)).parameters)
         assert {key for key in config.module if not key.startswith("_")} == targets_of_module
-    node = OmegaConf.select(config, where) if group not in ("recipe", "budget", "size", "shape") else None
+    node = OmegaConf.select(config, where) if group not in ("recipe", "budget", "budget_data", "budget_model") else None
     targets = (
         [node] if node is not None and "_target_" in node else list(node.values()) if group in ("logger", "callbacks") else []
     )

@@ -129,6 +129,14 @@ def test_experiment_is_swept_and_reported(run: Callable, mine: Path, tmp_path: P
     assert rows == {"absolute error": "–", "Huber, 1 degree": "–", "Huber, 5 degrees": measured}
 
 
+def test_budget_of_a_data_set_of_ones_own(refused: Callable, mine: Path) -> None:
+    options = [*command("data=turntable"), "budget=laptop", "epochs=no"]
+    assert "budget=laptop says nothing of data=turntable, only of 300w_lp, biwi, synthetic;" in refused("train", *options)
+    (mine / "conf" / "budget_data").mkdir()
+    (mine / "conf" / "budget_data" / "laptop_turntable.yaml").write_text("# @package _global_\ndata: {num_train: 1000}\n")
+    assert refused("train", *options).startswith("error: epochs=no is not a whole number")
+
+
 def test_folder_with_nothing_but_an_experiment(
     refused: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
 ) -> None:

@@ -46,6 +46,11 @@ def refusal(done) -> str:
         (["data.root={trees}", "test.aflw2000.perturb.low_resolution=[1,0]"], "perturb.low_resolution=0 cannot enlarge pixels"),
         (["test.aflw2000.perturb.low_resolution=[5,5]"], "names nothing, or something twice"),
         (["data=csv"], "data.root is needed; give data.root="),
+        (["budget=day"], "budget=day is unknown; choose hour, laptop, paper, smoke"),
+        (
+            ["data=aflw2000", "budget=laptop"],
+            "budget=laptop says nothing of data=aflw2000, only of 300w_lp, biwi, synthetic; leave it out and give epochs= and",
+        ),
         (["model=hopenet", "backbone=timm"], "error: model.backbone.model_name is needed"),
         (["model=hopenet", "backbone=timm", "model.backbone.model_name=resnet5O", "data.root={trees}"], "nearest: resnet50"),
         (["model=hopenet", "aggregation=capsule"], "aggregation"),

@@ -33,6 +33,7 @@ class GridSweeper(BasicSweeper):
         from headpose.errors import InputError  # Hydra imports all plugins at every start
         from headpose.reporting.console import print_sweep
         from headpose.running.entry import SWEEP
+        from headpose.running.pool import CellState
 
         assert self.config is not None
         assert self.launcher is not None
@@ -51,7 +52,7 @@ class GridSweeper(BasicSweeper):
             for number, job in zip(waiting, outcome, strict=False):
                 if job.status is JobStatus.FAILED:
                     reasons[number] = str(job._return_value)
-                elif getattr(job.return_value, "state", None) == "busy":
+                elif isinstance(job.return_value, CellState) and job.return_value.state == "busy":
                     busy.append(number)
             waiting = busy
             if waiting:  # another sweep is at them; theirs is ours when they end

@@ -1,12 +1,11 @@
 import pickle
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headpose.datasets.chunks import PictureStore, write_whole
+from headpose.datasets.chunks import PictureStore
 
 
 @pytest.fixture(scope="module")
@@ -47,13 +46,3 @@ def test_a_worker_process_is_sent_paths_and_no_pictures(pictures: tuple[np.ndarr
     sent = pickle.dumps(store)
     assert len(sent) < every.nbytes
     np.testing.assert_array_equal(pickle.loads(sent).gather(np.arange(11)), every)
-
-
-def test_file_that_fails_half_way_leaves_the_old_one(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    path.write_bytes(b"old")
-    with pytest.raises(ZeroDivisionError):
-        write_whole(path, lambda file: file.write(b"new") / 0)
-    assert path.read_bytes() == b"old"
-    write_whole(path, lambda file: file.write(b"new"))
-    assert path.read_bytes() == b"new"

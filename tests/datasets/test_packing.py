@@ -244,7 +244,7 @@ def test_other_crops_and_labels_are_another_pack(tmp_path: Path, other: tuple[An
 
 def test_new_format_is_another_pack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     old = FixedPack(tmp_path).folder(source_of(tmp_path))
-    monkeypatch.setattr("headpose.datasets.packing.FORMAT_VERSION", 999)
+    monkeypatch.setattr("headpose.datasets.packing.PACK_VERSION", 999)
     assert FixedPack(tmp_path).folder(source_of(tmp_path)) != old
 
 

@@ -24,8 +24,7 @@ from headpose.detectors.files import FileBoxes
 from headpose.detectors.whole import WholePicture
 from headpose.errors import InputError
 from headpose.inference.estimator import DETECTORS, HeadPose
-from headpose.inference.networks import Member
-from headpose.modules.checkpoint import build
+from headpose.modules.checkpoint import LoadedNetwork, build
 
 CROPS = [
     {"_target_": "headpose.geometry.crops.FSANetCrop", "size": 64, "margin": 0.5, "aflw2000_box": "visible21"},
@@ -113,7 +112,7 @@ def test_networks_side_by_side_are_what_load_says(compare: Comparison, files: li
     ids=["published", "silent", "exported fusion"],
 )
 def test_what_is_said_of_a_network(config: dict, card: dict, about: str) -> None:
-    network: Any = SimpleNamespace(members=(Member("x", torch.nn.Identity(), config, CROPS[0], card),))
+    network: Any = SimpleNamespace(members=(LoadedNetwork("x", torch.nn.Identity(), config, CROPS[0], card),))
     assert Comparison({"x": network}, {}).describe()["networks"] == [{"name": "x", "about": about}]
 
 

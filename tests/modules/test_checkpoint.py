@@ -7,7 +7,6 @@ import torch
 from omegaconf import OmegaConf
 
 from headpose.errors import InputError
-from headpose.geometry.crops import FSANetCrop
 from headpose.models.fsanet import CapsuleAggregation, ConvScoring, FSANet, VarianceScoring
 from headpose.models.ssrnet import SSRNetMD
 from headpose.modules.checkpoint import build, load_checkpoint, load_initial_weights, read_card, read_weights_into
@@ -41,8 +40,7 @@ def test_network_and_crop_come_back_from_the_file_alone(path: Path, network: FSA
     loaded = load_checkpoint(path)
     batch = {"image": torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)}
     assert torch.equal(loaded.model(batch).pose, network.eval()(batch).pose)
-    assert isinstance(loaded.crop, FSANetCrop)
-    assert loaded.crop.margin == 0.5
+    assert loaded.crop_config == CROP
     assert not loaded.model.training
 
 

@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 
 from headpose.datasets.perturbation import Perturbation
 from headpose.geometry.conventions import pose_to_pyr
-from headpose.reporting.files import write_predictions
 from headpose.reporting.leaderboard import boards, errors_of_faces, intervals, label_of, networks, perturbations, score
-from headpose.reporting.runs import read_runs
+from headpose.reporting.runs import read_runs, write_predictions
 
 RULES = "AFLW2000, |angles| <= 99, box visible21"
 

@@ -5,7 +5,7 @@ import pytest
 
 from headpose.errors import InputError
 from headpose.reporting.published import Published, find_published, read_published
-from headpose.reporting.tables import DASH, Measured, Row, Table, spread
+from headpose.reporting.tables import DASH, Measured, Row, Table, mean_and_std
 from headpose.running.experiments import PUBLISHED
 
 
@@ -64,8 +64,8 @@ def test_where_nobody_published_nothing_compares() -> None:
 
 
 def test_one_seed_has_no_spread() -> None:
-    assert spread([5.0]) == "5.00"
-    assert spread([]) == DASH
+    assert mean_and_std([5.0]) == "5.00"
+    assert mean_and_std([]) == DASH
 
 
 def test_the_three_forms_hold_the_same_numbers() -> None:

@@ -8,8 +8,9 @@ import torch
 from torch import nn
 
 from headpose.errors import InputError
-from headpose.inference.networks import FSANET_CROP, Member
+from headpose.inference.networks import FSANET_CROP
 from headpose.models.fsanet import FSANet, LinearAggregation, VarianceScoring
+from headpose.modules.checkpoint import LoadedNetwork
 from headpose.running import exports
 from headpose.running.exports import compare_poses, describe_export, export_network
 
@@ -46,7 +47,7 @@ def test_description_holds_every_option_of_the_crop() -> None:
     config = {"_target_": "headpose.models.fsanet.FSANet"}
     crop = {"_target_": "headpose.geometry.crops.FSANetCrop", "size": 64, "margin": 0.5}
     network = FSANet(VarianceScoring(), LinearAggregation)
-    member = Member("/somewhere/net.ckpt", network, config, crop, {"train_id": "0123"})
+    member = LoadedNetwork("/somewhere/net.ckpt", network, config, crop, {"train_id": "0123"})
     card = describe_export([member], network)
     assert card["crop"] == {**FSANET_CROP, "margin": 0.5}
     assert card["sources"][0]["train_id"] == "0123"

@@ -43,10 +43,10 @@ def test_default_checkpoint_is_that_of_the_newest_finished_default_training(
     register_resolvers()
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         wanted, other = train_id(compose("train")), train_id(compose("train", ["seed=1"]))
-        finished = json.dumps({"status": "finished"})
-        write(f"a_{other}", finished, 0, "best.ckpt")
+        finished = json.dumps({"status": "finished", "train_id": wanted})
+        write(f"a_{other}", json.dumps({"status": "finished", "train_id": other}), 0, "best.ckpt")
         write(f"b_{wanted}", '{"status": "runn', 0, "last.ckpt")
-        write(f"c_{wanted}", json.dumps({"status": "running"}), 0, "last.ckpt")
+        write(f"c_{wanted}", json.dumps({"status": "running", "train_id": wanted}), 0, "last.ckpt")
         with pytest.raises(InputError, match=r"no finished default training in .*`make demo` first"):
             default_checkpoint()
         write(wanted, finished, 50, "last.ckpt")

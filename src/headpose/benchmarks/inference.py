@@ -19,6 +19,7 @@ from headpose.geometry.face_model import mean_face_68
 from headpose.geometry.pnp import solve_weak_perspective
 from headpose.geometry.rotations import pose_to_matrix
 from headpose.models.folded import fold
+from headpose.models.summary import input_size_of
 from headpose.modules.exported import OnnxNetwork, onnx_bytes, torch_export_bytes
 from headpose.types import Batch
 
@@ -36,7 +37,7 @@ def benchmark_inference(network: nn.Module, batch_size: int, num_blocks: int, de
         images a second of each, and how many times as fast as the plain form (median of the rounds).
     """
     network = network.eval().to(device)
-    batch = random_batch(batch_size, _size(network), device)
+    batch = random_batch(batch_size, input_size_of(network), device)
     forms = {"plain": plain_form(network), "network": network, "folded": fold(network)}
     with torch.inference_mode():
         pieces = {name: _call(form, batch) for name, form in forms.items()}
@@ -56,7 +57,7 @@ def benchmark_latency(network: nn.Module, num_blocks: int) -> dict[str, Any]:
         milliseconds of each (median and least, of the processor's time), and how many times as fast as the plain form.
     """
     network = network.eval()
-    batch, folded, threads = random_batch(1, _size(network)), fold(network), torch.get_num_threads()
+    batch, folded, threads = random_batch(1, input_size_of(network)), fold(network), torch.get_num_threads()
     runtime = _runtime(onnx_bytes(folded, _card(network)), 1)
     picture = batch["image"].permute(0, 2, 3, 1).numpy()
     forms = {"plain": plain_form(network), "network": network, "folded": folded}
@@ -84,7 +85,7 @@ def benchmark_export(network: nn.Module, batch_size: int, num_blocks: int) -> di
         seconds and MiB of each export; images a second of each and how many times as fast as the network as it is.
     """
     network = network.eval()
-    batch, folded, results = random_batch(batch_size, _size(network)), fold(network), dict[str, Any]()
+    batch, folded, results = random_batch(batch_size, input_size_of(network)), fold(network), dict[str, Any]()
     exporters = {"onnx": onnx_bytes, "torch_export": torch_export_bytes}
     contents = {}
     for name, export in exporters.items():
@@ -141,12 +142,8 @@ def speedups(times: Mapping[str, Times]) -> dict[str, float]:
     return {f"{name}_times_plain": 1 / value.ratio for name, value in times.items() if name != "plain"}
 
 
-def _size(network: nn.Module) -> int:
-    return int(network.input_size)  # type: ignore[arg-type]  # nn.Module hides attribute types
-
-
 def _card(network: nn.Module) -> dict[str, Any]:
-    return {"input": {"size": _size(network)}, "params": 0}
+    return {"input": {"size": input_size_of(network)}, "params": 0}
 
 
 def _runtime(content: bytes, threads: int) -> OnnxNetwork:

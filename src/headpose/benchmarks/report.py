@@ -10,8 +10,13 @@ from rich.table import Table
 COLUMNS = ("stage", "measured", "median", "slowest", "fastest", "per core")
 
 
-def print_benchmark(results: dict[str, Any], console: Console) -> None:
-    """Print the content of benchmark.json: one row a number."""
+def print_benchmark(results: dict[str, Any], console: Console | None = None) -> None:
+    """Print the content of benchmark.json: one row a number.
+
+    Args:
+        results: see `benchmark.py`.
+        console: where to; by default standard output.
+    """
     table = Table(title=_title(results), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for column in COLUMNS:
         is_text = column in ("stage", "measured")
@@ -19,7 +24,7 @@ def print_benchmark(results: dict[str, Any], console: Console) -> None:
         table.add_column(column, justify="left" if is_text else "right", no_wrap=not is_text, min_width=None if is_text else 9)
     for row in _rows(results):
         table.add_row(*row)
-    console.print(table)
+    (console or Console()).print(table)
 
 
 def as_markdown(results: dict[str, Any]) -> str:

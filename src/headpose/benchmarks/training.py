@@ -18,6 +18,7 @@ from headpose.benchmarks.measure import compare_times, measure_rate
 from headpose.benchmarks.plain import plain_form
 from headpose.datamodules.base import HeadPoseDataModule
 from headpose.models.folded import fold
+from headpose.models.summary import input_size_of
 from headpose.modules.base import HeadPoseModule
 from headpose.types import Batch
 
@@ -39,7 +40,7 @@ def benchmark_train(
     """
     module.to(device).train()
     optimizer = module.configure_optimizers()["optimizer"]
-    batch = random_batch(batch_size, _size(module.model), device)
+    batch = random_batch(batch_size, input_size_of(module.model), device)
 
     def block() -> None:
         for _ in range(num_steps):
@@ -69,7 +70,7 @@ def benchmark_step(network: nn.Module, batch_sizes: Sequence[int], num_blocks: i
     alone = device.type == "cpu" and torch.get_num_threads() == 1
     results: dict[str, Any] = {"threads": torch.get_num_threads()}
     for batch_size in batch_sizes:
-        batch = random_batch(batch_size, _size(network), device)
+        batch = random_batch(batch_size, input_size_of(network), device)
         forms = {
             "plain": _step(plain_form(network).to(device), batch, fused=False),
             "network": _step(_copy(network, device), batch),
@@ -143,7 +144,7 @@ def benchmark_limits(network: nn.Module, batch_size: int, num_blocks: int, devic
         either limit alone would allow; those measured, and their share of the lower of the two.
     """
     network = network.to(device)
-    batch, limits = random_batch(batch_size, _size(network), device), machine_limits(device)
+    batch, limits = random_batch(batch_size, input_size_of(network), device), machine_limits(device)
     results: dict[str, Any] = {"batch_size": batch_size, "threads": torch.get_num_threads(), **limits}
 
     def forward() -> None:
@@ -183,7 +184,7 @@ def benchmark_scaling(network: nn.Module, batch_sizes: Sequence[int], num_blocks
     """
     results: dict[str, Any] = {"threads": torch.get_num_threads()}
     for batch_size in batch_sizes:
-        batch = random_batch(batch_size, _size(network), device)
+        batch = random_batch(batch_size, input_size_of(network), device)
         step = _step(_copy(network, device), batch)
         folded = fold(network.eval().to(device))
         results[f"batch_{batch_size}_step_images_per_second"] = asdict(measure_rate(batch_size, step, num_blocks))
@@ -210,7 +211,3 @@ def _step(network: nn.Module, batch: Batch, fused: bool = True, bf16: bool = Fal
 
 def _copy(network: nn.Module, device: torch.device) -> nn.Module:
     return copy.deepcopy(network).to(device)
-
-
-def _size(network: nn.Module) -> int:
-    return int(network.input_size)  # type: ignore[arg-type]  # nn.Module hides attribute types

@@ -44,9 +44,24 @@ class AFLW2000DataModule(FolderDataModule):
         feed: Feed = "auto",
     ) -> None:
         super().__init__(
-            root, crop, augmentation, batch_size, num_workers, split, val_fraction, split_seed, seed,
-            num_train, num_val, num_test, max_angle, bad_files, perturb, pack, feed,
-        )  # fmt: skip
+            root=root,
+            crop=crop,
+            augmentation=augmentation,
+            batch_size=batch_size,
+            num_workers=num_workers,
+            split=split,
+            val_fraction=val_fraction,
+            split_seed=split_seed,
+            seed=seed,
+            num_train=num_train,
+            num_val=num_val,
+            num_test=num_test,
+            max_angle=max_angle,
+            bad_files=bad_files,
+            perturb=perturb,
+            pack=pack,
+            feed=feed,
+        )
         self.box: AFLW2000Box = box or crop.aflw2000_box
 
     def reader_options(self) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """Packs: pictures of equal size in chunk files, memory-mapped; a chunk appears whole or not at all."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import torch
@@ -93,14 +93,6 @@ def make_chunks(maker: Dataset[int], numbers: Sequence[int], description: str, n
     )
     for _ in track(loader, description=description, total=len(numbers)):
         pass
-
-
-def write_whole(path: Path, save: Callable[[BinaryIO], object]) -> None:
-    """Have `save` write a file beside `path`, then move it into place, so that nobody ever sees half of it."""
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as file:
-        save(file)
-    partial.replace(path)
 
 
 def picture_path(folder: Path, number: int) -> Path:

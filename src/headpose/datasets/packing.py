@@ -6,7 +6,6 @@ of change than it had, or where other faces are listed in its place.
 
 import csv
 import hashlib
-import io
 import json
 import logging
 import os
@@ -24,16 +23,17 @@ from torch.utils.data import Dataset
 
 from headpose.datasets.augmentation import Augmentation
 from headpose.datasets.base import Annotation, BadFiles, FolderDataset, HeadPoseDataset
-from headpose.datasets.chunks import index_path, make_chunks, picture_path, write_whole
+from headpose.datasets.chunks import index_path, make_chunks, picture_path
 from headpose.datasets.packed_faces import BAD_FILES, CHUNK, MANIFEST, Image, Index, PackedFaces, read_index, read_manifest
 from headpose.datasets.perturbation import Perturbation
 from headpose.errors import InputError
+from headpose.files import replacing, write_json
 from headpose.geometry.crops import NO_FACE, CropRule, ReadyCrop
 from headpose.pictures import read_image
 
 log = logging.getLogger(__name__)
 
-FORMAT_VERSION = 1
+PACK_VERSION = 1
 NUM_COMPARED = 4
 """Faces of each chunk whose crops are compared with those made of the files."""
 PACK_SCALE = 2.0
@@ -165,7 +165,7 @@ class FacePack(Pack):
     def _described(self, source: Source) -> dict[str, Any]:
         options = {key: str(value) if isinstance(value, Path) else value for key, value in source.options.items()}
         return {
-            "format": FORMAT_VERSION,
+            "format": PACK_VERSION,
             "dataset": source.reader.title,
             "options": options,
             "kind": self.kind,
@@ -232,7 +232,7 @@ class FacePack(Pack):
         }
         if read_manifest(folder) != manifest:
             _write_bad_files(folder, made)
-            write_whole(folder / MANIFEST, lambda file: file.write((json.dumps(manifest, indent=2) + "\n").encode()))
+            write_json(folder / MANIFEST, manifest)
             if self.kind == "loose" and len(compared):
                 log.info("%s: crops differ from the files' by %.2f grey levels on average", folder, compared.mean())
 
@@ -384,8 +384,8 @@ class _ChunkPacker(Dataset[int]):
             "digest": np.zeros(n, dtype=np.uint64),
         }
         reasons, compared = [""] * n, list[float]()
-
-        def save(file: Any) -> None:
+        index_path(self.folder, number).unlink(missing_ok=True)
+        with replacing(picture_path(self.folder, number)) as partial, partial.open("wb") as file:
             header = {"descr": "|u1", "fortran_order": False, "shape": (n, size, size, 3)}
             np.lib.format.write_array_header_1_0(file, header)
             for row, path in enumerate(self.reader.files[part]):
@@ -400,11 +400,9 @@ class _ChunkPacker(Dataset[int]):
                 except InputError as error:
                     reasons[row] = str(error)
                 file.write(square.tobytes())
-
-        index_path(self.folder, number).unlink(missing_ok=True)
-        write_whole(picture_path(self.folder, number), save)
         index |= {"reason": np.array(reasons), "compared": np.array(compared, dtype=np.float32)}
-        write_whole(index_path(self.folder, number), lambda file: np.savez(file, allow_pickle=False, **index))
+        with replacing(index_path(self.folder, number)) as partial, partial.open("wb") as file:
+            np.savez(file, allow_pickle=False, **index)
         return number
 
     def _face(self, path: Path, index: Index, row: int, compared: list[float]) -> Face:
@@ -455,13 +453,12 @@ def _stamp(path: Path | None) -> tuple[int, int]:
 
 
 def _write_bad_files(folder: Path, indices: Sequence[Index]) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(["name", "reason"])
-    for index in indices:
-        bad = index["reason"] != ""
-        writer.writerows(zip(index["name"][bad].tolist(), index["reason"][bad].tolist(), strict=True))
-    write_whole(folder / BAD_FILES, lambda file: file.write(text.getvalue().encode()))
+    with replacing(folder / BAD_FILES) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["name", "reason"])
+        for index in indices:
+            bad = index["reason"] != ""
+            writer.writerows(zip(index["name"][bad].tolist(), index["reason"][bad].tolist(), strict=True))
 
 
 def _turns(source: Source) -> bool:

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from headpose.datasets.base import HeadPoseDataset
-from headpose.datasets.chunks import PictureStore, index_path, make_chunks, picture_path, write_whole
+from headpose.datasets.chunks import PictureStore, index_path, make_chunks, picture_path
 from headpose.errors import InputError
+from headpose.files import replacing
 from headpose.synthesis.sampler import GENERATOR_VERSION, HeadSampler
 
 CHUNK = 128
@@ -112,12 +113,14 @@ class _ChunkRenderer(Dataset[int]):
         if self.sampler is None:  # once a process: its textures are kept
             self.sampler = HeadSampler(**self.options)
         heads = [self.sampler.render(index, self.size) for index in range(number * CHUNK, (number + 1) * CHUNK)]
-        write_whole(picture_path(self.folder, number), lambda file: np.save(file, np.stack([head.image for head in heads])))
+        with replacing(picture_path(self.folder, number)) as partial, partial.open("wb") as file:
+            np.save(file, np.stack([head.image for head in heads]))
         index = {
             "pose": np.stack([head.pose for head in heads]).astype(np.float32),
             "box": np.stack([head.box for head in heads]).astype(np.float32),
             "landmarks": np.stack([head.landmarks[:, :2] for head in heads]).astype(np.float32),
         }
         # The index goes last: where it is, the pictures are.
-        write_whole(index_path(self.folder, number), lambda file: np.savez(file, allow_pickle=False, **index))
+        with replacing(index_path(self.folder, number)) as partial, partial.open("wb") as file:
+            np.savez(file, allow_pickle=False, **index)
         return number

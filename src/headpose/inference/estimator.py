@@ -17,8 +17,8 @@ from headpose.errors import InputError
 from headpose.geometry.crops import CropRule
 from headpose.geometry.perspective import focal_length, ray_to_camera
 from headpose.geometry.rotations import nearest_pose, pose_to_matrix
-from headpose.inference.networks import Member, folded, load_members
-from headpose.modules.checkpoint import build
+from headpose.inference.networks import folded, load_members
+from headpose.modules.checkpoint import LoadedNetwork, build
 from headpose.pictures import Image, as_picture
 
 Triple = tuple[float, float, float]
@@ -103,7 +103,7 @@ class PoseEstimator:
 
     def __init__(
         self,
-        members: Sequence[Member],
+        members: Sequence[LoadedNetwork],
         detector: FaceDetector | str = "default",
         device: str | None = None,
         batch_size: int = 64,

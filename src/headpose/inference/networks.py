@@ -1,9 +1,7 @@
 """Networks from files of every kind, each with what is needed to use it right."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
@@ -11,7 +9,7 @@ from headpose.errors import InputError
 from headpose.models.folded import fold
 from headpose.models.fusion import LateFusion
 from headpose.models.published import load_published
-from headpose.modules.checkpoint import build, load_checkpoint
+from headpose.modules.checkpoint import LoadedNetwork, build, load_checkpoint
 from headpose.modules.exported import OnnxNetwork, load_onnx
 from headpose.modules.safetensors_files import load_safetensors
 
@@ -36,25 +34,7 @@ PUBLISHED_CROP = {
 """With which each architecture's published weights were trained on 300W-LP."""
 
 
-@dataclass(frozen=True)
-class Member:
-    """A network that a file holds.
-
-    Attributes:
-        path: the file.
-        model: the network, in eval mode.
-        model_config, crop_config: plain containers with `_target_`s.
-        card: what else the file says of itself; nothing of a published one.
-    """
-
-    path: str
-    model: nn.Module
-    model_config: dict[str, Any]
-    crop_config: dict[str, Any]
-    card: dict[str, Any]
-
-
-def load_member(path: str | Path) -> Member:
+def load_member(path: str | Path) -> LoadedNetwork:
     """Load one file, by its suffix.
 
     Args:
@@ -65,26 +45,23 @@ def load_member(path: str | Path) -> Member:
         InputError: an unusable file; or a .pt2, which cannot be opened without trusting it (torch.export.load unpickles).
     """
     suffix = Path(path).suffix.lower()
-    if suffix == ".ckpt":
+    if suffix in (".ckpt", ".safetensors"):
         return load_own(path)
     if suffix == ".pt2":
         raise InputError(f"{path}: opening a .pt2 file could run code in it; export as format=onnx or format=safetensors")
     if suffix == ".onnx":
         exported, card = load_onnx(path)
-        return Member(str(path), exported, card["model"], card["crop"], card)
-    if suffix == ".safetensors":
-        return load_own(path)
+        return LoadedNetwork(str(path), exported, card["model"], card["crop"], card)
     model, model_config = load_published(path)
-    return Member(str(path), model, model_config, PUBLISHED_CROP[model_config["_target_"]], {})
+    return LoadedNetwork(str(path), model, model_config, PUBLISHED_CROP[model_config["_target_"]], {})
 
 
-def load_own(path: str | Path) -> Member:
+def load_own(path: str | Path) -> LoadedNetwork:
     """Load a checkpoint of this suite, or the .safetensors form of one; InputError where it is neither."""
-    loaded = load_safetensors(path) if Path(path).suffix.lower() == ".safetensors" else load_checkpoint(path)
-    return Member(str(path), loaded.model, loaded.model_config, loaded.crop_config, loaded.card)
+    return load_safetensors(path) if Path(path).suffix.lower() == ".safetensors" else load_checkpoint(path)
 
 
-def load_members(paths: Sequence[str | Path]) -> list[Member]:
+def load_members(paths: Sequence[str | Path]) -> list[LoadedNetwork]:
     """Load the files of one network or of a late fusion.
 
     Raises:
@@ -105,7 +82,7 @@ def refuse_repeated(paths: Sequence[str]) -> None:
         raise InputError(f"{twice[0]} is named twice; a fusion counts each file once")
 
 
-def refuse_other_crops(members: Sequence[Member]) -> None:
+def refuse_other_crops(members: Sequence[LoadedNetwork]) -> None:
     """Raise InputError where networks were trained with different crops."""
     first = vars(build(members[0].crop_config))
     for member in members[1:]:
@@ -116,13 +93,13 @@ def refuse_other_crops(members: Sequence[Member]) -> None:
             )
 
 
-def fuse(members: Sequence[Member]) -> nn.Module:
+def fuse(members: Sequence[LoadedNetwork]) -> nn.Module:
     """One network, or the late fusion of several, in eval mode."""
     models = [member.model for member in members]
     return (models[0] if len(models) == 1 else LateFusion(models)).eval()
 
 
-def folded(members: Sequence[Member]) -> nn.Module:
+def folded(members: Sequence[LoadedNetwork]) -> nn.Module:
     """The same in its inference form; ONNX Runtime's networks have theirs already."""
     if not any(isinstance(member.model, OnnxNetwork) for member in members):
         return fold(fuse(members))

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from headpose.errors import InputError
+from headpose.models.summary import input_size_of
 from headpose.types import Batch
 
 
@@ -26,7 +27,7 @@ class LateFusion(nn.Module):
 
     def __init__(self, members: Sequence[nn.Module]) -> None:
         super().__init__()
-        sizes = {int(member.input_size) for member in members}  # type: ignore[arg-type]  # nn.Module hides attribute types
+        sizes = {input_size_of(member) for member in members}
         if len(sizes) != 1:
             raise InputError(f"networks of different input sizes {sorted(sizes)} cannot be fused; evaluate them separately")
         self.members = nn.ModuleList(members)

@@ -19,21 +19,27 @@ from torch import nn
 
 from headpose.errors import InputError
 from headpose.extensions import defines, is_extension
-from headpose.geometry.crops import CropRule
 from headpose.models.published import load_published
 
-FORMAT_VERSION = 1
+CARD_VERSION = 1
 CONVENTION = "yaw, pitch, roll in degrees; signs of 300W-LP: nose to image left, face up, head clockwise"
 
 
-@dataclass
-class Loaded:
-    """A network ready to use, with what it needs to be used right."""
+@dataclass(frozen=True)
+class LoadedNetwork:
+    """A network that a file holds, with what it needs to be used right.
 
+    Attributes:
+        path: the file.
+        model: the network, in eval mode.
+        model_config, crop_config: plain containers with `_target_`s.
+        card: what else the file says of itself; nothing of a published one.
+    """
+
+    path: str
     model: nn.Module
-    crop: CropRule
-    crop_config: dict[str, Any]
     model_config: dict[str, Any]
+    crop_config: dict[str, Any]
     card: dict[str, Any]
 
 
@@ -79,13 +85,13 @@ def check_content(path: str | Path, card: dict[str, Any], state: dict[str, torch
     broken = [key for key, value in state.items() if value.is_floating_point() and not torch.isfinite(value).all()]
     if broken:
         raise InputError(f"{path}: {broken[0]} holds NaN or infinity; use a checkpoint from before the training diverged")
-    if card.get("format") != FORMAT_VERSION:
+    if card.get("format") != CARD_VERSION:
         raise InputError(
-            f"{path}: checkpoint format {card.get('format')}, this version reads {FORMAT_VERSION}; convert or retrain"
+            f"{path}: checkpoint format {card.get('format')}, this version reads {CARD_VERSION}; convert or retrain"
         )
 
 
-def load_checkpoint(path: str | Path) -> Loaded:
+def load_checkpoint(path: str | Path) -> LoadedNetwork:
     """Rebuild a network from its checkpoint alone, in eval mode.
 
     Raises:
@@ -95,7 +101,7 @@ def load_checkpoint(path: str | Path) -> Loaded:
     return rebuild(path, card, content["state_dict"])
 
 
-def rebuild(path: str | Path, card: dict[str, Any], state_dict: dict[str, Any]) -> Loaded:
+def rebuild(path: str | Path, card: dict[str, Any], state_dict: dict[str, Any]) -> LoadedNetwork:
     """A network from what its file says of itself and from its `model.*` tensors, in eval mode.
 
     Raises:
@@ -109,7 +115,7 @@ def rebuild(path: str | Path, card: dict[str, Any], state_dict: dict[str, Any]) 
     if not isinstance(model, nn.Module) or not hasattr(crop, "aflw2000_box"):
         raise InputError(f"{path}: its configuration does not describe a network and a crop rule; refused")
     load_network_state(model, state_dict, path)
-    return Loaded(model.eval(), crop, card["crop"], card["model"], card)
+    return LoadedNetwork(str(path), model.eval(), card["model"], card["crop"], card)
 
 
 def read_weights_into(model: nn.Module, path: str | Path) -> None:

@@ -8,6 +8,8 @@ from lightning_fabric.loggers.logger import rank_zero_experiment
 from lightning_utilities.core.rank_zero import rank_zero_only
 from pytorch_lightning.loggers import Logger
 
+from headpose.files import replacing
+
 
 class EpochCSVLogger(Logger):
     """Writes what is logged during an epoch as one row; Lightning's own starts a new file on each resume.
@@ -52,9 +54,7 @@ class EpochCSVLogger(Logger):
         self.rows = {key: row for key, row in self.rows.items() if key <= epoch}
         self.rows.setdefault(epoch, {"epoch": epoch}).update({key: value for key, value in metrics.items() if key != "epoch"})
         columns = ["epoch", *sorted({key for row in self.rows.values() for key in row} - {"epoch"})]
-        partial = self.path.with_suffix(".partial")
-        with partial.open("w", newline="") as file:
+        with replacing(self.path) as partial, partial.open("w", newline="") as file:
             writer = csv.DictWriter(file, columns)
             writer.writeheader()
             writer.writerows(self.rows[key] for key in sorted(self.rows))
-        partial.replace(self.path)

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from headpose.errors import InputError
 from headpose.models.folded import Folded, InferenceOutput, PictureConv
-from headpose.modules.checkpoint import FORMAT_VERSION, build
+from headpose.modules.checkpoint import CARD_VERSION, build
 from headpose.types import Batch
 
 KEY = "headpose"
@@ -242,7 +242,7 @@ def _card_of(path: Path, model: Any) -> dict[str, Any]:
     try:
         card = json.loads({prop.key: prop.value for prop in model.metadata_props}[KEY])
         found = card["format"]
-        if found == FORMAT_VERSION:
+        if found == CARD_VERSION:
             crop = build(card["crop"])
             if crop.size != card["input"]["size"] or not isinstance(card["model"], dict):
                 raise InputError("its crop and its input have different sizes")
@@ -250,8 +250,8 @@ def _card_of(path: Path, model: Any) -> dict[str, Any]:
         raise InputError(f"{path}: its description cannot be used: {error}") from error
     except Exception as error:  # what a stranger's file may hold has no end
         raise InputError(f"{path}: an ONNX file, but not one of export.py (no `{KEY}` metadata that we can read)") from error
-    if found != FORMAT_VERSION:
-        raise InputError(f"{path}: export format {found}, this version reads {FORMAT_VERSION}; export it again")
+    if found != CARD_VERSION:
+        raise InputError(f"{path}: export format {found}, this version reads {CARD_VERSION}; export it again")
     return dict(card)
 
 

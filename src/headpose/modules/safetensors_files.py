@@ -9,7 +9,7 @@ import safetensors.torch
 from torch import nn
 
 from headpose.errors import InputError
-from headpose.modules.checkpoint import Loaded, check_content, rebuild
+from headpose.modules.checkpoint import LoadedNetwork, check_content, rebuild
 
 
 def safetensors_bytes(network: nn.Module) -> bytes:
@@ -19,7 +19,7 @@ def safetensors_bytes(network: nn.Module) -> bytes:
     return bytes(safetensors.torch.save(state))
 
 
-def load_safetensors(path: str | Path) -> Loaded:
+def load_safetensors(path: str | Path) -> LoadedNetwork:
     """Rebuild a network from a .safetensors file and the .json beside it, in eval mode.
 
     Raises:

@@ -75,8 +75,13 @@ def print_search(rows: list[dict[str, str]], metric: str, console: Console | Non
     (console or Console()).print(table)
 
 
-def print_export(results: dict[str, Any], console: Console) -> None:
-    """Print the content of export.json: each file, how far it is from the network, how long it takes."""
+def print_export(results: dict[str, Any], console: Console | None = None) -> None:
+    """Print the content of export.json: each file, how far it is from the network, how long it takes.
+
+    Args:
+        results: see `headpose.running.exports`.
+        console: where to; by default standard output.
+    """
     table = Table(title=f"Exported {results['file']}", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for column in ("", "mean degrees off", "max", "ms a picture", "least"):
         table.add_column(column, justify="right" if column else "left", no_wrap=True)
@@ -85,7 +90,7 @@ def print_export(results: dict[str, Any], console: Console) -> None:
         degrees = {} if name == "network" else off.get(name, results["degrees_from_network"])
         shown = [f"{degrees[key]:.2g}" if degrees else "" for key in ("mean", "max")]
         table.add_row(name, *shown, f"{times['median']:.2f}", f"{times['least']:.2f}")
-    console.print(table)
+    (console or Console()).print(table)
 
 
 def print_prediction(summary: dict[str, Any], console: Console | None = None) -> None:

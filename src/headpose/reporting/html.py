@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from headpose.errors import InputError
+from headpose.files import replacing
 from headpose.reporting.drawing import Image
 from headpose.reporting.figures import COLORS
 
@@ -30,9 +31,8 @@ THEMED = {**SERIES, "#000000": "currentColor", "#ffffff": "var(--paper)"}
 def write_page(path: Path, template: str, **content: object) -> Path:
     """Fill a template of templates/ and write it, so that a reader never sees half a page."""
     page = ENVIRONMENT.get_template(template).render(**content)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(page, encoding="utf-8")
-    partial.replace(path)
+    with replacing(path) as partial:
+        partial.write_text(page, encoding="utf-8")
     return path
 
 

@@ -28,7 +28,7 @@ def describe_training(results: dict[str, Any], card: dict[str, Any]) -> str:
     seen = [LICENCES.get(data["dataset"], f"{data['dataset']}: ask its authors")]
     if backbone.get("pretrained") or backbone.get("checkpoint_path"):
         seen.append("ImageNet, on which the trunk was trained before: for research only")
-    if (results["config"].get("init_weights")) is not None:
+    if results["config"].get("init_weights") is not None:
         seen.append("whatever the weights had seen that the training began with (`init_weights=`)")
     rows = [
         (test, weights, *(f"{entry[weights][angle]:.2f}" for angle in ANGLES), f"{entry['n']:,}", str(entry["skipped"]))

@@ -4,13 +4,15 @@ import csv
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from headpose.files import replacing
 
 ERRORS = ("yaw", "pitch", "roll", "mae", "geodesic")
 Predictions = dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]
@@ -104,6 +106,18 @@ def read_predictions(run: Run, test_set: str) -> Predictions | None:
         return {row["name"]: (pose[:3], pose[3:]) for row, pose in zip(rows, angles, strict=True)}
     except (OSError, ValueError, KeyError, TypeError, csv.Error):
         return None
+
+
+def write_predictions(path: Path, predictions: Sequence[dict[str, Any]]) -> None:
+    """One row a face: name, true and predicted yaw, pitch, roll, and the geodesic error, all in degrees; empty where NaN."""
+    angles = ("yaw", "pitch", "roll")
+    columns = ["name", *(f"true_{a}" for a in angles), *(f"predicted_{a}" for a in angles), "geodesic"]
+    with replacing(path) as partial, partial.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        for row in predictions:
+            numbers = [*row["true"], *row["predicted"], row["geodesic"]]
+            writer.writerow([row["name"], *("" if math.isnan(number) else f"{number:.6f}" for number in numbers)])
 
 
 def _failure(folder: Path) -> str:

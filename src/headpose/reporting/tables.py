@@ -160,14 +160,14 @@ def _columns(published: Published | None, measured: Measured | None, notes: list
         return [shown, *[DASH] * (len(COLUMNS) - 1)]
     mae = statistics.fmean(error["mae"] for error in measured.last)
     difference = DASH if printed is None else f"{mae - printed:+.2f}"
-    parts = [spread([error[key] for error in measured.last]) for key in ("yaw", "pitch", "roll", "geodesic")]
-    best = spread([error["mae"] for error in measured.best])
-    last = spread([error["mae"] for error in measured.last])
+    parts = [mean_and_std([error[key] for error in measured.last]) for key in ("yaw", "pitch", "roll", "geodesic")]
+    best = mean_and_std([error["mae"] for error in measured.best])
+    last = mean_and_std([error["mae"] for error in measured.last])
     n = f"{measured.n - measured.without_pose} of {measured.n}" if measured.without_pose else str(measured.n)
     return [shown, last, best, difference, *parts, str(len(measured.last)), n]
 
 
-def spread(values: Sequence[float]) -> str:
+def mean_and_std(values: Sequence[float]) -> str:
     """Mean, and the standard deviation over seeds where there are several."""
     if not values:
         return DASH

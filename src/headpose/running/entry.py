@@ -24,8 +24,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from headpose.errors import InputError
-from headpose.extensions import extensions_dir
-from headpose.reporting.files import write_json
+from headpose.files import write_json
 from headpose.running.identity import train_id
 from headpose.running.protocols import settle_tests
 
@@ -55,9 +54,8 @@ NUMBERS = (
     ("max_megapixels", 1, 10**4),
 )
 """Options that must be whole numbers, with their range; `num_threads` may be null as well."""
-
-
-OPTIONAL_GROUPS = {"experiments": "experiments", "budget": "conf/budget"}
+OPTIONAL_GROUPS = ("experiments", "budget")
+"""Groups whose unknown choices Hydra leaves out without a word."""
 
 
 def entry_point(config_name: str, after_interrupt: str = "the same command goes on") -> Callable[[Task], Callable[[], None]]:
@@ -202,12 +200,20 @@ def check_options(config: DictConfig) -> None:
     """Refuse what Hydra lets through.
 
     Raises:
-        InputError: an unknown experiment or budget, or a number that is none.
+        InputError: an unknown experiment or budget, a budget that says nothing of the data, or a number that is none.
     """
-    for group, folder in OPTIONAL_GROUPS.items():
-        name = HydraConfig.get().runtime.choices.get(group)
-        if name and name not in (names := _files_below(folder)):  # Hydra leaves out what an optional group does not have
+    choices = HydraConfig.get().runtime.choices
+    for group in OPTIONAL_GROUPS:
+        name = choices.get(group)
+        if name and name not in (names := _files_of(group)):
             raise InputError(f"{group}={name} is unknown; choose {', '.join(names)}")
+    budget, data = choices.get("budget"), choices.get("data")
+    known = [name.removeprefix(f"{budget}_") for name in _files_of("budget_data") if name.startswith(f"{budget}_")]
+    if data and known and data not in known:
+        raise InputError(
+            f"budget={budget} says nothing of data={data}, only of {', '.join(known)}; "
+            "leave it out and give epochs= and data.num_train="
+        )
     for key, least, most in NUMBERS:
         value = OmegaConf.select(config, key, default=least)
         if value is None and key == "num_threads":
@@ -216,9 +222,10 @@ def check_options(config: DictConfig) -> None:
             raise InputError(f"{key}={value} is not a whole number from {least} to {most}")
 
 
-def _files_below(folder: str) -> list[str]:
-    """Names of the configuration files in a folder of the project and of its extensions."""
-    places = [place / folder for place in (ROOT, extensions_dir()) if place is not None]
+def _files_of(group: str) -> list[str]:
+    """Names of a group's files, in the project and its extensions: wherever Hydra looks."""
+    sources = HydraConfig.get().runtime.config_sources
+    places = [Path(source.path) / group for source in sources if source.schema == "file"]
     return sorted(path.relative_to(place).with_suffix("").as_posix() for place in places for path in place.rglob("*.yaml"))
 
 

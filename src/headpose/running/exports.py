@@ -18,13 +18,12 @@ from torch import nn
 from headpose.benchmarks.measure import compare_times
 from headpose.datamodules import HeadPoseDataModule
 from headpose.errors import InputError
-from headpose.inference.networks import Member
+from headpose.files import replacing, write_json
 from headpose.models.folded import fold
-from headpose.models.summary import count_parameters
-from headpose.modules.checkpoint import CONVENTION, FORMAT_VERSION, build, rebuild
+from headpose.models.summary import count_parameters, input_size_of
+from headpose.modules.checkpoint import CARD_VERSION, CONVENTION, LoadedNetwork, build, rebuild
 from headpose.modules.exported import OnnxNetwork, int8_bytes, onnx_bytes, torch_export_bytes, with_card
 from headpose.modules.safetensors_files import safetensors_bytes
-from headpose.reporting.files import write_json
 
 TOLERANCE = 1e-3
 """Degrees within which an exported file has to agree with its network."""
@@ -37,9 +36,9 @@ Pictures = NDArray[np.uint8]  # (n, S, S, 3), RGB
 Estimate = Callable[[Pictures], NDArray[np.float32]]  # to poses (n, 3), degrees
 
 
-def describe_export(members: Sequence[Member], network: nn.Module) -> dict[str, Any]:
+def describe_export(members: Sequence[LoadedNetwork], network: nn.Module) -> dict[str, Any]:
     """What an exported file says of itself: plain containers, as in a checkpoint."""
-    size = int(network.input_size)  # type: ignore[arg-type]  # nn.Module hides attribute types
+    size = input_size_of(network)
     sources = [
         {
             "file": Path(member.path).name,
@@ -51,7 +50,7 @@ def describe_export(members: Sequence[Member], network: nn.Module) -> dict[str, 
     ]
     fusion = {"_target_": "headpose.models.fusion.LateFusion", "members": [member.model_config for member in members]}
     return {
-        "format": FORMAT_VERSION,
+        "format": CARD_VERSION,
         "model": members[0].model_config if len(members) == 1 else fusion,
         "crop": _all_options(members[0].crop_config),
         "input": {"name": "image", "size": size, "shape": "N, size, size, 3", "dtype": "uint8", "channels": "RGB"},
@@ -68,7 +67,7 @@ def _all_options(config: dict[str, Any]) -> dict[str, Any]:
     return {"_target_": config["_target_"], **{name: parameter.default for name, parameter in parameters.items()}, **config}
 
 
-def check_output(config: DictConfig, members: Sequence[Member], folder: Path) -> Path:
+def check_output(config: DictConfig, members: Sequence[LoadedNetwork], folder: Path) -> Path:
     """Where the file goes, refused before anything is computed if it cannot be written there.
 
     Raises:
@@ -118,47 +117,42 @@ def export_network(network: nn.Module, card: dict[str, Any], path: Path, faces: 
     Raises:
         InputError: the outputs differ; nothing is left behind then.
     """
-    size = int(network.input_size)  # type: ignore[arg-type]  # nn.Module hides attribute types
+    size = input_size_of(network)
     random = np.random.default_rng(0).integers(0, 256, (NUM_RANDOM, size, size, 3), dtype=np.uint8)
     pictures = random if faces is None else np.concatenate([random, faces])
     writer, reader = FORMATS[path.suffix]
     content = writer(network, card)
-    partial = path.with_name(path.name + ".partial")
-    try:
+    estimate = reader(content, card, path)
+    differences = compare_poses(_estimate_network(network), estimate, pictures)
+    if not differences["max"] <= TOLERANCE:  # so written, NaN is refused as well
+        raise InputError(
+            f"{path}: differs from the network by up to {differences['max']:.4g} degrees on {len(pictures)} pictures "
+            f"(allowed: {TOLERANCE}); refused, nothing was kept"
+        )
+    results: dict[str, Any] = {
+        "file": str(path),
+        "bytes": len(content),
+        "random": NUM_RANDOM,
+        "faces": 0 if faces is None else len(faces),
+        "degrees_from_network": differences,
+    }
+    estimates: dict[str, Estimate] = {"network": _estimate_network(network), path.suffix.removeprefix("."): estimate}
+    if int8 and faces is not None:
+        small = path.with_name(f"{path.stem}_int8.onnx")
+        # On other faces than those it was fitted to, as far as there are any.
+        fitted, held_out = faces[::2][:NUM_CALIBRATION], faces[1::2] if len(faces) > 1 else faces
+        eight_bits = int8_bytes(content, card, fitted, path.parent)
+        estimates["int8"] = _estimate_onnx(eight_bits, card, small)
+        degrees = compare_poses(estimate, estimates["int8"], held_out)
+        loss = {"calibrated_on": len(fitted), "measured_on": len(held_out), "degrees_from_float": degrees}
+        eight_bits = with_card(eight_bits, {**card, "int8": loss})
+        results["int8"] = {"file": str(small), "bytes": len(eight_bits), **loss}
+        with replacing(small) as partial:
+            partial.write_bytes(eight_bits)
+    if path.suffix == ".safetensors":
+        write_json(path.with_suffix(".json"), card)
+    with replacing(path) as partial:
         partial.write_bytes(content)
-        estimate = reader(content, card, path)
-        differences = compare_poses(_estimate_network(network), estimate, pictures)
-        if not differences["max"] <= TOLERANCE:  # so written, NaN is refused as well
-            raise InputError(
-                f"{path}: differs from the network by up to {differences['max']:.4g} degrees on {len(pictures)} pictures "
-                f"(allowed: {TOLERANCE}); refused, nothing was kept"
-            )
-        results: dict[str, Any] = {
-            "file": str(path),
-            "bytes": len(content),
-            "random": NUM_RANDOM,
-            "faces": 0 if faces is None else len(faces),
-            "degrees_from_network": differences,
-        }
-        estimates: dict[str, Estimate] = {"network": _estimate_network(network), path.suffix.removeprefix("."): estimate}
-        if int8 and faces is not None:
-            small = path.with_name(f"{path.stem}_int8.onnx")
-            # On other faces than those it was fitted to, as far as there are any.
-            fitted, held_out = faces[::2][:NUM_CALIBRATION], faces[1::2] if len(faces) > 1 else faces
-            eight_bits = int8_bytes(content, card, fitted, path.parent)
-            estimates["int8"] = _estimate_onnx(eight_bits, card, small)
-            degrees = compare_poses(estimate, estimates["int8"], held_out)
-            loss = {"calibrated_on": len(fitted), "measured_on": len(held_out), "degrees_from_float": degrees}
-            eight_bits = with_card(eight_bits, {**card, "int8": loss})
-            results["int8"] = {"file": str(small), "bytes": len(eight_bits), **loss}
-            small_partial = small.with_name(small.name + ".partial")
-            small_partial.write_bytes(eight_bits)
-            small_partial.replace(small)
-        if path.suffix == ".safetensors":
-            write_json(path.with_suffix(".json"), card)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
     one = pictures[-1:]
     blocks = {name: lambda run=run: run(one) for name, run in estimates.items()}
     results["milliseconds"] = {name: asdict(times) for name, times in compare_times(blocks, num_rounds=10, calls=5).items()}

@@ -6,25 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 
 from headpose.errors import InputError
 from headpose.synthesis import sampler
 
-SPREAD = {
-    "perturb.low_resolution": "_x{}",
-    "perturb.jitter": "_jitter{:g}",
-    "perturb.jitter_pixels": "_jitter{:g}px",
-    "perturb.shift": "_shift{:g}",
-    "perturb.padding": "_padding{:g}",
-    "perturb.seed": "_seed{}",
-    "euler_order": "_{}",
-}
-"""Options of test sets that may be a list, and what ends the names of the test sets that this makes."""
 MODEL_FILES = ("path", "face_model", "whitening")
 """Options of models that learn nothing which name files."""
 UNPERTURBED = {"jitter": 0, "jitter_pixels": 0, "shift": 0, "padding": 0}
-FORMAT_VERSION = 2
+IDENTITY_VERSION = 2
 """Raised when the code changes so that the same configuration gives other numbers."""
 
 PARTS = ("module", "model", "loss", "optimizer", "scheduler", "data", "trainer", "crop", "seed")
@@ -59,7 +49,7 @@ def identity(config: DictConfig) -> dict[str, Any]:
     model and the seed do.
     """
     if not learns(config):
-        return {"model": _with_files(_plain(config.model)), "seed": config.seed, "format": FORMAT_VERSION}
+        return {"model": _with_files(_plain(config.model)), "seed": config.seed, "format": IDENTITY_VERSION}
     if "optimizer" not in config:
         raise InputError("this model has no recipe of that name, or none for these data; choose recipe=, see conf/recipe/")
     parts: dict[str, Any] = {part: _plain(config[part]) for part in PARTS if part not in NOT_COUNTED}
@@ -71,7 +61,7 @@ def identity(config: DictConfig) -> dict[str, Any]:
     if "checkpoint_path" in parts["model"].get("backbone", {}):
         parts["model"]["backbone"]["checkpoint_path"] = _file_hash(parts["model"]["backbone"]["checkpoint_path"])
     parts["init_weights"] = _file_hash(config.init_weights)
-    parts["format"] = FORMAT_VERSION
+    parts["format"] = IDENTITY_VERSION
     return parts
 
 
@@ -138,26 +128,6 @@ def _perturbed(perturb: dict[str, Any] | None, seed: Any) -> dict[str, Any]:
 def train_id(config: DictConfig) -> str:
     """First 12 hex digits of the SHA-256 of `identity`."""
     return hashlib.sha256(json.dumps(identity(config), sort_keys=True).encode()).hexdigest()[:12]
-
-
-def spread_tests(config: DictConfig) -> None:
-    """Make of each test set that lists several values of an option of `SPREAD` one for each; in place."""
-    for option, ending in SPREAD.items():
-        for name in [
-            name for name in config.get("test") or {} if OmegaConf.is_list(OmegaConf.select(config.test[name], option))
-        ]:
-            values = list(OmegaConf.select(config.test[name], option))
-            if not values or len(set(values)) < len(values):
-                raise InputError(f"test.{name}.{option}={values} names nothing, or something twice; give each once")
-            with open_dict(config):
-                test = config.test.pop(name)
-                for value in values:
-                    try:
-                        new = name + ending.format(value)
-                    except (TypeError, ValueError) as error:
-                        raise InputError(f"test.{name}.{option}={value} is not a number; correct it") from error
-                    config.test[new] = OmegaConf.to_container(test)  # `${crop}` stays: an evaluation sets it later
-                    OmegaConf.update(config.test[new], option, value)
 
 
 def differences(ours: Any, theirs: Any, key: str = "") -> list[str]:

@@ -1,6 +1,5 @@
 """Networks as options name them: to train, and, of checkpoints and published files, to evaluate."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +9,11 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from torch import nn
 
 from headpose.errors import InputError
-from headpose.inference.networks import Member, fuse, load_member, load_own, refuse_other_crops, refuse_repeated
+from headpose.inference.networks import fuse, load_member, load_own, refuse_other_crops, refuse_repeated
+from headpose.modules.checkpoint import LoadedNetwork
 from headpose.running.entry import given_overrides, runs_dir
 from headpose.running.identity import differences, learns, train_id
+from headpose.running.pool import finished_results
 
 COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
 """Of torch.compile; `reduce-overhead` records CUDA graphs, which small batches on a GPU need."""
@@ -32,15 +33,11 @@ def load_networks(config: DictConfig) -> tuple[nn.Module, dict[str, Any]]:
             raise InputError(f"{config.model._target_.rsplit('.')[-1]} learns nothing; leave checkpoint= and weights= out")
         crop: Any = OmegaConf.to_container(config.crop, resolve=True)
         return instantiate(config.model, _convert_="all"), crop
-    if not config.checkpoint and not config.weights:
-        raise InputError(
-            "no network given; give checkpoint=PATH or weights=PATH (a list makes their late fusion), or model=landmarks"
-        )
     members = load_members(config)
     return fuse(members), members[0].crop_config
 
 
-def load_members(config: DictConfig) -> list[Member]:
+def load_members(config: DictConfig) -> list[LoadedNetwork]:
     """Load each file that `checkpoint=` and `weights=` name.
 
     Raises:
@@ -48,10 +45,9 @@ def load_members(config: DictConfig) -> list[Member]:
     """
     if any(override.key_or_group.split(".")[0] == "crop" for override in given_overrides()):
         raise InputError("crop= is the network's own in an evaluation; leave it out (test.aflw2000.box chooses the box)")
-    checkpoints, weights = _paths(config.checkpoint), _paths(config.weights)
-    if not checkpoints and not weights:
+    if not named_files(config):
         raise InputError("no network given; give checkpoint=PATH or weights=PATH (a list makes their late fusion)")
-    members = [*map(load_own, checkpoints), *map(load_member, weights)]
+    members = [*map(load_own, _paths(config.checkpoint)), *map(load_member, _paths(config.weights))]
     if config.get("model") is not None:
         asserted = OmegaConf.to_container(config.model, resolve=True)
         for member in members:
@@ -76,21 +72,16 @@ def default_checkpoint() -> Path:
     Raises:
         InputError: there is none below the runs folder.
     """
-    wanted = train_id(compose("train"))
-    folders = [folder for pattern in (wanted, f"*_{wanted}") for folder in runs_dir().glob(pattern) if _is_finished(folder)]
+    config = compose("train")
+    wanted = train_id(config)
+    found = [folder for pattern in (wanted, f"*_{wanted}") for folder in runs_dir().glob(pattern)]
+    folders = [folder for folder in found if finished_results(config, folder)]
     if not folders:
         raise InputError(
             f"no network given, and no finished default training in {runs_dir()}; give checkpoint=, or `make demo` first"
         )
     newest = max(folders, key=lambda folder: (folder / "results.json").stat().st_mtime) / "checkpoints"
     return newest / "best.ckpt" if (newest / "best.ckpt").is_file() else newest / "last.ckpt"
-
-
-def _is_finished(folder: Path) -> bool:
-    try:
-        return bool(json.loads((folder / "results.json").read_text())["status"] == "finished")
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
 
 
 def without_imagenet(module: DictConfig) -> DictConfig:
@@ -122,6 +113,4 @@ def compile_network(network: nn.Module, mode: str | None) -> None:
 def _paths(value: Any) -> list[str]:
     if value is None:
         return []
-    paths = [str(path) for path in value] if isinstance(value, ListConfig | list) else [str(value)]
-    refuse_repeated(paths)
-    return [str(Path(path)) for path in paths]
+    return [str(Path(path)) for path in (value if isinstance(value, ListConfig | list) else [value])]

@@ -29,7 +29,7 @@ from headpose.reporting.figures import ANGLES, Curve, error_by_angle, ranking, s
 from headpose.reporting.leaderboard import Board, Network, Score, boards, networks, perturbations, score
 from headpose.reporting.published import read_published
 from headpose.reporting.runs import Run, pool_of, read_runs, seedless
-from headpose.reporting.tables import DASH, Table, spread
+from headpose.reporting.tables import DASH, Table, mean_and_std
 from headpose.running.entry import register_resolvers, runs_dir
 from headpose.running.experiments import PUBLISHED, compose_training, draw_figures, experiment_names, experiment_table
 from headpose.running.provenance import commit
@@ -171,9 +171,9 @@ def _numbers(one: Score) -> list[str]:
     last, (low, high), without = one.measured.last, one.interval, one.measured.without_pose
     results = one.runs[0].results
     return [
-        spread([errors["mae"] for errors in last]),
+        mean_and_std([errors["mae"] for errors in last]),
         f"{low:.2f} to {high:.2f}",
-        *(spread([errors[key] for errors in last]) for key in ("yaw", "pitch", "roll", "geodesic")),
+        *(mean_and_std([errors[key] for errors in last]) for key in ("yaw", "pitch", "roll", "geodesic")),
         str(len(last)),
         f"{len(one.errors) - without} of {len(one.errors)}" if without else f"{len(one.errors):,}",
         f"{results['params']:,}" if results["params"] else DASH,

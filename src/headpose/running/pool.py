@@ -18,21 +18,22 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from headpose.errors import InputError
+from headpose.files import write_json
+from headpose.modules.checkpoint import read_card
 from headpose.process import available_cores
-from headpose.reporting.files import write_json
 from headpose.running.entry import ASKED, CELL, ROOT, output_dir, runs_dir
-from headpose.running.identity import id_of_test, train_id
+from headpose.running.identity import differences, id_of_test, identity, train_id
 
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.5
-BUSY = "busy"
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class CellState:
         reason: of a failure.
     """
 
-    state: str
+    state: Literal["finished", "failed", "missing", "busy"]
     reason: str = ""
 
 
@@ -60,6 +61,31 @@ def finished_results(config: DictConfig, folder: Path) -> dict[str, Any] | None:
 def untested(config: DictConfig, results: dict[str, Any]) -> list[str]:
     """Test sets asked for that a finished training has not been tested on, or only in another form."""
     return [name for name in config.test if results["test"].get(name, {}).get("test_id") != id_of_test(config, name)]
+
+
+def find_resume(config: DictConfig, folder: Path) -> str | None:
+    """The checkpoint that `resume=` means, or None to start afresh.
+
+    Raises:
+        InputError: no such file, or of another training.
+    """
+    # In the pool, whose folders are named after the training, going on is the rule.
+    resume = config.resume or ("auto" if folder.name == train_id(config) else None)
+    if resume is None:
+        return None
+    path = folder / "checkpoints" / "last.ckpt" if resume == "auto" else Path(resume)
+    if resume == "auto" and not path.is_file():
+        return None
+    _, card = read_card(path)
+    if path.resolve().parent.parent != folder.resolve():
+        raise InputError(f"{path}: a training goes on in its own folder; leave hydra.run.dir out (or copy the folder)")
+    odd = differences(identity(config), card.get("identity"))
+    if odd:
+        raise InputError(
+            f"{path}: belongs to another training ({'; '.join(odd[:3])}); give the same options, "
+            "or start from it with init_weights="
+        )
+    return str(path)
 
 
 def cell_state(config: DictConfig, folder: Path) -> CellState:
@@ -98,7 +124,7 @@ def finish_cell(
     folder.mkdir(parents=True, exist_ok=True)
     with hold(folder) as mine:
         if not mine:
-            return CellState(BUSY)
+            return CellState("busy")
         if cell_state(config, folder).state == "finished":
             log.info("finished before: %s", folder)
             return CellState("finished")

@@ -9,10 +9,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.text import Text
 
 from headpose.errors import InputError
+from headpose.files import write_json
 from headpose.inference.outputs import COLUMNS, SPREAD, Draw, Drawing, Format, TableWriter, pose_row
 from headpose.inference.sources import Input, ahead, count_frames, read_frames
 from headpose.inference.stream import PoseStream
-from headpose.reporting.files import write_json
 
 
 @dataclass

@@ -11,13 +11,24 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from headpose.datamodules import HeadPoseDataModule
 from headpose.errors import InputError
 from headpose.reporting.runs import leaves
-from headpose.running.identity import spread_tests
+from headpose.running.identity import id_of_test
 
 log = logging.getLogger(__name__)
 
+EXPANDED = {
+    "perturb.low_resolution": "_x{}",
+    "perturb.jitter": "_jitter{:g}",
+    "perturb.jitter_pixels": "_jitter{:g}px",
+    "perturb.shift": "_shift{:g}",
+    "perturb.padding": "_padding{:g}",
+    "perturb.seed": "_seed{}",
+    "euler_order": "_{}",
+}
+"""Options of test sets that may be a list, and what ends the names of the test sets that this makes."""
+
 
 def settle_tests(config: DictConfig) -> None:
-    """Make `config.test` what will be tested: without what the protocol says of sets not chosen, lists spread; in place.
+    """Make `config.test` what will be tested: without what the protocol says of sets not chosen, lists expanded; in place.
 
     Whatever composes a configuration calls this once.
 
@@ -33,7 +44,27 @@ def settle_tests(config: DictConfig) -> None:
             value = OmegaConf.select(config, key)
             if value != fixed and (group != "test" or name in config.test):
                 raise InputError(f"{key}={value}, but protocol={protocol.name} fixes it at {fixed}; leave one of the two out")
-    spread_tests(config)
+    expand_tests(config)
+
+
+def expand_tests(config: DictConfig) -> None:
+    """Make of each test set that lists several values of an option of `EXPANDED` one for each; in place."""
+    for option, ending in EXPANDED.items():
+        for name in [
+            name for name in config.get("test") or {} if OmegaConf.is_list(OmegaConf.select(config.test[name], option))
+        ]:
+            values = list(OmegaConf.select(config.test[name], option))
+            if not values or len(set(values)) < len(values):
+                raise InputError(f"test.{name}.{option}={values} names nothing, or something twice; give each once")
+            with open_dict(config):
+                test = config.test.pop(name)
+                for value in values:
+                    try:
+                        new = name + ending.format(value)
+                    except (TypeError, ValueError) as error:
+                        raise InputError(f"test.{name}.{option}={value} is not a number; correct it") from error
+                    config.test[new] = OmegaConf.to_container(test)  # `${crop}` stays: an evaluation sets it later
+                    OmegaConf.update(config.test[new], option, value)
 
 
 def protocol_hash(config: DictConfig) -> str:
@@ -62,10 +93,10 @@ def describe_protocol(config: DictConfig, faces: Mapping[str, int]) -> dict[str,
     return {"name": config.protocol.name, "hash": protocol_hash(config), "complete": complete}
 
 
-def records_of_tests(config: DictConfig, test_sets: Mapping[str, HeadPoseDataModule], ids: Mapping[str, str]) -> dict[str, Any]:
+def records_of_tests(config: DictConfig, test_sets: Mapping[str, HeadPoseDataModule]) -> dict[str, Any]:
     """What results.json says of each test set beside its errors: `test_id`, and the protocol it was part of."""
     records: dict[str, Any] = {}
     for name, test in test_sets.items():
         protocol = describe_protocol(config, {name: len(test.test_indices)})
-        records[name] = {"test_id": ids[name], **({"of_protocol": protocol} if protocol else {})}
+        records[name] = {"test_id": id_of_test(config, name), **({"of_protocol": protocol} if protocol else {})}
     return records

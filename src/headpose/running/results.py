@@ -7,11 +7,10 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from headpose.datamodules import HeadPoseDataModule
-from headpose.errors import InputError
 from headpose.models.summary import count_parameters
-from headpose.modules.checkpoint import CONVENTION, FORMAT_VERSION, read_card
+from headpose.modules.checkpoint import CARD_VERSION, CONVENTION, read_card
 from headpose.reporting.model_card import describe_training
-from headpose.running.identity import differences, identity, learns, train_id
+from headpose.running.identity import identity, learns, train_id
 from headpose.running.provenance import commit, versions
 
 
@@ -69,7 +68,7 @@ def model_card(config: DictConfig, model: nn.Module, datamodule: HeadPoseDataMod
     """The `headpose` entry of this training's checkpoints: plain containers only."""
     counted = identity(config)
     return {
-        "format": FORMAT_VERSION,
+        "format": CARD_VERSION,
         "train_id": train_id(config),
         "identity": counted,
         "model": counted["model"],
@@ -95,28 +94,3 @@ def write_model_card(folder: Path, results: dict[str, Any]) -> None:
 def _declared_input(model: Any) -> dict[str, Any]:
     """Size, channel order and range, as every network of ours declares them."""
     return {"size": model.input_size, "channels": model.preprocess.channels, "range": "0..255, normalised inside"}
-
-
-def find_resume(config: DictConfig, folder: Path) -> str | None:
-    """The checkpoint that `resume=` means, or None to start afresh.
-
-    Raises:
-        InputError: no such file, or of another training.
-    """
-    # In the pool, whose folders are named after the training, going on is the rule.
-    resume = config.resume or ("auto" if folder.name == train_id(config) else None)
-    if resume is None:
-        return None
-    path = folder / "checkpoints" / "last.ckpt" if resume == "auto" else Path(resume)
-    if resume == "auto" and not path.is_file():
-        return None
-    _, card = read_card(path)
-    if path.resolve().parent.parent != folder.resolve():
-        raise InputError(f"{path}: a training goes on in its own folder; leave hydra.run.dir out (or copy the folder)")
-    odd = differences(identity(config), card.get("identity"))
-    if odd:
-        raise InputError(
-            f"{path}: belongs to another training ({'; '.join(odd[:3])}); give the same options, "
-            "or start from it with init_weights="
-        )
-    return str(path)

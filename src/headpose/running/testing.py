@@ -18,7 +18,7 @@ from headpose.geometry.rotations import angular_error
 from headpose.modules import PoseEvaluator
 from headpose.modules.base import Prediction
 from headpose.reporting.drawing import Image, draw_examples
-from headpose.reporting.files import write_predictions
+from headpose.reporting.runs import write_predictions
 from headpose.running.loggers import ResultLogger
 
 log = logging.getLogger(__name__)

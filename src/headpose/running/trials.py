@@ -28,7 +28,7 @@ from headpose.errors import InputError
 from headpose.running.entry import SWEEP, output_dir, runs_dir
 from headpose.running.experiments import compose_training
 from headpose.running.identity import differences, learns, train_id
-from headpose.running.pool import BUSY, finish_cell, hold
+from headpose.running.pool import finish_cell, hold
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +72,7 @@ def search_space(config: DictConfig) -> dict[str, BaseDistribution]:
     if not space:
         raise InputError("search.space is empty; give options and their values, see conf/search/optimizer.yaml")
     cell = compose_training(
-        [*given_options(), *_options({key: _some_value(values) for key, values in space.items()}), "test=[]"]
+        [*trial_overrides(), *_options({key: _some_value(values) for key, values in space.items()}), "test=[]"]
     )
     if not cell.data.val_fraction:
         raise InputError("a search needs held-out faces; give data.val_fraction more than 0")
@@ -127,12 +127,12 @@ def distribution(key: str, values: str) -> BaseDistribution:
     raise InputError(f"search.space: {key}={values} is no choice; give a,b,c or interval(low,high)")
 
 
-def given_options() -> list[str]:
+def trial_overrides() -> list[str]:
     """Options of every trial; test sets are for the best one, afterwards."""
-    return [text for text in _allgiven_options() if not text.lstrip("+~").startswith(("test=", "test."))]
+    return [text for text in _overrides() if not text.lstrip("+~").startswith(("test=", "test."))]
 
 
-def _allgiven_options() -> list[str]:
+def _overrides() -> list[str]:
     return [text for text in HydraConfig.get().overrides.task if not text.lstrip("+~").startswith(("hydra", "search"))]
 
 
@@ -143,7 +143,7 @@ def _open_study(config: DictConfig, space: dict[str, BaseDistribution]) -> optun
     study = optuna.create_study(study_name=config.search.name, storage=storage, load_if_exists=True)
     study.pruner = instantiate(config.search.pruner)
     asked = {
-        "options": " ".join(sorted(given_options())),
+        "options": " ".join(sorted(trial_overrides())),
         "metric": config.search.metric,
         "space": {key: repr(values) for key, values in space.items()},
     }
@@ -178,13 +178,13 @@ def _counted(study: optuna.Study) -> list[FrozenTrial]:
 
 
 def _run_trial(study: optuna.Study, trial: optuna.Trial, metric: str) -> None:
-    overrides = [*given_options(), *_options(trial.params), "test=[]"]
+    overrides = [*trial_overrides(), *_options(trial.params), "test=[]"]
     cell = compose_training(overrides)
     folder = runs_dir() / train_id(cell)
     trial.set_user_attr("folder", folder.name)
     log.info("trial %d: %s", trial.number, " ".join(_options(trial.params)))
     watch = _Watch(trial, folder, metric)
-    while (state := finish_cell(cell, folder, overrides, given_up=watch)).state == BUSY:
+    while (state := finish_cell(cell, folder, overrides, given_up=watch)).state == "busy":
         time.sleep(BUSY_SECONDS)
     told = watch()
     if told is not None:
@@ -275,4 +275,4 @@ def write_trials(rows: list[dict[str, str]], folder: Path) -> Path:
 
 def best_command(study: optuna.Study) -> str:
     """The sweep of one cell that finds the best trial's training finished and only tests it."""
-    return shlex.join(["python", "src/train.py", "-m", *_allgiven_options(), *_options(study.best_params)])
+    return shlex.join(["python", "src/train.py", "-m", *_overrides(), *_options(study.best_params)])

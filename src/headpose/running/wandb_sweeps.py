@@ -10,7 +10,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 from headpose.errors import InputError
 from headpose.running.entry import ROOT
-from headpose.running.trials import given_options, search_space
+from headpose.running.trials import search_space, trial_overrides
 
 
 def write_sweep(config: DictConfig, path: Path) -> Path:
@@ -36,7 +36,7 @@ def write_sweep(config: DictConfig, path: Path) -> Path:
             "${interpreter}",
             "${program}",
             "logger=wandb",
-            *given_options(),
+            *trial_overrides(),
             "test=[]",
             "${args_no_hyphens}",
         ],

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headpose.errors import InputError
+from headpose.files import replacing
 from headpose.synthesis.sampler import Head, HeadSampler
 from headpose.synthesis.writers import LayoutWriter
 
@@ -121,10 +122,8 @@ class WritePictures(LayoutWriter):
         path = self.root / "truth.csv"
         with path.open(newline="") as file:
             rows = {row[0]: row for row in csv.reader(file) if row != PICTURE_COLUMNS}
-        partial = path.with_name("truth.csv.partial")
-        with partial.open("w", newline="") as file:
+        with replacing(path) as partial, partial.open("w", newline="") as file:
             csv.writer(file).writerows([PICTURE_COLUMNS, *(rows[name] for name in sorted(rows))])
-        partial.replace(path)
 
 
 def exact(heads: HeadSampler) -> HeadSampler:
