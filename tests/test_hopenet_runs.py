@@ -6,9 +6,7 @@ from pathlib import Path
 import torch
 import torchvision
 
-from test_train import SMALL, TESTS, only_run, results, roots, rows
-
-__all__ = ["roots"]  # a fixture
+from run_folders import SMALL, TESTS, only_run, results, rows
 
 NETWORK = ("model=hopenet", "backbone=resnet18", "crop.size=64")
 

@@ -1,19 +1,14 @@
 """Landmark baselines through the entry points, as a user calls them."""
 
 import csv
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from test_sweep import folders
+from run_folders import folders, results
 
 TEST = ("test=[aflw2000]", "trainer=cpu")
-
-
-def results(folder: Path) -> dict:
-    return json.loads((folder / "results.json").read_text())
 
 
 def test_true_landmarks_need_no_checkpoint(run, labels_root: Path, tmp_path: Path) -> None:

@@ -1,57 +1,16 @@
 """`python src/report.py`: a table of what the pool holds, made here of runs written by hand."""
 
-import csv
-import json
 import shutil
 from pathlib import Path
 
 import numpy as np
 
 from headpose.geometry.conventions import pose_to_pyr
-from headpose.running.identity import id_of_test, identity, train_id
-from headpose.running.protocols import settle_tests
-from test_conf import train_config
-
-SCORINGS = {"none": 4.0, "conv": 1.0, "variance": -2.0}
-POSES = {"a": (10, 5, 0), "b": (-40, 0, 9)}
-
-
-def write_runs(runs: Path, seed: int, table: str = "fsanet/table4", test_set: str = "aflw2000") -> dict[str, Path]:
-    """One run a scoring, each off by a constant angle."""
-    experiment = (f"experiments={table}", "aggregation=capsule", f"seed={seed}")
-    return {
-        scoring: write_run(runs, error, *experiment, f"scoring={scoring}", test_sets=(test_set,))
-        for scoring, error in SCORINGS.items()
-    }
-
-
-def write_run(runs: Path, error: float, *options: str, test_sets: tuple[str, ...] = ()) -> Path:
-    """A run off by a constant angle on its test sets."""
-    config = train_config(*options)
-    settle_tests(config)
-    folder = runs / train_id(config)
-    folder.mkdir(parents=True)
-    errors = {**dict.fromkeys(("yaw", "pitch", "roll", "mae"), abs(error)), "geodesic": 7.0}
-    entry = {"protocol": "p", "crop": "fsanet", "n": 2, "skipped": 0, "last": errors}
-    tested = {name: {**entry, "test_id": id_of_test(config, name)} for name in test_sets or config.test}
-    content = {
-        "status": "finished", "train_id": train_id(config), "config": identity(config), "params": 1, "size_mb": 0.95,
-        "commit": "abc", "train": {"best_epoch": None}, "test": tested,
-    }  # fmt: skip
-    (folder / "results.json").write_text(json.dumps(content))
-    angles = ("yaw", "pitch", "roll")
-    for name in tested:
-        with (folder / f"predictions_{name}.csv").open("w", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(["name", *(f"true_{a}" for a in angles), *(f"predicted_{a}" for a in angles), "geodesic"])
-            for face, true in POSES.items():
-                writer.writerow([face, *true, *(angle + error for angle in true), 7])
-    return folder
+from run_folders import POSES, SCORING_ERRORS, rows, write_run, write_runs
 
 
 def cells(path: Path) -> dict[str, dict[str, str]]:
-    with path.open(newline="") as file:
-        return {row["method"]: row for row in csv.DictReader(file)}
+    return {row["method"]: row for row in rows(path)}
 
 
 def test_runs_and_fusions_are_found_and_deleted_ones_are_dashes(run, tmp_path: Path) -> None:
@@ -97,7 +56,7 @@ def test_mean_over_splits_shows_their_spread_and_needs_all_of_them(run, tmp_path
 
 
 def test_rows_of_test_sets_of_their_own_and_fusions_in_other_angles(run, tmp_path: Path) -> None:
-    for scoring, error in SCORINGS.items():
+    for scoring, error in SCORING_ERRORS.items():
         options = ("experiments=biwi_variants", "model=fsanet", "aggregation=capsule", f"scoring={scoring}")
         write_run(tmp_path / "runs", error, *options)
     done = run("report", "experiments=biwi_variants")

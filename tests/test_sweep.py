@@ -13,13 +13,7 @@ import pytest
 from hydra.core.plugins import Plugins
 from omegaconf import OmegaConf
 
-from test_train import SMALL, TESTS, results, roots, rows
-
-__all__ = ["roots"]  # a fixture
-
-
-def folders(tmp_path: Path) -> dict[str, Path]:
-    return {path.name: path for path in (tmp_path / "runs").iterdir() if (path / "train.log").is_file()}
+from run_folders import SMALL, TESTS, folders, results, rows
 
 
 def cells(blocks: list[dict[str, str]], *arguments: str) -> list[list[str]]:
