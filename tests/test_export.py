@@ -11,30 +11,18 @@ import numpy as np
 import pytest
 import torch
 
-from headpose.models.fsanet import CapsuleAggregation, FSANet, VarianceScoring
+from configs import FSANET, write_checkpoint
 from headpose.modules.checkpoint import load_checkpoint
 from headpose.modules.exported import load_onnx
 from headpose.modules.safetensors_files import load_safetensors
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "docs" / "onnx_example.py"
-MODEL = {
-    "_target_": "headpose.models.fsanet.FSANet",
-    "scoring": {"_target_": "headpose.models.fsanet.VarianceScoring"},
-    "aggregation": {"_target_": "headpose.models.fsanet.CapsuleAggregation", "_partial_": True, "routing_iterations": 2},
-}
-CROP = {"_target_": "headpose.geometry.crops.FSANetCrop", "size": 64, "margin": 0.5, "aflw2000_box": "visible21"}
+VARIANCE = {**FSANET, "scoring": {"_target_": "headpose.models.fsanet.VarianceScoring"}}
 
 
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
-    torch.manual_seed(5)
-    network = FSANet(VarianceScoring(), CapsuleAggregation)
-    for head in network.heads:
-        torch.nn.init.normal_(head.probs.bias)
-    state = {f"model.{key}": value for key, value in network.state_dict().items()}
-    card = {"format": 1, "train_id": "0123456789ab", "model": MODEL, "crop": CROP}
-    torch.save({"state_dict": state, "headpose": card}, tmp_path / "net.ckpt")
-    return tmp_path / "net.ckpt"
+    return write_checkpoint(tmp_path / "net.ckpt", VARIANCE, train_id="0123456789ab")
 
 
 def test_export_evaluate_and_example(run, checkpoint: Path, aflw2000_root: Path, tmp_path: Path) -> None:

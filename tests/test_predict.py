@@ -14,28 +14,19 @@ import cv2
 import numpy as np
 import PIL.Image
 import pytest
-import torch
 
-from configs import HOPENET
+from configs import HOPENET, write_checkpoint
 from headpose import load
 from headpose.detectors.files import FileBoxes
-from headpose.modules.checkpoint import build
 from headpose.synthesis.sampler import HeadSampler
 from headpose.synthesis.writers_video import WritePictures, WriteVideo
 
-CROP = {"_target_": "headpose.geometry.crops.FSANetCrop", "size": 64, "margin": 0.6, "aflw2000_box": "visible21"}
 BOX_COLUMNS = ["name", "confidence", "x0", "y0", "x1", "y1"]
 
 
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
-    torch.manual_seed(7)
-    network = build({**HOPENET, "backbone": {**HOPENET["backbone"], "pretrained": False}})
-    for head in (network.fc_yaw, network.fc_pitch, network.fc_roll):
-        torch.nn.init.normal_(head.weight)  # else all poses would be much the same
-    state = {f"model.{key}": value for key, value in network.state_dict().items()}
-    torch.save({"state_dict": state, "headpose": {"format": 1, "model": HOPENET, "crop": CROP}}, tmp_path / "net.ckpt")
-    return tmp_path / "net.ckpt"
+    return write_checkpoint(tmp_path / "net.ckpt", HOPENET)
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
