@@ -35,6 +35,11 @@ def rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def by_method(table: Path) -> dict[str, dict[str, str]]:
+    """Rows of a table of report.py."""
+    return {row["method"]: row for row in rows(table)}
+
+
 def write_runs(runs: Path, seed: int, table: str = "fsanet/table4", test_set: str = "aflw2000") -> dict[str, Path]:
     """One run a scoring, each off by a constant angle."""
     experiment = (f"experiments={table}", "aggregation=capsule", f"seed={seed}")

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from run_folders import results
+
 DATA = "data=aflw2000"
 
 
@@ -91,7 +93,7 @@ def test_truncated_picture_in_a_worker_process(run, tmp_path: Path, aflw2000_roo
     )
     assert skipped.returncode == 0, skipped.stderr
     assert "image00002 left out" in skipped.stdout + skipped.stderr
-    test = json.loads((tmp_path / "ok" / "results.json").read_text())["test"]["aflw2000"]
+    test = results(tmp_path / "ok")["test"]["aflw2000"]
     assert (test["n"], test["skipped"], test["filtered"]) == (9, 1, 2)
 
 

@@ -6,11 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from headpose.geometry.conventions import pose_to_pyr
-from run_folders import POSES, SCORING_ERRORS, rows, write_run, write_runs
-
-
-def cells(path: Path) -> dict[str, dict[str, str]]:
-    return {row["method"]: row for row in rows(path)}
+from run_folders import POSES, SCORING_ERRORS, by_method, write_run, write_runs
 
 
 def test_runs_and_fusions_are_found_and_deleted_ones_are_dashes(run, tmp_path: Path) -> None:
@@ -19,7 +15,7 @@ def test_runs_and_fusions_are_found_and_deleted_ones_are_dashes(run, tmp_path: P
     done = run("report", "experiments=fsanet/table4")
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "runs" / "reports" / "fsanet" / "table4"
-    table = cells(folder / "table.csv")
+    table = by_method(folder / "table.csv")
     assert table["capsule, 1x1"]["AFLW2000 last"] == "1.00 ± 0.00"
     assert table["capsule, 1x1"]["AFLW2000 difference"] == "-4.25"
     assert table["capsule, fusion"]["AFLW2000 last"] == "1.00 ± 0.00"  # the mean of 4, 1 and -2
@@ -30,7 +26,7 @@ def test_runs_and_fusions_are_found_and_deleted_ones_are_dashes(run, tmp_path: P
 
     shutil.rmtree(folders["variance"])  # of seed 1
     assert run("report", "experiments=fsanet/table4").returncode == 0
-    fewer = cells(folder / "table.csv")
+    fewer = by_method(folder / "table.csv")
     changed = {label for label in table if table[label] != fewer[label]}
     assert changed == {"capsule, var", "capsule, fusion"}
     assert {fewer[label]["AFLW2000 seeds"] for label in changed} == {"1"}
@@ -45,14 +41,14 @@ def test_mean_over_splits_shows_their_spread_and_needs_all_of_them(run, tmp_path
     ]
     assert run("report", "experiments=hopenet/table3").returncode == 0
     folder = tmp_path / "runs" / "reports" / "hopenet" / "table3"
-    table = cells(folder / "table.csv")
+    table = by_method(folder / "table.csv")
     assert table["split 2"]["BIWI last"] == "4.00"
     assert table["ResNet50 (alpha 1)"]["BIWI last"] == "5.00 ± 2.65"
     assert table["ResNet50 (alpha 1)"]["BIWI difference"] == "+1.77"  # 9.68 / 3
     assert table["ResNet50 (alpha 1)"]["BIWI n"] == "6"
     shutil.rmtree(folders[1])
     assert run("report", "experiments=hopenet/table3").returncode == 0
-    assert cells(folder / "table.csv")["ResNet50 (alpha 1)"]["BIWI last"] == "–"
+    assert by_method(folder / "table.csv")["ResNet50 (alpha 1)"]["BIWI last"] == "–"
 
 
 def test_rows_of_test_sets_of_their_own_and_fusions_in_other_angles(run, tmp_path: Path) -> None:
@@ -62,7 +58,7 @@ def test_rows_of_test_sets_of_their_own_and_fusions_in_other_angles(run, tmp_pat
     done = run("report", "experiments=biwi_variants")
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "runs" / "reports" / "biwi_variants"
-    table = cells(folder / "table.csv")
+    table = by_method(folder / "table.csv")
     assert table["FSA-Caps (1x1), 13,219 frames, MTCNN"]["BIWI last"] == "1.00"
     assert table["FSA-Caps-Fusion, 13,219 frames, MTCNN, ypr"]["BIWI last"] == "1.00"
     true = np.array(list(POSES.values()), dtype=float)
@@ -84,7 +80,7 @@ def test_structure_maps_are_drawn_over_synthetic_heads(run, tmp_path: Path) -> N
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "runs" / "reports" / "synthetic" / "structure_maps"
     assert (folder / "structure_maps_synthetic.png").stat().st_size > 10_000
-    assert len(cells(folder / "table.csv")) == 1
+    assert len(by_method(folder / "table.csv")) == 1
 
 
 def test_what_cannot_be_reported_is_named(refused) -> None:

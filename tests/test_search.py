@@ -1,6 +1,5 @@
 """`python src/search.py` as a user meets it."""
 
-import csv
 from pathlib import Path
 
 import yaml
@@ -9,12 +8,11 @@ from omegaconf import OmegaConf
 from configs import compose_config, train_config
 from headpose.running.entry import ROOT
 from headpose.running.trials import distribution
-from run_folders import SMALL
+from run_folders import SMALL, rows
 
 
 def trials(tmp_path: Path) -> list[dict[str, str]]:
-    with (tmp_path / "runs" / "studies" / "mine" / "trials.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
+    return rows(tmp_path / "runs" / "studies" / "mine" / "trials.csv")
 
 
 def test_search_goes_on_and_its_best_training_is_not_repeated(run, roots, tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """`python src/train.py -m`: the pool of trainings as a user meets it."""
 
-import json
 import os
 import signal
 import subprocess
@@ -98,7 +97,7 @@ def test_cells_of_two_processes_each(run, roots, tmp_path: Path) -> None:
     single = run("train", *options, "optimizer.lr=0.001", "hydra.run.dir=single")
     assert single.returncode == 0, single.stderr
     (finished,) = (path for path in folders(tmp_path).values() if (path / "results.json").is_file())
-    assert json.loads((finished / "results.json").read_text())["test"] == results(tmp_path / "single")["test"]
+    assert results(finished)["test"] == results(tmp_path / "single")["test"]
 
 
 @pytest.mark.slow
