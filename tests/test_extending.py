@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from headpose.errors import InputError
+from headpose.extensions import is_extension
 from headpose.modules.checkpoint import load_checkpoint
 from pages import ROOT, commands_of, write_files_of
 from run_folders import by_method, results
@@ -90,8 +91,6 @@ def test_an_extension_opens_no_door_to_other_code(mine: Path, tmp_path: Path, ta
 
 def test_file_that_is_named_like_a_package_hides_nothing(mine: Path) -> None:
     (mine / "torchvision.py").write_text("raise RuntimeError('imported')")
-    from headpose.extensions import is_extension
-
     assert is_extension("pooled.Pooled")
     assert not is_extension("torchvision.ops.nms")
 

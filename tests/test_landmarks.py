@@ -1,5 +1,6 @@
 """Landmark baselines through the entry points, as a user calls them."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -117,7 +118,7 @@ def test_a_figure_of_curves_is_drawn_of_a_sweep(run, aflw2000_root: Path, tmp_pa
 )
 def test_wrong_input_is_one_line(refused, monkeypatch, aflw2000_root: Path, overrides: list[str], message: str) -> None:
     for package in ("dlib", "face_alignment"):
-        monkeypatch.setitem(__import__("sys").modules, package, None)  # not installed, wherever the tests run
+        monkeypatch.setitem(sys.modules, package, None)  # not installed, wherever the tests run
     given = ("model=landmarks", *TEST, f"test.aflw2000.root={aflw2000_root}", *overrides)
     assert message in refused("evaluate", *given)
 

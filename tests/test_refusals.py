@@ -1,6 +1,7 @@
 """Wrong input at the entry points: one line on standard error, exit status 1, no traceback."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -58,7 +59,9 @@ def refusal(done) -> str:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_train(refused, tmp_path: Path, w300lp_root: Path, aflw2000_root: Path, overrides: list[str], message: str) -> None:
+def test_what_train_refuses(
+    refused, tmp_path: Path, w300lp_root: Path, aflw2000_root: Path, overrides: list[str], message: str
+) -> None:
     (tmp_path / "empty").mkdir()
     given = [override.format(trees=w300lp_root) for override in overrides]
     options = ["data=300w_lp", "data.split=photo", "data.val_fraction=0.25", "data.batch_size=8"]
@@ -70,8 +73,6 @@ def test_train(refused, tmp_path: Path, w300lp_root: Path, aflw2000_root: Path, 
 
 
 def test_truncated_picture_in_a_worker_process(run, tmp_path: Path, aflw2000_root: Path) -> None:
-    import shutil
-
     root = tmp_path / "AFLW2000"
     shutil.copytree(aflw2000_root, root)
     victim = root / "image00002.jpg"
@@ -120,7 +121,9 @@ def _checkpoint_with_foreign_target(path: Path) -> None:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_evaluate(refused, tmp_path: Path, official: Path, aflw2000_root: Path, arguments: list[str], message: str) -> None:
+def test_what_evaluate_refuses(
+    refused, tmp_path: Path, official: Path, aflw2000_root: Path, arguments: list[str], message: str
+) -> None:
     _checkpoint_with_foreign_target(tmp_path / "evil.ckpt")
     given = [argument.format(official=official) for argument in arguments]
     root = [] if "test=[]" in given else [f"test.aflw2000.root={aflw2000_root}"]

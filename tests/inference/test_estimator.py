@@ -95,7 +95,7 @@ def test_fusion_is_the_mean_and_hopenet_has_a_spread(checkpoint: Path, tmp_path:
         assert "±" in str(second)
 
 
-def test_text() -> None:
+def test_a_pose_as_text() -> None:
     assert str(HeadPose((1.0, 2.0, 30.4, 40.0), 0.9, 1.26, -2.0, 0.0)) == "yaw +1.3  pitch -2.0  roll +0.0  box (1, 2, 30, 40)"
 
 
