@@ -1,6 +1,15 @@
-"""Networks as checkpoints describe them, for tests that write some."""
+"""Configurations as the entry points compose them, networks as checkpoints describe them, and checkpoints of such."""
 
+from pathlib import Path
 from typing import Any
+
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+from torch import nn
+
+from headpose.modules.checkpoint import build
+from headpose.running.entry import ROOT, register_resolvers
 
 FSANET: dict[str, Any] = {
     "_target_": "headpose.models.fsanet.FSANet",
@@ -13,3 +22,38 @@ HOPENET: dict[str, Any] = {
     "bins": {"_target_": "headpose.geometry.bins.AngleBins", "limit": 99, "width": 3, "decoding": "left"},
     "input_size": 64,
 }
+CROP: dict[str, Any] = {
+    "_target_": "headpose.geometry.crops.FSANetCrop", "size": 64, "margin": 0.5, "aflw2000_box": "visible21",
+}  # fmt: skip
+
+
+def compose_config(entry: str, *overrides: str) -> DictConfig:
+    """What `python src/<entry>.py` composes of conf/."""
+    register_resolvers()
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        return compose(entry, list(overrides))
+
+
+def train_config(*overrides: str) -> DictConfig:
+    return compose_config("train", *overrides)
+
+
+def checkpoint_of(
+    network: nn.Module, model: dict[str, Any] = FSANET, crop: dict[str, Any] = CROP, **card: Any
+) -> dict[str, Any]:
+    """What a checkpoint of this network holds; `model` and `crop` say how to build it, `card` what else it says of itself."""
+    state = {f"model.{key}": value for key, value in network.state_dict().items()}
+    return {"state_dict": state, "headpose": {"format": 1, "model": model, "crop": crop, **card}}
+
+
+def write_checkpoint(
+    path: Path, model: dict[str, Any] = FSANET, crop: dict[str, Any] = CROP, seed: int = 0, **card: Any
+) -> Path:
+    """A checkpoint of an untrained network whose poses differ from face to face."""
+    torch.manual_seed(seed)
+    network = build(model)
+    for parameter in (parameter for head in network.heads for parameter in head.parameters()):
+        nn.init.normal_(parameter, std=0.2)  # else every pose would be 0
+    path.parent.mkdir(exist_ok=True)
+    torch.save(checkpoint_of(network, model, crop, **card), path)
+    return path

@@ -74,6 +74,12 @@ def labels_root(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def roots(w300lp_root: Path, aflw2000_root: Path) -> tuple[str, ...]:
+    """Options that train on the tree of 300W-LP and test on that of AFLW2000."""
+    return "data=300w_lp", f"data.root={w300lp_root}", "test=[aflw2000]", f"test.aflw2000.root={aflw2000_root}"
+
+
+@pytest.fixture
 def run(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Call an entry point in its own process, from an empty folder, with runs/ below it.
 

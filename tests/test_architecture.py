@@ -4,10 +4,7 @@ import ast
 import tomllib
 from pathlib import Path
 
-import cv2
 import pytest
-
-import headpose
 
 PACKAGE = Path(__file__).resolve().parents[1] / "src" / "headpose"
 BASIS = {"process", "errors", "extensions", "files", "pictures", "types"}
@@ -68,11 +65,6 @@ def test_tests_mirror_the_package() -> None:
 def test_no_two_test_files_have_one_name() -> None:
     names = [path.name for path in Path(__file__).parent.rglob("test_*.py")]
     assert sorted(set(names)) == sorted(names)  # pytest imports them by it
-
-
-def test_opencv_starts_no_threads_that_a_forked_worker_would_wait_for() -> None:
-    assert headpose.__file__
-    assert cv2.getNumThreads() == 1
 
 
 def test_all_files_of_the_package_are_installed() -> None:

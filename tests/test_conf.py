@@ -4,25 +4,31 @@ import inspect
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
 from hydra.utils import get_object, instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from torch import nn, optim
 
-from headpose.running.entry import ROOT, register_resolvers
+from configs import compose_config, train_config
+from headpose.models.summary import count_parameters
+from headpose.running.entry import ROOT
 
 CONF = ROOT / "conf"
 GROUPS = sorted(path.relative_to(CONF) for path in CONF.glob("*/*.yaml"))
 TRAINING_ONLY = {"augmentation", "feed", "split", "val_fraction", "split_seed", "seed", "num_train", "num_val"}
 TEST_ONLY = {"perturb", "euler_order"}
 GIVEN_BY_NEIGHBOUR = {"num_inputs", "optimizer", "params"}
-
-
-def train_config(*overrides: str) -> DictConfig:
-    register_resolvers()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        group = overrides[0].split("=")[0] if overrides else ""
-        return compose({"layout": "prepare", "search": "search", "smoothing": "predict"}.get(group, "train"), list(overrides))
+NUM_PARAMETERS = {
+    "aggregation=capsule scoring=conv": 238_471,
+    "aggregation=capsule scoring=variance": 238_406,
+    "aggregation=capsule scoring=none": 694_563,
+    "aggregation=none scoring=conv": 175_046,
+    "aggregation=none scoring=variance": 174_981,
+    "aggregation=none scoring=none": 106_339,
+    "aggregation=netvlad scoring=conv": 183_562,
+    "aggregation=netvlad scoring=variance": 183_497,
+    "aggregation=netvlad scoring=none": 114_342,
+    "model=ssrnet": 233_619,
+}
 
 
 def choice(path: Path) -> list[str]:
@@ -63,8 +69,9 @@ def choice(path: Path) -> list[str]:
 
 @pytest.mark.parametrize("path", GROUPS, ids=str)
 def test_every_file_composes_and_mirrors_its_constructor(path: Path) -> None:
-    config = train_config(*choice(path))
     group = path.parent.name
+    entry = {"layout": "prepare", "search": "search", "smoothing": "predict"}.get(group, "train")
+    config = compose_config(entry, *choice(path))
     where = {
         "scoring": "model.scoring",
         "aggregation": "model.aggregation",
@@ -130,6 +137,11 @@ def test_recipe_of_300w_lp_is_the_papers(model: str) -> None:
     assert (config.data.split, config.data.val_fraction, config.data.max_angle) == ("random", 0.2, 99)
     assert (config.crop.margin, config.crop.size) == (0.6, 64)
     assert [t["_target_"].split(".")[-1] for t in config.augmentation.pipeline.transforms] == ["FourWayCrop", "RandomZoom"]
+
+
+@pytest.mark.parametrize(("options", "expected"), NUM_PARAMETERS.items(), ids=NUM_PARAMETERS)
+def test_parameter_count_is_the_published_one(options: str, expected: int) -> None:
+    assert count_parameters(instantiate(train_config(*options.split()).model)) == expected
 
 
 def test_recipe_yields_to_the_command_line() -> None:

@@ -1,9 +1,14 @@
+"""Threads that a process must not have."""
+
+import importlib
 from pathlib import Path
 
+import cv2
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 from torch.utils.data import Dataset
 
+import headpose
 from headpose.datasets.chunks import make_chunks
 
 
@@ -23,3 +28,9 @@ def test_numpy_has_one_thread_in_a_worker_process(tmp_path: Path) -> None:
         make_chunks(Threads(tmp_path / "here"), [0], "asking", num_workers=0)
     assert set((tmp_path / "in_worker").read_text().split()) == {"1"}
     assert set((tmp_path / "here").read_text().split()) == {"2"}
+
+
+def test_opencv_starts_no_threads_that_a_forked_worker_would_wait_for() -> None:
+    cv2.setNumThreads(2)
+    importlib.reload(headpose)
+    assert cv2.getNumThreads() == 1

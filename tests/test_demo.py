@@ -14,36 +14,18 @@ import cv2
 import numpy as np
 import psutil
 import pytest
-import torch
 
+from configs import write_checkpoint
 from headpose import load
-from headpose.modules.checkpoint import build
 from headpose.synthesis.sampler import HeadSampler
 
-MODEL = {
-    "_target_": "headpose.models.fsanet.FSANet",
-    "scoring": {"_target_": "headpose.models.fsanet.ConvScoring"},
-    "aggregation": {"_target_": "headpose.models.fsanet.CapsuleAggregation", "_partial_": True, "routing_iterations": 2},
-}
-CROP = {"_target_": "headpose.geometry.crops.FSANetCrop", "size": 64, "margin": 0.6, "aflw2000_box": "visible21"}
 SCRIPT = Path(__file__).resolve().parents[1] / "src" / "demo.py"
 CHROMIUM = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
 
 
-def write_checkpoint(path: Path, seed: int) -> Path:
-    torch.manual_seed(seed)
-    network = build(MODEL)
-    for parameter in network.heads.parameters():
-        torch.nn.init.normal_(parameter, std=0.2)  # else every pose would be 0
-    state = {f"model.{key}": value for key, value in network.state_dict().items()}
-    path.parent.mkdir()
-    torch.save({"state_dict": state, "headpose": {"format": 1, "model": MODEL, "crop": CROP}}, path)
-    return path
-
-
 @pytest.fixture
 def networks(tmp_path: Path) -> list[Path]:
-    return [write_checkpoint(tmp_path / name / "net.ckpt", seed) for seed, name in enumerate("ab")]
+    return [write_checkpoint(tmp_path / name / "net.ckpt", seed=seed) for seed, name in enumerate("ab")]
 
 
 @pytest.fixture

@@ -10,16 +10,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from headpose.running.entry import register_resolvers
+from configs import compose_config
 from pages import PAGES, ROOT, commands_of, files_of, write_files_of
 
 CONF = ROOT / "conf"
 COMMANDS = sorted({(page.name, part.strip()) for page in PAGES for line in commands_of(page) for part in line.split("&&")})
-ENTRIES = [(page, command) for page, command in COMMANDS if command.startswith("python src/")]
+SHOWING_FILES = {page.name for page in PAGES if files_of(page)}
+ENTRIES = sorted(
+    {
+        (page if page in SHOWING_FILES else "any page", command)
+        for page, command in COMMANDS
+        if command.startswith("python src/")
+    }
+)
+"""Each once, however many pages have it, unless the page's own files go with it."""
 OTHERS = [(page, command) for page, command in COMMANDS if not command.startswith("python src/")]
 KNOWN = {"git", "cd", ".", "export", "wandb", "pre-commit"}
 """Programs that are not ours, and what the shell does itself."""
@@ -29,16 +36,20 @@ ABSENT = re.compile(r"\b(DIR|FILE|URL|lp20000)\b|\.\.\.|\.(h5|pkl|onnx|ckpt|csv|
 """What an option's value looks like that names files which a reader has and the tests do not."""
 
 
+LOOKING_AT_RUNS = ("report", "dashboard", "search")
+"""Entry points that miss no data set: they look at runs only, or start some."""
+
+
 def page_of(name: str) -> Path:
     return next(page for page in PAGES if page.name == name)
 
 
-def first_values(overrides: list[str]) -> list[str]:
-    """Options with the first of their values each; those of a group must all be there."""
+def one_cell(overrides: list[str], is_sweep: bool) -> list[str]:
+    """Options with the first of a sweep's values each; those of a group must all be there."""
     single = []
     for text in overrides:
         override = OverridesParser.create().parse_override(text)
-        values = list(override.sweep_string_iterator()) if override.is_discrete_sweep() else []
+        values = list(override.sweep_string_iterator()) if is_sweep and override.is_discrete_sweep() else []
         folder = CONF / override.key_or_group
         for value in values:
             assert not folder.is_dir() or (folder / f"{value}.yaml").is_file(), f"{folder.name} has no {value}"
@@ -58,41 +69,49 @@ def missing_keys(node: Any, key: str = "") -> Iterator[str]:
         yield key
 
 
+@pytest.fixture(scope="module")
+def datasets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where synthetic heads go, so that they are rendered once for all commands that want the same."""
+    return tmp_path_factory.mktemp("datasets")
+
+
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize(("page", "command"), ENTRIES, ids=str)
 def test_entry_points_take_what_pages_tell_the_reader_to_give_them(
-    page: str, command: str, refused: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    page: str, command: str, refused: Callable[..., str], datasets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where the data are absent, the program is called and must refuse just that; else the configuration is composed."""
     _, script, *words = shlex.split(command, comments=True)
     name = Path(script).stem
     assert (ROOT / script).is_file(), f"{script} is not there"
-    if files_of(page_of(page)):
+    if page in SHOWING_FILES:
         write_files_of(page_of(page), tmp_path)
         monkeypatch.setenv("HEADPOSE_EXTENSIONS", str(tmp_path / "mine"))
-    monkeypatch.setenv("HEADPOSE_DATASETS", str(tmp_path / "datasets"))
+    monkeypatch.setenv("HEADPOSE_DATASETS", str(datasets))
     monkeypatch.setenv("WANDB_MODE", "offline")
-    overrides = [word for word in words if word not in ("-m", "--help", "...")]
-    overrides = first_values(overrides)
+    overrides = [word for word in words if word not in ("-m", "--multirun", "--help", "...")]
+    overrides = one_cell(overrides, is_sweep=name == "search" or bool({"-m", "--multirun"} & {*words}))
     given = dict(text.lstrip("+").split("=", maxsplit=1) for text in overrides if "=" in text)
     absent = [
         value for key, value in given.items() if ABSENT.search(value) and key not in WRITTEN and not key.startswith("hydra")
     ]
-    register_resolvers()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose(name, overrides, return_hydra_config=True)
-    if (
-        absent and "..." not in words and name not in ("report", "dashboard", "search")
-    ):  # those look at runs only, or start some
-        few = [f"{key}=16" for key in ("data.num_heads", "test.synthetic.num_heads") if OmegaConf.select(config, key)]
+    config = compose_config(name, *overrides)
+    if absent and "..." not in words and name not in LOOKING_AT_RUNS:
+        small = {"num_heads": 16, "heads.texture_pool": 4}
+        few = [
+            f"{part}.{key}={value}"
+            for part in ("data", "test.synthetic")
+            for key, value in small.items()
+            if OmegaConf.select(config, f"{part}.{key}")
+        ]
         if OmegaConf.select(config, "model.backbone.pretrained"):
             few.append("model.backbone.pretrained=false")  # what is not there shall not be fetched either
         line = refused(name, *overrides, *few)
         assert any(part in line for value in absent for part in re.split(r"[\[\],{}]", value) if ABSENT.search(part)), line
         return
     plain = OmegaConf.to_container(config, resolve=False)
-    unneeded = {"hydra", *(["root"] if name == "prepare" and "data" in given else [])}
-    missing = list(missing_keys({key: value for key, value in plain.items() if key not in unneeded}))
+    unneeded = "root" if name == "prepare" and "data" in given else None
+    missing = list(missing_keys({key: value for key, value in plain.items() if key != unneeded}))
     assert "..." in words or not missing, f"needs {missing}"
 
 

@@ -1,20 +1,19 @@
 """`python src/evaluate.py` as a user calls it."""
 
-import csv
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from run_folders import results, rows
+
 FILES = ["fsanet_capsule_3_16_2_21_5", "fsanet_noS_metric_3_16_2_192_5", "fsanet_netvlad_3_16_2_21_5", "ssrnet_mt"]
 
 
 def predictions(folder: Path) -> np.ndarray:
-    with (folder / "predictions_aflw2000.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert [row["name"] for row in rows] == sorted(row["name"] for row in rows)
-    return np.array([[float(row[f"predicted_{a}"]) for a in ("yaw", "pitch", "roll")] for row in rows])
+    faces = rows(folder / "predictions_aflw2000.csv")
+    assert [face["name"] for face in faces] == sorted(face["name"] for face in faces)
+    return np.array([[float(face[f"predicted_{a}"]) for a in ("yaw", "pitch", "roll")] for face in faces])
 
 
 @pytest.mark.parametrize("names", [[FILES[0]], FILES[:3], FILES[3:]], ids=["capsule", "fusion of three", "ssrnet"])
@@ -28,7 +27,7 @@ def test_published_weights_on_real_faces_are_the_authors_outputs(run, shared: Pa
     assert done.returncode == 0, done.stderr
     authors = np.mean([expected[f"{name}/aflw2000"] for name in names], axis=0)
     np.testing.assert_allclose(predictions(folder), authors, atol=1e-3)
-    content = json.loads((folder / "results.json").read_text())
+    content = results(folder)
     error = np.abs(authors - expected["aflw2000_pose"]).mean()
     assert content["test"]["aflw2000"]["last"]["mae"] == pytest.approx(float(error), abs=1e-3)
     assert content["test"]["aflw2000"]["n"] == 8
@@ -47,7 +46,7 @@ def test_network_trained_on_photographs_knows_synthetic_heads(run, official: Pat
         f"hydra.run.dir={folder}",
     )
     assert done.returncode == 0, done.stderr
-    synthetic = json.loads((folder / "results.json").read_text())["test"]["synthetic"]
+    synthetic = results(folder)["test"]["synthetic"]
     assert synthetic["n"] >= 200
     assert synthetic["last"]["mae"] < 15
 

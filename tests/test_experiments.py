@@ -8,13 +8,13 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
+from configs import train_config
 from headpose.reporting.published import find_published, read_published
 from headpose.running.entry import ROOT
 from headpose.running.experiments import PUBLISHED
 from headpose.running.identity import train_id
 from headpose.running.protocols import settle_tests
 from hydra_plugins.grid_sweeper import GridSweeper
-from test_conf import train_config
 
 EXPERIMENTS = sorted(path.relative_to(ROOT / "experiments").with_suffix("") for path in ROOT.glob("experiments/**/*.yaml"))
 

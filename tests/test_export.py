@@ -11,30 +11,19 @@ import numpy as np
 import pytest
 import torch
 
-from headpose.models.fsanet import CapsuleAggregation, FSANet, VarianceScoring
-from headpose.modules.checkpoint import build, load_checkpoint
+from configs import FSANET, write_checkpoint
+from headpose.modules.checkpoint import load_checkpoint
 from headpose.modules.exported import load_onnx
 from headpose.modules.safetensors_files import load_safetensors
+from run_folders import results
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "docs" / "onnx_example.py"
-MODEL = {
-    "_target_": "headpose.models.fsanet.FSANet",
-    "scoring": {"_target_": "headpose.models.fsanet.VarianceScoring"},
-    "aggregation": {"_target_": "headpose.models.fsanet.CapsuleAggregation", "_partial_": True, "routing_iterations": 2},
-}
-CROP = {"_target_": "headpose.geometry.crops.FSANetCrop", "size": 64, "margin": 0.5, "aflw2000_box": "visible21"}
+VARIANCE = {**FSANET, "scoring": {"_target_": "headpose.models.fsanet.VarianceScoring"}}
 
 
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
-    torch.manual_seed(5)
-    network = FSANet(VarianceScoring(), CapsuleAggregation)
-    for head in network.heads:
-        torch.nn.init.normal_(head.probs.bias)
-    state = {f"model.{key}": value for key, value in network.state_dict().items()}
-    card = {"format": 1, "train_id": "0123456789ab", "model": MODEL, "crop": CROP}
-    torch.save({"state_dict": state, "headpose": card}, tmp_path / "net.ckpt")
-    return tmp_path / "net.ckpt"
+    return write_checkpoint(tmp_path / "net.ckpt", VARIANCE, train_id="0123456789ab")
 
 
 def test_export_evaluate_and_example(run, checkpoint: Path, aflw2000_root: Path, tmp_path: Path) -> None:
@@ -43,23 +32,23 @@ def test_export_evaluate_and_example(run, checkpoint: Path, aflw2000_root: Path,
     done = run("export", f"checkpoint={checkpoint}", *faces, "int8=true", "output=small.onnx", f"hydra.run.dir={out}")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
-    results = json.loads((out / "export.json").read_text())
-    assert results["random"] == 256
-    assert results["faces"] > 1
-    assert results["degrees_from_network"]["max"] <= 1e-3
-    assert results["int8"]["degrees_from_float"]["mean"] > 0
-    assert results["milliseconds"]["int8"]["median"] > 0
+    export = json.loads((out / "export.json").read_text())
+    assert export["random"] == 256
+    assert export["faces"] > 1
+    assert export["degrees_from_network"]["max"] <= 1e-3
+    assert export["int8"]["degrees_from_float"]["mean"] > 0
+    assert export["milliseconds"]["int8"]["median"] > 0
     assert "int8" in done.stdout
     _, card = load_onnx(tmp_path / "small.onnx")
     assert card["crop"]["detector_margin"] == 0.4
     assert card["sources"][0]["train_id"] == "0123456789ab"
-    assert load_onnx(tmp_path / "small_int8.onnx")[1]["int8"]["measured_on"] == results["int8"]["measured_on"]
+    assert load_onnx(tmp_path / "small_int8.onnx")[1]["int8"]["measured_on"] == export["int8"]["measured_on"]
 
     means = []
     for number, given in enumerate((f"checkpoint={checkpoint}", "weights=small.onnx")):
         tested = run("evaluate", given, *faces, f"hydra.run.dir={tmp_path}/test{number}")
         assert tested.returncode == 0, tested.stderr
-        content = json.loads((tmp_path / f"test{number}" / "results.json").read_text())
+        content = results(tmp_path / f"test{number}")
         means.append((content["test"]["aflw2000"]["last"]["mae"], content["params"]))
     assert means[0][0] == pytest.approx(means[1][0], abs=1e-3)
     assert means[0][1] == means[1][1]
@@ -97,11 +86,11 @@ def test_published_fusion_through_torch_export(run, official: Path, tmp_path: Pa
     done = run("export", files, "format=torch_export", f"hydra.run.dir={tmp_path}/out")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
-    results = json.loads((tmp_path / "out" / "export.json").read_text())
-    assert Path(results["file"]) == tmp_path / "out" / "fusion.pt2"
-    assert Path(results["file"]).stat().st_size == results["bytes"]
-    assert results["degrees_from_network"]["max"] <= 1e-3
-    assert results["headpose"]["model"]["_target_"].endswith("LateFusion")
+    export = json.loads((tmp_path / "out" / "export.json").read_text())
+    assert Path(export["file"]) == tmp_path / "out" / "fusion.pt2"
+    assert Path(export["file"]).stat().st_size == export["bytes"]
+    assert export["degrees_from_network"]["max"] <= 1e-3
+    assert export["headpose"]["model"]["_target_"].endswith("LateFusion")
 
 
 @pytest.mark.parametrize(

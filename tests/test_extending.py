@@ -1,6 +1,5 @@
 """docs/extending.md, followed to the letter: every part it shows is trained with, and no file of the project is touched."""
 
-import csv
 import json
 import shlex
 import sys
@@ -13,8 +12,10 @@ import pytest
 import torch
 
 from headpose.errors import InputError
+from headpose.extensions import is_extension
 from headpose.modules.checkpoint import load_checkpoint
-from pages import ROOT, commands_of, files_of
+from pages import ROOT, commands_of, write_files_of
+from run_folders import by_method, results
 
 PAGE = ROOT / "docs" / "extending.md"
 SMALL = ("epochs=1", "data.batch_size=8", "trainer=cpu")
@@ -24,12 +25,9 @@ HEADS = ("data.num_heads=48", "data.val_fraction=0.25", "test.synthetic.num_head
 @pytest.fixture
 def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The folder that the page makes."""
-    for name, text in files_of(PAGE).items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text)
+    write_files_of(PAGE, tmp_path)
     monkeypatch.setenv("HEADPOSE_EXTENSIONS", str(tmp_path / "mine"))
     monkeypatch.setenv("HEADPOSE_DATASETS", str(tmp_path / "datasets"))
-    monkeypatch.setattr(sys, "path", list(sys.path))
     for path in (tmp_path / "mine").glob("*.py"):  # another test's folder had modules of the same names
         monkeypatch.delitem(sys.modules, path.stem, raising=False)
     yield tmp_path / "mine"
@@ -45,7 +43,7 @@ def command(start: str, script: str = "train") -> list[str]:
 
 def only_results(tmp_path: Path) -> tuple[Path, dict]:
     (path,) = tmp_path.glob("runs/*/results.json")
-    return path.parent, json.loads(path.read_text())
+    return path.parent, results(path.parent)
 
 
 @pytest.mark.parametrize(
@@ -72,7 +70,7 @@ def test_network_is_trained_and_its_checkpoint_opens_where_the_folder_is_named(
     checkpoint = folder / "checkpoints" / "last.ckpt"
     again = run("evaluate", f"checkpoint={checkpoint}", "test=[synthetic]", HEADS[-1], "hydra.run.dir=tested")
     assert again.returncode == 0, again.stderr
-    tested = json.loads((tmp_path / "tested" / "results.json").read_text())
+    tested = results(tmp_path / "tested")
     assert tested["params"] == 3 * (3 * 4 * 4) + 3
     assert tested["test"]["synthetic"]["last"] == pytest.approx(trained["test"]["synthetic"]["last"])
 
@@ -93,8 +91,6 @@ def test_an_extension_opens_no_door_to_other_code(mine: Path, tmp_path: Path, ta
 
 def test_file_that_is_named_like_a_package_hides_nothing(mine: Path) -> None:
     (mine / "torchvision.py").write_text("raise RuntimeError('imported')")
-    from headpose.extensions import is_extension
-
     assert is_extension("pooled.Pooled")
     assert not is_extension("torchvision.ops.nms")
 
@@ -109,8 +105,8 @@ def test_data_set_to_train_on_and_to_test_with(run: Callable, mine: Path, tmp_pa
     options = [option.replace("DIR", str(root)) for option in command("data=turntable")]
     done = run("train", *options, *SMALL)
     assert done.returncode == 0, done.stderr
-    results = only_results(tmp_path)[1]
-    assert (results["train"]["dataset"], results["test"]["turntable"]["n"]) == ("turntable", 24)
+    content = only_results(tmp_path)[1]
+    assert (content["train"]["dataset"], content["test"]["turntable"]["n"]) == ("turntable", 24)
 
     (root / "03.json").write_text("{}")
     assert f"{root / '03.json'}: not a label" in run("train", *options, *SMALL).stderr
@@ -120,13 +116,16 @@ def test_experiment_is_swept_and_reported(run: Callable, mine: Path, tmp_path: P
     # What the command line gives wins, so the three cells are one.
     done = run("train", *command("-m experiments=huber"), *SMALL, *HEADS, "seed=0", "loss=huber", "loss.delta=5")
     assert done.returncode == 0, done.stdout + done.stderr
-    results = only_results(tmp_path)[1]
+    content = only_results(tmp_path)[1]
     done = run("report", *command("experiments=huber", "report"), *SMALL, *HEADS)  # each row has its own loss again
     assert done.returncode == 0, done.stderr
-    with (tmp_path / "runs" / "reports" / "huber" / "table.csv").open(newline="") as file:
-        rows = {row["method"]: row["unseen heads last"] for row in csv.DictReader(file)}
-    measured = f"{results['test']['synthetic']['last']['mae']:.2f}"
-    assert rows == {"absolute error": "–", "Huber, 1 degree": "–", "Huber, 5 degrees": measured}
+    table = by_method(tmp_path / "runs" / "reports" / "huber" / "table.csv")
+    measured = f"{content['test']['synthetic']['last']['mae']:.2f}"
+    assert {method: row["unseen heads last"] for method, row in table.items()} == {
+        "absolute error": "–",
+        "Huber, 1 degree": "–",
+        "Huber, 5 degrees": measured,
+    }
 
 
 def test_budget_of_a_data_set_of_ones_own(refused: Callable, mine: Path) -> None:

@@ -1,14 +1,11 @@
 """Hopenet through the entry points: the same commands as for FSA-Net."""
 
-import json
 from pathlib import Path
 
 import torch
 import torchvision
 
-from test_train import SMALL, TESTS, only_run, results, roots, rows
-
-__all__ = ["roots"]  # a fixture
+from run_folders import SMALL, TESTS, only_run, results, rows
 
 NETWORK = ("model=hopenet", "backbone=resnet18", "crop.size=64")
 
@@ -30,12 +27,12 @@ def test_resume_and_evaluation_are_those_of_one_run(run, roots, aflw2000_root: P
     last = f"checkpoint={folder}/checkpoints/last.ckpt"
     evaluated = run("evaluate", last, "test=[aflw2000]", f"test.aflw2000.root={aflw2000_root}", "hydra.run.dir=evaluated")
     assert evaluated.returncode == 0, evaluated.stderr
-    errors = json.loads((tmp_path / "evaluated" / "results.json").read_text())["test"]["aflw2000"]
+    errors = results(tmp_path / "evaluated")["test"]["aflw2000"]
     ours = results(folder)["test"]["aflw2000"]
     several = ("test.aflw2000.perturb.low_resolution=[1,15]", "hydra.run.dir=several")
     evaluated = run("evaluate", last, "test=[aflw2000]", f"test.aflw2000.root={aflw2000_root}", *several)
     assert evaluated.returncode == 0, evaluated.stderr
-    each = json.loads((tmp_path / "several" / "results.json").read_text())["test"]
+    each = results(tmp_path / "several")["test"]
     assert each["aflw2000_x1"]["last"] == errors["last"] != each["aflw2000_x15"]["last"]
     assert "in 15 times larger pixels" in each["aflw2000_x15"]["protocol"]
     assert errors["crop"] == ours["crop"] == "hopenet"
@@ -44,17 +41,22 @@ def test_resume_and_evaluation_are_those_of_one_run(run, roots, aflw2000_root: P
     both = f"checkpoint=[{folder}/checkpoints/last.ckpt,{tmp_path}/whole/checkpoints/last.ckpt]"
     fused = run("evaluate", both, "test=[aflw2000]", f"test.aflw2000.root={aflw2000_root}", "hydra.run.dir=fused")
     assert fused.returncode == 0, fused.stderr
-    together = json.loads((tmp_path / "fused" / "results.json").read_text())
+    together = results(tmp_path / "fused")
     assert together["test"]["aflw2000"]["last"] == errors["last"]  # the mean of two equal networks
     assert together["params"] == 2 * results(folder)["params"]
 
 
-def test_two_processes_test_every_face_once(run, roots, tmp_path: Path) -> None:
-    options = (*SMALL[1:], *NETWORK, "model.backbone.pretrained=false", "epochs=1", "data.batch_size=8", "trainer=ddp_cpu")
-    done = run("train", *roots, *options)
+def test_two_processes_keep_a_frozen_stem_as_it_was(run, roots, tmp_path: Path) -> None:
+    imagenet = torchvision.models.resnet18().state_dict()
+    torch.save(imagenet, tmp_path / "imagenet.pth")
+    options = (*SMALL[:-1], *NETWORK, "model.backbone.checkpoint_path=imagenet.pth", "module.stem_lr=0", "epochs=1")
+    done = run("train", *roots, *options, "trainer=ddp_cpu")
     assert done.returncode == 0, done.stderr
-    content = results(only_run(tmp_path))
-    assert content["test"]["aflw2000"]["n"] == len(rows(only_run(tmp_path) / "predictions_aflw2000.csv")) == 10
+    folder = only_run(tmp_path)
+    state = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    still = {"conv1.weight": True, "bn1.weight": True, "layer1.0.conv1.weight": False, "layer4.1.bn2.weight": False}
+    assert {name: torch.equal(state[f"model.backbone.trunk.{name}"], imagenet[name]) for name in still} == still
+    assert results(folder)["test"]["aflw2000"]["n"] == len(rows(folder / "predictions_aflw2000.csv")) == 10
 
 
 def test_regression_baseline_trains(run, roots, tmp_path: Path) -> None:

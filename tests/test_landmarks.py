@@ -1,19 +1,18 @@
 """Landmark baselines through the entry points, as a user calls them."""
 
-import csv
-import json
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from test_sweep import folders
+from headpose.datasets.aflw2000 import AFLW2000
+from headpose.geometry.rotations import pose_to_matrix
+from run_folders import by_method, folders, results, rows
+from trees import face_points
 
 TEST = ("test=[aflw2000]", "trainer=cpu")
-
-
-def results(folder: Path) -> dict:
-    return json.loads((folder / "results.json").read_text())
 
 
 def test_true_landmarks_need_no_checkpoint(run, labels_root: Path, tmp_path: Path) -> None:
@@ -65,12 +64,6 @@ def test_it_is_the_first_thing_that_works_and_is_tested_on_synthetic_heads(run, 
 
 
 def test_files_of_landmarks_and_of_3ddfa(run, aflw2000_root: Path, tmp_path: Path) -> None:
-    import torch
-
-    from headpose.datasets.aflw2000 import AFLW2000
-    from headpose.geometry.rotations import pose_to_matrix
-    from trees import face_points
-
     dataset = AFLW2000(aflw2000_root)
     np.save(tmp_path / "face.npy", face_points())
     landmarks = dataset.landmarks.copy()
@@ -92,8 +85,8 @@ def test_files_of_landmarks_and_of_3ddfa(run, aflw2000_root: Path, tmp_path: Pat
         entry = results(tmp_path / folder)["test"]["aflw2000"]
         assert entry["last"]["mae"] < 0.01
         assert (entry["refused"], entry["skipped"], entry["without_pose"]) == (without, without, without)
-    with (tmp_path / "a" / "predictions_aflw2000.csv").open(newline="") as lines:
-        assert [row["name"] for row in csv.DictReader(lines) if not row["predicted_yaw"]] == [dataset.names[0]]
+    predictions = rows(tmp_path / "a" / "predictions_aflw2000.csv")
+    assert [row["name"] for row in predictions if not row["predicted_yaw"]] == [dataset.names[0]]
 
 
 def test_a_figure_of_curves_is_drawn_of_a_sweep(run, aflw2000_root: Path, tmp_path: Path) -> None:
@@ -103,8 +96,7 @@ def test_a_figure_of_curves_is_drawn_of_a_sweep(run, aflw2000_root: Path, tmp_pa
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "runs" / "reports" / "hopenet" / "landmarks_jitter"
     assert [path.name for path in folder.glob("*.png")] == ["curve_aflw2000_jitter0px.png"]
-    with (folder / "table.csv").open(newline="") as file:
-        table = {row["method"]: row for row in csv.DictReader(file)}
+    table = by_method(folder / "table.csv")
     clean, shaken = (float(table["68 points"][f"±{noise} px last"]) for noise in (0, 10))
     assert clean < shaken
     assert table["5 points"]["±0 px last"] == "–"
@@ -126,7 +118,7 @@ def test_a_figure_of_curves_is_drawn_of_a_sweep(run, aflw2000_root: Path, tmp_pa
 )
 def test_wrong_input_is_one_line(refused, monkeypatch, aflw2000_root: Path, overrides: list[str], message: str) -> None:
     for package in ("dlib", "face_alignment"):
-        monkeypatch.setitem(__import__("sys").modules, package, None)  # not installed, wherever the tests run
+        monkeypatch.setitem(sys.modules, package, None)  # not installed, wherever the tests run
     given = ("model=landmarks", *TEST, f"test.aflw2000.root={aflw2000_root}", *overrides)
     assert message in refused("evaluate", *given)
 

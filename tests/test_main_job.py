@@ -1,7 +1,8 @@
 """`python src/train.py` with no data set at hand: the main job, small."""
 
-import json
 from pathlib import Path
+
+from run_folders import results
 
 
 def test_main_job_renders_trains_and_tests_on_unseen_people(run, tmp_path: Path) -> None:
@@ -9,7 +10,7 @@ def test_main_job_renders_trains_and_tests_on_unseen_people(run, tmp_path: Path)
     done = run("train", *small, fresh=True, HEADPOSE_DATASETS=str(tmp_path / "datasets"))
     assert done.returncode == 0, done.stderr
     (folder,) = (tmp_path / "runs").iterdir()
-    content = json.loads((folder / "results.json").read_text())
+    content = results(folder)
     assert content["train"]["dataset"] == "synthetic"
     assert content["train"]["n"] + content["train"]["n_val"] == 128
     assert content["test"]["synthetic"]["n"] == 128

@@ -14,33 +14,20 @@ import cv2
 import numpy as np
 import PIL.Image
 import pytest
-import torch
 
-from configs import HOPENET
+from configs import HOPENET, write_checkpoint
 from headpose import load
 from headpose.detectors.files import FileBoxes
-from headpose.modules.checkpoint import build
 from headpose.synthesis.sampler import HeadSampler
 from headpose.synthesis.writers_video import WritePictures, WriteVideo
+from run_folders import rows
 
-CROP = {"_target_": "headpose.geometry.crops.FSANetCrop", "size": 64, "margin": 0.6, "aflw2000_box": "visible21"}
 BOX_COLUMNS = ["name", "confidence", "x0", "y0", "x1", "y1"]
 
 
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
-    torch.manual_seed(7)
-    network = build({**HOPENET, "backbone": {**HOPENET["backbone"], "pretrained": False}})
-    for head in (network.fc_yaw, network.fc_pitch, network.fc_roll):
-        torch.nn.init.normal_(head.weight)  # else all poses would be much the same
-    state = {f"model.{key}": value for key, value in network.state_dict().items()}
-    torch.save({"state_dict": state, "headpose": {"format": 1, "model": HOPENET, "crop": CROP}}, tmp_path / "net.ckpt")
-    return tmp_path / "net.ckpt"
-
-
-def rows_of(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
+    return write_checkpoint(tmp_path / "net.ckpt", HOPENET)
 
 
 def write_boxes(path: Path, rows: list[list[object]]) -> Path:
@@ -66,19 +53,19 @@ def test_folder_of_odd_pictures(run, checkpoint: Path, tmp_path: Path) -> None:
                "format=jsonl", "draw=axes", "output=out")  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
-    rows = {row["file"]: row for row in map(json.loads, (tmp_path / "out" / "poses.jsonl").read_text().splitlines())}
+    faces = {row["file"]: row for row in map(json.loads, (tmp_path / "out" / "poses.jsonl").read_text().splitlines())}
     read = ["00000.jpg", "00001.jpg", "below/grey.png", "huge.jpg", "rgba.png"]
-    assert list(rows) == read
-    assert (rows["huge.jpg"]["x1"], rows["huge.jpg"]["y1"]) == (8000, 5000)
-    assert rows["00000.jpg"]["frame"] is rows["00000.jpg"]["track"] is rows["00000.jpg"]["score"] is None
+    assert list(faces) == read
+    assert (faces["huge.jpg"]["x1"], faces["huge.jpg"]["y1"]) == (8000, 5000)
+    assert faces["00000.jpg"]["frame"] is faces["00000.jpg"]["track"] is faces["00000.jpg"]["score"] is None
     (pose,) = load(checkpoint, detector="none")(folder / "00001.jpg")
-    assert [rows["00001.jpg"][angle] for angle in ("yaw", "pitch", "roll")] == pytest.approx(list(pose.pose), abs=1e-3)
+    assert [faces["00001.jpg"][angle] for angle in ("yaw", "pitch", "roll")] == pytest.approx(list(pose.pose), abs=1e-3)
     drawn = sorted(path.relative_to(tmp_path / "out" / "drawn").as_posix() for path in (tmp_path / "out").rglob("*.*g"))
     assert drawn == read
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert (summary["frames"], summary["faces"], summary["unreadable"]) == (5, 5, 2)
     assert summary["frames_per_second"] > 0
-    assert [row["file"] for row in rows_of(tmp_path / "out" / "unreadable.csv")] == ["cut.jpg", "zero.mp4"]
+    assert [row["file"] for row in rows(tmp_path / "out" / "unreadable.csv")] == ["cut.jpg", "zero.mp4"]
     assert "cut.jpg: cut short" in done.stdout
     assert "zero.mp4: not a readable video" in done.stdout
     assert "frames a second" in done.stdout
@@ -86,7 +73,7 @@ def test_folder_of_odd_pictures(run, checkpoint: Path, tmp_path: Path) -> None:
 
 def test_video_loses_no_frame_and_mixes_nobody_up(run, checkpoint: Path, tmp_path: Path) -> None:
     WriteVideo(tmp_path / "in", HeadSampler(), num_frames=8, size=64)[0]
-    truth = rows_of(tmp_path / "in" / "video_00.csv")
+    truth = rows(tmp_path / "in" / "video_00.csv")
     boxes = write_boxes(
         tmp_path / "boxes.csv",
         [[f"video_00.mp4/{int(row['frame']):05d}", 0.5, *(row[side] for side in ("x0", "y0", "x1", "y1"))] for row in truth],
@@ -97,7 +84,7 @@ def test_video_loses_no_frame_and_mixes_nobody_up(run, checkpoint: Path, tmp_pat
         done = run("predict", f"checkpoint={checkpoint}", f"input={video}", "detector=file", f"detector.path={boxes}",
                    f"smoothing={smoothing}", "draw=cube", f"output={smoothing}", "batch_size=3")  # fmt: skip
         assert done.returncode == 0, done.stderr
-        found[smoothing] = rows_of(tmp_path / smoothing / "poses.csv")
+        found[smoothing] = rows(tmp_path / smoothing / "poses.csv")
         for key in ("frame", "time", "x0", "y0", "x1", "y1"):
             shown = [float(row[key]) for row in found[smoothing]]
             assert shown == pytest.approx([float(row[key]) for row in truth], abs=1e-3), key
@@ -109,7 +96,7 @@ def test_video_loses_no_frame_and_mixes_nobody_up(run, checkpoint: Path, tmp_pat
         poses = model(picture, boxes=model.detector(picture, f"video_00.mp4/{number:05d}").boxes)
         for row, pose in zip(found["none"][2 * number :], poses, strict=False):
             assert [float(row[angle]) for angle in ("yaw", "pitch", "roll")] == pytest.approx(list(pose.pose), abs=2e-3)
-    yaws = {key: np.array([float(row["yaw"]) for row in rows]).reshape(8, 2) for key, rows in found.items()}
+    yaws = {key: np.array([float(row["yaw"]) for row in faces]).reshape(8, 2) for key, faces in found.items()}
     assert (yaws["slerp"][0] == yaws["none"][0]).all()
     assert (np.abs(np.diff(yaws["slerp"], axis=0)).sum(axis=0) < np.abs(np.diff(yaws["none"], axis=0)).sum(axis=0)).all()
     drawn = cv2.VideoCapture(str(tmp_path / "slerp" / "drawn" / "video_00.mp4"))
@@ -122,8 +109,8 @@ def test_no_face_is_no_failure_and_a_bad_box_costs_one_picture(run, checkpoint: 
     boxes = write_boxes(tmp_path / "boxes.csv", [["a", 1, 5, 5, 30, 30], ["b.png", 1, 100, 100, 130, 130]])
     done = run("predict", f"checkpoint={checkpoint}", "input=*.png", "detector=file", f"detector.path={boxes}", "output=out")
     assert done.returncode == 0, done.stderr
-    assert [row["file"] for row in rows_of(tmp_path / "out" / "poses.csv")] == ["a.png"]
-    (bad,) = rows_of(tmp_path / "out" / "unreadable.csv")
+    assert [row["file"] for row in rows(tmp_path / "out" / "poses.csv")] == ["a.png"]
+    (bad,) = rows(tmp_path / "out" / "unreadable.csv")
     assert bad["file"] == "b.png"
     assert "lies outside its picture of 40×40" in bad["reason"]
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
@@ -144,15 +131,15 @@ def test_interrupted_run_leaves_whole_rows(checkpoint: Path, tmp_path: Path) -> 
     )  # fmt: skip
     table = tmp_path / "out" / "poses.csv"
     deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and not (table.is_file() and len(rows_of(table)) > 5):
+    while time.monotonic() < deadline and not (table.is_file() and len(rows(table)) > 5):
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     errors = process.communicate(timeout=60)[1]
     assert process.returncode == 130
     assert errors.strip() == "error: interrupted; what was estimated until then is in the output folder"
-    rows = rows_of(table)
-    assert 5 < len(rows) < 5000
-    assert all(row["roll"] for row in rows)
+    faces = rows(table)
+    assert 5 < len(faces) < 5000
+    assert all(row["roll"] for row in faces)
     assert cv2.VideoCapture(str(tmp_path / "out" / "drawn" / "long.mp4")).read()[0]
 
 
@@ -187,9 +174,9 @@ def test_full_disk(run, checkpoint: Path, tmp_path: Path, small_disk: Path, draw
     (line,) = [line for line in done.stderr.splitlines() if line.strip()]
     assert "the room left" in line
     assert str(small_disk) in line
-    rows = rows_of(small_disk / "out" / "poses.csv")
-    assert len(rows) > 0
-    assert all(row["roll"] for row in rows)
+    faces = rows(small_disk / "out" / "poses.csv")
+    assert len(faces) > 0
+    assert all(row["roll"] for row in faces)
 
 
 def test_detector_without_its_file_leaves_an_earlier_table(refused, checkpoint: Path, tmp_path: Path) -> None:

@@ -1,10 +1,11 @@
 """`python src/prepare.py`, and training on the files it writes."""
 
-import json
 import shutil
 from pathlib import Path
 
 import pytest
+
+from run_folders import results
 
 
 def test_written_layouts_train_and_test_through_the_real_readers(run, tmp_path: Path) -> None:
@@ -53,7 +54,7 @@ def test_refusals(refused, overrides: list[str], message: str) -> None:
 
 def numbers(folder: Path) -> dict:
     """What a run found, but for clocks."""
-    content = json.loads((folder / "results.json").read_text())
+    content = results(folder)
     for key in ("seconds", "images_per_second"):
         del content["train"][key]
     return {key: content[key] for key in ("train_id", "train", "test")}
@@ -99,7 +100,7 @@ def test_missing_pack_is_made_by_the_training_and_bad_files_stop_or_are_left_out
     skipped = run("train", *options, *loose, "data.bad_files=skip", "hydra.run.dir=ok")
     assert skipped.returncode == 0, skipped.stderr
     assert "image00004 left out" in skipped.stdout
-    train = json.loads((tmp_path / "ok" / "results.json").read_text())["train"]
+    train = results(tmp_path / "ok")["train"]
     assert (train["n"], train["filtered"], train["skipped"]) == (9, 2, 1)
     assert ", loose pack" in train["protocol"]
 

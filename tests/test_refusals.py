@@ -1,10 +1,13 @@
 """Wrong input at the entry points: one line on standard error, exit status 1, no traceback."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
+
+from run_folders import results
 
 DATA = "data=aflw2000"
 
@@ -61,7 +64,9 @@ def refusal(done) -> str:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_train(refused, tmp_path: Path, w300lp_root: Path, aflw2000_root: Path, overrides: list[str], message: str) -> None:
+def test_what_train_refuses(
+    refused, tmp_path: Path, w300lp_root: Path, aflw2000_root: Path, overrides: list[str], message: str
+) -> None:
     (tmp_path / "empty").mkdir()
     given = [override.format(trees=w300lp_root) for override in overrides]
     options = ["data=300w_lp", "data.split=photo", "data.val_fraction=0.25", "data.batch_size=8"]
@@ -73,8 +78,6 @@ def test_train(refused, tmp_path: Path, w300lp_root: Path, aflw2000_root: Path, 
 
 
 def test_truncated_picture_in_a_worker_process(run, tmp_path: Path, aflw2000_root: Path) -> None:
-    import shutil
-
     root = tmp_path / "AFLW2000"
     shutil.copytree(aflw2000_root, root)
     victim = root / "image00002.jpg"
@@ -96,7 +99,7 @@ def test_truncated_picture_in_a_worker_process(run, tmp_path: Path, aflw2000_roo
     )
     assert skipped.returncode == 0, skipped.stderr
     assert "image00002 left out" in skipped.stdout + skipped.stderr
-    test = json.loads((tmp_path / "ok" / "results.json").read_text())["test"]["aflw2000"]
+    test = results(tmp_path / "ok")["test"]["aflw2000"]
     assert (test["n"], test["skipped"], test["filtered"]) == (9, 1, 2)
 
 
@@ -123,7 +126,9 @@ def _checkpoint_with_foreign_target(path: Path) -> None:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_evaluate(refused, tmp_path: Path, official: Path, aflw2000_root: Path, arguments: list[str], message: str) -> None:
+def test_what_evaluate_refuses(
+    refused, tmp_path: Path, official: Path, aflw2000_root: Path, arguments: list[str], message: str
+) -> None:
     _checkpoint_with_foreign_target(tmp_path / "evil.ckpt")
     given = [argument.format(official=official) for argument in arguments]
     root = [] if "test=[]" in given else [f"test.aflw2000.root={aflw2000_root}"]

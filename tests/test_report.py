@@ -1,59 +1,13 @@
 """`python src/report.py`: a table of what the pool holds, made here of runs written by hand."""
 
-import csv
-import json
 import shutil
 from pathlib import Path
 
 import numpy as np
 
+from configs import write_checkpoint
 from headpose.geometry.conventions import pose_to_pyr
-from headpose.running.identity import id_of_test, identity, train_id
-from headpose.running.protocols import settle_tests
-from test_conf import train_config
-
-SCORINGS = {"none": 4.0, "conv": 1.0, "variance": -2.0}
-POSES = {"a": (10, 5, 0), "b": (-40, 0, 9)}
-
-
-def write_runs(runs: Path, seed: int, table: str = "fsanet/table4", test_set: str = "aflw2000") -> dict[str, Path]:
-    """One run a scoring, each off by a constant angle."""
-    experiment = (f"experiments={table}", "aggregation=capsule", f"seed={seed}")
-    return {
-        scoring: write_run(runs, error, *experiment, f"scoring={scoring}", test_sets=(test_set,))
-        for scoring, error in SCORINGS.items()
-    }
-
-
-def write_run(runs: Path, error: float, *options: str, test_sets: tuple[str, ...] = ()) -> Path:
-    """A run off by a constant angle on its test sets."""
-    config = train_config(*options)
-    settle_tests(config)
-    folder = runs / train_id(config)
-    folder.mkdir(parents=True)
-    errors = {**dict.fromkeys(("yaw", "pitch", "roll", "mae"), abs(error)), "geodesic": 7.0}
-    entry = {"protocol": "p", "crop": "fsanet", "n": 2, "skipped": 0, "last": errors}
-    if config.get("protocol"):
-        entry["of_protocol"] = {"name": config.protocol.name, "hash": "x", "complete": False}
-    tested = {name: {**entry, "test_id": id_of_test(config, name)} for name in test_sets or config.test}
-    content = {
-        "status": "finished", "train_id": train_id(config), "config": identity(config), "params": 1, "size_mb": 0.95,
-        "commit": "abc", "train": {"best_epoch": None}, "test": tested,
-    }  # fmt: skip
-    (folder / "results.json").write_text(json.dumps(content))
-    angles = ("yaw", "pitch", "roll")
-    for name in tested:
-        with (folder / f"predictions_{name}.csv").open("w", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(["name", *(f"true_{a}" for a in angles), *(f"predicted_{a}" for a in angles), "geodesic"])
-            for face, true in POSES.items():
-                writer.writerow([face, *true, *(angle + error for angle in true), 7])
-    return folder
-
-
-def cells(path: Path) -> dict[str, dict[str, str]]:
-    with path.open(newline="") as file:
-        return {row["method"]: row for row in csv.DictReader(file)}
+from run_folders import POSES, SCORING_ERRORS, by_method, write_run, write_runs
 
 
 def test_runs_and_fusions_are_found_and_deleted_ones_are_dashes(run, tmp_path: Path) -> None:
@@ -62,7 +16,7 @@ def test_runs_and_fusions_are_found_and_deleted_ones_are_dashes(run, tmp_path: P
     done = run("report", "experiments=fsanet/table4")
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "runs" / "reports" / "fsanet" / "table4"
-    table = cells(folder / "table.csv")
+    table = by_method(folder / "table.csv")
     assert table["capsule, 1x1"]["AFLW2000 last"] == "1.00 ± 0.00"
     assert table["capsule, 1x1"]["AFLW2000 difference"] == "-4.25"
     assert table["capsule, fusion"]["AFLW2000 last"] == "1.00 ± 0.00"  # the mean of 4, 1 and -2
@@ -73,7 +27,7 @@ def test_runs_and_fusions_are_found_and_deleted_ones_are_dashes(run, tmp_path: P
 
     shutil.rmtree(folders["variance"])  # of seed 1
     assert run("report", "experiments=fsanet/table4").returncode == 0
-    fewer = cells(folder / "table.csv")
+    fewer = by_method(folder / "table.csv")
     changed = {label for label in table if table[label] != fewer[label]}
     assert changed == {"capsule, var", "capsule, fusion"}
     assert {fewer[label]["AFLW2000 seeds"] for label in changed} == {"1"}
@@ -88,24 +42,24 @@ def test_mean_over_splits_shows_their_spread_and_needs_all_of_them(run, tmp_path
     ]
     assert run("report", "experiments=hopenet/table3").returncode == 0
     folder = tmp_path / "runs" / "reports" / "hopenet" / "table3"
-    table = cells(folder / "table.csv")
+    table = by_method(folder / "table.csv")
     assert table["split 2"]["BIWI last"] == "4.00"
     assert table["ResNet50 (alpha 1)"]["BIWI last"] == "5.00 ± 2.65"
     assert table["ResNet50 (alpha 1)"]["BIWI difference"] == "+1.77"  # 9.68 / 3
     assert table["ResNet50 (alpha 1)"]["BIWI n"] == "6"
     shutil.rmtree(folders[1])
     assert run("report", "experiments=hopenet/table3").returncode == 0
-    assert cells(folder / "table.csv")["ResNet50 (alpha 1)"]["BIWI last"] == "–"
+    assert by_method(folder / "table.csv")["ResNet50 (alpha 1)"]["BIWI last"] == "–"
 
 
 def test_rows_of_test_sets_of_their_own_and_fusions_in_other_angles(run, tmp_path: Path) -> None:
-    for scoring, error in SCORINGS.items():
+    for scoring, error in SCORING_ERRORS.items():
         options = ("experiments=biwi_variants", "model=fsanet", "aggregation=capsule", f"scoring={scoring}")
         write_run(tmp_path / "runs", error, *options)
     done = run("report", "experiments=biwi_variants")
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "runs" / "reports" / "biwi_variants"
-    table = cells(folder / "table.csv")
+    table = by_method(folder / "table.csv")
     assert table["FSA-Caps (1x1), 13,219 frames, MTCNN"]["BIWI last"] == "1.00"
     assert table["FSA-Caps-Fusion, 13,219 frames, MTCNN, ypr"]["BIWI last"] == "1.00"
     true = np.array(list(POSES.values()), dtype=float)
@@ -118,16 +72,16 @@ def test_rows_of_test_sets_of_their_own_and_fusions_in_other_angles(run, tmp_pat
 
 
 def test_structure_maps_are_drawn_over_synthetic_heads(run, tmp_path: Path) -> None:
-    few = ("data.num_heads=64", "test.synthetic.num_heads=64", "data.batch_size=32", "epochs=1", "trainer=cpu")
-    textures = ("data.heads.texture_pool=4", "test.synthetic.heads.texture_pool=4")
-    options = ("experiments=synthetic/structure_maps", *few, *textures)
-    swept = run("train", "-m", *options, HEADPOSE_DATASETS=str(tmp_path / "datasets"))
-    assert swept.returncode == 0, swept.stderr
+    few = ("test.synthetic.num_heads=64", "test.synthetic.heads.texture_pool=4")
+    options = ("experiments=synthetic/structure_maps", *few)
+    folder = write_run(tmp_path / "runs", 1.0, *options)
+    write_checkpoint(folder / "checkpoints" / "last.ckpt")
     done = run("report", *options, HEADPOSE_DATASETS=str(tmp_path / "datasets"))
     assert done.returncode == 0, done.stderr
-    folder = tmp_path / "runs" / "reports" / "synthetic" / "structure_maps"
-    assert (folder / "structure_maps_synthetic.png").stat().st_size > 10_000
-    assert len(cells(folder / "table.csv")) == 1
+    reported = tmp_path / "runs" / "reports" / "synthetic" / "structure_maps"
+    assert (reported / "structure_maps_synthetic.png").stat().st_size > 10_000
+    ((_, row),) = by_method(reported / "table.csv").items()
+    assert "1.00" in row.values()
 
 
 def test_what_cannot_be_reported_is_named(refused) -> None:

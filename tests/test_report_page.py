@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from test_report import write_run, write_runs
+from run_folders import write_run, write_runs
 
 HOSTILE = '<img src=x onerror=alert(1)> & "b" $'
 PROBE = """

@@ -1,22 +1,18 @@
 """`python src/search.py` as a user meets it."""
 
-import csv
 from pathlib import Path
 
 import yaml
 from omegaconf import OmegaConf
 
+from configs import compose_config, train_config
 from headpose.running.entry import ROOT
 from headpose.running.trials import distribution
-from test_conf import train_config
-from test_train import SMALL, roots
-
-__all__ = ["roots"]  # a fixture
+from run_folders import SMALL, rows
 
 
 def trials(tmp_path: Path) -> list[dict[str, str]]:
-    with (tmp_path / "runs" / "studies" / "mine" / "trials.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
+    return rows(tmp_path / "runs" / "studies" / "mine" / "trials.csv")
 
 
 def test_search_goes_on_and_its_best_training_is_not_repeated(run, roots, tmp_path: Path) -> None:
@@ -56,7 +52,7 @@ def test_searches_that_cannot_be_are_refused_before_any_trial(refused, roots, tm
 
 
 def test_default_space_holds_the_defaults() -> None:
-    config = train_config("search=optimizer")
+    config = compose_config("search", "search=optimizer")
     for key, values in config.search.space.items():
         assert distribution(key, values)._contains(OmegaConf.select(config, key)) or str(
             OmegaConf.select(config, key)
@@ -93,7 +89,7 @@ def test_default_space_as_a_sweep_file(refused, run, tmp_path: Path) -> None:
     done = run("search", "search.wandb_sweep=sweep.yaml")
     assert done.returncode == 0, done.stderr
     sweep = yaml.safe_load((tmp_path / "sweep.yaml").read_text())
-    config = train_config("search=optimizer")
+    config = compose_config("search", "search=optimizer")
     assert set(sweep["parameters"]) == set(config.search.space)
     line = refused("search", "search.wandb_sweep=nowhere/sweep.yaml")
     assert (

@@ -1,6 +1,5 @@
 """`python src/train.py -m`: the pool of trainings as a user meets it."""
 
-import json
 import os
 import signal
 import subprocess
@@ -13,13 +12,7 @@ import pytest
 from hydra.core.plugins import Plugins
 from omegaconf import OmegaConf
 
-from test_train import SMALL, TESTS, results, roots, rows
-
-__all__ = ["roots"]  # a fixture
-
-
-def folders(tmp_path: Path) -> dict[str, Path]:
-    return {path.name: path for path in (tmp_path / "runs").iterdir() if (path / "train.log").is_file()}
+from run_folders import SMALL, TESTS, folders, results, rows
 
 
 def cells(blocks: list[dict[str, str]], *arguments: str) -> list[list[str]]:
@@ -104,7 +97,7 @@ def test_cells_of_two_processes_each(run, roots, tmp_path: Path) -> None:
     single = run("train", *options, "optimizer.lr=0.001", "hydra.run.dir=single")
     assert single.returncode == 0, single.stderr
     (finished,) = (path for path in folders(tmp_path).values() if (path / "results.json").is_file())
-    assert json.loads((finished / "results.json").read_text())["test"] == results(tmp_path / "single")["test"]
+    assert results(finished)["test"] == results(tmp_path / "single")["test"]
 
 
 @pytest.mark.slow

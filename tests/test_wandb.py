@@ -9,9 +9,8 @@ from typing import Any
 import cv2
 import pytest
 
-from test_train import SMALL, TESTS, only_run, results, roots, rows
+from run_folders import SMALL, TESTS, only_run, results, rows
 
-__all__ = ["roots"]  # a fixture
 WANDB = ("logger=wandb", "logger.wandb.offline=true")
 
 

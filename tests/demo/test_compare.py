@@ -16,7 +16,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from configs import FSANET, HOPENET
+from configs import CROP, FSANET, HOPENET, write_checkpoint
 from headpose import load
 from headpose.demo.compare import FORMATS, Comparison, decode, detectors_beside, drawn, short_names
 from headpose.detectors.base import Detections, as_detections, no_detections
@@ -24,12 +24,11 @@ from headpose.detectors.files import FileBoxes
 from headpose.detectors.whole import WholePicture
 from headpose.errors import InputError
 from headpose.inference.estimator import DETECTORS, HeadPose
-from headpose.modules.checkpoint import LoadedNetwork, build
+from headpose.modules.checkpoint import LoadedNetwork
 
-CROPS = [
-    {"_target_": "headpose.geometry.crops.FSANetCrop", "size": 64, "margin": 0.5, "aflw2000_box": "visible21"},
-    {"_target_": "headpose.geometry.crops.HopenetCrop", "size": 64, "aflw2000_box": "official", "order_free": False},
-]
+HOPENET_CROP = {
+    "_target_": "headpose.geometry.crops.HopenetCrop", "size": 64, "aflw2000_box": "official", "order_free": False,
+}  # fmt: skip
 PICTURE = np.random.default_rng(3).integers(0, 256, (90, 120, 3), dtype=np.uint8)
 BOXES = [[20.0, 15, 60, 55], [50, 30, 110, 85]]
 
@@ -58,17 +57,11 @@ class Two:
 def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Two networks that want other crops."""
     folder = tmp_path_factory.mktemp("networks")
-    paths = []
-    for name, model, crop in zip(("small", "bins"), (FSANET, HOPENET), CROPS, strict=True):
-        torch.manual_seed(4)
-        network = build(model)
-        for parameter in network.parameters():
-            torch.nn.init.normal_(parameter, std=0.1)  # else poses would be near 0
-        state = {f"model.{key}": value for key, value in network.state_dict().items()}
-        card = {"format": 1, "model": model, "crop": crop, "training_data": {"dataset": "synthetic"}}
-        torch.save({"state_dict": state, "headpose": card}, folder / f"{name}.ckpt")
-        paths.append(folder / f"{name}.ckpt")
-    return paths
+    card = {"training_data": {"dataset": "synthetic"}}
+    return [
+        write_checkpoint(folder / f"{name}.ckpt", model, crop, **card)
+        for name, model, crop in (("small", FSANET, CROP), ("bins", HOPENET, HOPENET_CROP))
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +105,7 @@ def test_networks_side_by_side_are_what_load_says(compare: Comparison, files: li
     ids=["published", "silent", "exported fusion"],
 )
 def test_what_is_said_of_a_network(config: dict, card: dict, about: str) -> None:
-    network: Any = SimpleNamespace(members=(LoadedNetwork("x", torch.nn.Identity(), config, CROPS[0], card),))
+    network: Any = SimpleNamespace(members=(LoadedNetwork("x", torch.nn.Identity(), config, CROP, card),))
     assert Comparison({"x": network}, {}).describe()["networks"] == [{"name": "x", "about": about}]
 
 

@@ -1,28 +1,15 @@
 import numpy as np
 import pytest
 
-from headpose.detectors.base import Detections, as_detections
+from fixed_boxes import FixedBoxes
 from headpose.detectors.scenes import Scene
 from headpose.detectors.scoring import best_threshold, match, overlaps, score
 
 FACES = np.array([[0.0, 0, 10, 10], [20, 0, 30, 10]])
 SCENE = Scene(np.zeros((40, 40, 3), np.uint8), FACES, np.array([[0.0, 20, 10, 30]]))
-
-
-class Fixed:
-    """Always finds the same."""
-
-    name = "fixed"
-    boxes_are_crops = False
-
-    def __init__(self, boxes: list[list[float]], scores: list[float]) -> None:
-        self.found = as_detections(boxes, scores)
-
-    def __call__(self, image: np.ndarray, name: str = "") -> Detections:
-        return self.found
-
-
-DETECTOR = Fixed([[0, 0, 10, 8], [1, 0, 10, 10], [32, 32, 40, 40], [0, 20, 10, 30], [20, 0, 30, 10]], [0.9, 0.8, 0.7, 0.6, 0.5])
+DETECTOR = FixedBoxes(
+    [[0, 0, 10, 8], [1, 0, 10, 10], [32, 32, 40, 40], [0, 20, 10, 30], [20, 0, 30, 10]], [0.9, 0.8, 0.7, 0.6, 0.5]
+)
 
 
 def test_overlap_is_intersection_over_union() -> None:
@@ -39,11 +26,11 @@ def test_scores_of_pictures() -> None:
     result = score(DETECTOR, [SCENE, SCENE])
     assert (result.faces, result.recall, result.precision, result.false_alarms) == (4, 1, 0.5, 200)
     assert result.iou == pytest.approx(0.9)
-    nothing = score(Fixed([], []), [SCENE])
+    nothing = score(FixedBoxes([], []), [SCENE])
     assert (nothing.recall, nothing.precision) == (0, 0)
     assert np.isnan(nothing.iou)
 
 
 def test_the_threshold_balances_misses_and_alarms() -> None:
-    two = Fixed([[0, 0, 10, 10], [20, 0, 30, 10], [32, 32, 40, 40]], [0.9, 0.6, 0.4])
+    two = FixedBoxes([[0, 0, 10, 10], [20, 0, 30, 10], [32, 32, 40, 40]], [0.9, 0.6, 0.4])
     assert 0.4 < best_threshold(two, [SCENE]) <= 0.6

@@ -8,50 +8,25 @@ import PIL.Image
 import pytest
 import torch
 
-from configs import FSANET, HOPENET
+from configs import CROP, FSANET, HOPENET, write_checkpoint
+from fixed_boxes import FixedBoxes
 from headpose import load
 from headpose.datasets import AFLW2000
-from headpose.detectors.base import Detections, as_detections, no_detections
 from headpose.detectors.whole import WholePicture
 from headpose.errors import InputError
 from headpose.geometry.crops import FSANetCrop
 from headpose.geometry.rotations import geodesic_distance, matrix_to_pose
 from headpose.inference.estimator import HeadPose
-from headpose.modules.checkpoint import build, load_checkpoint
+from headpose.modules.checkpoint import load_checkpoint
 
 FUSED = ["fsanet_capsule_3_16_2_21_5", "fsanet_noS_metric_3_16_2_192_5", "fsanet_netvlad_3_16_2_21_5"]
-CROP = {"_target_": "headpose.geometry.crops.FSANetCrop", "size": 64, "margin": 0.5, "aflw2000_box": "visible21"}
 PICTURE = np.random.default_rng(1).integers(0, 256, (120, 160, 3), dtype=np.uint8)
 BOXES = np.array([[40.0, 30, 90, 80], [10, 20, 60, 90]])
 
 
-def write_checkpoint(path: Path, model: dict, crop: dict = CROP) -> Path:
-    torch.manual_seed(2)
-    network = build(model)
-    for name, parameter in network.named_parameters():
-        if name.startswith("heads."):
-            torch.nn.init.normal_(parameter)  # else every pose would be 0
-    state = {f"model.{key}": value for key, value in network.state_dict().items()}
-    torch.save({"state_dict": state, "headpose": {"format": 1, "model": model, "crop": crop}}, path)
-    return path
-
-
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_checkpoint(tmp_path_factory.mktemp("net") / "net.ckpt", FSANET)
-
-
-class Fixed:
-    """Finds the same faces in every picture."""
-
-    name = "fixed"
-    boxes_are_crops = False
-
-    def __init__(self, boxes: np.ndarray) -> None:
-        self.boxes = boxes
-
-    def __call__(self, image: np.ndarray, name: str = "") -> Detections:
-        return as_detections(self.boxes, np.arange(len(self.boxes)))
+    return write_checkpoint(tmp_path_factory.mktemp("net") / "net.ckpt")
 
 
 def test_published_fusion_on_real_faces(shared: Path, expected: dict[str, np.ndarray]) -> None:
@@ -82,7 +57,7 @@ def test_one_picture_in_every_form(checkpoint: Path, tmp_path: Path) -> None:
 
 def test_batches_are_only_for_speed(checkpoint: Path) -> None:
     images = [PICTURE, PICTURE[::-1], PICTURE[:, ::-1]]
-    model = load(checkpoint, detector=Fixed(BOXES), batch_size=2)
+    model = load(checkpoint, detector=FixedBoxes(BOXES), batch_size=2)
     together = model(images)
     assert [len(faces) for faces in together] == [2, 2, 2]
     assert [face.score for face in together[0]] == [1.0, 0.0]  # the surest first
@@ -92,8 +67,7 @@ def test_batches_are_only_for_speed(checkpoint: Path) -> None:
 
 
 def test_no_face_and_no_picture(checkpoint: Path) -> None:
-    model = load(checkpoint, detector=lambda image, name="": no_detections())
-    model.detector.boxes_are_crops = False
+    model = load(checkpoint, detector=FixedBoxes([]))
     assert model(PICTURE) == []
     assert model([PICTURE, PICTURE]) == [[], []]
     assert model([]) == []
@@ -121,7 +95,7 @@ def test_fusion_is_the_mean_and_hopenet_has_a_spread(checkpoint: Path, tmp_path:
         assert "±" in str(second)
 
 
-def test_text() -> None:
+def test_a_pose_as_text() -> None:
     assert str(HeadPose((1.0, 2.0, 30.4, 40.0), 0.9, 1.26, -2.0, 0.0)) == "yaw +1.3  pitch -2.0  roll +0.0  box (1, 2, 30, 40)"
 
 
@@ -163,7 +137,7 @@ def test_boxes_that_are_none(checkpoint: Path, boxes: object) -> None:
 )
 def test_refused_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: list[str], message: str) -> None:
     monkeypatch.chdir(tmp_path)
-    write_checkpoint(Path("net.ckpt"), FSANET)
+    write_checkpoint(Path("net.ckpt"))
     write_checkpoint(Path("margin.ckpt"), FSANET, CROP | {"margin": 0.3})
     Path("lone.safetensors").write_bytes(b"x")
     Path("bad.safetensors").write_bytes(b"x")

@@ -2,9 +2,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_estimator import Fixed, write_checkpoint
 
-from configs import HOPENET
+from configs import HOPENET, write_checkpoint
+from fixed_boxes import FixedBoxes
 from headpose import load
 from headpose.detectors.base import Detections, as_detections
 from headpose.errors import InputError
@@ -20,7 +20,9 @@ LEFT, RIGHT = np.array([10.0, 20, 60, 90]), np.array([90.0, 30, 140, 100])
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> PoseEstimator:
-    return load(write_checkpoint(tmp_path_factory.mktemp("net") / "net.ckpt", HOPENET), detector=Fixed(np.stack([LEFT, RIGHT])))
+    return load(
+        write_checkpoint(tmp_path_factory.mktemp("net") / "net.ckpt", HOPENET), detector=FixedBoxes(np.stack([LEFT, RIGHT]))
+    )
 
 
 def video(name: str, frames: int) -> list[Frame]:

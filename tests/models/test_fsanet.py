@@ -1,4 +1,5 @@
 import copy
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -22,21 +23,12 @@ from headpose.models.fsanet import (
     squash,
 )
 from headpose.models.ssrnet import SSRNetMD
-from headpose.models.summary import count_parameters
 
-FSANETS = [
-    (CapsuleAggregation, ConvScoring, 238_471),
-    (CapsuleAggregation, VarianceScoring, 238_406),
-    (CapsuleAggregation, NoScoring, 694_563),
-    (LinearAggregation, ConvScoring, 175_046),
-    (LinearAggregation, VarianceScoring, 174_981),
-    (LinearAggregation, NoScoring, 106_339),
-    (NetVLADAggregation, ConvScoring, 183_562),
-    (NetVLADAggregation, VarianceScoring, 183_497),
-    (NetVLADAggregation, NoScoring, 114_342),
+NETWORKS = [
+    pytest.param(lambda a=aggregation, s=scoring: FSANet(s(), a), id=f"{aggregation.__name__}-{scoring.__name__}")
+    for aggregation in (CapsuleAggregation, LinearAggregation, NetVLADAggregation)
+    for scoring in (ConvScoring, VarianceScoring, NoScoring)
 ]
-NETWORKS = [pytest.param(lambda a=a, s=s: FSANet(s(), a), n, id=f"{a.__name__}-{s.__name__}") for a, s, n in FSANETS]
-NETWORKS.append(pytest.param(SSRNetMD, 233_619, id="SSRNetMD"))
 
 
 def random_batch(n: int = 4) -> dict:
@@ -47,13 +39,8 @@ def random_batch(n: int = 4) -> dict:
     }
 
 
-@pytest.mark.parametrize(("build", "parameters"), NETWORKS)
-def test_parameter_count_is_the_published_one(build, parameters: int) -> None:
-    assert count_parameters(build()) == parameters
-
-
-@pytest.mark.parametrize(("build", "parameters"), NETWORKS)
-def test_loss_falls_and_every_parameter_learns(build, parameters: int) -> None:
+@pytest.mark.parametrize("build", [*NETWORKS, pytest.param(SSRNetMD, id="SSRNetMD")])
+def test_loss_falls_and_every_parameter_learns(build: Callable[[], nn.Module]) -> None:
     torch.manual_seed(0)
     model, batch = build(), random_batch(8)
     optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)

@@ -6,22 +6,11 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+from configs import CROP, FSANET, checkpoint_of
 from headpose.errors import InputError
 from headpose.models.fsanet import CapsuleAggregation, ConvScoring, FSANet, VarianceScoring
 from headpose.models.ssrnet import SSRNetMD
 from headpose.modules.checkpoint import build, load_checkpoint, load_initial_weights, read_card, read_weights_into
-
-MODEL = {
-    "_target_": "headpose.models.fsanet.FSANet",
-    "scoring": {"_target_": "headpose.models.fsanet.ConvScoring"},
-    "aggregation": {"_target_": "headpose.models.fsanet.CapsuleAggregation", "_partial_": True, "routing_iterations": 2},
-}
-CROP = {"_target_": "headpose.geometry.crops.FSANetCrop", "size": 64, "margin": 0.5, "aflw2000_box": "visible21"}
-
-
-def content(network: torch.nn.Module, **card: Any) -> dict[str, Any]:
-    state = {f"model.{key}": value for key, value in network.state_dict().items()}
-    return {"state_dict": state, "headpose": {"format": 1, "model": MODEL, "crop": CROP, **card}}
 
 
 @pytest.fixture
@@ -32,7 +21,7 @@ def network() -> FSANet:
 
 @pytest.fixture
 def path(tmp_path: Path, network: FSANet) -> Path:
-    torch.save(content(network), tmp_path / "net.ckpt")
+    torch.save(checkpoint_of(network), tmp_path / "net.ckpt")
     return tmp_path / "net.ckpt"
 
 
@@ -56,7 +45,7 @@ class Planted:
 
 def test_pickled_code_is_refused_and_not_run(tmp_path: Path, network: FSANet) -> None:
     trap = tmp_path / "trap"
-    torch.save(content(network, notes=Planted(trap)), tmp_path / "evil.ckpt")
+    torch.save(checkpoint_of(network, notes=Planted(trap)), tmp_path / "evil.ckpt")
     with pytest.raises(InputError, match=r"evil\.ckpt: holds pickled objects \(.*\).*refused") as error:
         load_checkpoint(tmp_path / "evil.ckpt")
     assert "\n" not in str(error.value)
@@ -64,7 +53,7 @@ def test_pickled_code_is_refused_and_not_run(tmp_path: Path, network: FSANet) ->
 
 
 def test_omegaconf_objects_are_refused_by_name(tmp_path: Path, network: FSANet) -> None:
-    torch.save(content(network, model=OmegaConf.create(MODEL)), tmp_path / "conf.ckpt")
+    torch.save(checkpoint_of(network, model=OmegaConf.create(FSANET)), tmp_path / "conf.ckpt")
     with pytest.raises(InputError, match=r"holds pickled objects \(omegaconf"):
         load_checkpoint(tmp_path / "conf.ckpt")
 
@@ -88,7 +77,7 @@ def test_omegaconf_objects_are_refused_by_name(tmp_path: Path, network: FSANet) 
 def test_target_outside_the_allowed_ones_is_refused(tmp_path: Path, network: FSANet, target: Any) -> None:
     victim = tmp_path / "victim"
     victim.touch()
-    torch.save(content(network, model={"_target_": target, "self": str(victim)}), tmp_path / "net.ckpt")
+    torch.save(checkpoint_of(network, model={"_target_": target, "self": str(victim)}), tmp_path / "net.ckpt")
     with pytest.raises(InputError, match="is not one of this suite's networks or crop rules; refused"):
         load_checkpoint(tmp_path / "net.ckpt")
     assert victim.exists()
@@ -97,7 +86,7 @@ def test_target_outside_the_allowed_ones_is_refused(tmp_path: Path, network: FSA
 @pytest.mark.parametrize("key", ["_args_", "_recursive_", "_convert_"])
 def test_other_options_of_hydra_are_refused(key: str) -> None:
     with pytest.raises(InputError, match=f"{key} is not allowed"):
-        build({**MODEL, key: []})
+        build({**FSANET, key: []})
 
 
 @pytest.mark.parametrize(
@@ -135,7 +124,7 @@ def test_unusable_files_are_one_line(tmp_path: Path, write, message: str) -> Non
 def test_nan_in_a_checkpoint_is_refused(tmp_path: Path, network: FSANet) -> None:
     with torch.no_grad():
         network.aggregation.weight[0, 0, 0] = float("nan")
-    torch.save(content(network), tmp_path / "nan.ckpt")
+    torch.save(checkpoint_of(network), tmp_path / "nan.ckpt")
     with pytest.raises(InputError, match=r"model\.aggregation\.weight holds NaN or infinity"):
         load_checkpoint(tmp_path / "nan.ckpt")
 
@@ -144,21 +133,21 @@ def test_nan_in_a_checkpoint_is_refused(tmp_path: Path, network: FSANet) -> None
     ("card", "message"),
     [
         ({"model": {3: 4, "_target_": "headpose.models.fsanet.FSANet"}}, "configuration cannot be used"),
-        ({"model": {**MODEL, "aggregation": {**MODEL["aggregation"], "routing_iterations": 0}}}, "routing_iterations=0"),
+        ({"model": {**FSANET, "aggregation": {**FSANET["aggregation"], "routing_iterations": 0}}}, "routing_iterations=0"),
         ({"crop": {**CROP, "margin": "x"}}, "crop.margin=x"),
         ({"crop": {**CROP, "aflw2000_box": "zz"}}, "crop.aflw2000_box=zz"),
     ],
     ids=["integer key", "no routing", "margin", "box"],
 )
 def test_options_that_cannot_be(tmp_path: Path, network: FSANet, card: dict, message: str) -> None:
-    torch.save({**content(network), "headpose": {**content(network)["headpose"], **card}}, tmp_path / "odd.ckpt")
+    torch.save({**checkpoint_of(network), "headpose": {**checkpoint_of(network)["headpose"], **card}}, tmp_path / "odd.ckpt")
     with pytest.raises(InputError, match=message):
         load_checkpoint(tmp_path / "odd.ckpt")
 
 
 @pytest.mark.parametrize("state", [[], {"a": 1}, {3: torch.zeros(1)}], ids=["list", "number", "integer key"])
 def test_state_that_is_not_named_tensors(tmp_path: Path, network: FSANet, state: object) -> None:
-    torch.save({**content(network), "state_dict": state}, tmp_path / "odd.ckpt")
+    torch.save({**checkpoint_of(network), "state_dict": state}, tmp_path / "odd.ckpt")
     with pytest.raises(InputError, match="not made of named tensors"):
         load_checkpoint(tmp_path / "odd.ckpt")
 
@@ -176,7 +165,7 @@ def test_weights_of_another_network_are_refused(path: Path, other: torch.nn.Modu
 
 
 def test_configuration_that_does_not_fit_its_weights(tmp_path: Path) -> None:
-    torch.save(content(FSANet(VarianceScoring(), CapsuleAggregation)), tmp_path / "net.ckpt")
+    torch.save(checkpoint_of(FSANet(VarianceScoring(), CapsuleAggregation)), tmp_path / "net.ckpt")
     with pytest.raises(InputError, match="they differ in scoring"):
         load_checkpoint(tmp_path / "net.ckpt")
 

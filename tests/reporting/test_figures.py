@@ -63,9 +63,15 @@ def test_bins_hold_mean_errors_over_seeds_and_counts_of_one() -> None:
 
 
 def test_structure_maps_stand_over_their_faces() -> None:
-    crops = np.zeros((2, 64, 64, 3), np.uint8)
-    figure = figures.structure_maps("Figure 5", crops, np.random.default_rng(0).random((2, 4, 3, 8, 8)))
-    assert len([axis for axis in figure.axes if axis.images]) >= 2 * 13
+    crops = np.stack([np.full((64, 64, 3), shade, np.uint8) for shade in (50, 200)])
+    maps = np.random.default_rng(0).random((2, 4, 3, 8, 8))
+    figure = figures.structure_maps("Figure 5", crops, maps)
+    with_images = [axis for axis in figure.axes if axis.images]
+    assert len(with_images) == 2 * (1 + 4 * 3)
+    face, shown = with_images[13 + 1 + 3 * 2 + 1].images  # second face, third row, second stage
+    np.testing.assert_array_equal(face.get_array(), crops[1])
+    np.testing.assert_array_equal(shown.get_array(), maps[1, 2, 1])
+    assert list(shown.get_extent()) == list(face.get_extent()) == [0, 8, 8, 0]
 
 
 def test_yaw_counts_in_steps_of_15_degrees() -> None:

@@ -1,3 +1,4 @@
+import base64
 from pathlib import Path
 
 import cv2
@@ -25,7 +26,9 @@ def test_figures_take_the_themes_colours_and_keep_their_words() -> None:
 def test_pictures_are_made_smaller_and_others_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     cv2.imwrite(str(path), np.zeros((20, 40, 3), np.uint8))
-    assert html.jpeg_of_file(path, 10).startswith("data:image/jpeg;base64,")
+    kind, content = html.jpeg_of_file(path, 10).split(",")
+    assert kind == "data:image/jpeg;base64"
+    assert cv2.imdecode(np.frombuffer(base64.b64decode(content), np.uint8), cv2.IMREAD_COLOR).shape == (5, 10, 3)
     (tmp_path / "b.png").write_text("no picture")
     for name in ("b.png", "c.png"):
         with pytest.raises(InputError, match=name):

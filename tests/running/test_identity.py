@@ -1,20 +1,48 @@
+import functools
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
 
+from configs import train_config
 from headpose.errors import InputError
-from headpose.running.entry import ROOT, register_resolvers
 from headpose.running.identity import differences, id_of_test, train_id
 from headpose.running.protocols import settle_tests
 
 
-def config(*overrides: str):
-    register_resolvers()
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        return compose(
-            "train", ["data=300w_lp", *overrides] if not any(o.startswith("data=") for o in overrides) else list(overrides)
-        )
+def config(*overrides: str) -> DictConfig:
+    """A training on 300W-LP, where no other data set is given."""
+    given = any(override.startswith("data=") for override in overrides)
+    return train_config(*overrides) if given else train_config("data=300w_lp", *overrides)
+
+
+@functools.cache
+def default_id() -> str:
+    return train_id(config())
+
+
+@pytest.fixture
+def alike(tmp_path: Path) -> list[Path]:
+    """Three files, of which the first two hold the same."""
+    for name, text in (("a", "1"), ("b", "1"), ("c", "2")):
+        (tmp_path / name).write_text(text)
+    return [tmp_path / name for name in "abc"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (("data=300w_lp",), "f929de24367d"),
+        (("model=hopenet", "data=300w_lp"), "051eea8643c9"),
+        (("model=hopenet_regression", "data=biwi"), "3d99299c7216"),
+        (("model=ssrnet", "data=aflw"), "f3575de2f659"),
+        (("model=landmarks",), "fd86e17d0fd6"),
+    ],
+    ids=str,
+)
+def test_ids_stay_what_they_are(overrides: tuple[str, ...], expected: str) -> None:
+    """What is finished in somebody's pool stays finished, however the code is named."""
+    assert train_id(train_config(*overrides)) == expected
 
 
 @pytest.mark.parametrize(
@@ -32,7 +60,7 @@ def config(*overrides: str):
     ],
 )
 def test_what_does_not_count(override: str) -> None:
-    assert train_id(config(override)) == train_id(config())
+    assert train_id(config(override)) == default_id()
 
 
 @pytest.mark.parametrize(
@@ -65,7 +93,7 @@ def test_what_does_not_count(override: str) -> None:
     ],
 )
 def test_what_counts(override: str) -> None:
-    assert train_id(config(override)) != train_id(config())
+    assert train_id(config(override)) != default_id()
 
 
 def test_which_way_feeds_counts_and_not_how_it_was_asked_for() -> None:
@@ -88,22 +116,23 @@ def test_what_counts_of_packs() -> None:
     assert len({train_id(each) for each in (plain, fixed, loose, larger)}) == 1
     places = [train_id(config(f"pack={pack}", f"data.pack.root=/{place}")) for pack in ("fixed", "loose") for place in "ab"]
     assert places[0] == places[1] == train_id(config("data.feed=device"))
-    assert train_id(config("pack=fixed", "data.feed=workers")) == train_id(config())
+    assert train_id(config("pack=fixed", "data.feed=workers")) == default_id()
     assert places[2] == places[3] == train_id(config("pack=loose"))
     assert train_id(config("pack=loose", "data.pack.margin=1")) != places[2]
 
 
-def test_initial_weights_count_by_content(tmp_path: Path) -> None:
-    for name, text in (("a", "1"), ("b", "1"), ("c", "2")):
-        (tmp_path / name).write_text(text)
-    ids = [train_id(config(f"init_weights={tmp_path / name}")) for name in "abc"]
+def test_initial_weights_count_by_content(alike: list[Path]) -> None:
+    ids = [train_id(config(f"init_weights={path}")) for path in alike]
     assert ids[0] == ids[1] != ids[2]
-    assert train_id(config()) not in ids
+    assert default_id() not in ids
 
 
-def test_id_is_twelve_hex_digits() -> None:
-    assert len(train_id(config())) == 12
-    int(train_id(config()), 16)
+@pytest.mark.parametrize(("dataset", "option"), [("biwi", "boxes"), ("aflw", "faces")])
+def test_lists_beside_a_dataset_count_by_content(alike: list[Path], dataset: str, option: str) -> None:
+    ids = [train_id(config(f"data={dataset}", f"data.{option}={path}")) for path in alike]
+    assert ids[0] == ids[1] != ids[2]
+    ids = [id_of_test(config(f"test=[{dataset}]", f"test.{dataset}.{option}={path}"), dataset) for path in alike]
+    assert ids[0] == ids[1] != ids[2]
 
 
 def test_differences_name_the_key() -> None:
@@ -121,24 +150,6 @@ def test_other_heads_make_another_training_and_another_test(monkeypatch: pytest.
     before = ids()
     monkeypatch.setattr("headpose.synthesis.sampler.GENERATOR_VERSION", 10**6)
     assert [a == b for a, b in zip(before, ids(), strict=True)] == [False] * 4 + [True] * 2
-
-
-def test_boxes_count_by_content(tmp_path: Path) -> None:
-    for name, text in (("a", "1"), ("b", "1"), ("c", "2")):
-        (tmp_path / name).write_text(text)
-    ids = [train_id(config("data=biwi", f"data.boxes={tmp_path / name}")) for name in "abc"]
-    assert ids[0] == ids[1] != ids[2]
-    ids = [id_of_test(config("test=[biwi]", f"test.biwi.boxes={tmp_path / name}"), "biwi") for name in "abc"]
-    assert ids[0] == ids[1] != ids[2]
-
-
-def test_lists_of_faces_count_by_content(tmp_path: Path) -> None:
-    for name, text in (("a", "1"), ("b", "1"), ("c", "2")):
-        (tmp_path / name).write_text(text)
-    ids = [train_id(config("data=aflw", f"data.faces={tmp_path / name}")) for name in "abc"]
-    assert ids[0] == ids[1] != ids[2]
-    ids = [id_of_test(config("test=[aflw]", f"test.aflw.faces={tmp_path / name}"), "aflw") for name in "abc"]
-    assert ids[0] == ids[1] != ids[2]
 
 
 def test_what_a_perturbation_leaves_alone_does_not_count() -> None:

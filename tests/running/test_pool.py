@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
+from configs import train_config
 from headpose.running import pool
-from test_conf import train_config
 
 
 def write_results(folder: Path, **content: object) -> None:

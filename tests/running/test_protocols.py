@@ -4,10 +4,10 @@ import pytest
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from configs import train_config
 from headpose.errors import InputError
 from headpose.running.entry import ROOT
 from headpose.running.protocols import describe_protocol, protocol_hash, settle_tests
-from test_conf import train_config
 
 PROTOCOLS = sorted({path.stem for path in (ROOT / "conf" / "protocol").glob("*.yaml")} - {"none"})
 VALUES: dict[str, dict[str, Any]] = {

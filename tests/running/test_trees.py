@@ -4,9 +4,9 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+from configs import train_config
 from headpose.datasets import W300LP
 from headpose.running.trees import write_tree, write_trees
-from test_conf import train_config
 
 WRITER = OmegaConf.create({"_target_": "headpose.synthesis.writers.Write300WLP", "num_units": 4})
 
