@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from configs import FSANET, write_checkpoint
-from headpose.modules.checkpoint import load_checkpoint
+from headpose.modules.checkpoint import build, load_checkpoint
 from headpose.modules.exported import load_onnx
 from headpose.modules.safetensors_files import load_safetensors
 from run_folders import results

@@ -68,10 +68,19 @@ def test_structure_maps_stand_over_their_faces() -> None:
     figure = figures.structure_maps("Figure 5", crops, maps)
     with_images = [axis for axis in figure.axes if axis.images]
     assert len(with_images) == 2 * (1 + 4 * 3)
-    face, shown = with_images[13 + 1 + 3 * 2 + 1].images  # second face, third row, second stage
+    (face,), (shown,) = with_images[13].images, with_images[13 + 1 + 3 * 2 + 1].images  # second face, third row, second stage
     np.testing.assert_array_equal(face.get_array(), crops[1])
-    np.testing.assert_array_equal(shown.get_array(), maps[1, 2, 1])
-    assert list(shown.get_extent()) == list(face.get_extent()) == [0, 8, 8, 0]
+    np.testing.assert_allclose(shown.get_array(), figures.overlay(crops[1], maps[1, 2, 1]), atol=1e-6)
+
+
+def test_each_weight_colours_its_own_part_of_the_face() -> None:
+    crop, weights = np.full((64, 64, 3), 100, np.uint8), np.zeros((8, 8))
+    weights[2, 5] = 1
+    drawn = figures.overlay(crop, weights)
+    bright = drawn.sum(axis=-1) > 1
+    assert bright[16:24, 40:48].all()
+    assert bright.sum() == 64
+    assert 0 <= drawn.min() <= drawn.max() <= 1
 
 
 def test_yaw_counts_in_steps_of_15_degrees() -> None:

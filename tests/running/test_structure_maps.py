@@ -10,6 +10,7 @@ from headpose.datamodules import AFLW2000DataModule
 from headpose.errors import InputError
 from headpose.geometry.crops import FSANetCrop
 from headpose.modules.checkpoint import load_checkpoint
+from headpose.reporting.figures import overlay
 from headpose.reporting.tables import Measured, Row, Table
 from headpose.running.structure_maps import StructureMaps
 
@@ -29,13 +30,15 @@ def test_maps_come_from_the_checkpoint(aflw2000_root: Path, tmp_path: Path) -> N
     maps = StructureMaps({"aflw2000": datamodule}, "x", stage=1, rows=(0, 4), num_faces=3)
     figure = maps(Table("t", {"aflw2000": "AFLW2000"}, [row]), "aflw2000")
     assert isinstance(figure, Figure)
-    drawn = [image.get_array() for axis in figure.axes for image in axis.images]
-    drawn = [array for array in drawn if array is not None and array.shape == (8, 8)]
-
     by_yaw = np.argsort(datamodule.dataset.pose[:, 0])
+    faces = datamodule.faces(by_yaw[[2, 4, 6]].tolist())
     with torch.no_grad():
-        output = load_checkpoint(checkpoint).model(datamodule.faces(by_yaw[[2, 4, 6]].tolist()))
-    expected = output.structure_map[:, 1, [0, 4]].reshape(-1, 8, 8)  # a face's rows, and of each its three stages
-    np.testing.assert_allclose(drawn, expected, atol=1e-6)
+        output = load_checkpoint(checkpoint).model(faces)
+    weights = output.structure_map[:, 1, [0, 4]].reshape(-1, 8, 8)  # a face's rows, and of each its three stages
+    crops = faces["image"].permute(0, 2, 3, 1).numpy().repeat(6, axis=0)
+    expected = [overlay(crop, one) for crop, one in zip(crops, weights.numpy(), strict=True)]
+    drawn = [axis.images[0].get_array() for axis in figure.axes if axis.images and axis.get_ylabel() != "weight (sigmoid)"]
+    maps_drawn = [array for place, array in enumerate(drawn) if place % 7]  # the first of seven is the face itself
+    np.testing.assert_allclose(maps_drawn, expected, atol=1e-3)
     assert len(expected) == 3 * 2 * 3
-    assert expected.flatten(1).std(dim=1).min() > 0
+    assert weights.flatten(1).std(dim=1).min() > 0

@@ -22,6 +22,7 @@ COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#00
 MARKERS = "osD^vP*Xhd"
 LINES = ("-", "--", ":")
 BIN = 10.0
+WEIGHTS = ScalarMappable(Normalize(0, 1), "inferno")
 YAW_STEP = 15
 """In which AFW's yaw is annotated, degrees."""
 MIN_SPAN = 0.5
@@ -280,22 +281,29 @@ def structure_maps(title: str, crops: NDArray[np.uint8], maps: NDArray[np.floati
     faces, rows, stages = maps.shape[:3]
     figure = Figure(figsize=(1.1 * (1 + rows * stages) + 0.8, 1.15 * faces + 1.1), layout="constrained")
     grid: Any = figure.subplots(faces, 1 + rows * stages, squeeze=False)
-    colors = ScalarMappable(Normalize(0, 1), "inferno")
     for face in range(faces):
         grid[face, 0].imshow(crops[face])
         for column in range(rows * stages):
             row, stage = divmod(column, stages)
             axis = grid[face, 1 + column]
-            weights = np.kron(maps[face, row, stage], np.ones(np.array(crops.shape[1:3]) // maps.shape[-2:]))
-            # Blended here: what is transparent in a figure takes the colour of the page.
-            axis.imshow(0.3 * crops[face] / 255 + 0.7 * colors.to_rgba(weights, norm=True)[..., :3])
+            axis.imshow(overlay(crops[face], maps[face, row, stage]))
             if face == 0:
                 axis.set_title(f"row {row + 1}\nstage {stage + 1}", fontsize=8)
     for axis in grid.ravel():
         axis.set(xticks=[], yticks=[])
-    figure.colorbar(colors, ax=grid, label="weight (sigmoid)", fraction=0.02, pad=0.01)
+    figure.colorbar(WEIGHTS, ax=grid, label="weight (sigmoid)", fraction=0.02, pad=0.01)
     figure.suptitle(title)
     return figure
+
+
+def overlay(crop: NDArray[np.uint8], weights: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """Weights in [0, 1], (8, 8), as colours over a face (64, 64, 3): RGB in [0, 1] of the face's size.
+
+    Blended here, because what is transparent in a figure takes the colour of the page.
+    """
+    colors = WEIGHTS.to_rgba(np.kron(weights, np.ones(np.array(crop.shape[:2]) // weights.shape)))[..., :3]
+    blended: NDArray[np.float64] = 0.3 * crop / 255 + 0.7 * colors
+    return blended
 
 
 def binned(seeds: Iterable[Predictions], angle: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
