@@ -37,7 +37,7 @@ class SyntheticHeads(HeadPoseDataset):
         num_heads: how many.
         size: side of a picture in pixels; the face's box takes two fifths of it.
         side: `train`, or `test` for other people.
-        max_angle: keep a head if all three |angles| are at most this many degrees; null keeps all.
+        max_angle: keep a face if all three |angles| are at most this many degrees; null keeps all.
         num_workers: processes that render; null for one a core.
 
     Attributes:

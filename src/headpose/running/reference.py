@@ -72,13 +72,23 @@ def _group(folder: Path) -> str:
             defaults.setdefault(option.default, []).append(name)
         everywhere = len(by_file) == len(files) and len(defaults) == 1
         shown = "; ".join(value if everywhere else f"{value} ({', '.join(names)})" for value, names in defaults.items())
-        body.append((key, shown, next((option.meaning for option in by_file.values() if option.meaning), "")))
+        body.append((key, shown, _meanings(by_file)))
     comments = {path.stem: _comment(path) for path in files}
     if any(comments.values()):
         choices = "\n".join(f"- `{name}`{f': {comment}' if comment else ''}" for name, comment in comments.items())
     else:
         choices = ", ".join(f"`{name}`" for name in comments)
     return f"{choices}\n" + (f"\n{_table(body)}" if body else "")
+
+
+def _meanings(by_file: dict[str, Option]) -> str:
+    """What an option means; files are named where it differs. A file that says nothing leaves it to the one that it changes."""
+    meanings: dict[str, list[str]] = {}
+    for name, option in by_file.items():
+        meanings.setdefault(option.meaning, []).append(name)
+    meanings.pop("", None)
+    said = {text: names for text, names in meanings.items() if not text.startswith("of `")} or meanings
+    return "<br>".join(text if len(meanings) == 1 else f"{text} ({', '.join(names)})" for text, names in said.items())
 
 
 def _in_words(folder: Path) -> str:
@@ -103,17 +113,15 @@ def _chosen(defaults: list[Any]) -> Iterator[str]:
 
 
 def _groups(path: Path) -> str:
-    """The defaults list of a command, in words."""
+    """The defaults list of a command, in words; entries with a package (`group@package`) are its own affair."""
     shown = []
     for entry in (yaml.safe_load(path.read_text()) or {}).get("defaults", []):
         if isinstance(entry, dict):
             ((group, choice),) = entry.items()
             group = group.removeprefix("optional ").removeprefix("override ")
-            if not group.startswith("hydra"):
+            if not group.startswith("hydra") and "@" not in group:
                 text = ",".join(choice) if isinstance(choice, list) else choice
-                shown.append(
-                    f"`{group.split('@')[-1]}={'' if text is None else f'[{text}]' if isinstance(choice, list) else text}`"
-                )
+                shown.append(f"`{group}={'' if text is None else f'[{text}]' if isinstance(choice, list) else text}`")
         elif entry != "_self_":
             shown.append(f"all of `{entry}.yaml`")
     return ", ".join(shown)
@@ -131,6 +139,7 @@ def _options(path: Path, group: str) -> Iterator[Option]:
 
 
 def _walk(node: yaml.MappingNode, prefix: str, target: str, comments: dict[int, str]) -> Iterator[Option]:
+    """Its leaves; a comment beside a mapping in braces is the mapping's."""
     children = {key.value: value for key, value in node.value}
     if "_target_" in children:
         target = children["_target_"].value
@@ -144,7 +153,8 @@ def _walk(node: yaml.MappingNode, prefix: str, target: str, comments: dict[int, 
         if isinstance(value, yaml.MappingNode) and value.value:
             if comment:
                 yield Option(f"{prefix}{name}", "", comment)
-            yield from _walk(value, f"{prefix}{name}.", target, comments)
+            inside = {line: text for line, text in comments.items() if line != key.start_mark.line}
+            yield from _walk(value, f"{prefix}{name}.", target, inside)
         elif isinstance(value, yaml.SequenceNode) and any(isinstance(item, yaml.MappingNode) for item in value.value):
             yield Option(f"{prefix}{name}", "a list, see the file", comment or _argument(target, name))
         else:
@@ -168,14 +178,17 @@ def _argument(target: str, name: str) -> str:
     for cls in inspect.getmro(found) if inspect.isclass(found) else [found]:
         if not cls.__module__.startswith("headpose."):
             continue
-        text = _of_docstring(cls, name)
-        see = re.match(r"see `([\w.]+)`", text)
-        if see:
-            other = getattr(inspect.getmodule(cls), see[1], None) if "." not in see[1] else None
-            text = (_of_docstring(other, name) if other is not None else "") or text
-        if text:
+        if text := _said(cls, name):
             return text
     return ""
+
+
+def _said(thing: Any, name: str) -> str:
+    """Of an argument in a docstring, or where that one says to see."""
+    text = _of_docstring(thing, name)
+    see = re.match(r"see `(\w+)`", text)
+    other = getattr(inspect.getmodule(thing), see[1], None) if see else None
+    return (_said(other, name) if other is not None else "") or text
 
 
 def _of_docstring(thing: Any, name: str) -> str:
