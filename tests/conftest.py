@@ -2,9 +2,10 @@
 
 import os
 import runpy
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hypothesis
@@ -92,6 +93,31 @@ def run(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
         return (call_fresh if fresh else call_forked)(path, list(overrides), tmp_path, environment)
 
     return call
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start an entry point in a new interpreter, from an empty folder, and end it with the test at the latest."""
+    started: list[subprocess.Popen[str]] = []
+
+    def call(script: str, *overrides: str, stdout: int = subprocess.DEVNULL) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, str(PROJECT / "src" / f"{script}.py"), *overrides],
+            cwd=tmp_path,
+            env={**os.environ, "HEADPOSE_RUNS": str(tmp_path / "runs")},
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            text=True,
+            # A test run in a shell's background inherits an ignored SIGINT, and would hand it on.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
+        started.append(process)
+        return process
+
+    yield call
+    for process in started:
+        process.kill()
+        process.communicate()
 
 
 @pytest.fixture

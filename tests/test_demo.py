@@ -5,8 +5,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,6 @@ from configs import write_checkpoint
 from headpose import load
 from headpose.synthesis.sampler import HeadSampler
 
-SCRIPT = Path(__file__).resolve().parents[1] / "src" / "demo.py"
 CHROMIUM = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
 
 
@@ -29,16 +26,10 @@ def networks(tmp_path: Path) -> list[Path]:
 
 
 @pytest.fixture
-def demo(networks: list[Path], tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
+def demo(start, networks: list[Path]) -> "subprocess.Popen[str]":
     """demo.py with two networks, on any free port."""
-    process = subprocess.Popen(
-        [sys.executable, str(SCRIPT), "checkpoint=[a/net.ckpt,b/net.ckpt]", "detector=none", "port=0", "browser=false"],
-        cwd=tmp_path, env={**os.environ, "HEADPOSE_RUNS": str(tmp_path / "runs"), "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    yield process
-    process.kill()
-    process.wait()
+    options = ("checkpoint=[a/net.ckpt,b/net.ckpt]", "detector=none", "port=0", "browser=false")
+    return start("demo", *options, stdout=subprocess.PIPE)
 
 
 def test_page_from_start_to_interruption(demo: "subprocess.Popen[str]", networks: list[Path], tmp_path: Path) -> None:

@@ -2,10 +2,8 @@
 
 import csv
 import json
-import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -117,18 +115,14 @@ def test_no_face_is_no_failure_and_a_bad_box_costs_one_picture(run, checkpoint: 
     assert (summary["frames"], summary["without_face"], summary["unreadable"]) == (2, 1, 1)
 
 
-def test_interrupted_run_leaves_whole_rows(checkpoint: Path, tmp_path: Path) -> None:
+def test_interrupted_run_leaves_whole_rows(start, checkpoint: Path, tmp_path: Path) -> None:
     video = cv2.VideoWriter(str(tmp_path / "long.mp4"), cv2.VideoWriter.fourcc(*"mp4v"), 25, (64, 64))
     for _ in range(5000):
         video.write(np.zeros((64, 64, 3), np.uint8))
     video.release()
-    script = Path(__file__).resolve().parents[1] / "src" / "predict.py"
-    process = subprocess.Popen(
-        [sys.executable, str(script), "checkpoint=net.ckpt", "input=long.mp4", "detector=none", "batch_size=1",
-         "draw=axes", "output=out"],
-        cwd=tmp_path, env={**os.environ, "HEADPOSE_RUNS": str(tmp_path / "runs"), "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    process = start(
+        "predict", "checkpoint=net.ckpt", "input=long.mp4", "detector=none", "batch_size=1", "draw=axes", "output=out"
+    )
     table = tmp_path / "out" / "poses.csv"
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and not (table.is_file() and len(rows(table)) > 5):

@@ -1,9 +1,6 @@
 """`python src/train.py -m`: the pool of trainings as a user meets it."""
 
-import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +9,7 @@ import pytest
 from hydra.core.plugins import Plugins
 from omegaconf import OmegaConf
 
-from run_folders import SMALL, TESTS, folders, results, rows
+from run_folders import SMALL, folders, results, rows
 
 
 def cells(blocks: list[dict[str, str]], *arguments: str) -> list[list[str]]:
@@ -66,14 +63,12 @@ def test_no_cell_stops_another_and_nothing_finished_is_repeated(run, roots, w300
         assert (path / "predictions_w300lp_x1.csv").is_file()
 
 
-def test_killed_sweep_goes_on_and_ends_as_an_unbroken_one(run, roots, tmp_path: Path) -> None:
+def test_killed_sweep_goes_on_and_ends_as_an_unbroken_one(run, start, roots, tmp_path: Path) -> None:
     options = (*roots, *SMALL, "epochs=3", "scoring=conv,variance")
     unbroken = run("train", "-m", *options, HEADPOSE_RUNS=str(tmp_path / "unbroken"))
     assert unbroken.returncode == 0, unbroken.stderr
 
-    command = [sys.executable, str(Path(TESTS).parent / "src" / "train.py"), "-m", *options]
-    environment = {**os.environ, "HEADPOSE_RUNS": str(tmp_path / "runs"), "OMP_NUM_THREADS": "1"}
-    sweep = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    sweep = start("train", "-m", *options)
     deadline = time.monotonic() + 120
     while not list(tmp_path.glob("runs/*/checkpoints/last.ckpt")) and time.monotonic() < deadline:
         time.sleep(0.05)

@@ -1,11 +1,8 @@
 """`python src/train.py` as a user calls it."""
 
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -116,19 +113,8 @@ def test_diverged_training_ends_with_one_line(run, roots, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["SIGTERM", "SIGINT"])
-def test_signal_ends_a_training_as_unfinished(roots, tmp_path: Path, number: int, status: int) -> None:
-    command = [sys.executable, str(Path(TESTS).parent / "src" / "train.py"), *roots, *SMALL, "epochs=5000"]
-    environment = {**os.environ, "HEADPOSE_RUNS": str(tmp_path / "runs"), "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(
-        command,
-        cwd=tmp_path,
-        env=environment,
-        stderr=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        text=True,
-        # A test run in a shell's background inherits an ignored SIGINT, and would hand it on.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
+def test_signal_ends_a_training_as_unfinished(start, roots, tmp_path: Path, number: int, status: int) -> None:
+    process = start("train", *roots, *SMALL, "epochs=5000")
     deadline = time.monotonic() + 120
     while not list(tmp_path.glob("runs/*/checkpoints/last.ckpt")) and time.monotonic() < deadline:
         time.sleep(0.2)
