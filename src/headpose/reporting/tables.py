@@ -67,11 +67,13 @@ class Table:
         title: as its heading.
         test_sets: our name of each to its printed name.
         rows: in the paper's order.
+        missing: labels of rows that have not been trained, or not been tested on all test sets.
     """
 
     title: str
     test_sets: dict[str, str]
     rows: list[Row]
+    missing: list[str] = field(default_factory=list)
 
     def cells(self, columns: Sequence[str] | None = None) -> tuple[list[str], list[list[str]], list[str]]:
         """Header, rows and footnotes as text.

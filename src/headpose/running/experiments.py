@@ -84,7 +84,8 @@ def experiment_table(config: DictConfig, given: Sequence[str], pool: Mapping[str
             if "mean" in entry:
                 _fill_mean(row, name, [other for other in rows if other.label in members])
         rows.append(row)
-    return Table(table["title"], table["test_sets"], rows)
+    missing = [row.label for row in rows if row.label in runs and len(row.measured) < len(table["test_sets"])]
+    return Table(table["title"], table["test_sets"], rows, missing)
 
 
 def compose_cell(cell: Mapping[str, Any], given: Sequence[str]) -> DictConfig:
