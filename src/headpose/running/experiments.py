@@ -77,6 +77,8 @@ def experiment_table(config: DictConfig, given: Sequence[str], pool: Mapping[str
                 printed = find_published(published, **wanted)
                 row.published |= {name: printed} if printed else {}
             test_set = entry.get("test_set", name)  # a row may be about a test set of its own
+            if "cell" in entry or "fuse" in entry:
+                row.tested_as[name] = test_set
             if row.label in runs:
                 _fill(row, name, test_set, *runs[row.label])
             if "fuse" in entry:
