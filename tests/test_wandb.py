@@ -1,6 +1,8 @@
 """What a run leaves for W&B, read from its offline files."""
 
 import json
+import re
+import shutil
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +11,10 @@ from typing import Any
 import cv2
 import pytest
 
-from run_folders import SMALL, TESTS, only_run, results, rows
+from headpose.reporting.runs import read_pool
+from headpose.running.experiments import compose_training, experiment_table
+from headpose.running.wandb_reports import build_report, specification
+from run_folders import SCORING_ERRORS, SMALL, TESTS, only_run, results, rows, write_run
 
 WANDB = ("logger=wandb", "logger.wandb.offline=true")
 
@@ -115,12 +120,24 @@ def test_training_leaves_curves_errors_tables_and_charts(run: Callable, roots: t
 
 
 def test_evaluation_is_a_job_of_its_own_kind(run: Callable, aflw2000_root: Path, tmp_path: Path) -> None:
-    done = run("evaluate", "model=landmarks", f"test.aflw2000.root={aflw2000_root}", *WANDB)
+    root = tmp_path / "AFLW2000"
+    shutil.copytree(aflw2000_root, root)
+    broken = root / "image00002.jpg"
+    broken.write_bytes(broken.read_bytes()[:3000])
+    options = ("solver=iterative", f"test.aflw2000.root={root}", "test.aflw2000.bad_files=skip")
+    done = run("evaluate", "model=landmarks", *options, *WANDB)
     assert done.returncode == 0, done.stderr
-    offline = Offline(only_run(tmp_path))
+    folder = only_run(tmp_path)
+    offline = Offline(folder)
     assert (offline.run.run_group, offline.run.job_type) == ("", "evaluate")
     assert {*offline.run.tags} == {"model=landmarks", "test=aflw2000"}
     assert "test/aflw2000/last/geodesic" in offline.summary
+    test = results(folder)["test"]["aflw2000"]
+    assert test["skipped"] > 0 < test["without_pose"]
+    assert [offline.summary[f"test/aflw2000/{key}"] for key in ("skipped", "without_pose")] == [
+        test["skipped"],
+        test["without_pose"],
+    ]
 
 
 def test_failure_is_finished_as_failed(run: Callable, roots: tuple[str, ...], tmp_path: Path) -> None:
@@ -129,6 +146,42 @@ def test_failure_is_finished_as_failed(run: Callable, roots: tuple[str, ...], tm
     assert done.returncode != 0
     records = Offline(only_run(tmp_path)).records
     assert [record.exit.exit_code for record in records if record.HasField("exit")] == [1]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:wandb_workspaces")
+def test_report_asks_for_the_test_sets_that_rows_were_tested_on_and_shows_each_training_once(tmp_path: Path) -> None:
+    pytest.importorskip("wandb_workspaces")
+    variants = "experiments=biwi_variants"
+    capsules = [
+        write_run(tmp_path / "runs", error, variants, "model=fsanet", "aggregation=capsule", f"scoring={scoring}")
+        for scoring, error in SCORING_ERRORS.items()
+    ]
+    hopenet = write_run(
+        tmp_path / "runs", 3.0, variants, "protocol=hopenet_300w_lp", "model=hopenet", "backbone=resnet50", "loss.alpha=1"
+    )
+    table = experiment_table(compose_training([variants], "dashboard"), [variants], read_pool(tmp_path / "runs"))
+    spec = specification(build_report("biwi_variants", table, "headpose"))["spec"]
+    grids = [block for block in spec["blocks"] if block["type"] == "panel-grid"]
+    trained = {
+        runset["name"]: [path.name for path in (*capsules, hopenet) if path.name in json.dumps(runset["filters"])]
+        for runset in grids[-1]["metadata"]["runSets"]
+    }
+    assert trained == {
+        **{
+            f"FSA-Caps ({words}), 13,219 frames, MTCNN": [path.name]
+            for words, path in zip(("w/o", "1x1", "var"), capsules, strict=True)
+        },
+        "Hopenet (alpha 1)": [hopenet.name],
+    }
+    assert [[runset["name"] for runset in grid["metadata"]["runSets"]] for grid in grids[:-1]] == [
+        [*trained, "evaluations"]
+    ] * 10
+
+    tested = set(results(hopenet)["test"])
+    asked = set(re.findall(r"\btest/(\w+)/last/mae\b", json.dumps(spec)))
+    tables = {name for _, name in re.findall(r'"(predictions|error_by_angle)/(\w+)', json.dumps(spec))}
+    faces = set(re.findall(r'"examples_(\w+)"', json.dumps(spec)))
+    assert asked == tables == faces == tested
 
 
 def test_report_of_an_experiment_shows_its_rows_and_what_their_runs_log(run: Callable, tmp_path: Path) -> None:
@@ -153,8 +206,9 @@ def test_report_of_an_experiment_shows_its_rows_and_what_their_runs_log(run: Cal
     (line,) = [line for line in markdown["content"].splitlines() if line.startswith("| no aggregation, w/o ")]
     assert mae in line
     runsets = [runset for block in report["spec"]["blocks"] for runset in block.get("metadata", {}).get("runSets", [])]
-    assert {runset["name"] for runset in runsets} == {"no aggregation, w/o"}
-    assert all(folder.name in json.dumps(runset["filters"]) for runset in runsets)
+    assert {runset["name"] for runset in runsets} == {"no aggregation, w/o", "evaluations"}
+    wanted = {"no aggregation, w/o": folder.name, "evaluations": "evaluate"}
+    assert all(wanted[runset["name"]] in json.dumps(runset["filters"]) for runset in runsets)
     # What the panels ask for is what the run has.
     logged = {key.split("/path")[0] for row in offline.history for key in row} | set(offline.summary)
     for key in ("test/synthetic/last/mae", "test/synthetic/last/geodesic", "predictions/synthetic", "val/mae", "train/lr"):

@@ -43,6 +43,7 @@ class Row:
         size_mb: float32 megabytes of our network.
         published, measured: by test set; absent where there is none.
         predictions: by test set, one for each seed.
+        tested_as: by test set, what the runs call it; a row may have one of its own.
         checkpoints: of the last epochs, one for each seed.
         line, x: of a figure of curves, which line the row is a point of, and where; see `figures.Curve`.
         solver: in words, where landmarks become a pose.
@@ -53,6 +54,7 @@ class Row:
     published: dict[str, Published] = field(default_factory=dict)
     measured: dict[str, Measured] = field(default_factory=dict)
     predictions: dict[str, list[Predictions]] = field(default_factory=dict)
+    tested_as: dict[str, str] = field(default_factory=dict)
     checkpoints: list[Path] = field(default_factory=list)
     line: str | None = None
     x: float | None = None
@@ -67,11 +69,13 @@ class Table:
         title: as its heading.
         test_sets: our name of each to its printed name.
         rows: in the paper's order.
+        missing: labels of rows that have not been trained, or not been tested on all test sets.
     """
 
     title: str
     test_sets: dict[str, str]
     rows: list[Row]
+    missing: list[str] = field(default_factory=list)
 
     def cells(self, columns: Sequence[str] | None = None) -> tuple[list[str], list[list[str]], list[str]]:
         """Header, rows and footnotes as text.

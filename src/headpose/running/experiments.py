@@ -77,6 +77,8 @@ def experiment_table(config: DictConfig, given: Sequence[str], pool: Mapping[str
                 printed = find_published(published, **wanted)
                 row.published |= {name: printed} if printed else {}
             test_set = entry.get("test_set", name)  # a row may be about a test set of its own
+            if "cell" in entry or "fuse" in entry:
+                row.tested_as[name] = test_set
             if row.label in runs:
                 _fill(row, name, test_set, *runs[row.label])
             if "fuse" in entry:
@@ -84,7 +86,8 @@ def experiment_table(config: DictConfig, given: Sequence[str], pool: Mapping[str
             if "mean" in entry:
                 _fill_mean(row, name, [other for other in rows if other.label in members])
         rows.append(row)
-    return Table(table["title"], table["test_sets"], rows)
+    missing = [row.label for row in rows if row.label in runs and len(row.measured) < len(table["test_sets"])]
+    return Table(table["title"], table["test_sets"], rows, missing)
 
 
 def compose_cell(cell: Mapping[str, Any], given: Sequence[str]) -> DictConfig:

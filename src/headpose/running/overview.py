@@ -1,10 +1,9 @@
 """The page of everything: what the pool holds, gathered for `reporting/templates/report.html`."""
 
-import functools
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -15,12 +14,9 @@ from statistics import fmean
 from typing import Any
 
 import numpy as np
-import yaml
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from markupsafe import Markup
 from matplotlib.figure import Figure
-from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from headpose.errors import InputError
@@ -33,11 +29,8 @@ from headpose.reporting.tables import DASH, Table, mean_and_std
 from headpose.running.entry import register_resolvers, runs_dir
 from headpose.running.experiments import PUBLISHED, compose_training, draw_figures, experiment_names, experiment_table
 from headpose.running.provenance import commit
+from headpose.running.recorded import family, raw_experiment, recorded_options, sweep_command
 
-IMMATERIAL = ("experiments", "seed", "data.seed", "trainer", "logger", "callbacks", "resume")
-"""Options of a sweep that its table does not depend on: it takes all seeds together."""
-FORBIDDEN = ("hydra", "figures", "table", "blocks")
-"""Options that a run folder, which anybody may have written, has no say in."""
 MAX_EXAMPLES, MAX_DRAWN_BOARDS, MAX_RANKED, MAX_LINES = 60, 4, 15, 8
 MAX_PROCESSES = 4
 PROTOCOLS_OF_PAPERS = {"P1": "FSA-Net's protocol 1", "P2": "FSA-Net's protocol 2"}
@@ -109,7 +102,7 @@ def write_overview(path: Path) -> tuple[Path, str]:
         curves=curves,
         experiments=experiments,
         missing=[
-            {"title": _raw_experiment(name)["table"]["title"], "command": f"python src/train.py -m experiments={name}"}
+            {"title": raw_experiment(name)["table"]["title"], "command": f"python src/train.py -m experiments={name}"}
             for name, found in tables.items()
             if not found
         ],
@@ -190,10 +183,10 @@ def _published_on(board: Board) -> list[dict[str, Any]]:
     }
     tables: dict[tuple[str, str], dict[str, str]] = {}
     for name in experiment_names():
-        raw = _raw_experiment(name)
+        raw = raw_experiment(name)
         for test_set, printed_name in raw["table"]["test_sets"].items():
             wanted = raw["table"].get("published", {})
-            if wanted.get("table", "").startswith("Table") and any((part, test_set) in tested for part in _family(name)):
+            if wanted.get("table", "").startswith("Table") and any((part, test_set) in tested for part in family(name)):
                 tables.setdefault((wanted["paper"], printed_name), {**wanted, "test_set": printed_name})
     rows = [
         row for row in read_published(PUBLISHED) for wanted in tables.values() if row["mae"] and wanted.items() <= row.items()
@@ -239,13 +232,13 @@ def _perturbation_curves(scores: Sequence[Score]) -> Iterator[Markup]:
 def _experiments(runs: Sequence[Run]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
     """Name and tables of each experiment, none where nothing of it has run, made in processes side by side."""
     pool = pool_of(runs)
-    recorded = _recorded_options(run for members in pool.values() for run in members)
+    recorded = recorded_options(run for members in pool.values() for run in members)
     candidates = {}
     for name in experiment_names():
         relatives = {
             tuple(option for option in options if option.startswith("budget="))
             for other, known in recorded.items()
-            if other is None or _family(other) == _family(name)
+            if other is None or family(other) == family(name)
             for options in known
         }
         candidates[name] = sorted(recorded.get(name, set()) | relatives, key=lambda options: (-len(options), options))
@@ -295,9 +288,6 @@ def _experiment(name: str, options: Sequence[str], config: Any, table: Table, ru
         place for place, cell in enumerate(header) if any(cell.startswith(f"{test} ") for test in table.test_sets.values())
     )
     width = (len(header) - fixed) // len(table.test_sets)
-    cells = {row["label"] for row in _raw_experiment(name)["table"]["rows"] if "cell" in row}
-    absent = [row.label for row in table.rows if row.label in cells and len(row.measured) < len(table.test_sets)]
-    command = " ".join(["python src/train.py -m", f"experiments={name}", *map(_quoted, options)])
     remarks: list[str] = []
     figures = [html.svg(figure, f"{name}-{len(options)}-{key}") for key, figure in _drawn(config, table, remarks)]
     examples = []
@@ -320,8 +310,8 @@ def _experiment(name: str, options: Sequence[str], config: Any, table: Table, ru
         "numbers": html.aligned([line[1:] for line in body]),
         "notes": notes,
         "provenance": table.provenance(),
-        "absent": absent,
-        "command": _public(command),
+        "absent": table.missing,
+        "command": _public(sweep_command(name, options)),
         "figures": figures,
         "remarks": remarks,
         "examples": examples,
@@ -357,49 +347,6 @@ def _network(network: Network) -> dict[str, Any]:
         "runs": runs,
         "config": _public(json.dumps(config, indent=1)),
     }
-
-
-@functools.cache
-def _raw_experiment(name: str) -> dict[str, Any]:
-    raw: Any = OmegaConf.to_container(OmegaConf.load(PUBLISHED.parent / f"{name}.yaml"))
-    return dict(raw)
-
-
-def _family(name: str) -> tuple[str, ...]:
-    """What experiments that can share trainings have in common: protocol and data."""
-    defaults = [item for item in _raw_experiment(name)["defaults"] if isinstance(item, dict)]
-    return tuple(str(item[key]) for key in ("override /protocol", "override /data") for item in defaults if key in item)
-
-
-def _recorded_options(runs: Iterable[Run]) -> dict[str | None, set[tuple[str, ...]]]:
-    """With which options each experiment was swept, as its runs recorded them, but for those that make its cells.
-
-    Sweeps of no experiment stand under None; their trainings may be cells of any.
-    """
-    found: dict[str | None, set[tuple[str, ...]]] = {}
-    known = {name: _raw_experiment(name) for name in experiment_names()}
-    parser = OverridesParser.create()
-    for run in runs:
-        try:
-            texts = yaml.safe_load((run.folder / ".hydra" / "overrides.yaml").read_text())
-            parsed = {str(parser.parse_override(text).key_or_group): str(text) for text in texts}
-        except (OSError, ValueError, TypeError, yaml.YAMLError, HydraException):
-            parsed = {}
-        name = parsed.get("experiments", "").partition("=")[2]
-        raw = known.get(name, {"blocks": [], "table": {"rows": []}})
-        cells = {key for block in [*raw["blocks"], *(row.get("cell", {}) for row in raw["table"]["rows"])] for key in block}
-        options = [text for key, text in parsed.items() if key not in cells and key not in IMMATERIAL and _is_plain(key, text)]
-        found.setdefault(name if name in known else None, set()).add(tuple(options))
-    return found
-
-
-def _is_plain(key: str, text: str) -> bool:
-    """Whether an option that a folder recorded can make nothing but values: it names no class and reads no environment."""
-    return key.split(".")[0] not in FORBIDDEN and "_target_" not in text and "${" not in text
-
-
-def _quoted(option: str) -> str:
-    return option if re.fullmatch(r"[\w.=/@:+~-]+", option) else f"'{option}'"
 
 
 def _public(text: str) -> str:

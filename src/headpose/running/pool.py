@@ -244,7 +244,11 @@ def _jobs(parallel: int) -> int:
 
 def _last_sign(folder: Path) -> float:
     """When something in the folder last changed."""
-    return max((path.stat().st_mtime for path in [*folder.glob("*"), *folder.glob("checkpoints/*")]), default=0.0)
+    last = 0.0
+    for path in [*folder.glob("*"), *folder.glob("checkpoints/*")]:
+        with contextlib.suppress(FileNotFoundError):  # moved into place meanwhile
+            last = max(last, path.stat().st_mtime)
+    return last
 
 
 def _die_with_parent() -> None:

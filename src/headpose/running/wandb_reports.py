@@ -1,6 +1,8 @@
 """A report on Weights & Biases for each experiment: its table, and the curves, errors and faces of its runs."""
 
+import itertools
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from headpose.errors import InputError
@@ -16,8 +18,8 @@ ERRORS = (*ANGLES, "mae", "geodesic")
 def build_report(experiment: str, table: Table, project: str) -> "Report":
     """A report that nothing has been asked of W&B for.
 
-    Each row of the table that has trainings is a set of runs under the row's name; without any, all runs of the experiment's
-    group are one.
+    What the rows of the table were trained to is a set of runs under their name; without any, all runs of the experiment's
+    group are one. Evaluations, of published weights for instance, are another, beside the test sets.
 
     Args:
         experiment: its name, which is the runs' group.
@@ -33,25 +35,27 @@ def build_report(experiment: str, table: Table, project: str) -> "Report":
     except ImportError as error:
         raise InputError("a W&B report needs wandb-workspaces; pip install -e '.[dashboards]'") from error
 
+    trained: dict[tuple[str, ...], list[str]] = {}  # rows that differ in their test set share their trainings
+    for row in table.rows:
+        if row.checkpoints:
+            trained.setdefault(tuple(path.parent.parent.name for path in row.checkpoints), []).append(row.label)
     groups = [
-        wr.Runset(
-            name=row.label,
-            filters=[expr.Config("train_id").isin([path.parent.parent.name for path in row.checkpoints])],
-            groupby=["group"],  # seeds together
-        )
-        for row in table.rows
-        if row.checkpoints
+        wr.Runset(name=name, filters=[expr.Config("train_id").isin(list(ids))], groupby=["group"])  # seeds together
+        for ids, name in zip(trained, _names(list(trained.values())), strict=True)
     ] or [wr.Runset(name=experiment, filters=[expr.Metric("Group") == experiment, expr.Metric("JobType") == "train"])]
+    evaluations = wr.Runset(name="evaluations", filters=[expr.Metric("JobType") == "evaluate"])
     blocks: list[Any] = [wr.MarkdownBlock(table.markdown(("published", "last", "difference", "seeds", "n")))]
-    for name, printed in table.test_sets.items():
+    columns = dict.fromkeys((column, name) for row in table.rows for column, name in row.tested_as.items())
+    for column, name in columns:
+        title = table.test_sets[column] + (f", {name}" if name != column else "")
         bars = [
-            wr.BarPlot(title=f"{printed}: {error} (degrees)", metrics=[wr.SummaryMetric(f"test/{name}/last/{error}")])
+            wr.BarPlot(title=f"{title}: {error} (degrees)", metrics=[wr.SummaryMetric(f"test/{name}/last/{error}")])
             for error in ERRORS
         ]
-        faces = wr.MediaBrowser(title=f"{printed}: predicted (thick) and true (thin)", media_keys=[f"examples_{name}"])
+        faces = wr.MediaBrowser(title=f"{title}: predicted (thick) and true (thin)", media_keys=[f"examples_{name}"])
         worst = wr.WeavePanelSummaryTable(table_name=f"predictions/{name}")
         angles = [wr.WeavePanelSummaryTable(table_name=f"error_by_angle/{name}/{angle}_table") for angle in ANGLES]
-        blocks += [wr.H2(printed), wr.PanelGrid(runsets=groups, panels=[*bars, faces, worst, *angles])]
+        blocks += [wr.H2(title), wr.PanelGrid(runsets=[*groups, evaluations], panels=[*bars, faces, worst, *angles])]
     curves = [
         wr.LinePlot(title=title, x="epoch", y=[key], title_y=title)
         for key, title in (
@@ -64,6 +68,15 @@ def build_report(experiment: str, table: Table, project: str) -> "Report":
     return wr.Report(
         entity="", project=project, title=table.title, description=f"experiments={experiment}", blocks=blocks, width="fluid"
     )
+
+
+def _names(labels: Sequence[Sequence[str]]) -> list[str]:
+    """A name for each list of labels: what its labels begin with or, where that says too little, the first of them."""
+    names = []
+    for several in labels:
+        parts = zip(*(label.split(", ") for label in several), strict=False)
+        names.append(", ".join(part[0] for part in itertools.takewhile(lambda part: len(set(part)) == 1, parts)))
+    return [name if name and names.count(name) == 1 else several[0] for name, several in zip(names, labels, strict=True)]
 
 
 def specification(report: "Report") -> dict[str, Any]:

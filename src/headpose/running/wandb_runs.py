@@ -90,6 +90,9 @@ class WandbRun(WandbLogger):
         for test_set, weights, *errors, n in rows:
             named = zip(columns[2:], [*errors, n], strict=True)
             self.experiment.summary.update({f"test/{test_set}/{weights}/{column}": value for column, value in named})
+        for test_set, entry in results["test"].items():  # faces that the errors leave out
+            left_out = {key: entry.get(key, 0) for key in ("skipped", "without_pose")}
+            self.experiment.summary.update({f"test/{test_set}/{key}": value for key, value in left_out.items()})
 
     def close(self, is_finished: bool) -> None:
         """End the run; Lightning's own end comes after each fit and test."""
