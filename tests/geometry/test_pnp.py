@@ -82,7 +82,7 @@ def test_degenerate_faces_are_refused_and_others_are_not(method: Any, name: str)
         matrix, behind = solve_perspective(points, FACE, 450, (225, 225), method)
     assert np.isnan(matrix[1]).all()
     assert np.isfinite(matrix[[0, 2]]).all()
-    np.testing.assert_array_equal(matrix[0], matrix[2])
+    np.testing.assert_allclose(matrix[0], matrix[2], atol=1e-12)  # BLAS may sum rows in different orders
     assert not behind[1]
 
 

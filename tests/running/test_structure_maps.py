@@ -26,7 +26,7 @@ def test_maps_come_from_the_checkpoint(aflw2000_root: Path, tmp_path: Path) -> N
     checkpoint = write_checkpoint(tmp_path / "net.ckpt")
     datamodule = AFLW2000DataModule(aflw2000_root, FSANetCrop())
     measured = Measured(({"mae": 1.0},), (), 10, "p", "fsanet", ("abc",))
-    row = Row("x", 0.95, {}, {"aflw2000": measured}, {}, [checkpoint])
+    row = Row("x", measured={"aflw2000": measured}, checkpoints=[checkpoint])
     maps = StructureMaps({"aflw2000": datamodule}, "x", stage=1, rows=(0, 4), num_faces=3)
     figure = maps(Table("t", {"aflw2000": "AFLW2000"}, [row]), "aflw2000")
     assert isinstance(figure, Figure)
