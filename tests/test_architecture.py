@@ -14,7 +14,7 @@ MAY_IMPORT = {
     "extensions": {"errors"},
     "files": set(),
     "types": set(),
-    "pictures": {"errors"},
+    "pictures": {"errors", "types"},
     "geometry": BASIS,
     "synthesis": BASIS | {"geometry"},
     "models": BASIS | {"geometry"},

@@ -8,11 +8,10 @@ import cv2
 import numpy as np
 import PIL.Image
 import PIL.ImageOps
-from numpy.typing import NDArray
 
 from headpose.errors import InputError
+from headpose.types import Image
 
-Image = NDArray[np.uint8]
 UNREADABLE = (OSError, SyntaxError, EOFError, ValueError, RuntimeError, AssertionError, struct.error)
 """What Pillow raises at broken files and closed ones."""
 

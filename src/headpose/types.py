@@ -6,6 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+Image = NDArray[np.uint8]
+"""(H, W, 3), RGB."""
+
 
 class Sample(TypedDict):
     """One annotated face in its whole picture, before any crop."""

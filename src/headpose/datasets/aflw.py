@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from headpose.datasets.base import Annotation, BadFiles, FolderDataset, check_number, check_seed, read_label_line, whole_box
 from headpose.errors import InputError
-from headpose.geometry.conventions import pose_from_aflw
+from headpose.geometry.conventions import ANGLES, pose_from_aflw
 
 DATABASE = "aflw.sqlite"
 TABLES = {
@@ -29,7 +29,6 @@ FROM Faces LEFT JOIN FaceImages ON FaceImages.file_id = Faces.file_id
 JOIN FacePose ON FacePose.face_id = Faces.face_id JOIN FaceRect ON FaceRect.face_id = Faces.face_id
 """
 """Faces that were never given a pose or a rectangle, which the published database has, are nobody's sample."""
-ANGLES = ("yaw", "pitch", "roll")
 NUM_TEST = 1000
 Part = Literal["all", "train", "test"]
 

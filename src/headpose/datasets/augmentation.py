@@ -19,9 +19,7 @@ from numpy.typing import NDArray
 from headpose.errors import InputError
 from headpose.geometry.conventions import ANGLE_LIMIT
 from headpose.geometry.face_model import MIRROR_68
-from headpose.types import Sample
-
-Image = NDArray[np.uint8]
+from headpose.types import Image, Sample
 
 ROTATION_TRIALS = 20
 

@@ -5,7 +5,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from headpose.datasets.aflw2000 import AFLW2000
@@ -13,8 +12,7 @@ from headpose.datasets.synthetic import RENDER_SCALE
 from headpose.errors import InputError
 from headpose.geometry.crops import CropRule
 from headpose.synthesis.sampler import HeadSampler
-
-Image = NDArray[np.uint8]
+from headpose.types import Image
 
 ANGLES = (-90, -60, -30, 0, 30, 60, 90)
 TILTS = (-60, -40, -20, 0, 20, 40, 60)

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from headpose.datasets.base import BadFiles, HeadPoseDataset, check_left
 from headpose.datasets.chunks import PictureStore, index_path, picture_path
 from headpose.errors import InputError
+from headpose.types import Image
 
-Image = NDArray[np.uint8]
 Index = dict[str, NDArray[Any]]
 
 CHUNK = 512

@@ -24,12 +24,13 @@ from torch.utils.data import Dataset
 from headpose.datasets.augmentation import Augmentation
 from headpose.datasets.base import Annotation, BadFiles, FolderDataset, HeadPoseDataset
 from headpose.datasets.chunks import index_path, make_chunks, picture_path
-from headpose.datasets.packed_faces import BAD_FILES, CHUNK, MANIFEST, Image, Index, PackedFaces, read_index, read_manifest
+from headpose.datasets.packed_faces import BAD_FILES, CHUNK, MANIFEST, Index, PackedFaces, read_index, read_manifest
 from headpose.datasets.perturbation import Perturbation
 from headpose.errors import InputError
 from headpose.files import replacing, write_json
 from headpose.geometry.crops import NO_FACE, CropRule, ReadyCrop
 from headpose.pictures import read_image
+from headpose.types import Image
 
 log = logging.getLogger(__name__)
 

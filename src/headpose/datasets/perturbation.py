@@ -6,9 +6,8 @@ from numpy.typing import NDArray
 from headpose.datasets.augmentation import lower_resolution
 from headpose.datasets.base import check_seed
 from headpose.errors import InputError
-from headpose.types import Sample
+from headpose.types import Image, Sample
 
-Image = NDArray[np.uint8]
 BOX, POINTS = 0, 1
 """Streams of random numbers; a landmark's noise depends on no other option, and is the same in every set of points."""
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from headpose.datasets.base import Annotation, FolderDataset, whole_box
 from headpose.errors import InputError
+from headpose.geometry.conventions import ANGLES
 
-ANGLES = ("yaw", "pitch", "roll")
 SIDES = ("x0", "y0", "x1", "y1")
 
 

@@ -18,11 +18,13 @@ from numpy.typing import NDArray
 
 from headpose.detectors.base import FaceDetector, tried
 from headpose.errors import InputError
+from headpose.geometry.conventions import ANGLES
 from headpose.geometry.perspective import focal_length
 from headpose.inference.estimator import DETECTORS, HeadPose, PoseEstimator, make_detector
 from headpose.inference.outputs import draw_faces
 from headpose.inference.stream import TrackedPose
-from headpose.pictures import UNREADABLE, Image, as_picture
+from headpose.pictures import UNREADABLE, as_picture
+from headpose.types import Image
 
 DRAWN = ("axes", "cube")
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
@@ -161,7 +163,7 @@ def short_names(paths: Sequence[str]) -> list[str]:
 
 
 def _pose(pose: HeadPose, crop: Image) -> dict[str, Any]:
-    angles = {name: round(angle, 3) for name, angle in zip(("yaw", "pitch", "roll"), pose.pose, strict=True)}
+    angles = {name: round(angle, 3) for name, angle in zip(ANGLES, pose.pose, strict=True)}
     return {**angles, "spread": pose.spread and [round(value, 3) for value in pose.spread], "crop": data_url(crop)}
 
 

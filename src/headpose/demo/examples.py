@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from headpose.pictures import Image
 from headpose.synthesis.sampler import HeadSampler
+from headpose.types import Image
 
 FIRST_INDEX = 3 * 10**6
 """Of heads: other people than those of any training set."""

@@ -18,8 +18,9 @@ from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision.ops import nms
 
-from headpose.detectors.base import Detections, Image, as_detections, no_detections
+from headpose.detectors.base import Detections, as_detections, no_detections
 from headpose.errors import InputError
+from headpose.types import Image
 
 STRIDE = 8
 WEIGHTS = Path(__file__).with_name("centers.npz")

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headpose.detectors.base import Detections, Image, as_detections, no_detections
+from headpose.detectors.base import Detections, as_detections, no_detections
 from headpose.errors import InputError
+from headpose.types import Image
 
 COLUMNS = ("name", "confidence", "x0", "y0", "x1", "y1")
 

@@ -15,8 +15,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from headpose.detectors.base import Detections, Image, as_detections, no_detections
+from headpose.detectors.base import Detections, as_detections, no_detections
 from headpose.errors import InputError
+from headpose.types import Image
 
 Array = NDArray[np.float64]
 

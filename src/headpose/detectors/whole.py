@@ -1,6 +1,7 @@
 """No detector: the picture is a face crop already."""
 
-from headpose.detectors.base import Detections, Image, as_detections
+from headpose.detectors.base import Detections, as_detections
+from headpose.types import Image
 
 
 class WholePicture:

@@ -14,8 +14,8 @@ import PIL.Image
 from numpy.typing import ArrayLike, NDArray
 
 from headpose.errors import InputError
+from headpose.types import Image
 
-Image = NDArray[np.uint8]
 AFLW2000Box = Literal["official", "visible21", "pt3d_68"]
 
 HOPENET_SIDES: dict[str, tuple[float, float, float, float]] = {

@@ -14,12 +14,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from headpose.detectors.base import Detections, FaceDetector
 from headpose.errors import InputError
+from headpose.geometry.conventions import ANGLES
 from headpose.geometry.crops import CropRule
 from headpose.geometry.perspective import focal_length, ray_to_camera
 from headpose.geometry.rotations import nearest_pose, pose_to_matrix
 from headpose.inference.networks import folded, load_members
 from headpose.modules.checkpoint import LoadedNetwork, build
-from headpose.pictures import Image, as_picture
+from headpose.pictures import as_picture
+from headpose.types import Image
 
 Triple = tuple[float, float, float]
 Source = str | Path | NDArray[Any] | PIL.Image.Image
@@ -65,7 +67,7 @@ class HeadPose:
 
     def __str__(self) -> str:
         spread = [""] * 3 if self.spread is None else [f" ± {value:.1f}" for value in self.spread]
-        angles = zip(("yaw", "pitch", "roll"), self.pose, spread, strict=True)
+        angles = zip(ANGLES, self.pose, spread, strict=True)
         box = ", ".join(f"{side:.0f}" for side in self.box)
         return f"{'  '.join(f'{name} {angle:+.1f}{off}' for name, angle, off in angles)}  box ({box})"
 

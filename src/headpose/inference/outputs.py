@@ -14,8 +14,8 @@ import numpy as np
 from headpose.errors import InputError
 from headpose.inference.sources import Frame
 from headpose.inference.stream import TrackedPose
-from headpose.pictures import Image
 from headpose.reporting.drawing import draw_axes, draw_cube
+from headpose.types import Image
 
 Format = Literal["csv", "jsonl"]
 Draw = Literal["none", "axes", "cube"]

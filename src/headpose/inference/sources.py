@@ -15,7 +15,8 @@ import cv2
 import numpy as np
 
 from headpose.errors import InputError
-from headpose.pictures import Image, read_image
+from headpose.pictures import read_image
+from headpose.types import Image
 
 PICTURES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".avif", ".ppm", ".pgm"})
 VIDEOS = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv"})

@@ -4,8 +4,11 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from headpose.geometry.conventions import EulerOrder, pose_to_pyr
+from headpose.geometry.conventions import ANGLES, EulerOrder, pose_to_pyr
 from headpose.geometry.rotations import angular_error, geodesic_distance
+
+ERRORS = (*ANGLES, "mae", "geodesic")
+"""What is reported of every test, in degrees."""
 
 
 class PoseError(Metric):

@@ -12,6 +12,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import MeanMetric
 
 from headpose.errors import InputError
+from headpose.geometry.conventions import ANGLES
 from headpose.geometry.rotations import geodesic_distance
 from headpose.metrics import PoseError
 from headpose.modules.schedules import WarmupCosine
@@ -189,7 +190,7 @@ class HeadPoseModule(PoseEvaluator):
     def _log_epoch(self, stage: Stage) -> dict[str, float]:
         """Compute and log an epoch's means, summed over all processes in one place and in one order."""
         errors = self._finish_errors(stage)
-        values = {f"{stage}/mae_{angle}": errors[angle] for angle in ("yaw", "pitch", "roll")}
+        values = {f"{stage}/mae_{angle}": errors[angle] for angle in ANGLES}
         values |= {f"{stage}/{key}": errors[key] for key in ("mae", "geodesic")}
         for name in sorted(name for name in self.averages if name.startswith(stage)):
             average = self._average(stage, name.removeprefix(f"{stage}_"))

@@ -6,7 +6,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-COLUMNS = ("yaw", "pitch", "roll", "mae", "geodesic")
+from headpose.metrics.pose_error import ERRORS
+
 MAX_PROBLEMS = 20
 """Lines about unreadable files on the terminal."""
 
@@ -25,12 +26,12 @@ def print_results(results: dict[str, Any], console: Console | None = None) -> No
         pad_edge=False,
         collapse_padding=True,
     )
-    for column in ("test set", "weights", *COLUMNS, "n", "skipped"):
+    for column in ("test set", "weights", *ERRORS, "n", "skipped"):
         table.add_column(column, justify="left" if column in ("test set", "weights") else "right", no_wrap=True)
     for test_set, entry in results["test"].items():
         for weights in ("initial", "last", "best"):
             if weights in entry:
-                errors = [f"{entry[weights][column]:.2f}" for column in COLUMNS]
+                errors = [f"{entry[weights][column]:.2f}" for column in ERRORS]
                 table.add_row(test_set, weights, *errors, str(entry["n"]), str(entry["skipped"]))
     console = console or Console()
     console.print(table)
@@ -115,9 +116,9 @@ def print_prediction(summary: dict[str, Any], console: Console | None = None) ->
 def result_rows(results: dict[str, Any]) -> tuple[list[str], list[list[Any]]]:
     """The same table as plain columns and rows, for loggers."""
     rows = [
-        [test_set, weights, *(entry[weights][column] for column in COLUMNS), entry["n"]]
+        [test_set, weights, *(entry[weights][column] for column in ERRORS), entry["n"]]
         for test_set, entry in results["test"].items()
         for weights in ("initial", "last", "best")
         if weights in entry
     ]
-    return ["test set", "weights", *COLUMNS, "n"], rows
+    return ["test set", "weights", *ERRORS, "n"], rows

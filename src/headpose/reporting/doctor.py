@@ -9,13 +9,13 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from headpose.geometry.conventions import ANGLES
 from headpose.reporting import html
 from headpose.reporting.figures import COLORS
 
 Index = Mapping[str, NDArray[Any]]
 Row = tuple[str, str, str]
 
-ANGLES = ("yaw", "pitch", "roll")
 LIMIT = 99.0
 PUBLISHED: dict[str, dict[str, int]] = {
     "300W-LP": {"faces": 122_450, "within": 122_415, "photos": 3_837},

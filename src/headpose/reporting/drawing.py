@@ -6,11 +6,10 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from headpose.geometry.rotations import pose_to_matrix
+from headpose.types import Image
 
-Image = NDArray[np.uint8]
 AXIS_COLORS = ((220, 50, 47), (60, 170, 60), (50, 110, 230))
 """RGB of the head's right (red), down (green) and forward (blue) axis, as Hopenet's `draw_axis` has them."""
 

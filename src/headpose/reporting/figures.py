@@ -13,10 +13,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator
 from numpy.typing import NDArray
 
+from headpose.geometry.conventions import ANGLES
 from headpose.reporting.runs import Predictions, read_metrics, with_pose
 from headpose.reporting.tables import Row, Table
 
-ANGLES = ("yaw", "pitch", "roll")
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999933", "#882255", "#44AA99")
 """Okabe and Ito's palette, told apart by the colour-blind, and a few more."""
 MARKERS = "osD^vP*Xhd"

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from headpose.errors import InputError
 from headpose.files import replacing
-from headpose.reporting.drawing import Image
 from headpose.reporting.figures import COLORS
+from headpose.types import Image
 
 ENVIRONMENT = Environment(
     loader=PackageLoader("headpose.reporting"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True

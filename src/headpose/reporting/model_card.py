@@ -2,7 +2,8 @@
 
 from typing import Any
 
-ANGLES = ("yaw", "pitch", "roll", "mae", "geodesic")
+from headpose.metrics.pose_error import ERRORS
+
 RESEARCH = "for research only; ask its authors for anything else, also for what may be done with weights trained on it"
 LICENCES = {
     "synthetic": "heads drawn by this program; no photograph, and no terms of others",
@@ -31,7 +32,7 @@ def describe_training(results: dict[str, Any], card: dict[str, Any]) -> str:
     if results["config"].get("init_weights") is not None:
         seen.append("whatever the weights had seen that the training began with (`init_weights=`)")
     rows = [
-        (test, weights, *(f"{entry[weights][angle]:.2f}" for angle in ANGLES), f"{entry['n']:,}", str(entry["skipped"]))
+        (test, weights, *(f"{entry[weights][angle]:.2f}" for angle in ERRORS), f"{entry['n']:,}", str(entry["skipped"]))
         for test, entry in results["test"].items()
         for weights in ("last", "best")
         if weights in entry

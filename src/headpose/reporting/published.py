@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from headpose.errors import InputError
+from headpose.geometry.conventions import ANGLES
 
-ANGLES = ("yaw", "pitch", "roll")
 UNVERIFIED = "UNVERIFIED"
 """With which the note of a number begins that nobody has looked up in its paper."""
 ROUNDING = 0.015

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headpose.files import replacing
+from headpose.geometry.conventions import ANGLES
+from headpose.metrics.pose_error import ERRORS
 
-ERRORS = ("yaw", "pitch", "roll", "mae", "geodesic")
 Predictions = dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]
 """Name of a face to its true and predicted yaw, pitch, roll in degrees; predicted NaN where there is no pose."""
 
@@ -98,7 +99,7 @@ def pool_of(runs: Iterable[Run]) -> dict[str, list[Run]]:
 
 def read_predictions(run: Run, test_set: str) -> Predictions | None:
     """A run's predictions of its last epoch on a test set; None where there are none."""
-    columns = [f"{kind}_{angle}" for kind in ("true", "predicted") for angle in ("yaw", "pitch", "roll")]
+    columns = [f"{kind}_{angle}" for kind in ("true", "predicted") for angle in ANGLES]
     try:
         with (run.folder / f"predictions_{test_set}.csv").open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
@@ -110,8 +111,7 @@ def read_predictions(run: Run, test_set: str) -> Predictions | None:
 
 def write_predictions(path: Path, predictions: Sequence[dict[str, Any]]) -> None:
     """One row a face: name, true and predicted yaw, pitch, roll, and the geodesic error, all in degrees; empty where NaN."""
-    angles = ("yaw", "pitch", "roll")
-    columns = ["name", *(f"true_{a}" for a in angles), *(f"predicted_{a}" for a in angles), "geodesic"]
+    columns = ["name", *(f"true_{a}" for a in ANGLES), *(f"predicted_{a}" for a in ANGLES), "geodesic"]
     with replacing(path) as partial, partial.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(columns)

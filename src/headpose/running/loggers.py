@@ -12,8 +12,8 @@ from pytorch_lightning.loggers import Logger, TensorBoardLogger
 
 from headpose.modules.base import Prediction
 from headpose.reporting.console import result_rows
-from headpose.reporting.drawing import Image
 from headpose.running.entry import output_dir
+from headpose.types import Image
 
 log = logging.getLogger(__name__)
 

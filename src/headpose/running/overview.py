@@ -20,8 +20,9 @@ from matplotlib.figure import Figure
 from omegaconf.errors import OmegaConfBaseException
 
 from headpose.errors import InputError
+from headpose.geometry.conventions import ANGLES
 from headpose.reporting import html
-from headpose.reporting.figures import ANGLES, Curve, error_by_angle, ranking, size_error, training_curves
+from headpose.reporting.figures import Curve, error_by_angle, ranking, size_error, training_curves
 from headpose.reporting.leaderboard import Board, Network, Score, boards, networks, perturbations, score
 from headpose.reporting.published import read_published
 from headpose.reporting.runs import Run, pool_of, read_runs, seedless

@@ -15,11 +15,13 @@ import torch
 from headpose.datamodules import HeadPoseDataModule
 from headpose.errors import InputError
 from headpose.geometry.rotations import angular_error
+from headpose.metrics.pose_error import ERRORS
 from headpose.modules import PoseEvaluator
 from headpose.modules.base import Prediction
-from headpose.reporting.drawing import Image, draw_examples
+from headpose.reporting.drawing import draw_examples
 from headpose.reporting.runs import write_predictions
 from headpose.running.loggers import ResultLogger
+from headpose.types import Image
 
 log = logging.getLogger(__name__)
 
@@ -114,9 +116,7 @@ def medians(predictions: Sequence[Prediction]) -> dict[str, float]:
     true, predicted = (torch.tensor([row[key] for row in rows], dtype=torch.float64) for key in ("true", "predicted"))
     angles = angular_error(predicted, true)
     values = [*angles.T, angles.mean(dim=-1), torch.tensor([row["geodesic"] for row in rows], dtype=torch.float64)]
-    return {
-        key: value.quantile(0.5).item() for key, value in zip(("yaw", "pitch", "roll", "mae", "geodesic"), values, strict=True)
-    }
+    return {key: value.quantile(0.5).item() for key, value in zip(ERRORS, values, strict=True)}
 
 
 def crops_of(datamodule: HeadPoseDataModule, names: Sequence[str]) -> list[Image]:

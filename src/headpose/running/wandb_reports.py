@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from headpose.errors import InputError
-from headpose.reporting.figures import ANGLES
+from headpose.geometry.conventions import ANGLES
 from headpose.reporting.tables import Table
 
 if TYPE_CHECKING:

@@ -11,10 +11,12 @@ import wandb
 from pytorch_lightning.loggers import WandbLogger
 
 from headpose.errors import InputError
+from headpose.geometry.conventions import ANGLES
 from headpose.modules.base import Prediction
 from headpose.reporting.console import result_rows
-from headpose.reporting.drawing import Image, draw_face
-from headpose.reporting.figures import ANGLES, binned
+from headpose.reporting.drawing import draw_face
+from headpose.reporting.figures import binned
+from headpose.types import Image
 
 log = logging.getLogger(__name__)
 
