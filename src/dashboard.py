@@ -10,12 +10,14 @@ from headpose.running.experiments import asked_for, experiment_names, experiment
 from headpose.running.wandb_reports import build_report, specification, upload
 
 
-@entry_point("dashboard")
+@entry_point("dashboard", reads_runs=True)
 def dashboard(config: DictConfig) -> None:
     """Find the runs, build the report, write its specification, upload it if asked to."""
     name, given = asked_for()
     if name is None:
         raise InputError(f"no experiment chosen; give experiments=NAME, one of {', '.join(experiment_names())}")
+    if not isinstance(config.wandb.upload, bool):
+        raise InputError(f"wandb.upload={config.wandb.upload} is neither true nor false")
     path = output_dir() / name / "wandb_report.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     report = build_report(name, experiment_table(config, given, read_pool(runs_dir())), config.wandb.project)

@@ -11,7 +11,7 @@ from headpose.running.experiments import asked_for, draw_figures, experiment_tab
 from headpose.running.overview import write_overview
 
 
-@entry_point("report")
+@entry_point("report", reads_runs=True)
 def report(config: DictConfig) -> None:
     """Write the page of everything or, of one experiment, its table and figures."""
     name, given = asked_for()

@@ -37,7 +37,7 @@ def test_missing_layout_and_root_are_named(refused) -> None:
         (["layout=300w_lp", "root=x", "data=aflw2000", "pack=fixed"], "or layout=NAME root=DIR"),
         (["data=aflw2000", "data.root=x"], "data is to be packed, but how? give pack=fixed or pack=loose"),
         (["test=[afw]", "test.afw.root=x"], "give pack@test.afw.pack=fixed or pack@test.afw.pack=loose"),
-        (["data=synthetic", "pack=fixed"], "Could not override 'pack'"),
+        (["data=synthetic", "pack=fixed"], "no such option: pack; nothing that was chosen takes one"),
         (["data=aflw2000", "pack=fixed", "data.root=nowhere"], "AFLW2000 not found: neither nowhere nor a complete pack of it"),
         (["data=aflw2000", "pack=fixed", "augmentation=rigid"], "cannot be used with augmentation.mirror; set pack=loose"),
         (["data=aflw2000", "pack=fixed", "crop=hopenet"], "crop=hopenet, whose cut training varies"),

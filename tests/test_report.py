@@ -84,7 +84,13 @@ def test_structure_maps_are_drawn_over_synthetic_heads(run, tmp_path: Path) -> N
     assert "1.00" in row.values()
 
 
-def test_what_cannot_be_reported_is_named(refused) -> None:
-    assert "holds no finished run" in refused("report")
+def test_what_cannot_be_reported_is_named(refused, tmp_path: Path) -> None:
+    for entry in ("report", "dashboard"):
+        assert "holds no finished run" in refused(entry, "experiments=fsanet/table4")
+        assert refused(entry, "-m", "experiments=fsanet/table4").startswith("error: -m is for trainings (train.py)")
+    assert not list(tmp_path.iterdir())  # neither runs/ nor multirun/
+    (tmp_path / "runs").mkdir()
     assert "experiments=NAME" in refused("report", "budget=smoke")
     assert "fsanet/table9" in refused("report", "experiments=fsanet/table9")
+    assert "experiments= is unknown; choose biwi_variants, " in refused("report", "experiments=")
+    assert "wandb.upload=maybe is neither" in refused("dashboard", "experiments=fsanet/table4", "wandb.upload=maybe")

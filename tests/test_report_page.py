@@ -149,8 +149,8 @@ def test_page_holds_tables_intervals_figures_and_reasons_and_needs_nobody_else(p
 
 def test_an_empty_pool_and_options_without_an_experiment_are_refused_in_a_line(refused, tmp_path: Path) -> None:
     assert "holds no finished run; python src/train.py makes one" in refused("report")
+    (tmp_path / "runs" / "torn").mkdir(parents=True)
     assert "experiments=NAME" in refused("report", "budget=smoke")
-    (tmp_path / "runs" / "torn").mkdir()
     assert "1 folders are no finished runs" in refused("report")
 
 

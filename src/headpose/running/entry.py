@@ -58,10 +58,12 @@ OPTIONAL_GROUPS = ("experiments", "budget")
 """Groups whose unknown choices Hydra leaves out without a word."""
 
 
-def entry_point(config_name: str, after_interrupt: str = "the same command goes on") -> Callable[[Task], Callable[[], None]]:
+def entry_point(
+    config_name: str, after_interrupt: str = "the same command goes on", *, reads_runs: bool = False
+) -> Callable[[Task], Callable[[], None]]:
     """Decorate a task as `hydra.main` does, with `conf/<config_name>.yaml`.
 
-    `after_interrupt` is what an interrupted user is told.
+    `after_interrupt` is what an interrupted user is told; a task that only reads runs (`reads_runs`) needs some, and no sweep.
 
     Wrong input and Hydra's own refusals become one line on standard error and exit status 1; HYDRA_FULL_ERROR=1 shows the
     traceback. A run that fails, for whatever reason, leaves failed.json in its folder.
@@ -98,6 +100,8 @@ def entry_point(config_name: str, after_interrupt: str = "the same command goes 
             register_resolvers()
             _quieten()
             try:
+                if reads_runs:
+                    _check_reading(sys.argv[1:])
                 hydra.main(version_base="1.3", config_path=str(ROOT / "conf"), config_name=config_name)(job)()
                 if refused:
                     raise refused[0]
@@ -113,6 +117,14 @@ def entry_point(config_name: str, after_interrupt: str = "the same command goes 
         return main
 
     return decorate
+
+
+def _check_reading(arguments: list[str]) -> None:
+    """Refuse to read runs where none are, and in a sweep: before Hydra makes a folder for it."""
+    if {"-m", "--multirun"} & set(arguments):
+        raise InputError("-m is for trainings (train.py); leave it out, seeds are taken together anyway")
+    if not runs_dir().is_dir() and not any(argument.startswith("-") for argument in arguments):  # --help needs none
+        raise InputError(f"{runs_dir()} holds no finished run; python src/train.py makes one")
 
 
 def _quieten() -> None:
@@ -150,6 +162,10 @@ def one_line(error: BaseException) -> str | None:
         return f"{key} is needed; give {key}=..."
     if twice := re.search(r"@test\.(\w+)\.\w+ appears more than once", str(error)):
         return f"test set {twice[1]} is named twice; give each once in test=[...]"
+    if unknown := re.match(r"Could not override '(.+?)'\.\s*(No match in the defaults list)?(Did you mean[^\n]*)?", str(error)):
+        key, is_group, hint = unknown.groups()
+        said = "; nothing that was chosen takes one" if is_group else ""
+        return f"no such option: {key}{said}{f'; {hint[0].lower()}{hint[1:]}' if hint else ''}"
     if isinstance(error, HydraException | OmegaConfBaseException | MisconfigurationException):
         said = str(error).split("Config search path:")[0]
         lines = [" ".join(line.split()) for line in said.splitlines() if line.strip()]
@@ -205,7 +221,7 @@ def check_options(config: DictConfig) -> None:
     choices = HydraConfig.get().runtime.choices
     for group in OPTIONAL_GROUPS:
         name = choices.get(group)
-        if name and name not in (names := _files_of(group)):
+        if name is not None and name not in (names := _files_of(group)):
             raise InputError(f"{group}={name} is unknown; choose {', '.join(names)}")
     budget, data = choices.get("budget"), choices.get("data")
     known = [name.removeprefix(f"{budget}_") for name in _files_of("budget_data") if name.startswith(f"{budget}_")]
