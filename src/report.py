@@ -9,6 +9,7 @@ from headpose.reporting.runs import read_pool
 from headpose.running.entry import entry_point, output_dir, runs_dir
 from headpose.running.experiments import asked_for, draw_figures, experiment_table
 from headpose.running.overview import write_overview
+from headpose.running.recorded import still_missing
 
 
 @entry_point("report", reads_runs=True)
@@ -26,7 +27,8 @@ def report(config: DictConfig) -> None:
         return
     folder = output_dir() / name
     folder.mkdir(parents=True, exist_ok=True)
-    table = experiment_table(config, given, read_pool(runs_dir()))
+    pool = read_pool(runs_dir())
+    table = experiment_table(config, given, pool)
     for suffix, text in (("md", table.markdown()), ("csv", table.csv()), ("tex", table.latex())):
         (folder / f"table.{suffix}").write_text(text, encoding="utf-8")
     written = []
@@ -35,6 +37,8 @@ def report(config: DictConfig) -> None:
             figure.savefig(folder / f"{figure_name}.{suffix}", dpi=150)
         written.append(f", {figure_name}.png")
     console.print(Markdown(table.markdown(("published", "last", "difference"))))
+    for line in still_missing(name, given, table, [run for members in pool.values() for run in members]):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     console.print(f"written to {folder}: table.md, table.csv, table.tex{''.join(written)}")
 
 

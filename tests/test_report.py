@@ -84,6 +84,31 @@ def test_structure_maps_are_drawn_over_synthetic_heads(run, tmp_path: Path) -> N
     assert "1.00" in row.values()
 
 
+def test_missing_rows_are_named_with_the_command_and_the_options_that_the_pool_has(run, tmp_path: Path) -> None:
+    smoke = ("experiments=fsanet/table4", "budget=smoke", "seed=1", "aggregation=capsule", "scoring=conv")
+    folder = write_run(tmp_path / "runs", 1.0, *smoke)
+    (folder / ".hydra").mkdir()
+    (folder / ".hydra" / "overrides.yaml").write_text(json.dumps(smoke))
+    plain = run("report", "experiments=fsanet/table4").stdout
+    assert "capsule, 1x1; capsule, var; `python src/train.py -m experiments=fsanet/table4` goes on with them\n" in plain
+    assert "the pool has it with budget=smoke\n" in plain
+    given = run("report", "experiments=fsanet/table4", "budget=smoke", "seed=0").stdout
+    assert "Missing: SSR-Net-MD; " in given
+    assert "capsule, w/o; capsule, var; `python src/train.py -m experiments=fsanet/table4 budget=smoke seed=0` goes" in given
+    assert "the pool has it" not in given
+
+
+def test_options_that_make_cells_are_no_other_sweep(run, tmp_path: Path) -> None:
+    cell = ("experiments=fsanet/figure6a", "model=fsanet", "aggregation=capsule", "scoring=conv")
+    folder = write_run(tmp_path / "runs", 1.0, *cell)
+    (folder / ".hydra").mkdir()
+    (folder / ".hydra" / "overrides.yaml").write_text(json.dumps(cell))
+    said = run("report", *cell[:2]).stdout
+    assert "Missing: var; w/o; `python src/train.py -m experiments=fsanet/figure6a model=fsanet` goes on" in said
+    assert "the pool has it" not in said
+    assert "the pool has it with no options" in run("report", cell[0], "epochs=3").stdout
+
+
 def test_what_cannot_be_reported_is_named(refused, tmp_path: Path) -> None:
     for entry in ("report", "dashboard"):
         assert "holds no finished run" in refused(entry, "experiments=fsanet/table4")

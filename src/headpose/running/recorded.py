@@ -11,6 +11,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from headpose.reporting.runs import Run
+from headpose.reporting.tables import Table
 from headpose.running.experiments import PUBLISHED, experiment_names
 
 IMMATERIAL = ("experiments", "seed", "data.seed", "trainer", "logger", "callbacks", "resume")
@@ -38,7 +39,7 @@ def recorded_options(runs: Iterable[Run]) -> dict[str | None, set[tuple[str, ...
     Sweeps of no experiment stand under None; their trainings may be cells of any.
     """
     found: dict[str | None, set[tuple[str, ...]]] = {}
-    known = {name: raw_experiment(name) for name in experiment_names()}
+    names = experiment_names()
     parser = OverridesParser.create()
     for run in runs:
         try:
@@ -47,16 +48,46 @@ def recorded_options(runs: Iterable[Run]) -> dict[str | None, set[tuple[str, ...
         except (OSError, ValueError, TypeError, yaml.YAMLError, HydraException):
             parsed = {}
         name = parsed.get("experiments", "").partition("=")[2]
-        raw = known.get(name, {"blocks": [], "table": {"rows": []}})
-        cells = {key for block in [*raw["blocks"], *(row.get("cell", {}) for row in raw["table"]["rows"])] for key in block}
-        options = [text for key, text in parsed.items() if key not in cells and key not in IMMATERIAL and _is_plain(key, text)]
-        found.setdefault(name if name in known else None, set()).add(tuple(options))
+        left_out = {*IMMATERIAL, *_cell_options(name)}
+        options = [text for key, text in parsed.items() if key not in left_out and _is_plain(key, text)]
+        found.setdefault(name if name in names else None, set()).add(tuple(options))
     return found
+
+
+def still_missing(name: str, given: Iterable[str], table: Table, runs: Iterable[Run]) -> list[str]:
+    """What to tell whoever asked for a table that lacks rows; nothing where it lacks none.
+
+    Args:
+        name: of the experiment.
+        given: the options that it was asked for with.
+        table: of it.
+        runs: in the pool.
+    """
+    if not table.missing:
+        return []
+    options = [option for option in given if not option.startswith("experiments=")]
+    left_out = {*IMMATERIAL, *_cell_options(name)}
+    own = {option for option in options if option.split("=")[0] not in left_out}
+    recorded = recorded_options(runs).get(name, set())
+    others = sorted(" ".join(map(_quoted, known)) or "no options" for known in recorded if set(known) != own)
+    return [
+        f"Missing: {'; '.join(table.missing)}; `{sweep_command(name, options)}` goes on with them",
+        *(f"the pool has it with {known}" for known in others if known.isprintable()),  # anybody may have written it
+    ]
 
 
 def sweep_command(name: str, options: Iterable[str]) -> str:
     """What a user types to sweep an experiment with these options, or to go on with it."""
     return " ".join(["python src/train.py -m", f"experiments={name}", *map(_quoted, options)])
+
+
+@functools.cache
+def _cell_options(name: str) -> set[str]:
+    """Options that make the cells of an experiment; of one that is not this project's none."""
+    if name not in experiment_names():
+        return set()
+    raw = raw_experiment(name)
+    return {key for block in [*raw["blocks"], *(row.get("cell", {}) for row in raw["table"]["rows"])] for key in block}
 
 
 def _quoted(option: str) -> str:
