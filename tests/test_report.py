@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from configs import write_checkpoint
 from headpose.geometry.conventions import pose_to_pyr
@@ -107,6 +108,27 @@ def test_options_that_make_cells_are_no_other_sweep(run, tmp_path: Path) -> None
     assert "Missing: var; w/o; `python src/train.py -m experiments=fsanet/figure6a model=fsanet` goes on" in said
     assert "the pool has it" not in said
     assert "the pool has it with no options" in run("report", cell[0], "epochs=3").stdout
+
+
+def test_runs_on_lists_that_are_not_here_are_not_called_missing(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = tmp_path / "here" / "BIWI"
+    here.mkdir(parents=True)
+    (here / "Biwi_FSA-Net.npz").write_bytes(b"boxes")
+    monkeypatch.setenv("HEADPOSE_DATASETS", str(here.parent))
+    options = ("experiments=biwi_variants", "model=fsanet", "aggregation=capsule", "scoring=conv")
+    write_run(tmp_path / "runs", 1.0, *options, test_sets=("biwi_fsanet_ypr", "biwi_dockerface_ypr"))
+    row, table = "FSA-Caps (1x1), 13,219 frames, MTCNN", tmp_path / "runs" / "reports" / "biwi_variants" / "table"
+    note = "The list Biwi_FSA-Net.npz is not here, so runs on biwi_fsanet_ypr cannot be matched."
+    found = run("report", options[0])
+    assert cells(table.with_suffix(".csv"))[row]["BIWI last"] == "1.00"
+    assert "Missing: FSA-Caps (w/o), 13,219 frames, MTCNN; FSA-Caps (var), " in found.stdout
+    assert note not in table.with_suffix(".md").read_text()
+    (here / "Biwi_FSA-Net.npz").unlink()
+    lost = run("report", options[0])
+    assert cells(table.with_suffix(".csv"))[row]["BIWI last"] == "–"
+    assert "Missing: FSA-Caps (w/o), 13,219 frames, MTCNN; FSA-Caps (var), " in lost.stdout
+    assert note in table.with_suffix(".md").read_text()
+    assert note in " ".join(lost.stdout.split())
 
 
 def test_what_cannot_be_reported_is_named(refused, tmp_path: Path) -> None:

@@ -70,12 +70,14 @@ class Table:
         test_sets: our name of each to its printed name.
         rows: in the paper's order.
         missing: labels of rows that have not been trained, or not been tested on all test sets.
+        remarks: what else a reader should know.
     """
 
     title: str
     test_sets: dict[str, str]
     rows: list[Row]
     missing: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
 
     def cells(self, columns: Sequence[str] | None = None) -> tuple[list[str], list[list[str]], list[str]]:
         """Header, rows and footnotes as text.
@@ -128,7 +130,7 @@ class Table:
         return "\n".join(lines) + "\n"
 
     def provenance(self) -> list[str]:
-        """Protocol, crop, images and commits of each test set's runs, and the rows whose errors leave faces out."""
+        """Protocol, crop, images and commits of each test set's runs, the rows whose errors leave faces out, remarks."""
         lines = []
         for test_set, name in self.test_sets.items():
             runs = [row.measured[test_set] for row in self.rows if test_set in row.measured]
@@ -143,7 +145,7 @@ class Table:
                 if (run := row.measured.get(test_set)) and run.without_pose
             ]
             lines += [f"{name}, faces without a pose, which the errors leave out: {'; '.join(without)}."] if without else []
-        return lines
+        return [*lines, *self.remarks]
 
 
 COLUMNS = ("published", "last", "best", "difference", "yaw", "pitch", "roll", "geodesic", "seeds", "n")

@@ -3,6 +3,7 @@
 import copy
 import functools
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -23,7 +24,7 @@ from headpose.reporting.published import find_published, read_published
 from headpose.reporting.runs import Predictions, Run, fuse, read_predictions, seedless, with_pose
 from headpose.reporting.tables import Measured, Row, Table
 from headpose.running.entry import ROOT
-from headpose.running.identity import id_of_test, identity
+from headpose.running.identity import absent_lists, id_of_test, identity, learns
 from headpose.running.protocols import settle_tests
 
 PUBLISHED = ROOT / "experiments" / "published_results.csv"
@@ -59,6 +60,8 @@ def experiment_table(config: DictConfig, given: Sequence[str], pool: Mapping[str
     published = read_published(PUBLISHED)
     rows: list[Row] = []
     runs: dict[str, tuple[DictConfig, list[Run]]] = {}
+    missing: list[str] = []
+    unmatched: dict[str, dict[str, None]] = {}  # list files that are not here, and of what
     for entry in table["rows"]:
         row = Row(entry["label"], line=entry.get("line"), x=entry.get("x"))
         if "cell" in entry:
@@ -85,9 +88,16 @@ def experiment_table(config: DictConfig, given: Sequence[str], pool: Mapping[str
                 _fill_fused(row, name, test_set, [runs[label] for label in members])
             if "mean" in entry:
                 _fill_mean(row, name, [other for other in rows if other.label in members])
+            if name not in row.measured:
+                trained = [row.label] if row.label in runs else entry.get("fuse", ())
+                lists = [part for label in trained for part in _absent_lists(test_set, *runs[label])] if pool else []
+                for file, of in lists:
+                    unmatched.setdefault(file, {})[of] = None
+                if row.label in runs and not lists:
+                    missing.append(row.label)
         rows.append(row)
-    missing = [row.label for row in rows if row.label in runs and len(row.measured) < len(table["test_sets"])]
-    return Table(table["title"], table["test_sets"], rows, missing)
+    said = [f"The list {file} is not here, so runs on {', '.join(of)} cannot be matched." for file, of in unmatched.items()]
+    return Table(table["title"], table["test_sets"], rows, list(dict.fromkeys(missing)), [" ".join(said)] if said else [])
 
 
 def compose_cell(cell: Mapping[str, Any], given: Sequence[str]) -> DictConfig:
@@ -130,6 +140,14 @@ def _fill(row: Row, name: str, test_set: str, config: DictConfig, runs: list[Run
     best = [entry["best"] for entry in entries if "best" in entry]
     row.measured[name] = _measured(tested, test_set, [entry["last"] for entry in entries], best)
     row.predictions[name] = [part for run in tested if (part := read_predictions(run, test_set)) is not None]
+
+
+def _absent_lists(test_set: str, config: DictConfig, runs: list[Run]) -> Iterator[tuple[str, str]]:
+    """List files that are not here, which keeps runs from being found, or their tests; with what each is the list of."""
+    if learns(config):
+        yield from ((Path(path).name, "the training set") for path in absent_lists(config.data))
+    if test_set in config.test and any(test_set in run.results["test"] for run in runs):
+        yield from ((Path(path).name, test_set) for path in absent_lists(config.test[test_set]))
 
 
 def _fill_mean(row: Row, name: str, members: list[Row]) -> None:

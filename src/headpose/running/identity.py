@@ -11,6 +11,8 @@ from omegaconf import DictConfig, OmegaConf
 from headpose.errors import InputError
 from headpose.synthesis import sampler
 
+LISTS = ("boxes", "faces", "frames")
+"""Options of data that name a file which says what faces count."""
 MODEL_FILES = ("path", "face_model", "whitening")
 """Options of models that learn nothing which name files."""
 UNPERTURBED = {"jitter": 0, "jitter_pixels": 0, "shift": 0, "padding": 0}
@@ -100,8 +102,13 @@ def _packed(counted: dict[str, Any]) -> dict[str, Any]:
 
 def _files(data: DictConfig) -> dict[str, Any]:
     """Files that say which faces count, by their content: boxes, lists of faces, and a root that is a file itself (CSV)."""
-    files = {key: _file_hash(data[key]) for key in ("boxes", "faces", "frames") if key in data}
+    files = {key: _file_hash(data[key]) for key in LISTS if key in data}
     return files | ({"table": _file_hash(data.root)} if Path(data.root).is_file() else {})
+
+
+def absent_lists(data: DictConfig) -> list[str]:
+    """Paths of `LISTS` that are not here: without them, what had them cannot be known again."""
+    return [str(data[key]) for key in LISTS if data.get(key) is not None and not Path(data[key]).exists()]
 
 
 def id_of_test(config: DictConfig, name: str) -> str:
