@@ -1,5 +1,6 @@
 """`python src/report.py`: a table of what the pool holds, made here of runs written by hand."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -120,12 +121,12 @@ def test_runs_on_lists_that_are_not_here_are_not_called_missing(run, tmp_path: P
     row, table = "FSA-Caps (1x1), 13,219 frames, MTCNN", tmp_path / "runs" / "reports" / "biwi_variants" / "table"
     note = "The list Biwi_FSA-Net.npz is not here, so runs on biwi_fsanet_ypr cannot be matched."
     found = run("report", options[0])
-    assert cells(table.with_suffix(".csv"))[row]["BIWI last"] == "1.00"
+    assert by_method(table.with_suffix(".csv"))[row]["BIWI last"] == "1.00"
     assert "Missing: FSA-Caps (w/o), 13,219 frames, MTCNN; FSA-Caps (var), " in found.stdout
     assert note not in table.with_suffix(".md").read_text()
     (here / "Biwi_FSA-Net.npz").unlink()
     lost = run("report", options[0])
-    assert cells(table.with_suffix(".csv"))[row]["BIWI last"] == "–"
+    assert by_method(table.with_suffix(".csv"))[row]["BIWI last"] == "–"
     assert "Missing: FSA-Caps (w/o), 13,219 frames, MTCNN; FSA-Caps (var), " in lost.stdout
     assert note in table.with_suffix(".md").read_text()
     assert note in " ".join(lost.stdout.split())
