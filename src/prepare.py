@@ -5,7 +5,7 @@ import logging
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from headpose.datasets.packed_faces import BAD_FILES, read_examples, read_pack
+from headpose.datasets.packed_faces import BAD_FILES, doubts_of, read_examples, read_pack
 from headpose.datasets.packing import FacePack
 from headpose.errors import InputError
 from headpose.reporting.doctor import write_page
@@ -39,8 +39,11 @@ def prepare(config: DictConfig) -> None:
             raise InputError(f"{name} is to be packed, but how? give {key}=fixed or {key}=loose (synthetic heads need no pack)")
         folder = pack.prepare(datamodule.source())
         manifest, index = read_pack(folder)
-        page = write_page(folder / "doctor.html", manifest, index, read_examples(folder, NUM_EXAMPLES))
+        doubts = doubts_of(index)
+        page = write_page(folder / "doctor.html", manifest, index, read_examples(folder, NUM_EXAMPLES), doubts)
         log.info("%s: %d faces, %d bad files (%s)", folder, manifest["faces"], manifest["bad"], folder / BAD_FILES)
+        for doubt in doubts:
+            log.warning("%s: %s", name, doubt)
         log.info("what is in it: %s", page)
 
 

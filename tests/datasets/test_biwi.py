@@ -242,7 +242,7 @@ def test_missing_files_are_named(root: Path) -> None:
     with pytest.raises(InputError, match=r"03/rgb\.cal: cannot be read \(No such file or directory\); restore the file"):
         BIWI(root, sequences=[3], calibrated=True)
     (root / "03" / "detections.csv").unlink()
-    with pytest.raises(InputError, match=r"detections\.csv: no such box file"):
+    with pytest.raises(InputError, match=r"detections\.csv: no such file; run a face detector"):
         BIWI(root, sequences=[3])
 
 

@@ -74,7 +74,7 @@ def test_file_is_read_with_several_faces_a_frame(tmp_path: Path) -> None:
         ("name,confidence,x0,y0,x1,y1\na,1,2,3,four,5\n", "line 2"),
         ("name,confidence,x0,y0,x1,y1\na,1,2,3,4\n", "line 2"),
         ("name,confidence,x0,y0,x1,y1\na,1,9,3,4,5\n", "no area"),
-        ("name,confidence,x0,y0,x1,y1\na,nan,1,3,4,5\n", "no area"),
+        ("name,confidence,x0,y0,x1,y1\na,nan,1,3,4,5\n", "confidence is 'nan'"),
     ],
 )
 def test_broken_files_are_named(tmp_path: Path, text: str, told: str) -> None:

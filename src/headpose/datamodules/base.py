@@ -218,7 +218,14 @@ class HeadPoseDataModule(pl.LightningDataModule):
             names = self.dataset.names
             photos = [self.dataset.photo_of(name) for name in names]
             self._split = split_faces(
-                names, photos, self.split_rule, self.val_fraction, self.split_seed, self.num_train, self.num_val
+                names,
+                photos,
+                self.split_rule,
+                self.val_fraction,
+                self.split_seed,
+                self.num_train,
+                self.num_val,
+                self.dataset.left_out(),
             )
         return self._split
 
@@ -239,7 +246,7 @@ class HeadPoseDataModule(pl.LightningDataModule):
         """Shuffled and augmented batches of the training side."""
         rank, world_size = self._process()
         indices = self.split.train
-        sampler = TrainSampler(len(indices), self.batch_size, self.seed, rank, world_size)
+        sampler = TrainSampler(len(indices), self.batch_size, self.seed, rank, world_size, self.dataset.left_out())
         if not self._is_fed_by_batch():
             return self._loader(FaceBatches(self.dataset, indices, self.crop, self.augmentation, self.seed), sampler)
         augmentation = self.augmentation or Augmentation()

@@ -27,15 +27,17 @@ class TrainSampler(Sampler[BatchKey]):
         batch_size: faces per optimiser step, over all processes.
         seed: of the order.
         rank, world_size: this process and their number.
+        left_out: why there are no more faces, for the refusal of too few.
     """
 
-    def __init__(self, n: int, batch_size: int, seed: int, rank: int = 0, world_size: int = 1) -> None:
+    def __init__(self, n: int, batch_size: int, seed: int, rank: int = 0, world_size: int = 1, left_out: str = "") -> None:
         if batch_size < 1 or batch_size % world_size:
             raise InputError(
                 f"data.batch_size={batch_size} cannot be shared equally by {world_size} processes; give a multiple"
             )
         if n < batch_size:
-            raise InputError(f"{n} training faces do not fill one batch of {batch_size}; set data.batch_size={n} or less")
+            why = f" ({left_out})" if left_out else ""
+            raise InputError(f"{n} training faces do not fill one batch of {batch_size}{why}; set data.batch_size={n} or less")
         self.n, self.batch_size, self.seed, self.rank, self.world_size = n, batch_size, seed, rank, world_size
         self.epoch = 0
 
@@ -85,6 +87,7 @@ def split_faces(
     seed: int,
     num_train: int | None = None,
     num_val: int | None = None,
+    left_out: str = "",
 ) -> Split:
     """Divide faces into training and validation.
 
@@ -96,6 +99,7 @@ def split_faces(
         val_fraction: share of the photos (faces) for validation, in [0, 1).
         seed: of the division and of the order.
         num_train, num_val: keep only the first of the seeded order; null keeps all.
+        left_out: why there are no more faces, for the refusal of none.
 
     Raises:
         InputError: unknown rule, a fraction outside [0, 1), or nothing left on the training side.
@@ -113,6 +117,7 @@ def split_faces(
     train = [int(index) for index in order if not is_val[index]][:num_train]
     val = [int(index) for index in order if is_val[index]][:num_val]
     if not train:
-        raise InputError(f"no training face is left of {len(names)}; lower data.val_fraction or raise data.num_train")
+        why = f" ({left_out})" if left_out else ""
+        raise InputError(f"no training face is left of {len(names)}{why}; lower data.val_fraction or raise data.num_train")
     sides = "\n".join(["train", *sorted(names[i] for i in train), "val", *sorted(names[i] for i in val)])
     return Split(train, val, hashlib.sha256(sides.encode()).hexdigest()[:12])

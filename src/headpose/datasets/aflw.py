@@ -10,7 +10,18 @@ from typing import Any, ClassVar, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from headpose.datasets.base import Annotation, BadFiles, FolderDataset, check_number, check_seed, read_label_line, whole_box
+from headpose.datasets.base import (
+    Annotation,
+    BadFiles,
+    FolderDataset,
+    check_box_in_file,
+    check_number,
+    check_seed,
+    find_file,
+    no_landmarks,
+    read_label_line,
+    whole_box,
+)
 from headpose.errors import InputError
 from headpose.geometry.conventions import ANGLES, pose_from_aflw
 
@@ -27,8 +38,13 @@ SELECT Faces.face_id, FaceImages.filepath, FacePose.yaw, FacePose.pitch, FacePos
        FaceRect.x, FaceRect.y, FaceRect.w, FaceRect.h
 FROM Faces LEFT JOIN FaceImages ON FaceImages.file_id = Faces.file_id
 JOIN FacePose ON FacePose.face_id = Faces.face_id JOIN FaceRect ON FaceRect.face_id = Faces.face_id
+LIMIT {max_rows}
 """
 """Faces that were never given a pose or a rectangle, which the published database has, are nobody's sample."""
+MAX_ROWS = 10**6
+"""Of what the query may find; the published database has 25,993 faces."""
+MAX_BYTES = 10**6
+"""Of one value in the database."""
 NUM_TEST = 1000
 Part = Literal["all", "train", "test"]
 
@@ -104,7 +120,7 @@ class AFLW(FolderDataset):
 
     def label_files(self, path: Path) -> list[Path]:
         """The text file of a ready crop."""
-        return [] if self.has_boxes else [self.root / f"{path.as_posix()}.txt"]
+        return [] if self.has_boxes else [find_file(self.root / f"{path.as_posix()}.txt")]
 
     def common_files(self) -> list[Path]:
         """The database, where there is one."""
@@ -146,12 +162,16 @@ class _Database:
         self.root, self.path = root, root / DATABASE
         try:
             with closing(sqlite3.connect(f"{self.path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+                connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_BYTES)
                 for table, columns in TABLES.items():
                     self._check_table(connection, table, columns)
-                rows = connection.execute(QUERY).fetchall()
+                rows = connection.execute(QUERY.format(max_rows=MAX_ROWS + 1)).fetchall()
                 (num_faces,) = connection.execute("SELECT COUNT(DISTINCT face_id) FROM Faces").fetchone()
-        except sqlite3.Error as error:
-            raise InputError(f"{self.path}: cannot be read as AFLW's database ({error}); fetch it again") from error
+        except (sqlite3.Error, UnicodeDecodeError) as error:  # of damaged text, both come
+            reason = " ".join(str(error).split())
+            raise InputError(f"{self.path}: cannot be read as AFLW's database ({reason}); fetch it again") from error
+        if len(rows) > MAX_ROWS:
+            raise InputError(f"{self.path}: more than {MAX_ROWS:,} rows of faces; give AFLW's own database")
         faces: dict[object, list[tuple[Any, ...]]] = {}
         for row in rows:
             faces.setdefault(row[0], []).append(row)
@@ -167,7 +187,7 @@ class _Database:
             raise InputError(f"{self.path}: face {face}: {filepath} is no path below flickr/; correct it or remove the face")
         folders = self.root / "flickr", self.root
         places = [folder / filepath for folder in folders if folder.is_dir()]
-        return next((place for place in places if place.is_file()), places[0])
+        return next((place for place in map(find_file, places) if place.is_file()), places[0])
 
     def label_of(self, name: str) -> Annotation:
         rows = self._rows[name]
@@ -179,7 +199,9 @@ class _Database:
         x, y, width, height = (check_number(where, column, value) for column, value in zip("xywh", sides, strict=True))
         if width <= 0 or height <= 0:
             raise InputError(f"{where}: its rectangle of {width:g} x {height:g} pixels has no area; correct or remove it")
-        return Annotation(_pose(where, angles), np.array([x, y, x + width, y + height], np.float32), _no_landmarks())
+        box = np.array([x, y, x + width, y + height])
+        size = check_box_in_file(where, box, self.picture_of(name))
+        return Annotation(_pose(where, angles), box.astype(np.float32), no_landmarks(), size)
 
     def photo_of(self, name: str) -> str:
         return name.rpartition("_")[0]
@@ -189,8 +211,11 @@ class _Database:
         return Path(f"{stem}_{face}").as_posix()  # as a list of paths would show it
 
     def _check_table(self, connection: sqlite3.Connection, table: str, columns: Sequence[str]) -> None:
+        # A view runs whatever it was defined as.
+        is_table = "SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND lower(name) = lower(?)"
+        (num_tables,) = connection.execute(is_table, (table,)).fetchone()
         found = {row[1].lower() for row in connection.execute(f"PRAGMA table_info({table})")}
-        if not found:
+        if not found or not num_tables:
             raise InputError(f"{self.path}: no table {table} in it; give AFLW's own database")
         if missing := [column for column in columns if column not in found]:
             raise InputError(f"{self.path}: no column {missing[0]} in table {table}; give AFLW's own database")
@@ -204,16 +229,19 @@ class _Crops:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        texts, pictures = ({_stem(root, path) for path in root.rglob(f"*.{suffix}")} for suffix in ("txt", "jpg"))
+        files = list(root.rglob("*.*"))
+        texts, pictures = (
+            {_stem(root, path) for path in files if path.suffix.lower() == suffix} for suffix in (".txt", ".jpg")
+        )
         self.names = sorted(texts | pictures) if texts else []
 
     def picture_of(self, name: str) -> Path:
-        return self.root / f"{name}.jpg"
+        return find_file(self.root / f"{name}.jpg")
 
     def label_of(self, name: str) -> Annotation:
-        label = self.root / f"{name}.txt"
+        label = find_file(self.root / f"{name}.txt")
         pose = _pose(str(label), read_label_line(label, ANGLES))
-        return Annotation(pose, whole_box(self.picture_of(name)), _no_landmarks())
+        return Annotation(pose, whole_box(self.picture_of(name)), no_landmarks())
 
     def photo_of(self, name: str) -> str:
         return name
@@ -271,10 +299,6 @@ def _pose(where: str, angles_rad: Sequence[float]) -> NDArray[np.float64]:
         if abs(angle) > 2 * np.pi:
             raise InputError(f"{where}: {column} is {angle:g}, beyond a full turn; AFLW's are radians, are these degrees?")
     return pose_from_aflw(*angles_rad)
-
-
-def _no_landmarks() -> NDArray[np.float64]:
-    return np.full((68, 2), np.nan)
 
 
 def _stem(root: Path, path: Path) -> str:

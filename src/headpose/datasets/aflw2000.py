@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from headpose.datasets.base import Annotation, BadFiles, FolderDataset, list_pairs, read_mat
+from headpose.datasets.base import Annotation, BadFiles, FolderDataset, find_file, list_pairs, read_mat
 from headpose.errors import InputError
 from headpose.geometry.conventions import pose_from_pose_para
 from headpose.geometry.crops import AFLW2000Box, aflw2000_box
@@ -39,11 +39,11 @@ class AFLW2000(FolderDataset):
 
     def list_images(self) -> list[Path]:
         """The pictures of the folder."""
-        return list_pairs(self.root, "image*")
+        return list_pairs(self.root, "image")
 
     def read_annotation(self, path: Path) -> Annotation:
         """Pose, box and points from the .mat beside the picture."""
-        mat = path.with_suffix(".mat")
+        mat = find_file(path.with_suffix(".mat"))
         arrays = read_mat(mat, {"Pose_Para": (1, 7), "pt2d": (2, 21), "pt3d_68": (3, 68)})
         landmarks = arrays["pt3d_68"][:2].T
         box = aflw2000_box(arrays["pt2d"].T, landmarks, self.box_rule)

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from headpose.datasets.base import Annotation, FolderDataset, read_label_line
+from headpose.datasets.base import Annotation, FolderDataset, check_box_in_file, find_file, no_landmarks, read_label_line
 from headpose.errors import InputError
 from headpose.geometry.conventions import pose_from_afw
 
@@ -30,21 +30,19 @@ class AFW(FolderDataset):
 
     def list_images(self) -> list[Path]:
         """The faces' labels."""
-        return sorted(self.root.glob("*_*.txt"))
+        return sorted(path for path in self.root.glob("*_*.*") if path.suffix.lower() == ".txt")
 
     def picture_of(self, path: Path) -> Path:
         """The photograph of a label."""
-        return self.root / f"{self.photo_of(path.name)}.jpg"
+        return find_file(self.root / f"{self.photo_of(path.name)}.jpg")
 
     def read_annotation(self, path: Path) -> Annotation:
         """The line's numbers."""
         yaw, pitch, roll, *box = read_label_line(path, COLUMNS)
         if max(abs(yaw), abs(pitch), abs(roll)) > FULL_TURN:
             raise InputError(f"{path}: {yaw:g}, {pitch:g}, {roll:g} hold more than a full turn in degrees; restore the file")
-        x1, y1, x2, y2 = box
-        if x1 >= x2 or y1 >= y2:
-            raise InputError(f"{path}: the box has no area; x1 < x2 and y1 < y2 in pixels are needed")
-        return Annotation(pose_from_afw(yaw, pitch, roll), np.array(box, np.float32), np.full((68, 2), np.nan))
+        size = check_box_in_file(str(path), np.array(box), self.picture_of(path))
+        return Annotation(pose_from_afw(yaw, pitch, roll), np.array(box, np.float32), no_landmarks(), size)
 
     def photo_of(self, name: str) -> str:
         """The photograph: what stands before the first underscore."""

@@ -1,5 +1,6 @@
 """What all datasets share: an index of annotations in memory, pictures read when asked for."""
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from torch.utils.data import Dataset
 
+from headpose.datasets.label_checks import label_doubts
 from headpose.errors import InputError
+from headpose.geometry.crops import check_box
 from headpose.pictures import read_image, read_whole
 from headpose.types import Sample
 
@@ -27,6 +30,7 @@ class Annotation:
     pose: NDArray[np.float64]  # (3,) yaw, pitch, roll in degrees
     box: NDArray[np.float32]  # (4,) tight box in pixels
     landmarks: NDArray[np.floating[Any]]  # (68, 2), NaN where there are none
+    picture_size: tuple[int, int] = (0, 0)  # height and width of the picture, where the reader has looked at it
 
 
 class HeadPoseDataset(Dataset[Sample], ABC):
@@ -35,7 +39,8 @@ class HeadPoseDataset(Dataset[Sample], ABC):
     Attributes:
         names: n names, unique, with forward slashes, in the same order on every machine.
         pose: (n, 3) degrees; box: (n, 4) pixels; landmarks: (n, 68, 2) pixels.
-        num_filtered: faces left out by the protocol.
+        num_filtered: faces left out by the protocol; num_beyond: those of them that lie beyond `max_angle`.
+        doubts: what makes the labels look like something else than they are taken for, see `label_doubts`.
         skipped: name to reason, of broken files left out.
         has_boxes: whether the boxes are tight; otherwise they are whole pictures, which are crops already.
     """
@@ -48,6 +53,9 @@ class HeadPoseDataset(Dataset[Sample], ABC):
     box: NDArray[np.float32]
     landmarks: NDArray[np.float32]
     num_filtered: int = 0
+    num_beyond: int = 0
+    max_angle: float | None = None
+    doubts: Sequence[str] = ()
     skipped: dict[str, str]
     has_boxes: bool = True
 
@@ -61,6 +69,16 @@ class HeadPoseDataset(Dataset[Sample], ABC):
     def photo_of(self, name: str) -> str:
         """Name of the photograph (or person) a face comes from; its faces never stand on both sides of a split."""
         return name
+
+    def left_out(self) -> str:
+        """How many faces were left out and why, and what is odd about the labels; empty where none was."""
+        counts = {
+            f"beyond ±{self.max_angle} degrees": self.num_beyond,
+            "without a label or box": self.num_filtered - self.num_beyond,
+            "broken": len(self.skipped),
+        }
+        reasons = [f"{count} {reason}" for reason, count in counts.items() if count]
+        return "; ".join([*([f"left out: {', '.join(reasons)}"] if reasons else []), *self.doubts])
 
     def __len__(self) -> int:
         return len(self.names)
@@ -112,22 +130,32 @@ class FolderDataset(HeadPoseDataset):
     def _read_all(self, max_angle: float | None, bad_files: BadFiles) -> None:
         self.paths: list[Path] = []
         annotations: list[Annotation] = []
+        beyond: list[Annotation] = []
+        self.max_angle = max_angle
         for path in self.files:
             try:
                 annotation = self.read_face(path)
                 if bad_files == "skip":
-                    read_image(self.picture_of(path))
+                    height, width = read_image(self.picture_of(path)).shape[:2]
+                    check_box(annotation.box, width, height, f"{self.name_of(path)}: the box")
             except InputError as error:
                 if bad_files == "raise":
                     raise InputError(f"{error} (or set bad_files=skip to leave such files out)") from error
                 self.skipped[self.name_of(path)] = str(error)
                 continue
             if max_angle is not None and np.abs(annotation.pose).max() > max_angle:
-                self.num_filtered += 1
+                beyond.append(annotation)
                 continue
             self.paths.append(path)
             annotations.append(annotation)
-        check_left(self.title, self.root, len(self.files), len(annotations), self.num_filtered, max_angle, len(self.skipped))
+        self.num_beyond = len(beyond)
+        self.num_filtered += self.num_beyond
+        if known := annotations + beyond:
+            self.doubts = label_doubts(
+                *(np.stack(v) for v in zip(*((a.pose, a.box, a.picture_size) for a in known), strict=True))
+            )
+        if not annotations:
+            raise nothing_left(self, len(self.files), self.root)
         self.names = [self.name_of(path) for path in self.paths]
         self.pose = np.stack([a.pose for a in annotations]).astype(np.float32)
         self.box = np.stack([a.box for a in annotations]).astype(np.float32)
@@ -136,7 +164,7 @@ class FolderDataset(HeadPoseDataset):
     def read_face(self, path: Path) -> Annotation:
         """The label of one listed face; raises InputError naming a file that is broken, or a picture that is missing."""
         picture = self.picture_of(path)
-        if not picture.is_file():
+        if not os.path.isfile(picture):  # where `Path.is_file` raises, as at names that are too long, it says no
             raise InputError(f"{picture}: the picture of an annotation is missing; restore it or remove the annotation")
         return self.read_annotation(path)
 
@@ -158,7 +186,7 @@ class FolderDataset(HeadPoseDataset):
 
     def label_files(self, path: Path) -> Sequence[Path]:
         """The files that hold this label and no other."""
-        return [path.with_suffix(self.label_suffix)] if self.label_suffix else []
+        return [find_file(path.with_suffix(self.label_suffix))] if self.label_suffix else []
 
     def common_files(self) -> Sequence[Path]:
         """The files that hold something of many labels."""
@@ -176,21 +204,27 @@ class FolderDataset(HeadPoseDataset):
         """Decode one picture."""
         return read_image(self.picture_of(self.paths[index]))
 
+    def __getitem__(self, index: int) -> Sample:
+        """As of every dataset; raises InputError where the box does not fit the picture."""
+        sample = super().__getitem__(index)
+        height, width = sample["image"].shape[:2]
+        check_box(sample["box"], width, height, f"{sample['name']}: the box")
+        return sample
+
     def verify(self, indices: Sequence[int]) -> None:
         """Read the files and look at their ends."""
         for index in indices:
             read_whole(self.picture_of(self.paths[index]))
 
 
-def check_left(
-    title: str, root: Path, n: int, num_left: int, num_filtered: int, max_angle: float | None, num_skipped: int
-) -> None:
-    """Refuse a dataset of n faces of which none is left; raises InputError."""
-    if not num_left:
-        raise InputError(
-            f"{title}: none of the {n} faces in {root} is left "
-            f"({num_filtered} beyond ±{max_angle} degrees, {num_skipped} broken)"
-        )
+def nothing_left(dataset: HeadPoseDataset, n: int, root: Path) -> InputError:
+    """The refusal of a dataset of n faces of which none is left."""
+    return InputError(f"{dataset.title}: none of the {n} faces in {root} is left ({dataset.left_out()})")
+
+
+def no_landmarks() -> NDArray[np.float64]:
+    """(68, 2) NaN, of a dataset that has none."""
+    return np.full((68, 2), np.nan)
 
 
 def check_seed(name: str, seed: object) -> None:
@@ -199,10 +233,28 @@ def check_seed(name: str, seed: object) -> None:
         raise InputError(f"{name}={seed} is no seed; give a whole number from 0 on")
 
 
-def list_pairs(folder: Path, pattern: str) -> list[Path]:
-    """Sorted .jpg paths of all .jpg and .mat files that match; a path whose picture is missing is listed all the same."""
-    stems = {path.stem for suffix in (".jpg", ".mat") for path in folder.glob(pattern + suffix)}
-    return [folder / f"{stem}.jpg" for stem in sorted(stems)]
+def list_pairs(folder: Path, prefix: str = "") -> list[Path]:
+    """Sorted paths of all pictures whose name begins so, .jpg in upper or lower case.
+
+    A .mat file whose picture is missing has its picture's path listed all the same.
+    """
+    pictures, labelled = {}, {}
+    for name in sorted(os.listdir(folder) if folder.is_dir() else []):  # .JPG before .jpg, which then takes its place
+        stem, suffix = os.path.splitext(name)
+        if name.startswith(prefix) and suffix.lower() == ".jpg":
+            pictures[stem] = name
+        elif name.startswith(prefix) and suffix.lower() == ".mat":
+            labelled[stem] = f"{stem}.jpg"
+    return [folder / name for _, name in sorted((labelled | pictures).items())]
+
+
+def find_file(path: Path) -> Path:
+    """The path, or where there is no such file, one whose suffix is in another case."""
+    if not path.exists():
+        for suffix in (path.suffix.upper(), path.suffix.lower(), path.suffix.title()):
+            if (other := path.with_suffix(suffix)).exists():
+                return other
+    return path
 
 
 def whole_box(path: Path) -> NDArray[np.float32]:
@@ -215,6 +267,16 @@ def whole_box(path: Path) -> NDArray[np.float32]:
     except (UnidentifiedImageError, OSError) as error:
         raise InputError(f"{path}: not a readable picture; fetch it again or remove it") from error
     return np.array([0, 0, width, height], dtype=np.float32)
+
+
+def check_box_in_file(where: str, box: NDArray[np.floating[Any]], picture: Path) -> tuple[int, int]:
+    """Height and width of the picture of a box (4,) that a file gives; InputError where the box does not fit the picture.
+
+    Only the picture's header is read.
+    """
+    width, height = (int(side) for side in whole_box(picture)[2:])
+    check_box(box, width, height, f"{where}: the box")
+    return height, width
 
 
 def read_mat(path: Path, shapes: dict[str, tuple[int, ...]]) -> dict[str, NDArray[np.float64]]:

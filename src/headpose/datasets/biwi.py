@@ -7,11 +7,12 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from headpose.datasets.base import Annotation, BadFiles, FolderDataset, check_seed
+from headpose.datasets.base import Annotation, BadFiles, FolderDataset, check_seed, no_landmarks
 from headpose.datasets.biwi_boxes import BoxRule, box_rule, dockerface_frames, read_detections, read_dockerface
 from headpose.datasets.biwi_files import HEIGHT, WIDTH, read_calibration, read_depth, read_pose
 from headpose.errors import InputError
 from headpose.geometry.conventions import calibrate_biwi_matrix, pose_from_biwi_matrix
+from headpose.geometry.crops import check_box
 
 PEOPLE = (
     *("F01", "F02", "F03", "F04", "F05", "F06", "M01", "M02", "M03", "M04", "M05", "M06"),
@@ -19,6 +20,7 @@ PEOPLE = (
 )
 """Of sequences 01 to 24: four people were recorded twice."""
 NUM_TRAIN = 16
+DETECTIONS = "detections.csv"
 NO_FACES = np.zeros((0, 5))
 
 
@@ -94,14 +96,16 @@ class BIWI(FolderDataset):
         """Other boxes, lists and calibrations."""
         given = [Path(path) for path in (self.boxes_path, self.frames_path) if path is not None]
         folders = sorted({path.parent for path in self.files})
-        return [*given, *(folder / name for folder in folders for name in ("detections.csv", "rgb.cal"))]
+        return [*given, *(folder / name for folder in folders for name in (DETECTIONS, "rgb.cal"))]
 
     def read_annotation(self, path: Path) -> Annotation:
         """Pose from the text file beside the picture, box from the detector."""
         matrix = read_pose(_pose_path(path)).rotation
         if self.calibrated:
             matrix = calibrate_biwi_matrix(matrix, self._rotation(path.parent))
-        return Annotation(pose_from_biwi_matrix(matrix), self._box(path), np.full((68, 2), np.nan))
+        box = self._box(path)
+        check_box(box, WIDTH, HEIGHT, f"{self._boxes_of(path)}: {self.name_of(path)}: the box")
+        return Annotation(pose_from_biwi_matrix(matrix), box, no_landmarks(), (HEIGHT, WIDTH))
 
     def name_of(self, path: Path) -> str:
         """`01/frame_00003`."""
@@ -135,7 +139,7 @@ class BIWI(FolderDataset):
         return [name.split("/")[1] for name in names]
 
     def _detected_frames(self, folder: Path, frames: Sequence[str], given: dict[str, NDArray[Any]] | None) -> list[str]:
-        found = read_detections(folder / "detections.csv") if given is None else given
+        found = read_detections(folder / DETECTIONS) if given is None else given
         names = [f"{folder.name}/{frame}" for frame in frames]
         if absent := {name for name in found if name.startswith(f"{folder.name}/")} - set(names):
             raise InputError(f"{self.boxes_path or folder}: boxes of {min(absent)}, which is not in {self.root}")
@@ -149,6 +153,12 @@ class BIWI(FolderDataset):
             return self._boxes[path]
         # A file for each frame, read with its pose, so that `bad_files` holds for it too.
         return read_dockerface(self._dockerface_path(path), WIDTH, HEIGHT)
+
+    def _boxes_of(self, path: Path) -> Path:
+        """The file that a frame's box comes from."""
+        if self.box_rule == "dockerface":
+            return self._dockerface_path(path)
+        return path.parent / DETECTIONS if self.boxes_path is None else Path(self.boxes_path)
 
     def _dockerface_path(self, path: Path) -> Path:
         return self._dockerface_root / path.parent.name / f"dockerface-{path.stem}.txt"

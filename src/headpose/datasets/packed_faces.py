@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headpose.datasets.base import BadFiles, HeadPoseDataset, check_left
+from headpose.datasets.base import BadFiles, HeadPoseDataset, nothing_left
 from headpose.datasets.chunks import PictureStore, index_path, picture_path
+from headpose.datasets.label_checks import label_doubts
 from headpose.errors import InputError
 from headpose.types import Image
 
@@ -54,10 +55,13 @@ class PackedFaces(HeadPoseDataset):
                     "set bad_files=skip to leave them out)"
                 )
         self.skipped = dict(zip(index["name"][is_bad].tolist(), index["reason"][is_bad].tolist(), strict=True))
-        self.num_filtered = manifest["unlisted"] + int((beyond & ~is_bad).sum())
+        self.num_beyond, self.max_angle = int((beyond & ~is_bad).sum()), max_angle
+        self.num_filtered = manifest["unlisted"] + self.num_beyond
+        self.doubts = doubts_of(index)
         self.has_boxes = manifest["has_boxes"]
         self.numbers = np.flatnonzero(~is_bad & ~beyond)
-        check_left(title, folder, manifest["faces"], len(self.numbers), self.num_filtered, max_angle, len(self.skipped))
+        if not len(self.numbers):
+            raise nothing_left(self, manifest["faces"], folder)
         self.names = index["name"][self.numbers].tolist()
         self._photos = dict(zip(self.names, index["photo"][self.numbers].tolist(), strict=True))
         self.pose, self.box, self.landmarks = (
@@ -74,6 +78,11 @@ class PackedFaces(HeadPoseDataset):
     def photo_of(self, name: str) -> str:
         """As the files' dataset says."""
         return str(self._photos[name])
+
+
+def doubts_of(index: Index) -> list[str]:
+    """`label_doubts` of all faces of a pack, whatever their angles."""
+    return label_doubts(index["pose"], index["source_box"], index["picture_size"])
 
 
 def read_pack(folder: Path) -> tuple[dict[str, Any], Index]:

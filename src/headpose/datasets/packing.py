@@ -28,7 +28,7 @@ from headpose.datasets.packed_faces import BAD_FILES, CHUNK, MANIFEST, Index, Pa
 from headpose.datasets.perturbation import Perturbation
 from headpose.errors import InputError
 from headpose.files import replacing, write_json
-from headpose.geometry.crops import NO_FACE, CropRule, ReadyCrop
+from headpose.geometry.crops import CropRule, ReadyCrop, check_box
 from headpose.pictures import read_image
 from headpose.types import Image
 
@@ -321,15 +321,11 @@ class LoosePack(FacePack):
         """Cut and made smaller; a pixel is the mean of those that it stands for."""
         size = self.size(source)
         height, width = image.shape[:2]
-        if not np.isfinite(annotation.box).all():
-            raise InputError(NO_FACE)
         x0, y0, x1, y1 = (float(side) for side in annotation.box)
         half = (0.5 + self.margin(source)) * max(x1 - x0, y1 - y0)
         center_x, center_y = (x0 + x1) / 2, (y0 + y1) / 2
         left, top = max(int(np.floor(center_x - half)), 0), max(int(np.floor(center_y - half)), 0)
         right, bottom = min(int(np.ceil(center_x + half)), width), min(int(np.ceil(center_y + half)), height)
-        if left >= right or top >= bottom or x0 >= x1 or y0 >= y1:
-            raise InputError(NO_FACE)
         part = image[top:bottom, left:right]
         shrink = min(1.0, size / max(part.shape[:2]))
         new_width, new_height = (max(round(shrink * length), 1) for length in (right - left, bottom - top))
@@ -415,6 +411,7 @@ class _ChunkPacker(Dataset[int]):
         index["picture_size"][row], index["source_box"][row] = (height, width), annotation.box
         index["outside"][row] = ((points < 0) | (points > [width, height])).any(axis=1).sum()
         try:
+            check_box(annotation.box, width, height)
             face = self.pack.make(image, annotation, self.source)
             if len(compared) < NUM_COMPARED:
                 crop = self.source.crop

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import ClassVar
 
-from headpose.datasets.base import Annotation, BadFiles, FolderDataset, list_pairs, read_mat
+from headpose.datasets.base import Annotation, BadFiles, FolderDataset, find_file, list_pairs, read_mat
 from headpose.errors import InputError
 from headpose.geometry.conventions import pose_from_pose_para
 from headpose.geometry.crops import drop_negative_points, landmarks_box
@@ -42,15 +42,16 @@ class W300LP(FolderDataset):
 
     def list_images(self) -> list[Path]:
         """The pictures of the eight folders (those that exist)."""
-        return [path for subset in SUBSETS for path in list_pairs(self.root / subset, "*")]
+        return [path for subset in SUBSETS for path in list_pairs(self.root / subset)]
 
     def read_annotation(self, path: Path) -> Annotation:
         """Pose and points from the .mat beside the picture."""
-        arrays = read_mat(path.with_suffix(".mat"), {"Pose_Para": (1, 7), "pt2d": (2, 68)})
+        mat = find_file(path.with_suffix(".mat"))
+        arrays = read_mat(mat, {"Pose_Para": (1, 7), "pt2d": (2, 68)})
         points = arrays["pt2d"].T
         kept = drop_negative_points(points) if self.drop_negative_points else points
         if not len(kept):
-            raise InputError(f"{path.with_suffix('.mat')}: no point of pt2d lies in the picture; remove the pair")
+            raise InputError(f"{mat}: no point of pt2d lies in the picture; remove the pair")
         return Annotation(pose_from_pose_para(arrays["Pose_Para"][0]), landmarks_box(kept), points)
 
     def photo_of(self, name: str) -> str:

@@ -1,13 +1,12 @@
 """Boxes that some other detector has found and written to a file."""
 
-import csv
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from headpose.csv_file import number_in, read_rows
 from headpose.detectors.base import Detections, as_detections, no_detections
 from headpose.errors import InputError
 from headpose.types import Image
@@ -53,23 +52,11 @@ def read_boxes(path: Path) -> dict[str, NDArray[np.float64]]:
     Raises:
         InputError: no such file, a missing column, or a row that is no box.
     """
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            if missing := set(COLUMNS) - set(reader.fieldnames or ()):
-                raise InputError(f"{path}: no column {sorted(missing)[0]}; a box file has {','.join(COLUMNS)}")
-            rows = list(reader)
-    except OSError as error:
-        raise InputError(f"{path}: no such box file; run a face detector and write {','.join(COLUMNS)} to it") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: not a CSV file; a box file has {','.join(COLUMNS)}") from error
-    found: dict[str, list[list[Any]]] = {}
-    for number, row in enumerate(rows, start=2):
-        try:
-            values = [float(row[column]) for column in COLUMNS[1:]]
-        except (TypeError, ValueError) as error:
-            raise InputError(f"{path}, line {number}: not all of {','.join(COLUMNS[1:])} are numbers") from error
-        if not np.isfinite(values).all() or values[1] >= values[3] or values[2] >= values[4]:
-            raise InputError(f"{path}, line {number}: the box has no area; x0 < x1 and y0 < y1 in pixels are needed")
-        found.setdefault(row["name"], []).append(values)
+    found: dict[str, list[list[float]]] = {}
+    for row in read_rows(path, COLUMNS, f"run a face detector and write {','.join(COLUMNS)} to it"):
+        where = f"{path}, line {row.line}"
+        values = [number_in(where, row, column) for column in COLUMNS[1:]]
+        if values[1] >= values[3] or values[2] >= values[4]:
+            raise InputError(f"{where}: the box has no area; x0 < x1 and y0 < y1 in pixels are needed")
+        found.setdefault(row.cells["name"], []).append(values)
     return {name: np.array(faces) for name, faces in found.items()}

@@ -42,6 +42,10 @@ HOPENET_K: dict[str, tuple[float, float]] = {
 HOPENET_TRAINING_SIDE = 240 / 224
 """Shorter side before the random crop of training, over the side of the square."""
 NO_FACE = "the face box lies outside its picture or has no area; check the annotation's points or box"
+MAX_BOX = 2
+"""Side of the largest box, over the picture's longer side."""
+MAX_PIXELS = 2**27
+"""Of anything that is cut out of a picture or made of a cut: with a fourth channel in PIL, half a gigabyte."""
 
 
 class Regions(NamedTuple):
@@ -246,6 +250,7 @@ class HopenetCrop:
         if cut.size == 0:
             raise InputError(NO_FACE)
         new_width, new_height = (int(side) for side in self._resized(cut.shape[1], cut.shape[0], rng is not None))
+        _check_size(new_width, new_height)
         picture = PIL.Image.fromarray(cut).resize((new_width, new_height), PIL.Image.Resampling.BILINEAR)
         room_x, room_y = new_width - self.size, new_height - self.size
         if rng is None:
@@ -321,6 +326,29 @@ class ReadyCrop:
     def for_dataset(self, name: str) -> "ReadyCrop":
         """The rule itself."""
         return self
+
+
+def check_box(box: ArrayLike, width: int, height: int, name: str = "the box") -> None:
+    """Refuse a box (4,) that no face of a picture can have; a crop of it could fill the memory.
+
+    Args:
+        box: x0, y0, x1, y1 in pixels.
+        width, height: of the picture.
+        name: of the box, for the message.
+
+    Raises:
+        InputError: the box has no area, does not overlap the picture, or has a side longer than twice the picture's longer one.
+    """
+    x0, y0, x1, y1 = (float(side) for side in np.asarray(box))
+    shown, picture = f"{name} ({x0:g}, {y0:g}, {x1:g}, {y1:g})", f"its picture of {width}×{height}"
+    if not (x0 < x1 and y0 < y1):  # so written, NaN is refused
+        raise InputError(
+            f"{shown} has no area; x0 < x1 and y0 < y1 in pixels are needed (x1, y1 are a corner, not width and height)"
+        )
+    if x1 <= 0 or y1 <= 0 or x0 >= width or y0 >= height:
+        raise InputError(f"{shown} lies outside {picture}; give x0, y0, x1, y1 in pixels of the upright picture")
+    if max(x1 - x0, y1 - y0) > MAX_BOX * max(width, height):
+        raise InputError(f"{shown} is more than twice as large as {picture}; give x0, y0, x1, y1 in pixels")
 
 
 def landmarks_box(points: ArrayLike) -> NDArray[np.float32]:
@@ -428,12 +456,18 @@ def crop_with_black_border(image: Image, box: Sequence[int] | NDArray[np.int64])
     """The (y1 - y0, x1 - x0, 3) cut of a whole-pixel box, ends exclusive; black where it leaves the picture (as PIL)."""
     x0, y0, x1, y1 = (int(side) for side in box)
     height, width = image.shape[:2]
+    _check_size(x1 - x0, y1 - y0)
     cut = np.zeros((max(y1 - y0, 0), max(x1 - x0, 0), 3), dtype=np.uint8)
     inner = image[max(y0, 0) : max(y1, 0), max(x0, 0) : max(x1, 0)]
     if inner.size and y0 < height and x0 < width:
         top, left = max(-y0, 0), max(-x0, 0)
         cut[top : top + inner.shape[0], left : left + inner.shape[1]] = inner
     return cut
+
+
+def _check_size(width: int, height: int) -> None:
+    if max(width, 0) * max(height, 0) > MAX_PIXELS:
+        raise InputError(f"a crop of {width}×{height} pixels is too large; check the box, or give a smaller margin or picture")
 
 
 def _resize(cut: Image, size: int) -> Image:

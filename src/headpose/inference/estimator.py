@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from headpose.detectors.base import Detections, FaceDetector
 from headpose.errors import InputError
 from headpose.geometry.conventions import ANGLES
-from headpose.geometry.crops import CropRule
+from headpose.geometry.crops import CropRule, check_box
 from headpose.geometry.perspective import focal_length, ray_to_camera
 from headpose.geometry.rotations import nearest_pose, pose_to_matrix
 from headpose.inference.networks import folded, load_members
@@ -196,14 +196,8 @@ class PoseEstimator:
         """
         rule = self.crop.for_dataset("crops") if boxes_are_crops else self.crop
         height, width = picture.shape[:2]
-        largest = 2 * max(width, height)  # of a larger one the black around the picture alone could fill the memory
-        for number, (x0, y0, x1, y1) in enumerate(found.boxes.tolist()):
-            is_shown = x1 > 0 and y1 > 0 and x0 < width and y0 < height
-            if not (is_shown and 0 < x1 - x0 <= largest and 0 < y1 - y0 <= largest):  # so written, NaN is refused
-                raise InputError(
-                    f"box {number} ({x0:g}, {y0:g}, {x1:g}, {y1:g}) has no area, lies outside its picture of "
-                    f"{width}×{height}, or is more than twice as large; give x0, y0, x1, y1 in pixels"
-                )
+        for number, box in enumerate(found.boxes):
+            check_box(box, width, height, f"box {number}")
         squares = np.array([rule(picture, box) for box in found.boxes], dtype=np.uint8)
         return Faces(*found, squares.reshape(-1, rule.size, rule.size, 3), (width, height))
 

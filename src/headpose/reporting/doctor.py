@@ -1,6 +1,6 @@
 """A page that tells how a packed dataset is: counts against the published ones, labels, duplicates, landmarks, bad files."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +28,16 @@ MAX_LISTED, MAX_GROUPS = 100, 20
 EXAMPLE_SIDE = 96
 
 
-def write_page(path: Path, manifest: Mapping[str, Any], index: Index, pictures: NDArray[np.uint8]) -> Path:
+def write_page(
+    path: Path, manifest: Mapping[str, Any], index: Index, pictures: NDArray[np.uint8], doubts: Sequence[str] = ()
+) -> Path:
     """Write one HTML file that needs no other.
 
     Args:
         path: of the page.
         manifest, index: of the pack, see `headpose.datasets.packing`.
         pictures: (m, P, P, 3), examples to be looked at.
+        doubts: what makes the labels look like something else than they are taken for.
     """
     bad = index["reason"] != ""
     return html.write_page(
@@ -45,6 +48,7 @@ def write_page(path: Path, manifest: Mapping[str, Any], index: Index, pictures: 
         options=", ".join(f"{key} {value}" for key, value in manifest["options"].items()) or "no options",
         counts=counts(manifest, index),
         labels=labels(index),
+        doubts=list(doubts),
         limit=LIMIT,
         histograms=html.svg(_histograms(index), "histograms"),
         places=places(index),

@@ -45,6 +45,8 @@ def check_sets(module: PoseEvaluator, datamodules: Mapping[str, HeadPoseDataModu
             datamodule.dataset.verify(datamodule.test_indices)
         for face, reason in datamodule.dataset.skipped.items():
             log.warning("%s: %s left out: %s", name, face, reason)
+        for doubt in datamodule.dataset.doubts:
+            log.warning("%s: %s", name, doubt)
 
 
 def run_tests(
