@@ -8,6 +8,7 @@ import csv
 import hashlib
 import json
 import logging
+import math
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -34,11 +35,14 @@ from headpose.types import Image
 
 log = logging.getLogger(__name__)
 
-PACK_VERSION = 1
+PACK_VERSION = 2
 NUM_COMPARED = 4
 """Faces of each chunk whose crops are compared with those made of the files."""
 PACK_SCALE = 2.0
 """Side of a loose picture over that of the network's square; crops of smaller ones differ more, see docs/packs.md."""
+KEPT = 1.01
+"""Up to so many times its size, a loose picture is kept as it is: made smaller by less than a hundredth it would lose
+sharpness and save nothing. Crops of 224 pixels have loose pictures of 448, and those of 300W-LP and AFLW2000 are 450."""
 SLACK = 0.05
 """What a loose picture shows beyond all that a crop can need, as a share of the box's longer side: for whole pixels."""
 
@@ -69,7 +73,7 @@ class Source:
 class Face:
     """What a pack keeps of one face."""
 
-    picture: Image  # (H, W, 3), H and W at most P
+    picture: Image  # (H, W, 3), H and W at most P, see `stored_size`
     box: NDArray[np.float32]  # (4,)
     landmarks: NDArray[np.float32]  # (68, 2)
 
@@ -110,7 +114,11 @@ class FacePack(Pack):
 
     @abstractmethod
     def size(self, source: Source) -> int:
-        """Side P of the pictures."""
+        """Side of the pictures, in pixels."""
+
+    def stored_size(self, source: Source) -> int:
+        """Side P of the squares that they are kept in."""
+        return self.size(source)
 
     @abstractmethod
     def content(self, source: Source) -> dict[str, Any]:
@@ -279,7 +287,7 @@ class LoosePack(FacePack):
     """A smaller picture around each face, of which every rule and augmentation can make its crops.
 
     It shows the square around the box's centre whose side is the box's longer one times 1 + 2 margin, as far as it lies in
-    the picture, made smaller (never larger) until it fits.
+    the picture, made smaller (never larger) until its longer side is `size`; up to a hundredth above that it stays as it is.
 
     Args:
         root, num_workers: see `FacePack`.
@@ -313,13 +321,16 @@ class LoosePack(FacePack):
         """Given, or so that a crop keeps about its resolution."""
         return self.fixed_size or round(PACK_SCALE * source.crop.size * (2**0.5 if _turns(source) else 1.0))
 
+    def stored_size(self, source: Source) -> int:
+        """With room for those that are kept as they are."""
+        return math.ceil(KEPT * self.size(source))
+
     def content(self, source: Source) -> dict[str, Any]:
         """The margin, and the rule whose crops were compared."""
         return {"margin": self.margin(source), "crop": {"name": source.crop.name, **vars(source.crop)}}
 
     def make(self, image: Image, annotation: Annotation, source: Source) -> Face:
         """Cut and made smaller; a pixel is the mean of those that it stands for."""
-        size = self.size(source)
         height, width = image.shape[:2]
         x0, y0, x1, y1 = (float(side) for side in annotation.box)
         half = (0.5 + self.margin(source)) * max(x1 - x0, y1 - y0)
@@ -327,7 +338,8 @@ class LoosePack(FacePack):
         left, top = max(int(np.floor(center_x - half)), 0), max(int(np.floor(center_y - half)), 0)
         right, bottom = min(int(np.ceil(center_x + half)), width), min(int(np.ceil(center_y + half)), height)
         part = image[top:bottom, left:right]
-        shrink = min(1.0, size / max(part.shape[:2]))
+        longer = max(part.shape[:2])
+        shrink = 1.0 if longer <= self.stored_size(source) else self.size(source) / longer
         new_width, new_height = (max(round(shrink * length), 1) for length in (right - left, bottom - top))
         if shrink < 1:
             part = np.asarray(cv2.resize(part, (new_width, new_height), interpolation=cv2.INTER_AREA), dtype=np.uint8)
@@ -365,7 +377,7 @@ class _ChunkPacker(Dataset[int]):
 
     def __getitem__(self, number: int) -> int:
         part = slice(number * CHUNK, (number + 1) * CHUNK)
-        n, size = len(self.names[part]), self.pack.size(self.source)
+        n, size = len(self.names[part]), self.pack.stored_size(self.source)
         index: Index = {
             "name": np.array(self.names[part]),
             "photo": np.array([self.reader.photo_of(name) for name in self.names[part]]),
