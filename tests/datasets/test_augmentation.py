@@ -81,6 +81,28 @@ def test_zoom_is_scipys_affine_transform(zoom: tuple[float, float]) -> None:
     np.testing.assert_array_equal(RandomZoom().apply(IMAGE, zoom=zoom), np.stack(expected, axis=-1))
 
 
+def test_zoom_is_about_the_middle_of_the_picture() -> None:
+    """By hand: 1.5 + (0, 1, 2, 3 - 1.5) / 2 rounds to 1, 1, 2, 2; about Keras' 2.5 it would be 1, 2, 2, 3."""
+    rows = np.arange(4, dtype=np.uint8)[:, None, None].repeat(4, axis=1).repeat(3, axis=2)
+    assert RandomZoom().apply(rows, zoom=(0.5, 1.0))[:, 0, 0].tolist() == [1, 1, 2, 2]
+
+
+def test_mirror_counts_from_the_edge_of_the_first_pixel() -> None:
+    """A lit pixel's centre stays on it; counted from 1, as MATLAB does, it comes out a pixel too far left."""
+    image, column = np.zeros((4, 10, 3), np.uint8), 3
+    image[:, column] = 255
+    for centre, too_far_left in ((column + 0.5, 0), (column + 1, 1)):
+        first_centre = centre - column
+        landmarks = np.full((68, 2), [centre, 2], np.float32)
+        box = np.array([centre - 1, 0, centre + 1, 4], np.float32)
+        mirrored = mirror_sample(
+            {"image": image, "pose": np.zeros(3, np.float32), "box": box, "landmarks": landmarks, "name": "a"}
+        )
+        lit = int(mirrored["image"][0, :, 0].argmax()) + first_centre
+        assert (mirrored["landmarks"][:, 0] == lit - too_far_left).all()
+        assert mirrored["box"][[0, 2]].mean() == lit - too_far_left
+
+
 def test_zoom_factors_are_uniform_and_independent() -> None:
     zooms = np.array([p["zoom"] for p in draws(RandomZoom())])
     assert zooms.min() >= 0.8

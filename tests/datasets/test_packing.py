@@ -365,5 +365,14 @@ def test_face_outside_its_picture_is_a_bad_file(own: Path, tmp_path: Path) -> No
             pack.open(source_of(own), 99.0, "raise")
 
 
+def test_loose_picture_of_nearly_the_size_is_kept_as_it_is(aflw2000_root: Path, tmp_path: Path) -> None:
+    pack, source = LoosePack(tmp_path, 0, size=448, margin=9), source_of(aflw2000_root, HopenetCrop(224))
+    packed, files = opened(pack, source), source.read(99.0, "raise")
+    np.testing.assert_array_equal(packed.image(0), files.image(0))
+    np.testing.assert_array_equal(packed.box[0], files.box[0])
+    smaller = opened(LoosePack(tmp_path, 0, size=440, margin=9), source)
+    assert smaller.image(0).shape == (440, 440, 3)
+
+
 def test_chunks_are_large_enough_for_the_largest_dataset() -> None:
     assert 122_450 / CHUNK < 256  # each is an open file

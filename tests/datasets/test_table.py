@@ -73,14 +73,30 @@ def test_datamodule_keeps_people_apart(tmp_path: Path) -> None:
         ("path,yaw,pitch,roll,x0,y0,x1,y1\na.jpg,1,2,3,5,5,20,\n", "line 2: give every row its box"),
         ("path,yaw,pitch,roll,x0,y0,x1,y1\na.jpg,1,2,3,5,5,20,9\na.jpg,1,2,3,,,,\n", "line 3: give every row its box"),
         ("path,yaw,pitch,roll\n,,,\n", "line 2: no path"),
+        ("path,yaw,pitch,roll\na.jpg,-16,81,5,51,-12,06\n", "line 2: 7 cells under 4 columns; write decimals with a point"),
+        ("path,yaw,pitch,roll,yaw\na.jpg,1,2,3,4\n", "column 'yaw' is named twice"),
+        (
+            "path;yaw;pitch;roll\na.jpg;-16,81;2;3\n",
+            "line 2: yaw is '-16,81', not a finite number; write decimals with a point",
+        ),
+        ("path,yaw,pitch,roll\n\n\na.jpg,1,2,3\na.jpg,abc,2,3\n", "line 5: yaw is 'abc'"),
+        ("path,yaw,pitch,roll\n/,1,2,3\n/,1,2,3\n", "line 2: the path '/' names no file"),
+        ("path,yaw,pitch,roll\n.,1,2,3\n.,1,2,3\n", "line 2: the path '.' names no file"),
+        ('path,yaw,pitch,roll\n"a\nb.jpg",1,2,3\n', r"line 2: the path 'a\\nb.jpg' holds a line break"),
+        ("path,yaw,pitch,roll\nsub,1,2,3\n", "sub: the picture of an annotation is missing"),
+        (f"path,yaw,pitch,roll\n{'a' * 5000}.jpg,1,2,3\n", "the picture of an annotation is missing"),
+        ("path,yaw,pitch,roll,x0,y0,x1,y1\na.jpg,1,2,3,-100000,-100000,100000,100000\n", "line 2: .* more than twice as large"),
+        ("path,yaw,pitch,roll,x0,y0,x1,y1\na.jpg,1,2,3,600,600,700,700\n", "line 2: .* outside its picture of 60×40"),
+        ("path,yaw,pitch,roll,x0,y0,x1,y1\na.jpg,1,2,3,0,0,1e300,5\n", "line 2: .* more than twice as large"),
         ("path,yaw,pitch,roll\n", "holds none of its pictures"),
         ("path,yaw,pitch,roll\na.jpg,100,2,3\n", "1 beyond ±99.0 degrees"),
         ("", "no column path"),
     ],
 )
 def test_rows_that_are_none(tmp_path: Path, text: str, message: str) -> None:
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match=message) as refusal:
         CSVTable(write(tmp_path, text))
+    assert "\n" not in str(refusal.value)
 
 
 def test_files_that_are_none(tmp_path: Path) -> None:
@@ -118,3 +134,62 @@ def _without(folder: Path) -> Path:
     table = folder / "without.csv"
     table.write_text("path,yaw,pitch,roll\na.jpg,1,2,3\n")
     return table
+
+
+def test_backslashes_separate_where_no_such_file_is_there(tmp_path: Path) -> None:
+    table = write(tmp_path, "path,yaw,pitch,roll\nsub\\b c.png,1,2,3\nx\\y.png,1,2,3\n", ("sub/b c.png", "x\\y.png"))
+    dataset = CSVTable(table)
+    assert dataset.names == ["sub/b c.png", "x\\y.png"]
+    assert [dataset.picture_of(path).is_file() for path in dataset.files] == [True, True]
+
+
+def test_many_faces_of_one_picture_have_names_of_their_own(tmp_path: Path) -> None:
+    rows = "a.jpg,1,2,3\n" * 3 + "a.jpg#2,1,2,3\n" + "a.jpg,1,2,3\n"
+    dataset = CSVTable(write(tmp_path, "path,yaw,pitch,roll\n" + rows, ("a.jpg", "a.jpg#2.png")), bad_files="skip")
+    assert dataset.names == ["a.jpg", "a.jpg#2", "a.jpg#3", "a.jpg#4"]
+    assert list(dataset.skipped) == ["a.jpg#2#2"]
+
+
+def test_rows_of_one_picture_cost_the_same_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = 0
+
+    class Counted(type(Path())):  # type: ignore[misc]  # the class of this system
+        def __hash__(self) -> int:
+            nonlocal made
+            made += 1
+            return super().__hash__()
+
+    monkeypatch.setattr("headpose.datasets.table.Path", Counted)
+    counts = []
+    for n in (50, 400):
+        table, made = write(tmp_path, "path,yaw,pitch,roll\n" + "a.jpg,1,2,3\n" * n), 0
+        assert len(CSVTable(table, bad_files="defer").files) == n
+        counts.append(made / n)
+    assert counts[1] < 2 * counts[0] + 1
+
+
+def turned(n: int = 24) -> str:
+    rows = "".join(f"a.jpg,{350 if k % 5 else 1},5,{355 - k}\n" for k in range(n))
+    return "path,yaw,pitch,roll\n" + rows
+
+
+def test_too_few_faces_say_why(tmp_path: Path) -> None:
+    text = turned().replace("355", "20")  # roll from 20 down to -3
+    datamodule = CSVDataModule(write(tmp_path, text), FSANetCrop(20), batch_size=8)
+    with pytest.raises(
+        InputError, match=r"5 training faces do not fill one batch of 8 \(left out: 19 beyond ±99.0 degrees; yaw: from"
+    ):
+        datamodule.train_dataloader()
+    assert "they look like angles from 0 to 360" in datamodule.dataset.doubts[0]
+    with pytest.raises(
+        InputError, match=r"none of the 24 faces .*left out: 24 beyond ±99.0 degrees; yaw, roll: from 261 to 360"
+    ):
+        CSVTable(write(tmp_path, turned()))
+
+
+def test_a_pack_doubts_its_labels_and_counts_too(tmp_path: Path) -> None:
+    from headpose.datasets.packing import FixedPack
+
+    source = CSVDataModule(write(tmp_path, turned().replace("355", "20")), FSANetCrop(20)).source()
+    dataset, _ = FixedPack(tmp_path / "packs", 0).open(source, 99.0, "raise")
+    assert dataset.left_out().startswith("left out: 19 beyond ±99.0 degrees; yaw: from 261 to 360 degrees for 19 of 24 faces")

@@ -176,3 +176,15 @@ def test_each_dataset_has_its_form_of_a_rule() -> None:
 @pytest.mark.parametrize("rule", [FSANetCrop(20), HopenetCrop(20), MarginCrop(20)], ids=lambda rule: rule.name)
 def test_boxes_that_are_crops_already_are_cut_as_they_are(rule) -> None:
     np.testing.assert_array_equal(rule.for_dataset("crops")(RAMP, [30, 40, 50, 60]), RAMP[40:60, 30:50])
+
+
+@pytest.mark.parametrize("rule", [MarginCrop(8), HopenetCrop(8)], ids=lambda rule: rule.name)
+def test_a_crop_never_fills_the_memory(rule: MarginCrop | HopenetCrop) -> None:
+    with pytest.raises(InputError, match=r"a crop of \d+×\d+ pixels is too large"):
+        rule(RAMP, [-100_000, -100_000, 100_000, 100_000])
+
+
+def test_a_crop_as_thin_as_a_hair_never_fills_the_memory() -> None:
+    with pytest.raises(InputError, match="pixels is too large"):
+        HopenetCrop(224).fit(np.zeros((3000, 1, 3), np.uint8))
+    assert HopenetCrop(8).fit(np.zeros((3000, 1, 3), np.uint8)).shape == (8, 8, 3)

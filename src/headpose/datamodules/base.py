@@ -158,7 +158,8 @@ class HeadPoseDataModule(pl.LightningDataModule):
         perturb: of the test set's faces; null leaves them as they are.
         feed: of training: `device` draws for a whole batch at once and augments it where the network is, which needs a pack
             and an augmentation that has a form for batches; `workers` goes face by face, in `num_workers` processes; `auto`
-            is `device` where it can be. Both draw from one distribution, but not the same numbers.
+            is `device` where it can be. Labels and geometry have one distribution in both, but other draws; pictures of
+            `device` are sharper where faces are turned or Hopenet's crop is used, see `headpose.datasets.plan`.
     """
 
     dataset_name: ClassVar[str]

@@ -86,7 +86,13 @@ def _through(pipeline: A.Compose | None, picture: Image, *key: int) -> Image:
 
 
 def mirror_sample(sample: Sample) -> Sample:
-    """The face as a mirror shows it: picture, pose, box and landmarks."""
+    """The face as a mirror shows it: picture, pose, box and landmarks.
+
+    Box and landmarks count from the left edge of the first pixel, whose centre is 0.5; x becomes width - x. The points of
+    300W-LP and AFLW2000 are MATLAB's, whose first pixel's centre is 1, and their mirror image would be width + 1 - x. For
+    these the mirrored box and landmarks therefore lie one pixel of the picture further left on the face than the unmirrored.
+    That is kept: a training crop of 300W-LP is some 250 pixels wide, and Hopenet's crop alone moves it by ±8.
+    """
     width = sample["image"].shape[1]
     x0, y0, x1, y1 = sample["box"]
     yaw, pitch, roll = sample["pose"]
@@ -174,7 +180,9 @@ class FourWayCrop(A.ImageOnlyTransform):
 class RandomZoom(A.ImageOnlyTransform):
     """Keras' `random_zoom` as FSA-Net uses it: both axes scaled independently about the centre, nearest pixel, edges held.
 
-    A factor below 1 magnifies.
+    A factor below 1 magnifies. The centre is that of the picture, 31.5 of 64 rows counted from 0. Keras of FSA-Net's time had
+    32.5 (`transform_matrix_offset_center`: half the side plus 0.5), so its picture lies (1 - factor) pixels elsewhere: at most
+    0.2, on average none, as the factors lie evenly around 1.
 
     Args:
         zoom_range: smallest and largest factor.

@@ -1,8 +1,9 @@
 """What happens to each face of a training batch, drawn for all of them at once: labels, and what to do with the pictures.
 
-The same distribution as `Augmentation` and the crop rule give face by face, but mirror, rotation, crop and resizing are one map
-from the square's pixels into the picture (one interpolation in place of two), and what moves whole pixels is one table of rows
-and one of columns. `batch_opencv.py` and `batch_torch.py` carry a plan out.
+Labels and geometry have the same distribution as those that `Augmentation` and the crop rule give face by face; sharpness has
+not. Here mirror, rotation, crop and resizing are one map from the square's pixels into the picture, bilinear and without a
+filter against aliasing. Face by face a turned picture is interpolated twice, and Hopenet's crop is filtered as PIL does. So
+these squares are sharper (docs/packs.md has numbers). What moves whole pixels is one table of rows and one of columns. `batch_opencv.py` and `batch_torch.py` carry a plan out.
 """
 
 import functools
