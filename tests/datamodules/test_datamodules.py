@@ -92,5 +92,5 @@ def test_zero_faces_is_refused(aflw2000_root: Path, key: str) -> None:
 def test_face_outside_its_picture_is_named(aflw2000_root: Path) -> None:
     datamodule = AFLW2000DataModule(aflw2000_root, FSANetCrop())
     datamodule.dataset.box[1] = [900, 900, 950, 950]
-    with pytest.raises(InputError, match="image00001: the box .* lies outside its picture of 450×450"):
+    with pytest.raises(InputError, match=r"image00001: the box .* lies outside its picture of 450×450"):
         list(datamodule.test_dataloader())

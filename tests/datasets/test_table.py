@@ -168,14 +168,13 @@ def test_rows_of_one_picture_cost_the_same_each(tmp_path: Path, monkeypatch: pyt
     assert counts[1] < 2 * counts[0] + 1
 
 
-def turned(n: int = 24) -> str:
-    rows = "".join(f"a.jpg,{350 if k % 5 else 1},5,{355 - k}\n" for k in range(n))
+def turned(roll: int) -> str:
+    rows = "".join(f"a.jpg,{350 if k % 5 else 1},5,{roll - k}\n" for k in range(24))
     return "path,yaw,pitch,roll\n" + rows
 
 
 def test_too_few_faces_say_why(tmp_path: Path) -> None:
-    text = turned().replace("355", "20")  # roll from 20 down to -3
-    datamodule = CSVDataModule(write(tmp_path, text), FSANetCrop(20), batch_size=8)
+    datamodule = CSVDataModule(write(tmp_path, turned(roll=20)), FSANetCrop(20), batch_size=8)
     with pytest.raises(
         InputError, match=r"5 training faces do not fill one batch of 8 \(left out: 19 beyond ±99.0 degrees; yaw: from"
     ):
@@ -184,12 +183,12 @@ def test_too_few_faces_say_why(tmp_path: Path) -> None:
     with pytest.raises(
         InputError, match=r"none of the 24 faces .*left out: 24 beyond ±99.0 degrees; yaw, roll: from 261 to 360"
     ):
-        CSVTable(write(tmp_path, turned()))
+        CSVTable(write(tmp_path, turned(roll=355)))
 
 
 def test_a_pack_doubts_its_labels_and_counts_too(tmp_path: Path) -> None:
     from headpose.datasets.packing import FixedPack
 
-    source = CSVDataModule(write(tmp_path, turned().replace("355", "20")), FSANetCrop(20)).source()
+    source = CSVDataModule(write(tmp_path, turned(roll=20)), FSANetCrop(20)).source()
     dataset, _ = FixedPack(tmp_path / "packs", 0).open(source, 99.0, "raise")
     assert dataset.left_out().startswith("left out: 19 beyond ±99.0 degrees; yaw: from 261 to 360 degrees for 19 of 24 faces")

@@ -15,6 +15,8 @@ MOST = 0.95
 """Share of a set that counts as all of it."""
 MAX_RADIANS = 1.75
 """A little beyond 99 degrees in radians; labels in degrees that stay below it would all be of one pose."""
+MAX_SPREAD = 0.6
+"""Standard deviation of pitch and roll in radians: 34 degrees."""
 MIN_TURNED = 0.05
 """Share of faces between 261 and 360 degrees from which on they are not stray ones."""
 MAX_BEYOND = 0.25
@@ -27,7 +29,8 @@ SAME_SHAPE = 0.75
 def label_doubts(pose: Floats, box: Floats | None = None, size: NDArray[np.integer[Any]] | None = None) -> list[str]:
     """What makes labels look like something else than they are taken for; empty where nothing does.
 
-    - Radians (or angles scaled in some other way): 95 % of the faces have all angles within ±1.75, 8 different poses or more.
+    - Radians (or angles scaled in some other way): 95 % of the faces have all angles within ±1.75, 8 different poses or more,
+      and pitch and roll have a standard deviation of 0.6 or less on average, as those of heads have in radians.
       Degrees of real heads vary more, even of people who all look into the camera: each angle's spread would have to be 0.7
       degrees or less.
     - 0 to 360: an angle is never negative, and 5 % of the faces have it from 261 to 360, where it should be from -99 to 0.
@@ -56,8 +59,10 @@ def label_doubts(pose: Floats, box: Floats | None = None, size: NDArray[np.integ
 def _doubts_about_angles(pose: Floats) -> list[str]:
     n, extent = len(pose), np.abs(pose).max(axis=1)
     is_turn = pose.min() >= 0 and pose.max() <= 2 * np.pi  # radians from 0 to a full turn
-    small = (np.abs(np.where(pose > np.pi, pose - 2 * np.pi, pose)).max(axis=1) if is_turn else extent) <= MAX_RADIANS
-    if small.mean() >= MOST and len(np.unique(pose[small], axis=0)) >= MIN_FACES:
+    radians = np.where(pose > np.pi, pose - 2 * np.pi, pose) if is_turn else pose
+    small = np.abs(radians).max(axis=1) <= MAX_RADIANS
+    is_spread_like_heads = bool(small.any()) and radians[small, 1:].std(axis=0).mean() <= MAX_SPREAD
+    if small.mean() >= MOST and is_spread_like_heads and len(np.unique(pose[small], axis=0)) >= MIN_FACES:
         return [
             f"the angles of {small.sum():,} of {n:,} faces would all be within ±{MAX_RADIANS} degrees: they look like radians; "
             "multiply them by 180/pi"

@@ -3,7 +3,8 @@
 Labels and geometry have the same distribution as those that `Augmentation` and the crop rule give face by face; sharpness has
 not. Here mirror, rotation, crop and resizing are one map from the square's pixels into the picture, bilinear and without a
 filter against aliasing. Face by face a turned picture is interpolated twice, and Hopenet's crop is filtered as PIL does. So
-these squares are sharper (docs/packs.md has numbers). What moves whole pixels is one table of rows and one of columns. `batch_opencv.py` and `batch_torch.py` carry a plan out.
+these squares are sharper (docs/packs.md has numbers). What moves whole pixels is one table of rows and one of columns.
+`batch_opencv.py` and `batch_torch.py` carry a plan out.
 """
 
 import functools

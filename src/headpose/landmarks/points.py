@@ -18,10 +18,10 @@ POINT_SETS: dict[str, tuple[int, ...]] = {
     "6": (30, 8, 36, 45, 48, 54),  # tip of the nose, chin, outer corners of the eyes, corners of the mouth
     "5": (30, 36, 45, 48, 54),  # the same without the chin
 }
-"""Indices of iBUG's 68 landmarks, counted from 0. 
+"""Indices of iBUG's 68 landmarks, counted from 0.
 
-The 14 are those of a widespread tutorial on head pose with dlib and OpenCV. The Hopenet study does not say which points it took;
-its tables speak of 12 for FAN and 68 for dlib.
+The 14 are those of a widespread tutorial on head pose with dlib and OpenCV. The Hopenet study does not say which points it
+took; its tables speak of 12 for FAN and 68 for dlib.
 """
 
 
