@@ -238,6 +238,8 @@ def test_no_database(database: Path, content: bytes | str) -> None:
         ("UPDATE FacePose SET yaw = 25 WHERE face_id = 3", "face 3: yaw is 25, beyond a full turn; AFLW's are radians"),
         ("UPDATE FaceRect SET w = NULL WHERE face_id = 3", "face 3: w is None"),
         ("UPDATE FaceRect SET h = 0 WHERE face_id = 3", "pixels has no area"),
+        ("UPDATE FaceRect SET w = 1e9 WHERE face_id = 3", "face 3: the box"),
+        ("UPDATE FaceRect SET x = 5000 WHERE face_id = 3", "lies outside its picture"),
     ],
 )
 def test_broken_faces_are_named_and_can_be_left_out(database: Path, statement: str, told: str) -> None:
@@ -250,6 +252,31 @@ def test_broken_faces_are_named_and_can_be_left_out(database: Path, statement: s
     assert survivor.names == [name for name in FACES if name != "2/image00002_3"]
     assert len(survivor.skipped) == 1
     assert next(iter(survivor.skipped)).endswith("_3")
+
+
+def test_damaged_text_is_refused_in_one_line(database: Path) -> None:
+    change(database, "UPDATE FaceImages SET filepath = CAST(x'c9ff2e6a7067' AS TEXT) WHERE file_id = 'image00002'")
+    assert "cannot be read as AFLW's database" in refusal(database, None)
+
+
+def test_a_view_is_not_run(database: Path) -> None:
+    change(
+        database,
+        "DROP TABLE FaceRect",
+        "CREATE VIEW FaceRect AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) "
+        "SELECT i AS face_id, i AS x, i AS y, i AS w, i AS h FROM n",
+    )
+    assert "no table FaceRect in it" in refusal(database, None)
+
+
+def test_suffixes_in_upper_case(crops: Path) -> None:
+    before = AFLW(crops, max_angle=None)
+    (crops / f"{FACES[0]}.jpg").rename(crops / f"{FACES[0]}.JPG")
+    (crops / f"{FACES[1]}.txt").rename(crops / f"{FACES[1]}.TXT")
+    after = AFLW(crops, max_angle=None)
+    assert after.names == before.names
+    np.testing.assert_array_equal(after.image(0), before.image(0))
+    np.testing.assert_array_equal(after.pose, before.pose)
 
 
 def test_a_face_that_stands_there_twice(database: Path) -> None:

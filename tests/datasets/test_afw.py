@@ -67,6 +67,12 @@ def test_filter(root: Path) -> None:
     assert AFW(root, max_angle=None).pose[0, 0] == -105
 
 
+def test_suffixes_in_upper_case(root: Path) -> None:
+    (root / "000001.jpg").rename(root / "000001.JPG")
+    (root / "000002_1.txt").rename(root / "000002_1.TXT")
+    assert AFW(root).names == FACES
+
+
 BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "cut short": (lambda path: path.write_text("x 0 15 0 1 2 3"), "7 fields where <ignored> yaw pitch roll x1 y1 x2 y2"),
     "empty": (lambda path: path.write_text(""), "0 fields where"),
@@ -75,6 +81,8 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "turn": (lambda path: path.write_text("x 0 15 361 1 2 3 4"), "hold more than a full turn in degrees"),
     "width": (lambda path: path.write_text("x 0 15 0 3 2 3 4"), ") has no area"),
     "height": (lambda path: path.write_text("x 0 15 0 1 5 3 4"), ") has no area"),
+    "far": (lambda path: path.write_text("x 0 15 0 9000 9000 9100 9100"), "lies outside its picture"),
+    "huge": (lambda path: path.write_text("x 0 15 0 -1e5 -1e5 1e5 1e5"), "more than twice as large"),
     "picture": (lambda path: path.with_name("000002.jpg").unlink(), "the picture of an annotation is missing"),
 }
 

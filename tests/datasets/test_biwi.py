@@ -246,6 +246,14 @@ def test_missing_files_are_named(root: Path) -> None:
         BIWI(root, sequences=[3])
 
 
+@pytest.mark.parametrize("box", ["-100000,-100000,100000,100000", "700,100,800,200"], ids=["huge", "outside"])
+def test_boxes_that_fit_no_frame_are_named(root: Path, box: str) -> None:
+    rows = [f"01/{path.name[:11]},0.99,{box}" for path in sorted((root / "01").glob("*_rgb.png"))]
+    (root / "01" / "detections.csv").write_text("name,confidence,x0,y0,x1,y1\n" + "\n".join(rows) + "\n")
+    with pytest.raises(InputError, match=r"detections\.csv: 01/frame_00003: the box \(.*\) .* picture of 640×480"):
+        BIWI(root, sequences=[1], box_rule="listed")
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_parts_of_protocol_2(seed: int) -> None:
     train, test = (biwi_sequences(part, "sequence", seed) for part in ("train", "test"))  # type: ignore[arg-type]

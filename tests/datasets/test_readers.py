@@ -162,6 +162,27 @@ def test_broken_annotation_is_one_line_with_the_file(broken: Path, damage, messa
     assert list(survivor.skipped) == ["image00003"]
 
 
+@pytest.mark.parametrize("suffixes", [("JPG", "mat"), ("jpg", "MAT"), ("Jpg", "Mat")], ids="-".join)
+def test_suffixes_in_any_case(broken: Path, suffixes: tuple[str, str]) -> None:
+    before = AFLW2000(broken)
+    for old, new in zip(("jpg", "mat"), suffixes, strict=True):
+        for path in list(broken.glob(f"*.{old}"))[::2]:
+            path.rename(path.with_suffix(f".{new}"))
+    after = AFLW2000(broken)
+    assert after.names == before.names
+    np.testing.assert_array_equal(after.pose, before.pose)
+    after.verify(range(len(after)))
+    assert [path.is_file() for files in map(after.label_files, after.paths) for path in files] == [True] * len(after)
+
+
+def test_points_far_outside_the_picture_are_refused_with_the_face(broken: Path) -> None:
+    edit_mat(broken / "image00003.mat", pt2d=np.tile([[1e5], [2e5]], (1, 21)) + np.arange(21))
+    dataset = AFLW2000(broken)
+    with pytest.raises(InputError, match=r"image00003: the box \(.*\) lies outside its picture of 450×450"):
+        dataset[dataset.names.index("image00003")]
+    assert list(AFLW2000(broken, bad_files="skip").skipped) == ["image00003"]
+
+
 def test_truncated_mat_at_any_length_is_refused(broken: Path) -> None:
     path = broken / "image00003.mat"
     whole = path.read_bytes()

@@ -1,5 +1,6 @@
 """AFLW (Koestinger et al., ICCVW 2011): some 25,000 faces in photographs from Flickr, their poses fitted to 21 points."""
 
+import os
 import posixpath
 import sqlite3
 from collections.abc import Sequence
@@ -187,7 +188,7 @@ class _Database:
             raise InputError(f"{self.path}: face {face}: {filepath} is no path below flickr/; correct it or remove the face")
         folders = self.root / "flickr", self.root
         places = [folder / filepath for folder in folders if folder.is_dir()]
-        return next((place for place in map(find_file, places) if place.is_file()), places[0])
+        return next((place for place in map(find_file, places) if os.path.isfile(place)), places[0])
 
     def label_of(self, name: str) -> Annotation:
         rows = self._rows[name]

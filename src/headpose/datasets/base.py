@@ -250,9 +250,10 @@ def list_pairs(folder: Path, prefix: str = "") -> list[Path]:
 
 def find_file(path: Path) -> Path:
     """The path, or where there is no such file, one whose suffix is in another case."""
-    if not path.exists():
+    if path.suffix and not os.path.exists(path):  # `Path.exists` raises where a name is too long
         for suffix in (path.suffix.upper(), path.suffix.lower(), path.suffix.title()):
-            if (other := path.with_suffix(suffix)).exists():
+            other = path.with_suffix(suffix)
+            if os.path.exists(other):
                 return other
     return path
 

@@ -457,7 +457,7 @@ def _files_of(reader: FolderDataset, path: Path) -> Sequence[Path | None]:
 def _stamp(path: Path | None) -> tuple[int, int]:
     try:
         status = os.stat(path) if path is not None else None
-    except OSError:
+    except (OSError, ValueError):  # of a name that holds a zero byte, the latter
         status = None
     return (status.st_size, status.st_mtime_ns) if status else (-1, -1)
 

@@ -1,5 +1,6 @@
 """Anybody's own pictures: a CSV file names them and their angles."""
 
+import os
 from pathlib import Path
 from typing import ClassVar
 
@@ -66,7 +67,7 @@ class CSVTable(FolderDataset):
             raise InputError(f"{where}: the path {shown(path)} names no file; correct or remove the row")
         if len(path.splitlines()) > 1 or "\0" in path:
             raise InputError(f"{where}: the path {shown(path)} holds a line break; a quote may be open: close it")
-        if "\\" in path and not (self.root / path).exists():
+        if "\\" in path and not os.path.exists(self.root / path):
             return path.replace("\\", "/")
         return path
 
