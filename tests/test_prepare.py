@@ -3,6 +3,8 @@
 import shutil
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from run_folders import results
@@ -82,6 +84,18 @@ def test_training_from_fixed_packs_is_the_training_from_files(
     for name in ("predictions_aflw2000.csv", "examples_aflw2000.png"):
         assert (tmp_path / "files" / name).read_bytes() == (tmp_path / "packed" / name).read_bytes()
     assert {path: path.stat().st_mtime_ns for path in times} == times
+
+
+def test_labels_that_are_no_degrees_are_said_on_the_console(run, tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((80, 80, 3), np.uint8))
+    rows = [f"a.png,{yaw / 10},0.1,{0.3 - yaw / 40}\n" for yaw in range(-9, 10)]
+    (tmp_path / "t.csv").write_text("path,yaw,pitch,roll\n" + "".join(rows))
+    packed = ["pack=fixed", "data.pack.root=packs", "data.pack.num_workers=0", "augmentation=none"]
+    done = run("prepare", "data=csv", "data.root=t.csv", *packed)
+    assert done.returncode == 0, done.stderr
+    assert "data: the angles of 19 of 19 faces would all be within ±1.75 degrees: they look like radians" in done.stdout
+    (page,) = (tmp_path / "packs").glob("*/doctor.html")
+    assert "they look like radians" in page.read_text()
 
 
 def test_missing_pack_is_made_by_the_training_and_bad_files_stop_or_are_left_out(

@@ -1,3 +1,4 @@
+import time
 from pathlib import Path
 
 import cv2
@@ -150,22 +151,11 @@ def test_many_faces_of_one_picture_have_names_of_their_own(tmp_path: Path) -> No
     assert list(dataset.skipped) == ["a.jpg#2#2"]
 
 
-def test_rows_of_one_picture_cost_the_same_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = 0
-
-    class Counted(type(Path())):  # type: ignore[misc]  # the class of this system
-        def __hash__(self) -> int:
-            nonlocal made
-            made += 1
-            return super().__hash__()
-
-    monkeypatch.setattr("headpose.datasets.table.Path", Counted)
-    counts = []
-    for n in (50, 400):
-        table, made = write(tmp_path, "path,yaw,pitch,roll\n" + "a.jpg,1,2,3\n" * n), 0
-        assert len(CSVTable(table, bad_files="defer").files) == n
-        counts.append(made / n)
-    assert counts[1] < 2 * counts[0] + 1
+def test_rows_of_one_picture_cost_the_same_each(tmp_path: Path) -> None:
+    table = write(tmp_path, "path,yaw,pitch,roll\n" + "a.jpg,1,2,3\n" * 5000)
+    start = time.process_time()
+    assert CSVTable(table, bad_files="defer").files[-1].name == "a.jpg#5000"
+    assert time.process_time() - start < 5  # were each compared with all before it, a minute
 
 
 def turned(roll: int) -> str:

@@ -66,7 +66,8 @@ def test_duplicates_are_grouped_and_broken_files_are_none(index: dict[str, np.nd
 @pytest.mark.parametrize("pictures", [0, 3])
 def test_page_needs_nothing_but_itself(index: dict[str, np.ndarray], tmp_path: Path, pictures: int) -> None:
     faces = np.zeros((pictures, 8, 8, 3), dtype=np.uint8)
-    page = write_page(tmp_path / "doctor.html", MANIFEST, index, faces).read_text()
+    page = write_page(tmp_path / "doctor.html", MANIFEST, index, faces, ["radians & more"]).read_text()
+    assert "radians &amp; more" in page
     assert "c&lt;d" in page
     assert "cut short &amp; gone" in page
     assert "/&lt;there&gt;" in page

@@ -74,6 +74,15 @@ def test_nan_is_refused_before_anything_is_written(aflw2000_root: Path, tmp_path
     assert not list(tmp_path.iterdir())
 
 
+def test_doubtful_labels_are_said_on_the_console(aflw2000_root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    datamodule = AFLW2000DataModule(aflw2000_root, FSANetCrop())
+    datamodule.dataset.doubts = ["they look like radians"]
+    check_sets(PoseEvaluator(Constant(0, 0, 0)), {"data": datamodule})
+    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
+        ("WARNING", "data: they look like radians")
+    ]
+
+
 def test_crops_of_another_size_are_refused(aflw2000_root: Path) -> None:
     datamodule = AFLW2000DataModule(aflw2000_root, FSANetCrop(size=32))
     with pytest.raises(InputError, match=r"crop\.size=32, but Constant takes 64 pixels"):
