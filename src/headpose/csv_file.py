@@ -46,7 +46,7 @@ def read_rows(path: Path, columns: Sequence[str], hint: str) -> list[Row]:
         raise InputError(f"{path}: cannot be read ({error.strerror}); {hint}") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: cannot be read as a CSV file, it is not UTF-8; save it as CSV in UTF-8") from error
-    headers = []
+    headers: list[list[str]] = []
     for separator in SEPARATORS:
         rows = _split(path, text, separator)
         headers.append([cell.strip() for cell in rows[0][1]] if rows else [])
@@ -77,7 +77,8 @@ def shown(cell: str) -> str:
 def _split(path: Path, text: str, separator: str) -> list[tuple[int, list[str]]]:
     """Line and cells of each row that is not blank."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True)
-    rows, line = [], 1
+    rows: list[tuple[int, list[str]]] = []
+    line = 1
     try:
         for cells in reader:
             if len(cells) > 1 or any(cell.strip() for cell in cells):

@@ -238,7 +238,8 @@ def list_pairs(folder: Path, prefix: str = "") -> list[Path]:
 
     A .mat file whose picture is missing has its picture's path listed all the same.
     """
-    pictures, labelled = {}, {}
+    pictures: dict[str, str] = {}
+    labelled: dict[str, str] = {}
     for name in sorted(os.listdir(folder) if folder.is_dir() else []):  # .JPG before .jpg, which then takes its place
         stem, suffix = os.path.splitext(name)
         if name.startswith(prefix) and suffix.lower() == ".jpg":

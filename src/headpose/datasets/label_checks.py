@@ -46,7 +46,7 @@ def label_doubts(pose: Floats, box: Floats | None = None, size: NDArray[np.integ
     Returns:
         one line each: what was seen, and what to do.
     """
-    doubts = []
+    doubts: list[str] = []
     pose = pose[np.isfinite(pose).all(axis=1)]
     if len(pose):
         doubts += _doubts_about_angles(pose)
