@@ -43,7 +43,7 @@ def test_full_disk_leaves_whole_rows(tmp_path: Path) -> None:
         table.write([row])
         resource.setrlimit(resource.RLIMIT_FSIZE, (200, before[1]))  # no file may grow beyond, so half of the next rows fit
         try:
-            with pytest.raises(InputError, match=r"x.csv: File too large; check the path, its permissions and the room left"):
+            with pytest.raises(InputError, match=r"x.csv: cannot be written \(File too large\); check the folder"):
                 table.write([row] * 9)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
@@ -56,7 +56,7 @@ def test_full_disk_leaves_whole_rows(tmp_path: Path) -> None:
 
 
 def test_unwritable(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"gone/x\.csv: No such file"):
+    with pytest.raises(InputError, match=r"gone/x\.csv: cannot be written \(No such file"):
         TableWriter(tmp_path / "gone" / "x.csv", COLUMNS, "csv")
     with pytest.raises(InputError, match="format=xml is unknown"):
         TableWriter(tmp_path / "x.xml", COLUMNS, "xml")  # type: ignore[arg-type]
@@ -100,5 +100,5 @@ def test_video_that_did_not_get_all_its_frames(tmp_path: Path) -> None:
     for index in range(5):
         drawing.write(frame_of("x.mp4", index), [])
     drawing._frames += 7  # as if these had not fitted onto the disk
-    with pytest.raises(InputError, match=r"x.mp4: holds 5 of 12 frames; check the room left"):
+    with pytest.raises(InputError, match=r"x.mp4: only 5 of 12 frames could be written; check the room left"):
         drawing.close()
