@@ -240,6 +240,22 @@ def png(width: int, height: int, kind: bytes = b"IHDR") -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(kind, size) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
 
 
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"P6\n#" + b"#" * 10**7 + b"\n5 5\n255\n" + bytes(75),
+        b"GIF89a\5\0\5\0\0\0\0!\xfe" + b"\1x" * 10**7 + b"\0;",
+        png(5, 5)[:33] + b"\0\0\0\0prVt\0\0\0\0" * 10**6 + png(5, 5)[33:],
+    ],
+    ids=["PPM", "GIF", "PNG"],
+)
+def test_a_comment_made_to_keep_readers_busy(raw: bytes) -> None:
+    start = time.perf_counter()
+    with pytest.raises(InputError, match="x: not a readable picture"):
+        decode_image(raw, "x")
+    assert time.perf_counter() - start < 2
+
+
 @pytest.mark.parametrize("read", [read_image, picture_size], ids=["whole", "header"])
 @pytest.mark.parametrize(
     ("raw", "message"),

@@ -168,7 +168,7 @@ def open_regular(path: Path) -> Iterator[IO[bytes]]:
     """A file that is neither a folder nor a pipe or device, which might never end; raises InputError."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):
-            raise InputError(f"{path}: not a regular file; give a picture or video")
+            raise InputError(f"{path}: not a regular file; give the path of a file")
         file = path.open("rb")
     except (OSError, UnicodeEncodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "no name of a file"
@@ -188,8 +188,10 @@ def _opened(raw: IO[bytes], name: str, max_megapixels: float) -> Iterator[PIL.Im
             start = raw.read(16)
             raw.seek(0)
             plugin = _plugin(start)
-            if plugin is None:
+            if plugin is None or (plugin == "PNG" and not _has_short_header(raw)):
                 raise _unreadable(name)
+            if plugin in ("PPM", "GIF"):  # whose headers Pillow reads byte by byte, however long a comment is
+                raw = io.BytesIO(raw.read(2**16))
             with PIL.Image.OPEN[plugin][0](raw, name) as file:  # `PIL.Image.open` has a limit of its own
                 check_size(name, *file.size, max_megapixels)
                 yield file
@@ -197,6 +199,18 @@ def _opened(raw: IO[bytes], name: str, max_megapixels: float) -> Iterator[PIL.Im
         raise
     except Exception as error:  # Pillow raises anything from SyntaxError to struct.error, OpenCV cv2.error
         raise _unreadable(name) from error
+
+
+def _has_short_header(raw: IO[bytes], max_chunks: int = 1000) -> bool:
+    """Whether a PNG's data begin within its first chunks; more are no picture, but made to keep Pillow busy."""
+    raw.seek(8)
+    for _ in range(max_chunks):
+        start = raw.read(8)
+        if len(start) < 8 or start[4:] == b"IDAT":
+            raw.seek(0)
+            return True
+        raw.seek(int.from_bytes(start[:4], "big") + 4, io.SEEK_CUR)
+    return False
 
 
 def _plugin(start: bytes) -> str | None:

@@ -1,6 +1,7 @@
 """Boxes that some other detector has found and written to a file."""
 
 import csv
+import io
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from headpose.detectors.base import Detections, as_detections, no_detections
 from headpose.errors import InputError
+from headpose.pictures import open_regular
 from headpose.types import Image
 
 COLUMNS = ("name", "confidence", "x0", "y0", "x1", "y1")
@@ -51,25 +53,34 @@ def read_boxes(path: Path) -> dict[str, NDArray[np.float64]]:
         name to (n, 5): confidence and box in pixels, in the order of the file.
 
     Raises:
-        InputError: no such file, a missing column, or a row that is no box.
+        InputError: no such file, a column missing or there twice, or a row that is no box or has more cells than columns.
     """
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            if missing := set(COLUMNS) - set(reader.fieldnames or ()):
-                raise InputError(f"{path}: no column {sorted(missing)[0]}; a box file has {','.join(COLUMNS)}")
-            rows = list(reader)
-    except OSError as error:
-        raise InputError(f"{path}: no such box file; run a face detector and write {','.join(COLUMNS)} to it") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: not a CSV file; a box file has {','.join(COLUMNS)}") from error
+    columns = ",".join(COLUMNS)
+    if not path.exists():
+        raise InputError(f"{path}: no such box file; run a face detector and write {columns} to it")
     found: dict[str, list[list[Any]]] = {}
-    for number, row in enumerate(rows, start=2):
-        try:
-            values = [float(row[column]) for column in COLUMNS[1:]]
-        except (TypeError, ValueError) as error:
-            raise InputError(f"{path}, line {number}: not all of {','.join(COLUMNS[1:])} are numbers") from error
-        if not np.isfinite(values).all() or values[1] >= values[3] or values[2] >= values[4]:
-            raise InputError(f"{path}, line {number}: the box has no area; x0 < x1 and y0 < y1 in pixels are needed")
-        found.setdefault(row["name"], []).append(values)
+    try:
+        with open_regular(path) as raw, io.TextIOWrapper(raw, encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            names = list(reader.fieldnames or ())
+            if missing := set(COLUMNS) - set(names):
+                raise InputError(f"{path}: no column {sorted(missing)[0]}; a box file has {columns}")
+            if twice := [name for name in COLUMNS if names.count(name) > 1]:
+                raise InputError(f"{path}: two columns are called {twice[0]}; a box file has {columns}")
+            for row in reader:
+                found.setdefault(row["name"], []).append(_confidence_and_box(f"{path}, line {reader.line_num}", row))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: not a CSV file; a box file has {columns}") from error
     return {name: np.array(faces) for name, faces in found.items()}
+
+
+def _confidence_and_box(where: str, row: dict[Any, Any]) -> list[float]:
+    if None in row:  # a comma for a decimal point, or in a name without quotes, moves all cells behind it
+        raise InputError(f"{where}: more cells than columns; quote a name that holds a comma, and write decimal points")
+    try:
+        values = [float(row[column]) for column in COLUMNS[1:]]
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{where}: not all of {','.join(COLUMNS[1:])} are numbers") from error
+    if not np.isfinite(values).all() or values[1] >= values[3] or values[2] >= values[4]:
+        raise InputError(f"{where}: the box has no area; x0 < x1 and y0 < y1 in pixels are needed")
+    return values
