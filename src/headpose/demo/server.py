@@ -185,8 +185,8 @@ class _Handler(WSGIRequestHandler):
     server: Server
 
     def setup(self) -> None:
-        self.timeout = self.server.seconds
         super().setup()
+        self.connection.settimeout(self.server.seconds)
 
     def make_environ(self) -> Any:
         return super().make_environ() | {WORKING: functools.partial(self.server.working, self.connection)}

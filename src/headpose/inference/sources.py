@@ -202,9 +202,10 @@ def _read_video(source: Input, max_megapixels: float) -> Iterator[Frame]:
             last = seconds
             yield Frame(source, image, index, seconds, fps)
             index += 1
-        if isinstance(source.path, int) and not index:
+        if not index and isinstance(source.path, int):
             raise InputError(f"camera {source.path} gives no picture, and no file or folder is called {source.path}; check it")
         if not index:
+            assert isinstance(source.path, Path)
             kinds = "video" if source.path.suffix.lower() in VIDEOS else "picture or video"
             raise InputError(f"{source.path}: not a readable {kinds}; check it")
         if not is_camera and index < expected - max(2, expected // 100):  # containers may be off by a frame or two
