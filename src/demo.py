@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 from headpose import load
 from headpose.demo.compare import Comparison, detectors_beside, short_names
 from headpose.demo.examples import render_examples
-from headpose.demo.server import Page, serve
+from headpose.demo.server import Page, check_host, serve
 from headpose.running.entry import entry_point
 from headpose.running.networks import default_checkpoint, named_files
 
@@ -16,13 +16,14 @@ from headpose.running.networks import default_checkpoint, named_files
 @entry_point("demo", after_interrupt="the page is closed")
 def demo(config: DictConfig) -> None:
     """Load, render the examples, show the page."""
+    host = check_host(config.host)
     paths = named_files(config) or [str(default_checkpoint())]
     torch.set_num_threads(config.num_threads or torch.get_num_threads())
     chosen = HydraConfig.get().runtime.choices["detector"]
     detectors = detectors_beside(chosen, instantiate(config.detector))
     networks = {name: load(path, device=config.device) for name, path in zip(short_names(paths), paths, strict=True)}
     compare = Comparison(networks, detectors, config.max_megapixels)
-    serve(Page(compare, render_examples(), config.host, config.max_megabytes), config.host, config.port, config.browser)
+    serve(Page(compare, render_examples(), host, config.max_megabytes), config.port, config.browser)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ def predict(config: DictConfig) -> None:
     model = PoseEstimator(load_members(config), detector, config.device, field_of_view=config.field_of_view)
     size = 1 if any(isinstance(source.path, int) for source in inputs) else config.batch_size
     stream = PoseStream(model, instantiate(config.tracker), instantiate(config.smoothing), config.box_lag, size)
-    print_prediction(predict_all(stream, inputs, outputs))
+    print_prediction(predict_all(stream, inputs, outputs, config.max_megapixels))
 
 
 if __name__ == "__main__":

@@ -123,11 +123,12 @@ def shown_poses(page: Any) -> np.ndarray:
         (["checkpoint=gone.ckpt", "detector=none"], "gone.ckpt: no such checkpoint"),
         (["weights=[a.h5,a.h5]", "detector=none"], "a.h5 is named twice"),
         (["checkpoint=a/net.ckpt", "detector=file", "detector.path=gone.csv"], "gone.csv: no such box file"),
+        (["checkpoint=gone.ckpt", "host="], "host= is empty; give 127.0.0.1 for this computer alone"),
         (["port=99999"], "port=99999 is not a whole number from 0 to 65535"),
         (["max_megabytes=few"], "max_megabytes=few is not a whole number from 1"),
         (["checkpoint=a/net.ckpt", "detector=none", "host=192.0.2.1", "port=0"], "192.0.2.1:0 cannot be listened on"),
     ],
-    ids=["none", "checkpoint", "twice", "boxes", "port", "megabytes", "host"],
+    ids=["none", "checkpoint", "twice", "boxes", "no host", "port", "megabytes", "host"],
 )
 def test_refusals(refused, networks: list[Path], tmp_path: Path, overrides: list[str], message: str) -> None:
     assert message.format(tmp=tmp_path) in refused("demo", *overrides)

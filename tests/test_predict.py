@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import signal
 import subprocess
 import time
@@ -135,6 +136,37 @@ def test_interrupted_run_leaves_whole_rows(start, checkpoint: Path, tmp_path: Pa
     assert 5 < len(faces) < 5000
     assert all(row["roll"] for row in faces)
     assert cv2.VideoCapture(str(tmp_path / "out" / "drawn" / "long.mp4")).read()[0]
+
+
+def test_what_stops_one_file_stops_no_other(run, checkpoint: Path, tmp_path: Path) -> None:
+    """A picture of 1.6 gigapixels, a name in Latin-1, a damaged header, a video of a rate that MPEG-4 cannot hold."""
+    folder = tmp_path / "7"
+    folder.mkdir()
+    cv2.imwrite(str(folder / "a.jpg"), np.full((40, 40, 3), 90, np.uint8))
+    os.link(folder / "a.jpg", os.fsencode(folder) + b"/caf\xe9.JPG")
+    (folder / "motion.jpg").write_bytes((folder / "a.jpg").read_bytes() + b"ftyp\xff\xda" + bytes(99))
+    PIL.Image.new("1", (40_000, 40_000)).save(folder / "bomb.png")
+    damaged = bytearray(cv2.imencode(".png", np.zeros((9, 9, 3), np.uint8))[1].tobytes())
+    damaged[12:16] = b"XXXX"
+    (folder / "damaged.png").write_bytes(damaged)
+    video = cv2.VideoWriter(str(tmp_path / "v.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 66.667, (64, 64))
+    for _ in range(4):
+        video.write(np.zeros((64, 64, 3), np.uint8))
+    video.release()
+    (tmp_path / "v.avi").rename(folder / "v.divx")
+    done = run("predict", "checkpoint=net.ckpt", "input=7", "detector=none", "draw=axes", "output=out")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    faces = [row["file"] for row in rows(tmp_path / "out" / "poses.csv")]
+    assert faces == ["a.jpg", "caf\\udce9.JPG", "motion.jpg", *["v.divx"] * 4]
+    drawn = sorted(path.name for path in (tmp_path / "out" / "drawn").iterdir())
+    assert drawn == ["a.jpg", "caf\\udce9.JPG", "motion.jpg", "v.divx.mp4"]
+    reasons = {row["file"]: row["reason"] for row in rows(tmp_path / "out" / "unreadable.csv")}
+    assert "40000×40000 pixels are more than max_megapixels=120; make it smaller" in reasons.pop("bomb.png")
+    assert "damaged.png: not a readable picture" in reasons.pop("damaged.png")
+    assert not reasons
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert (summary["inputs"], summary["frames"], summary["unreadable"], summary["not_drawn"]) == (6, 7, 2, [])
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 import base64
 import io
-import struct
-import zlib
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,12 +11,10 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from configs import CROP, FSANET, HOPENET, write_checkpoint
 from headpose import load
-from headpose.demo.compare import FORMATS, Comparison, decode, detectors_beside, drawn, short_names
+from headpose.demo.compare import Comparison, detectors_beside, drawn, short_names
 from headpose.detectors.base import Detections, as_detections, no_detections
 from headpose.detectors.files import FileBoxes
 from headpose.detectors.whole import WholePicture
@@ -131,11 +127,11 @@ def test_whole_picture_and_no_face(compare: Comparison) -> None:
 @pytest.mark.parametrize(
     ("raw", "options", "message"),
     [
-        (b"", {}, "not a readable picture; give a whole JPEG"),
+        (b"", {}, r"^not a readable picture \(an empty file\); give a whole JPEG"),
         (b"a letter", {}, "not a readable picture"),
-        (encoded(PICTURE, "JPEG")[:-900], {}, "not a readable picture"),
+        (encoded(PICTURE, "JPEG")[:-900], {}, "^cut short; fetch it again"),
         (encoded(PICTURE, "PDF"), {}, "not a readable picture"),
-        (encoded(np.zeros((1001, 1000), np.uint8)), {}, "a picture of more than 1 megapixels; make it smaller"),
+        (encoded(np.zeros((1001, 1000), np.uint8)), {}, "^1000×1001 pixels are more than max_megapixels=1; make it smaller"),
         (encoded(PICTURE), {"detector": "eyes"}, "detector=eyes draw=axes: choose two, none, and axes or cube"),
         (encoded(PICTURE), {"draw": "wig"}, "draw=wig"),
         (encoded(PICTURE), {"field_of_view": 180}, "a field of view of 180 degrees does not exist"),
@@ -145,40 +141,6 @@ def test_whole_picture_and_no_face(compare: Comparison) -> None:
 def test_refused(compare: Comparison, raw: bytes, options: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
         compare(raw, **{"detector": "two", **options})
-
-
-def test_a_bomb_is_not_unpacked() -> None:
-    """A few bytes that claim to be a picture of 10^9 pixels."""
-
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-
-    size = struct.pack(">IIBBBBB", 50_000, 20_000, 8, 2, 0, 0, 0)
-    raw = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", size) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
-    with pytest.raises(InputError, match="more than 50 megapixels"):
-        decode(raw, 50)
-
-
-def test_odd_pictures_are_upright_rgb() -> None:
-    grey = PICTURE[..., 0]
-    np.testing.assert_array_equal(decode(encoded(grey), 1), np.repeat(grey[..., None], 3, axis=2))
-    np.testing.assert_array_equal(decode(encoded(np.dstack([PICTURE, grey])), 1), PICTURE)
-    exif = PIL.Image.Exif()
-    exif[0x0112] = 6  # lies on its left side
-    np.testing.assert_array_equal(decode(encoded(PICTURE, exif=exif), 1), np.rot90(PICTURE, -1))
-
-
-@given(form=st.sampled_from(FORMATS), data=st.data())
-def test_a_damaged_file_is_a_picture_or_refused(form: str, data: st.DataObject) -> None:
-    raw = bytearray(encoded(PICTURE[:20, :30], form))
-    for place in data.draw(st.lists(st.integers(0, len(raw) - 1), max_size=4)):
-        raw[place] = data.draw(st.integers(0, 255))
-    try:
-        picture = decode(bytes(raw[: data.draw(st.integers(0, len(raw)))]), 1)
-    except InputError:
-        return
-    assert picture.dtype == np.uint8
-    assert picture.shape[2] == 3
 
 
 def test_drawn_in_the_place_of_the_face() -> None:

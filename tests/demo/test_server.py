@@ -1,7 +1,11 @@
 """The page's addresses, without a network card or browser."""
 
+import contextlib
 import re
 import socket
+import threading
+import time
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -9,7 +13,7 @@ from werkzeug.test import Client, TestResponse
 
 from headpose.demo.compare import Comparison
 from headpose.demo.examples import Example
-from headpose.demo.server import STATIC, Page, serve
+from headpose.demo.server import MAX_CONNECTIONS, STATIC, Page, Server, serve
 from headpose.errors import InputError
 
 PICTURE = np.full((8, 9, 3), 77, dtype=np.uint8)
@@ -86,12 +90,136 @@ def test_other_methods_are_refused(client: Client) -> None:
     assert answer(client.get("/poses"), 405) == {"error": "405 Method Not Allowed"}
 
 
-def test_a_foreign_site_cannot_take_this_page_for_itself(client: Client) -> None:
-    """A site may have its own name point to 127.0.0.1, and its scripts then ask for pages from there."""
-    assert answer(client.get("/setup", headers={"Host": "evil.example:7860"}), 400) == {"error": "open this page as 127.0.0.1"}
-    assert client.get("/setup", headers={"Host": "localhost:7860"}).status_code == 200
-    wide = Client(Page(Echo({}, {}), [], host="0.0.0.0"))  # whoever asks for that is reached by any name
-    assert wide.get("/setup", headers={"Host": "lab.example"}).status_code == 200
+@pytest.mark.parametrize(
+    ("host", "names", "foreign"),
+    [
+        (
+            "127.0.0.1",
+            ["127.0.0.1:7860", "localhost", "LocalHost:7860"],
+            ["evil.example", "10.0.0.9:7860", "0.0.0.0", "[", "[::1]x"],
+        ),
+        ("localhost", ["127.0.0.1:7860", "localhost"], ["evil.example:7860"]),
+        ("::1", ["[::1]:7860", "[::1]"], ["evil.example", "[::2]:7860"]),
+        ("0.0.0.0", ["10.0.0.9:7860", "localhost", "[fe80::1]", socket.gethostname()], ["evil.example:7860", "256", "1.2.3"]),
+        ("::", ["10.0.0.9:7860", "[fe80::1]:80"], ["evil.example"]),
+        ("lab.example", ["lab.example:7860", "10.0.0.9"], ["evil.example", "lab.example.evil.example"]),
+    ],
+)
+def test_a_foreign_site_cannot_take_this_page_for_itself(host: str, names: list[str], foreign: list[str]) -> None:
+    """A site may have its own name point to this computer, and its scripts then ask for pages from here."""
+    client = Client(Page(Echo({}, {}), [], host=host))
+    for name in names:
+        assert client.get("/setup", headers={"Host": name}).status_code == 200, name
+    for name in foreign:
+        assert "open this page as" in answer(client.get("/setup", headers={"Host": name}), 400)["error"], name
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Origin": ""},
+        {"Origin": "http://localhost:7861"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Origin": "http://localhost:7860", "Sec-Fetch-Site": "cross-site"},
+    ],
+    ids=str,
+)
+def test_what_another_site_posts_is_refused(client: Client, headers: dict[str, str]) -> None:
+    refused = client.post("/poses", data=b"1", headers={"Host": "localhost:7860", **headers})
+    assert answer(refused, 403) == {"error": "403 Forbidden"}
+    own = {"Origin": "http://localhost:7860", "Sec-Fetch-Site": "same-origin"}
+    assert answer(client.post("/poses", data=b"1", headers={"Host": "localhost:7860", **own}))["asked"][0] == 1
+
+
+@pytest.mark.parametrize(
+    "host", ["", None, 0, 256, "256", "0", "0x7f000001", " ", "127.1", "1.2.3.4.5", "a b", "-x", True, 1.5], ids=repr
+)
+def test_what_is_no_address(host: object) -> None:
+    with pytest.raises(InputError, match=r"^host=.*(is empty|neither an address nor a name); give 127\.0\.0\.1 for this"):
+        Page(Echo({}, {}), [], host=host)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def served(page: Page) -> Iterator[Server]:
+    """The page on a free port, with half a second for each request."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = Server(listener, page, seconds=0.5)
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        yield server
+        server.shutdown()
+        server.server_close()
+
+
+def talk(server: Server, *parts: bytes, pause: float = 0.0) -> bytes:
+    """Send some bytes after one another; all that comes back until the connection is closed."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+        with contextlib.suppress(ConnectionError):
+            for part in parts:
+                connection.sendall(part)
+                time.sleep(pause)
+        received = b""
+        with contextlib.suppress(ConnectionError):
+            while part := connection.recv(2**16):
+                received += part
+    return received
+
+
+HEAD = b"POST /poses HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "expected"),
+    [
+        (HEAD + b"Content-Length: 4\r\n\r\n1234", b'{"asked": [4, '),
+        (HEAD + b"Content-Length: 99999999999\r\n\r\n1234", b" 413 "),
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\n4\r\n1234\r\n0\r\n\r\n", b" 411 "),
+        (HEAD + b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n1234\r\n0\r\n\r\n", b" 411 "),
+        (HEAD + b"\r\n", b" 411 "),
+        (HEAD + b"Content-Length: -4\r\n\r\n1234", b" 4"),
+        (HEAD + b"Content-Length: four\r\n\r\n1234", b" 4"),
+        (b"\0\xff\r\n\r\n", b" 400 "),
+    ],
+    ids=["whole", "too large", "chunks", "both", "no length", "negative", "no number", "no HTTP"],
+)
+def test_the_size_of_a_request_is_known_before_it_is_read(
+    served: Server, request_bytes: bytes, expected: bytes, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert expected in talk(served, request_bytes)
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [[b""], [b"POST"], [b"GET / HTTP/1.1\r\n", *[b"A: b\r\n"] * 30], [HEAD + b"Content-Length: 900\r\n\r\n", *[b"1"] * 30]],
+    ids=["nothing", "half a line", "a header at a time", "a byte at a time"],
+)
+def test_whoever_takes_too_long_is_dropped(served: Server, parts: list[bytes], capfd: pytest.CaptureFixture[str]) -> None:
+    start = time.monotonic()
+    assert b" 200 " not in talk(served, *parts, pause=0.05)
+    assert time.monotonic() - start < 3
+    assert b'"asked"' in talk(served, HEAD + b"Content-Length: 1\r\n\r\n1")  # others are served
+    assert capfd.readouterr().err == ""
+
+
+def test_no_time_counts_while_poses_are_estimated(served: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Echo, "__call__", lambda *_, **__: time.sleep(1.2) or {"slow": True})
+    assert b'{"slow": true}' in talk(served, HEAD + b"Content-Length: 1\r\n\r\n1")
+
+
+def test_connections_are_counted(served: Server) -> None:
+    with contextlib.ExitStack() as stack:
+        idle = [stack.enter_context(socket.create_connection(("127.0.0.1", served.port))) for _ in range(MAX_CONNECTIONS)]
+        deadline = time.monotonic() + 5
+        while len(served.ends) < len(idle) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert talk(served, HEAD + b"Content-Length: 1\r\n\r\n1") == b""
+        assert len(served.ends) <= MAX_CONNECTIONS
+    while served.ends and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert b'"asked"' in talk(served, HEAD + b"Content-Length: 1\r\n\r\n1")
 
 
 def test_taken_or_foreign_address(page: Page) -> None:
@@ -99,6 +227,6 @@ def test_taken_or_foreign_address(page: Page) -> None:
         socket.create_server(("127.0.0.1", 0)) as taken,
         pytest.raises(InputError, match=r"cannot be listened on \(Address already in use\); give another"),
     ):
-        serve(page, "127.0.0.1", taken.getsockname()[1], browser=False)
+        serve(page, taken.getsockname()[1], browser=False)
     with pytest.raises(InputError, match=r"192\.0\.2\.1:0 cannot be listened on"):
-        serve(page, "192.0.2.1", 0, browser=False)
+        serve(Page(Echo({}, {}), [], host="192.0.2.1"), 0, browser=False)

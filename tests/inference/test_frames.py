@@ -1,4 +1,6 @@
+import os
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,6 +53,9 @@ def test_what_input_means(folder: Path) -> None:
         (["in/b.jpg", "in/b.jpg"], "several files would be called b.jpg"),
         (True, "input=True: no such file"),
         (-1, "input=-1: no such file"),
+        ("12345", "input=12345: no such file"),
+        (1.1, """input=1.1: no such file.*; put a name in quotes, as in 'input="1.1"'"""),
+        ("x" * 300, "input=x.*: cannot be looked at .File name too long"),
     ],
     ids=str,
 )
@@ -132,3 +137,113 @@ def test_a_broken_video_counts_as_one_problem(tmp_path: Path) -> None:
     (tmp_path / "zero.mp4").write_bytes(b"")
     (source,) = find_inputs(str(tmp_path / "zero.mp4"))
     assert count_frames(source) == len(list(read_frames([source]))) == 1
+
+
+@pytest.mark.parametrize("given", [10, "10"])
+def test_a_folder_or_file_comes_before_the_camera_of_that_number(folder: Path, monkeypatch: pytest.MonkeyPatch, given) -> None:
+    monkeypatch.chdir(folder.parent)
+    assert find_inputs(given) == [Input(10, "camera10")]
+    assert "camera 10 gives no picture, and no file or folder is called 10" in next(read_frames(find_inputs(given))).problem
+    (folder / "b.jpg").rename("10")
+    assert names(find_inputs(given)) == ["10"]
+    assert next(read_frames(find_inputs(given))).image is not None  # a picture by its first bytes
+    Path("10").unlink()
+    folder.rename("10")
+    assert names(find_inputs(given)) == ["a.PNG"]
+
+
+@pytest.mark.parametrize("name", ["x.3gp", "x.flv", "x.ts", "x.MTS", "x.m2ts", "x.ogv", "x.asf", "x.VOB", "x.mp4"])
+def test_known_suffixes_of_videos_in_folders(tmp_path: Path, name: str) -> None:
+    write_video(tmp_path / "v.mp4", 4)
+    (tmp_path / "v.mp4").rename(tmp_path / name)
+    (source,) = find_inputs(str(tmp_path))
+    assert len([frame for frame in read_frames([source]) if frame.image is not None]) == 4
+    assert source.name == name
+
+
+@pytest.mark.parametrize("name", ["video", "video.backup", "12:30.mp4", "take%02d.mp4", "tag: ü 顔.mp4"])
+def test_a_video_by_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    write_video(tmp_path / "v.mp4", 4)
+    (tmp_path / "v.mp4").rename(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    frames = list(read_frames(find_inputs(name)))
+    assert [frame.index for frame in frames] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    "suffix", [".jpg", ".JPE", ".jfif", ".png", ".dib", ".tif", ".ppm", ".RAS", ".sr", ".webp", ".jp2", ".pnm"]
+)
+def test_known_suffixes_of_pictures_in_folders(tmp_path: Path, suffix: str) -> None:
+    kind = {".jfif": ".jpg"}.get(suffix, suffix.lower())
+    (tmp_path / f"x{suffix}").write_bytes(cv2.imencode(kind, RNG.integers(0, 255, (50, 60, 3), dtype=np.uint8))[1].tobytes())
+    (frame,) = read_frames(find_inputs(str(tmp_path)))
+    assert frame.image is not None
+    assert frame.image.shape == (50, 60, 3)
+
+
+def test_what_has_no_known_suffix_is_told_by_its_bytes(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "x.png"), np.zeros((10, 12, 3), np.uint8))
+    (tmp_path / "x.png").rename(tmp_path / "download")
+    (tmp_path / "letter.txt").write_text("neither")
+    frames = list(read_frames(find_inputs([str(tmp_path / "download"), str(tmp_path / "letter.txt")])))
+    assert frames[0].image is not None
+    assert "letter.txt: not a readable picture or video" in frames[1].problem
+
+
+def test_names_that_are_not_utf_8(tmp_path: Path) -> None:
+    write_video(tmp_path / "v.mp4", 3)
+    for name in (b"caf\xe9.mp4", b"caf\xe9"):
+        os.link(os.fsencode(tmp_path / "v.mp4"), os.fsencode(tmp_path) + b"/" + name)
+    (tmp_path / "v.mp4").unlink()
+    cv2.imwrite(str(tmp_path / "x.png"), np.zeros((10, 12, 3), np.uint8))
+    os.rename(os.fsencode(tmp_path / "x.png"), os.fsencode(tmp_path) + b"/\xff.png")
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xfe.png")).write_bytes(b"broken")
+    sources = find_inputs(str(tmp_path))
+    assert names(sources) == ["caf\\udce9.mp4", "\\udcfe.png", "\\udcff.png"]
+    assert [count_frames(source) for source in sources] == [3, 1, 1]
+    frames = list(read_frames([*sources, *find_inputs(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))]))
+    assert [frame.image is None for frame in frames] == [False] * 3 + [True] + [False] * 4
+    assert "\\udcfe.png: not a readable picture" in frames[3].problem
+    for frame in frames:
+        (frame.name + frame.problem).encode()
+
+
+def test_a_pipe_or_a_dead_link_is_listed_and_not_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.jpg")
+    os.mkfifo(tmp_path / "b.mp4")
+    (tmp_path / "c.jpg").symlink_to("gone.jpg")
+    os.mkfifo(tmp_path / "pipe")
+    sources = find_inputs([str(tmp_path), str(tmp_path / "pipe")])
+    assert [count_frames(source) for source in sources] == [1] * 4
+    problems = [frame.problem for frame in read_frames(sources)]
+    assert [problem.split(": ")[1] for problem in problems] == [
+        "not a regular file; give the path of a file",
+        "not a regular file; give the path of a file",
+        "cannot be read (No such file or directory); restore the file",
+        "not a regular file; give the path of a file",
+    ]
+
+
+def test_one_limit_of_pixels_for_pictures_and_videos(tmp_path: Path) -> None:
+    write_video(tmp_path / "a.mp4", 3)  # 64×48
+    cv2.imwrite(str(tmp_path / "b.png"), np.zeros((48, 64, 3), np.uint8))
+    cv2.imwrite(str(tmp_path / "c.png"), np.zeros((40, 64, 3), np.uint8))
+    frames = list(read_frames(find_inputs(str(tmp_path)), max_megapixels=0.003))
+    assert [frame.image is None for frame in frames] == [True, True, False]
+    for frame in frames[:2]:
+        assert "64×48 pixels are more than max_megapixels=0.003; make it smaller" in frame.problem
+
+
+def test_listing_takes_time_in_proportion_to_the_files(tmp_path: Path) -> None:
+    first = tmp_path / "frame_00000.jpg"
+    first.touch()
+    for number in range(1, 6000):
+        os.link(first, tmp_path / f"frame_{number:05d}.jpg")
+    start = time.process_time()
+    assert len(find_inputs(str(tmp_path))) == 6000
+    assert time.process_time() - start < 2  # pairs of names alone would take 6
+
+
+def test_of_many_files_those_that_share_a_name_are_refused(folder: Path) -> None:
+    with pytest.raises(InputError, match=r"several files would be called a\.PNG"):
+        find_inputs([str(folder), str(folder)])

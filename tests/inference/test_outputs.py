@@ -1,7 +1,9 @@
+import contextlib
 import csv
 import json
 import math
 import resource
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -43,7 +45,7 @@ def test_full_disk_leaves_whole_rows(tmp_path: Path) -> None:
         table.write([row])
         resource.setrlimit(resource.RLIMIT_FSIZE, (200, before[1]))  # no file may grow beyond, so half of the next rows fit
         try:
-            with pytest.raises(InputError, match=r"x.csv: File too large; check the path, its permissions and the room left"):
+            with pytest.raises(InputError, match=r"x.csv: cannot be written \(File too large\); check the folder"):
                 table.write([row] * 9)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
@@ -56,7 +58,7 @@ def test_full_disk_leaves_whole_rows(tmp_path: Path) -> None:
 
 
 def test_unwritable(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"gone/x\.csv: No such file"):
+    with pytest.raises(InputError, match=r"gone/x\.csv: cannot be written \(No such file"):
         TableWriter(tmp_path / "gone" / "x.csv", COLUMNS, "csv")
     with pytest.raises(InputError, match="format=xml is unknown"):
         TableWriter(tmp_path / "x.xml", COLUMNS, "xml")  # type: ignore[arg-type]
@@ -100,5 +102,89 @@ def test_video_that_did_not_get_all_its_frames(tmp_path: Path) -> None:
     for index in range(5):
         drawing.write(frame_of("x.mp4", index), [])
     drawing._frames += 7  # as if these had not fitted onto the disk
-    with pytest.raises(InputError, match=r"x.mp4: holds 5 of 12 frames; check the room left"):
+    with pytest.raises(InputError, match=r"x.mp4: only 5 of 12 frames could be written; check the room left"):
         drawing.close()
+
+
+@pytest.mark.parametrize(
+    ("fps", "drawn"),
+    [(66.667, 66.67), (119.96, 119.96), (240.123, 240.12), (29.97, 29.97), (1000.0, 1000.0), (90000.0, 65535.0), (0.001, 0.01),
+     (0.5, 0.5), (float("nan"), 25.0), (float("inf"), 25.0), (0.0, 25.0), (-5.0, 25.0), (1e300, 65535.0), (1e-300, 0.01)],
+)  # fmt: skip
+def test_videos_are_drawn_at_the_nearest_rate_that_can_be_written(tmp_path: Path, fps: float, drawn: float) -> None:
+    with Drawing(tmp_path, "axes") as drawing:
+        for index in range(4):
+            drawing.write(replace(frame_of("x.mp4", index), fps=fps), [FACE])
+    assert drawing.problems == []
+    assert [path.name for path in tmp_path.iterdir()] == ["x.mp4"]
+    video = cv2.VideoCapture(str(tmp_path / "x.mp4"))
+    assert video.get(cv2.CAP_PROP_FRAME_COUNT) == 4
+    assert video.get(cv2.CAP_PROP_FPS) == pytest.approx(drawn, rel=1e-3)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (20, 9000), (9000, 20)], ids=str)
+def test_a_video_that_the_format_cannot_hold_is_not_drawn_and_the_rest_is(tmp_path: Path, shape: tuple[int, int]) -> None:
+    with Drawing(tmp_path, "axes") as drawing:
+        for name, image in (("a.mp4", np.zeros((*shape, 3), np.uint8)), ("b.mp4", PICTURE)):
+            for index in range(3):
+                drawing.write(replace(frame_of(name, index), image=image), [])
+    assert drawing.problems == [
+        f"{tmp_path}/a.mp4: not drawn; MPEG-4 does not take {shape[1]}×{shape[0]} pixels at 25 frames/s"
+    ]
+    assert [path.name for path in tmp_path.iterdir()] == ["b.mp4"]
+
+
+@pytest.mark.parametrize(
+    ("error", "left"), [(KeyboardInterrupt(), ["x.mp4"]), (InputError("elsewhere"), []), (None, ["x.mp4"])], ids=repr
+)
+def test_what_is_left_of_a_video_when_something_else_ends_it(
+    tmp_path: Path, error: BaseException | None, left: list[str]
+) -> None:
+    with contextlib.suppress(KeyboardInterrupt, InputError), Drawing(tmp_path, "axes") as drawing:
+        for index in range(3):
+            drawing.write(frame_of("x.mp4", index), [])
+            assert not (tmp_path / "x.mp4").exists()  # before it is whole
+        if error:
+            raise error
+    assert [path.name for path in tmp_path.iterdir()] == left
+
+
+@pytest.mark.parametrize(
+    ("name", "index", "message"),
+    [("x.png", None, r"x\.png: cannot be written"), ("x.mp4", 0, r"x\.mp4: only \d of 5 frames could be written")],
+    ids=["picture", "video"],
+)
+def test_nothing_is_left_of_what_did_not_fit(tmp_path: Path, name: str, index: int | None, message: str) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (90, 120, 3), dtype=np.uint8)
+    frames = [replace(frame_of(name, index), image=np.roll(noise, number)) for number in range(5)]
+    drawing = Drawing(tmp_path, "axes")
+
+    def draw() -> None:
+        for frame in frames:
+            drawing.write(frame, [])
+        drawing.close()
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4000, before[1]))  # no file may grow beyond
+    try:
+        with pytest.raises(InputError, match=message):
+            draw()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_formats_that_cannot_hold_the_drawn_picture_become_png(tmp_path: Path) -> None:
+    names = ["a.pbm", "b.heic", "c.jfif", "d", "e.PGM", "f.hdr.exr"]
+    with Drawing(tmp_path, "axes") as drawing:
+        for name in names:
+            drawing.write(frame_of(name), [FACE])
+        drawing.write(replace(frame_of("g.webp"), image=np.zeros((3, 17000, 3), np.uint8)), [])  # wider than the format
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"{name}.png" for name in [*names, "g.webp"]]
+
+
+def test_a_table_is_utf_8_whatever_it_is_given(tmp_path: Path) -> None:
+    for form in ("csv", "jsonl"):
+        with TableWriter(tmp_path / f"x.{form}", COLUMNS, form) as table:  # type: ignore[arg-type]
+            table.write([pose_row(frame_of("caf\udce9.jpg"), FACE)])
+        assert "caf\\udce9.jpg" in (tmp_path / f"x.{form}").read_text(encoding="utf-8")

@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -76,3 +77,22 @@ def test_frame_without_a_picture_interrupts_nothing(model: PoseEstimator) -> Non
 def test_refusal(model: PoseEstimator) -> None:
     with pytest.raises(InputError, match="box_lag=-1 is less than 0"):
         PoseStream(model, Tracker, NoSmoothing, box_lag=-1)
+
+
+class Failing:
+    """Fails as OpenCV does at a picture that it cannot take."""
+
+    name = "failing"
+    boxes_are_crops = False
+
+    def __call__(self, image: np.ndarray, name: str = "") -> Detections:
+        if name == "b.jpg":
+            raise cv2.error("too wide")
+        return as_detections([LEFT], [1.0])
+
+
+def test_a_picture_that_the_detector_cannot_take_costs_that_picture(model: PoseEstimator) -> None:
+    frames = [Frame(Input(Path(name), name), PICTURE) for name in ("a.jpg", "b.jpg", "c.jpg")]
+    found = list(PoseStream(PoseEstimator(model.members, Failing()), Tracker, NoSmoothing)(frames))
+    assert [len(faces) for _, faces in found] == [1, 0, 1]
+    assert [frame.problem for frame, _ in found] == ["", "b.jpg: the detector fails on it (error); try another detector=", ""]

@@ -10,16 +10,14 @@ from typing import Any, ClassVar, Literal, get_args
 import numpy as np
 import scipy.io
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 from torch.utils.data import Dataset
 
 from headpose.datasets.label_checks import label_doubts
 from headpose.errors import InputError
 from headpose.geometry.crops import check_box
-from headpose.pictures import read_image, read_whole
+from headpose.pictures import picture_size, read_image, read_whole
 from headpose.types import Sample
 
-EXIF_ORIENTATION = 0x0112
 BadFiles = Literal["raise", "skip", "defer"]
 
 
@@ -261,14 +259,7 @@ def find_file(path: Path) -> Path:
 
 def whole_box(path: Path) -> NDArray[np.float32]:
     """(4,) box around all of a picture as `read_image` shows it, without decoding it; InputError where it is no picture."""
-    try:
-        with Image.open(path) as picture:
-            width, height = picture.size
-            if picture.getexif().get(EXIF_ORIENTATION, 1) >= 5:  # lies on its side; it is read upright
-                width, height = height, width
-    except (UnidentifiedImageError, OSError) as error:
-        raise InputError(f"{path}: not a readable picture; fetch it again or remove it") from error
-    return np.array([0, 0, width, height], dtype=np.float32)
+    return np.array([0, 0, *picture_size(path)], dtype=np.float32)
 
 
 def check_box_in_file(where: str, box: NDArray[np.floating[Any]], picture: Path) -> tuple[int, int]:

@@ -2,10 +2,8 @@
 
 import base64
 import contextlib
-import io
 import threading
 import time
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,7 +11,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-import PIL.Image
 from numpy.typing import NDArray
 
 from headpose.detectors.base import FaceDetector, tried
@@ -23,12 +20,10 @@ from headpose.geometry.perspective import focal_length
 from headpose.inference.estimator import DETECTORS, HeadPose, PoseEstimator, make_detector
 from headpose.inference.outputs import draw_faces
 from headpose.inference.stream import TrackedPose
-from headpose.pictures import UNREADABLE, as_picture
+from headpose.pictures import decode_image
 from headpose.types import Image
 
 DRAWN = ("axes", "cube")
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
-"""Of pictures; the others that Pillow knows are rare, and some of them start programs."""
 LONGER_SIDE = (640, 1280)
 """Least and most pixels of a drawn picture's longer side."""
 
@@ -62,7 +57,7 @@ class Comparison:
             raw: the picture's file.
             detector: one of `detectors`.
             draw: `axes` or `cube`.
-            name: of the file, for detectors that look boxes up.
+            name: of the file, for detectors that look boxes up; no file is opened by it.
             field_of_view: of the camera in degrees, for poses in its frame, see `PoseEstimator`.
 
         Returns:
@@ -79,7 +74,7 @@ class Comparison:
             focal_length(field_of_view, 1)
         finder, networks = self.detectors[detector], list(self.networks.values())
         with self._lock:  # one large picture at a time
-            picture = decode(raw, self.max_megapixels)
+            picture = decode_image(raw, "", self.max_megapixels)
             start = time.perf_counter()
             found = finder(picture, name)
             seen = [network.cut(picture, found, finder.boxes_are_crops) for network in networks]
@@ -98,22 +93,6 @@ class Comparison:
             ]
             pictures = [data_url(drawn(picture, of_network, draw)) for of_network in poses]
         return {"faces": described, "pictures": pictures, "milliseconds": round(1000 * seconds, 1)}
-
-
-def decode(raw: bytes, max_megapixels: float) -> Image:
-    """A picture's file as (H, W, 3) RGB, upright; InputError where it is none, cut short or too large."""
-    too_large = InputError(f"a picture of more than {max_megapixels:g} megapixels; make it smaller")
-    try:
-        with warnings.catch_warnings(action="ignore"), PIL.Image.open(io.BytesIO(raw), formats=FORMATS) as file:
-            if file.width * file.height > 1e6 * max_megapixels:  # known before anything is unpacked
-                raise too_large
-            return as_picture(file)
-    except InputError:
-        raise
-    except PIL.Image.DecompressionBombError as error:
-        raise too_large from error
-    except UNREADABLE as error:
-        raise InputError("not a readable picture; give a whole JPEG, PNG, WebP or the like") from error
 
 
 def drawn(picture: Image, poses: Sequence[HeadPose], draw: str) -> Image:

@@ -1,8 +1,10 @@
 """What is left of a prediction: rows, written as they come, and drawn pictures and videos."""
 
+import contextlib
 import csv
 import io
 import json
+import math
 import os
 from pathlib import Path
 from types import TracebackType
@@ -12,7 +14,8 @@ import cv2
 import numpy as np
 
 from headpose.errors import InputError
-from headpose.inference.sources import Frame
+from headpose.files import cannot_write, encode_picture, replacing, write_bytes
+from headpose.inference.sources import Frame, printable
 from headpose.inference.stream import TrackedPose
 from headpose.reporting.drawing import draw_axes, draw_cube
 from headpose.types import Image
@@ -42,7 +45,7 @@ class TableWriter:
         try:
             self._file = path.open("wb", buffering=0)
         except OSError as error:
-            raise _unwritable(path, error) from error
+            raise cannot_write(path, error) from error
         self._end = 0
         if form == "csv":
             self._append(_csv_line(columns))
@@ -55,13 +58,14 @@ class TableWriter:
             self._append("".join(json.dumps({column: row[column] for column in self.columns}) + "\n" for row in rows))
 
     def _append(self, text: str) -> None:
-        content = memoryview(text.encode())
+        content = memoryview(text.encode("utf-8", errors="backslashreplace"))
         try:
             while content:
                 content = content[self._file.write(content) or 0 :]
         except OSError as error:
-            os.ftruncate(self._file.fileno(), self._end)  # half a row helps nobody
-            raise _unwritable(self.path, error) from error
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._file.fileno(), self._end)  # half a row helps nobody
+            raise cannot_write(self.path, error) from error
         self._end = self._file.tell()
 
     def __enter__(self) -> Self:
@@ -78,16 +82,21 @@ class Drawing:
         folder: where to; nothing is made before something is drawn.
         kind: `axes`, `cube`, or `none` for nothing.
 
+    Attributes:
+        problems: why some are not drawn, such as a video larger than the format allows; what else there is goes on.
+
     Raises:
-        InputError: an unknown kind; a file that cannot be written.
+        InputError: an unknown kind; a file that cannot be written, as on a full disk, of which nothing is left.
     """
 
     def __init__(self, folder: Path, kind: Draw) -> None:
         if kind not in get_args(Draw):
             raise InputError(f"draw={kind} is unknown; choose {', '.join(get_args(Draw))}")
         self.folder, self.kind = folder, kind
+        self.problems: list[str] = []
+        self._path = Path()  # of the video at hand
         self._video: cv2.VideoWriter | None = None
-        self._path, self._shape, self._frames = Path(), (0, 0), 0
+        self._shape, self._frames = (0, 0), 0
 
     def write(self, frame: Frame, faces: list[TrackedPose]) -> None:
         """Draw a frame."""
@@ -98,40 +107,68 @@ class Drawing:
         if frame.index is not None:
             self._write_frame(path.with_name(path.name.removesuffix(".mp4") + ".mp4"), picture, frame)
             return
-        suffix = path.suffix if path.suffix and cv2.haveImageWriter(path.name) else ".png"
+        _make_folder_of(path)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            content = cv2.imencode(suffix, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1]
-            (path if suffix == path.suffix else path.with_name(path.name + suffix)).write_bytes(content.tobytes())
-        except OSError as error:
-            raise _unwritable(path, error) from error
+            content = encode_picture(path, picture)
+        except InputError:  # a suffix that OpenCV cannot write, or a format that holds no picture so large or no colours
+            path = path.with_name(path.name + ".png")
+            content = encode_picture(path, picture)
+        write_bytes(path, content)
 
     def _write_frame(self, path: Path, picture: Image, frame: Frame) -> None:
-        if path != self._path or self._video is None:
+        if path != self._path:
             self.close()
             self._path, self._shape = path, (picture.shape[1], picture.shape[0])
-            try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise _unwritable(path, error) from error
-            self._video = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), frame.fps or 25.0, self._shape)
-            if not self._video.isOpened():
-                raise InputError(f"{path}: cannot be written; check the folder's permissions and the room left")
-        picture = picture if picture.shape[1::-1] == self._shape else np.asarray(cv2.resize(picture, self._shape), np.uint8)
-        self._video.write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-        self._frames += 1
+            self._open(writable_rate(frame.fps or 25.0))
+        if self._video is not None:
+            fits = picture.shape[1::-1] == self._shape
+            picture = picture if fits else np.asarray(cv2.resize(picture, self._shape), np.uint8)
+            self._video.write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+            self._frames += 1
+
+    def _open(self, rate: float) -> None:
+        """Begin a video, or say why it is not drawn."""
+        _make_folder_of(self._path)
+        try:
+            self._partial.write_bytes(b"")
+        except OSError as error:
+            raise cannot_write(self._path, error) from error
+        name = str(self._partial.absolute())
+        if name == printable(name):  # at other names OpenCV ends the process
+            self._video = cv2.VideoWriter(name, cv2.VideoWriter.fourcc(*"mp4v"), rate, self._shape)
+        if self._video is None or not self._video.isOpened():
+            self._discard()
+            width, height = self._shape
+            self.problems.append(f"{self._path}: not drawn; MPEG-4 does not take {width}×{height} pixels at {rate:g} frames/s")
+
+    @property
+    def _partial(self) -> Path:
+        """The video while it is being written; OpenCV knows the format by the suffix."""
+        return self._path.with_name(f"{self._path.stem}.partial.mp4")
 
     def close(self) -> None:
         """Finish the video, and look whether all of it is there: OpenCV does not say when a disk is full."""
         if self._video is None:
             return
         self._video.release()
-        written, self._video, self._frames = self._frames, None, 0
-        video = cv2.VideoCapture(str(self._path))
-        found = int(video.get(cv2.CAP_PROP_FRAME_COUNT))
+        video = cv2.VideoCapture(str(self._partial.absolute()), cv2.CAP_FFMPEG)
+        found = max(0, int(video.get(cv2.CAP_PROP_FRAME_COUNT)))
         video.release()
-        if found < written:
-            raise InputError(f"{self._path}: holds {max(found, 0)} of {written} frames; check the room left")
+        if found < self._frames:
+            problem = f"{self._path}: only {found} of {self._frames} frames could be written; check the room left"
+            self._discard()
+            raise InputError(problem)
+        with replacing(self._path) as whole:
+            self._partial.replace(whole)
+        self._video, self._frames = None, 0
+
+    def _discard(self) -> None:
+        """Leave nothing of the video."""
+        if self._video is not None:
+            self._video.release()
+        self._video, self._frames = None, 0
+        with contextlib.suppress(OSError):
+            self._partial.unlink(missing_ok=True)
 
     def __enter__(self) -> Self:
         return self
@@ -139,8 +176,26 @@ class Drawing:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if kind is None:
             self.close()
-        elif self._video is not None:  # what is wrong is on its way already
-            self._video.release()
+            return
+        with contextlib.suppress(InputError):  # what is wrong is on its way already
+            if kind is KeyboardInterrupt:
+                self.close()
+        if self._video is not None:
+            self._discard()
+
+
+def writable_rate(fps: float) -> float:
+    """The frames a second nearest to `fps` that OpenCV can write as MPEG-4.
+
+    OpenCV writes the rate as a fraction over 1, 10, 100 or 1000, and MPEG-4 takes numerators up to 65535.
+
+    >>> [writable_rate(fps) for fps in (25, 30000 / 1001, 66.667, 90000)]
+    [25.0, 29.97, 66.67, 65535.0]
+    """
+    if not 0 < fps < math.inf:  # so written, NaN is refused
+        return 25.0
+    decimals = next((places for places in (3, 2, 1) if fps * 10**places <= 65535), 0)
+    return min(max(round(fps, decimals), 0.01), 65535.0)
 
 
 def draw_faces(image: Image, faces: list[TrackedPose], kind: Draw) -> Image:
@@ -190,5 +245,8 @@ def _cell(value: Any) -> str:
     return "" if value is None else str(value)
 
 
-def _unwritable(path: Path, error: OSError) -> InputError:
-    return InputError(f"{path}: {error.strerror}; check the path, its permissions and the room left")
+def _make_folder_of(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(path, error) from error

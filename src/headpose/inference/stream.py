@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -81,9 +82,7 @@ class PoseStream:
             faces: list[Faces] = []
             who: list[tuple[_Video | None, list[int]]] = []
             for frame in batch:
-                found, tracks = no_detections(), list[int]()
-                if frame.image is not None:
-                    found = self.model.detector(frame.image, frame.name)
+                found, tracks = self._find(frame), list[int]()
                 if frame.time is not None:
                     if video is None or video.name != frame.source.name:
                         video = _Video(frame.source.name, self.new_tracker(), self.new_smoothing(), self.box_lag)
@@ -99,6 +98,13 @@ class PoseStream:
                     yaw, pitch, roll = shown.smoothing(track, frame.time, pose.pose)
                     smoothed.append(TrackedPose(replace(pose, yaw=yaw, pitch=pitch, roll=roll), track))
                 yield frame, smoothed
+
+    def _find(self, frame: Frame) -> Detections:
+        try:
+            return no_detections() if frame.image is None else self.model.detector(frame.image, frame.name)
+        except (cv2.error, MemoryError) as error:  # of a picture, not of the detector: it was tried before
+            frame.problem = f"{frame.name}: the detector fails on it ({type(error).__name__}); try another detector="
+            return no_detections()
 
     def _cut(self, frame: Frame, found: Detections) -> Faces:
         blank = np.zeros((1, 1, 3), dtype=np.uint8)

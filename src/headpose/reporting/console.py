@@ -106,11 +106,15 @@ def print_prediction(summary: dict[str, Any], console: Console | None = None) ->
         f"{summary['frames']} frames, {summary['faces']} faces ({summary['without_face']} frames without one), "
         f"{summary['unreadable']} unreadable; {summary['frames_per_second']:.1f} frames a second"
     )
-    console.print(f"written to {summary['poses']}{', ' + summary['drawn'] if summary['drawn'] else ''}", highlight=False)
+    console.print(
+        f"written to {summary['poses']}{', ' + summary['drawn'] if summary['drawn'] else ''}", highlight=False, markup=False
+    )
     for problem in summary["problems"][:MAX_PROBLEMS]:
         console.print(f"left out: {problem}", style="yellow", highlight=False, markup=False)
     if len(summary["problems"]) > MAX_PROBLEMS:
         console.print(f"... and {len(summary['problems']) - MAX_PROBLEMS} more, see unreadable.csv beside it", style="yellow")
+    for problem in summary["not_drawn"][:MAX_PROBLEMS]:
+        console.print(problem, style="yellow", highlight=False, markup=False)
 
 
 def result_rows(results: dict[str, Any]) -> tuple[list[str], list[list[Any]]]:

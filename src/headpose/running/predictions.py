@@ -9,10 +9,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.text import Text
 
 from headpose.errors import InputError
-from headpose.files import write_json
+from headpose.files import cannot_write, write_json
 from headpose.inference.outputs import COLUMNS, SPREAD, Draw, Drawing, Format, TableWriter, pose_row
 from headpose.inference.sources import Input, ahead, count_frames, read_frames
 from headpose.inference.stream import PoseStream
+from headpose.pictures import MAX_MEGAPIXELS
+
+MAX_COUNTED = 50
+"""Videos whose frames are counted for the progress bar; each has to be opened for that."""
 
 
 @dataclass
@@ -38,8 +42,16 @@ class Speed(ProgressColumn):
         return Text(f"{task.completed / task.elapsed if task.elapsed else 0:.1f} frames/s")
 
 
-def predict_all(stream: PoseStream, inputs: list[Input], outputs: Outputs) -> dict[str, Any]:
+def predict_all(
+    stream: PoseStream, inputs: list[Input], outputs: Outputs, max_megapixels: float = MAX_MEGAPIXELS
+) -> dict[str, Any]:
     """Estimate the poses of all inputs, writing each frame's rows as soon as they are known.
+
+    Args:
+        stream: estimates.
+        inputs: files and cameras.
+        outputs: where to.
+        max_megapixels: size of a picture from which it is left out.
 
     Returns:
         the content of summary.json: counts, seconds, frames a second, and the files.
@@ -47,12 +59,14 @@ def predict_all(stream: PoseStream, inputs: list[Input], outputs: Outputs) -> di
     Raises:
         InputError: something cannot be written; or nothing could be read.
     """
-    outputs.folder.mkdir(parents=True, exist_ok=True)
+    try:
+        outputs.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(outputs.folder, error) from error
     table = outputs.folder / f"poses.{outputs.form}"
     problems = outputs.folder / "unreadable.csv"
     columns = (*COLUMNS, *(SPREAD if stream.model.has_spread else ()))
     counts = {"inputs": len(inputs), "frames": 0, "faces": 0, "without_face": 0, "unreadable": 0}
-    totals = [count_frames(source) for source in inputs]
     unreadable: list[str] = []
     start = time.perf_counter()
     with (
@@ -61,8 +75,9 @@ def predict_all(stream: PoseStream, inputs: list[Input], outputs: Outputs) -> di
         Drawing(outputs.folder / "drawn", outputs.draw) as drawing,
         Progress(TextColumn("estimating"), BarColumn(), MofNCompleteColumn(), Speed(), TimeRemainingColumn()) as progress,
     ):
-        bar = progress.add_task("", total=None if None in totals else sum(total or 0 for total in totals))
-        for frame, faces in stream(ahead(read_frames(inputs))):
+        bar = progress.add_task("", total=None)
+        progress.update(bar, total=_count_all(inputs))
+        for frame, faces in stream(ahead(read_frames(inputs, max_megapixels))):
             if frame.problem:
                 unreadable.append(frame.problem)
                 reasons.write([{"file": frame.source.name, "frame": frame.index, "reason": frame.problem}])
@@ -82,9 +97,18 @@ def predict_all(stream: PoseStream, inputs: list[Input], outputs: Outputs) -> di
         "poses": str(table),
         "drawn": None if outputs.draw == "none" else str(outputs.folder / "drawn"),
         "problems": unreadable,
+        "not_drawn": drawing.problems,
     }
     write_json(outputs.folder / "summary.json", summary)
     if not counts["frames"]:
         more = f" (and {len(unreadable) - 1} more, see {problems})" if len(unreadable) > 1 else ""
         raise InputError(f"nothing could be read: {unreadable[0]}{more}")
     return summary
+
+
+def _count_all(inputs: list[Input]) -> int | None:
+    """How many frames there are to come; None where nobody knows, or it would take long to count them."""
+    if sum(not source.is_picture for source in inputs) > MAX_COUNTED:
+        return None
+    counts = [count_frames(source) for source in inputs]
+    return None if None in counts else sum(count or 0 for count in counts)
