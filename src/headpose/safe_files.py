@@ -69,7 +69,7 @@ def read_json(path: str | Path, limit: int = MAX_JSON) -> Any:
 
 
 def parse_json(text: str | bytes, path: str | Path) -> Any:
-    """What JSON text holds; raises InputError naming `path` where it is none, nested too deeply or has numbers beyond reading."""
+    """What JSON text holds; raises InputError naming `path` where it is none, or nested too deeply."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:

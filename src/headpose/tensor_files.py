@@ -69,8 +69,8 @@ def load_tensors(path: str | Path) -> Any:
             return _load_old(io.BytesIO(file.read(size)), size)
     except ForeignObject as error:
         raise InputError(
-            f"{path}: holds pickled objects ({error}), which could run code when opened; refused. In the program that wrote it, "
-            f"{SAVE_STATE}"
+            f"{path}: holds pickled objects ({error}), which could run code when opened; refused. "
+            f"In the program that wrote it, {SAVE_STATE}"
         ) from error
     except TensorFileError as error:
         raise InputError(f"{path}: not a readable file of tensors ({error})") from error
@@ -90,9 +90,7 @@ def check_tensors(path: str | Path, state: Any) -> dict[str, Tensor]:
         if value.dtype not in KINDS or value.layout != torch.strided or value.is_quantized or value.device.type == "meta":
             raise InputError(f"{path}: {key[:80]} is a tensor of {value.dtype}, expected plain real numbers; {SAVE_STATE}")
         if value.is_floating_point() and not torch.isfinite(value).all():
-            raise InputError(
-                f"{path}: {key[:80]} holds NaN or infinity; use a checkpoint from before the training diverged"
-            )
+            raise InputError(f"{path}: {key[:80]} holds NaN or infinity; use a checkpoint from before the training diverged")
     return state
 
 

@@ -166,7 +166,9 @@ def load_network_state(model: nn.Module, state_dict: dict[str, Any], path: str |
     own = model.state_dict()
     odd = sorted(set(state) ^ set(own)) or sorted(key for key in own if own[key].shape != state[key].shape)
     if odd:
-        raise InputError(f"{path}: holds another network than {type(model).__name__} as configured (they differ in {odd[0][:80]})")
+        raise InputError(
+            f"{path}: holds another network than {type(model).__name__} as configured (they differ in {odd[0][:80]})"
+        )
     model.load_state_dict(state)
 
 

@@ -1,7 +1,6 @@
 """A network as a pair of plain files: tensors in NAME.safetensors, what they are in NAME.json, as a checkpoint says it."""
 
 from pathlib import Path
-from typing import Any
 
 import safetensors.torch
 from torch import nn
