@@ -37,8 +37,7 @@ def check_file(path: str | Path, limit: int = 2**62, what: str = "file") -> int:
     Raises:
         InputError: a web address, no such file, a folder, pipe or device, or a file of more than `limit` bytes.
     """
-    if ADDRESS.match(str(path)) and not os.path.exists(path):
-        raise InputError(f"{path}: a web address; download the file and give its path")
+    refuse_address(path)
     try:
         status = os.stat(path)
     except (OSError, ValueError) as error:  # ValueError: of a name with a null byte
@@ -51,6 +50,12 @@ def check_file(path: str | Path, limit: int = 2**62, what: str = "file") -> int:
     if status.st_size > limit:
         raise InputError(f"{path}: {status.st_size:,} bytes, more than the {limit:,} that such a file may have; check the file")
     return status.st_size
+
+
+def refuse_address(path: str | Path) -> None:
+    """Raise InputError where a path is a web address: nothing is downloaded."""
+    if ADDRESS.match(str(path)) and not os.path.exists(path):
+        raise InputError(f"{path}: a web address; download the file and give its path")
 
 
 def read_file(path: str | Path, limit: int = MAX_BYTES) -> bytes:
