@@ -153,9 +153,9 @@ def _load_hopenet(path: Path) -> tuple[nn.Module, dict[str, Any]]:
 
 def _unwrapped(content: Any) -> Any:
     """A state dict out of what training programs wrap around it, its names without the `module.` of DataParallel."""
-    for key in WRAPPERS:
-        if isinstance(content, dict) and isinstance(content.get(key), dict):
-            content = content[key]
+    for _ in WRAPPERS:
+        held = [content[key] for key in WRAPPERS if isinstance(content, dict) and isinstance(content.get(key), dict)]
+        content = held[0] if held else content
     if not isinstance(content, dict) or not content or not all(isinstance(key, str) for key in content):
         return content
     while prefix := next((prefix for prefix in PREFIXES if all(key.startswith(prefix) for key in content)), None):
