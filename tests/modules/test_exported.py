@@ -218,12 +218,11 @@ def padded() -> onnx.ModelProto:
 
 
 def product_of_large_matrices() -> onnx.ModelProto:
-    """Many products of (64, 1024, 192) values each, which few bytes describe."""
+    """Eight products of a (3072, 4096) and a (4096, 3072) matrix, which few bytes describe."""
     nodes = [to_float(), constant("s", [1, 4096, 3]), helper.make_node("Reshape", ["x", "s"], ["c"])]
     nodes += [constant("many", [1, 1, 1024]), helper.make_node("Tile", ["c", "many"], ["d"])]
     nodes += [helper.make_node("Transpose", ["d"], ["e"], perm=[0, 2, 1])]
-    for number in range(6):
-        nodes += [helper.make_node("MatMul", ["e", "d"], [f"f{number}"])]
+    nodes += [helper.make_node("MatMul", ["e", "d"], [name]) for name in [*"ghijklm", "pose"]]
     return picture_model(*nodes, shape=(1, 3072, 3072))
 
 
