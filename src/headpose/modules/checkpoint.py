@@ -5,6 +5,7 @@ crop rule, input size, channel order, angle convention, training data and errors
 configuration may build is decided here, not by Hydra (which would call anything that can be imported).
 """
 
+import contextlib
 import inspect
 import math
 import zipfile
@@ -68,7 +69,10 @@ def read_card(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """
     path = Path(path)
     check_file(path, what="checkpoint")
-    if not zipfile.is_zipfile(path):  # what torch.save writes is a zip archive
+    is_archive = False  # what torch.save writes is a zip archive
+    with contextlib.suppress(zipfile.BadZipFile, OSError):  # of a damaged one
+        is_archive = zipfile.is_zipfile(path)
+    if not is_archive:
         raise InputError(f"{path}: not a readable checkpoint, or cut short; restore it (published files go with weights=)")
     content = load_tensors(path)
     card = content.get("headpose") if isinstance(content, dict) else None
