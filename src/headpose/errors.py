@@ -6,3 +6,7 @@ class InputError(ValueError):
 
     The message is one line: what was given, what was expected, what to do. Entry points print it without a traceback.
     """
+
+    def __init__(self, message: str) -> None:
+        # Names out of damaged files may hold line breaks and other control characters.
+        super().__init__("".join(letter if letter >= " " else repr(letter)[1:-1] for letter in message))

@@ -118,7 +118,7 @@ def test_lists_that_are_none(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="does not hold x, y, width, height"):
         read_detections(path)
     path.write_bytes(b"PK nothing")
-    with pytest.raises(InputError, match=r"list\.npz: not a list of BIWI frames"):
+    with pytest.raises(InputError, match=r"list\.npz: not a readable .npz file"):
         read_detections(path)
 
 

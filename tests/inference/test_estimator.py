@@ -137,7 +137,7 @@ def test_boxes_that_are_none(checkpoint: Path, boxes: object) -> None:
         (["net.pt2"], "net.pt2: opening a .pt2 file could run code"),
         (["net.safetensors"], "net.safetensors: no such file"),
         (["lone.safetensors"], "lone.json: no such file"),
-        (["bad.safetensors"], "bad.safetensors: not readable with its .json"),
+        (["bad.safetensors"], "bad.safetensors: not readable as tensors"),
         (["net.ckpt", "margin.ckpt"], "margin.ckpt: trained with another crop than .*margin: 0.5, 0.3"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

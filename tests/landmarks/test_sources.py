@@ -76,7 +76,7 @@ def test_what_is_wrong_with_a_file_is_said(tmp_path: Path) -> None:
         "short.csv": "no face a/1 in it; add its row",
         "columns.csv": "column x1 is missing",
         "words.csv": "face b has something else than numbers",
-        "shape.npz": r"landmarks have the shape \(2, 51, 2\), expected \(2, 68, 2\)",
+        "shape.npz": r"landmarks float64 of \(2, 51, 2\); `names` \(N,\) and `landmarks` \(N, 68, 2\) are expected",
         "keys.npz": "`names` .* are expected",
         "no.npz": "not readable",
         "pts": "10 numbers between braces, expected 68 lines",

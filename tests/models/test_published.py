@@ -1,4 +1,5 @@
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
@@ -7,7 +8,10 @@ import pytest
 import torch
 
 from headpose.errors import InputError
+from headpose.geometry.bins import AngleBins
+from headpose.models.backbones import TimmBackbone
 from headpose.models.fusion import LateFusion
+from headpose.models.hopenet import Hopenet
 from headpose.models.published import load_published
 from headpose.models.ssrnet import SSRNetMD
 
@@ -105,6 +109,92 @@ def test_other_files_are_named(tmp_path: Path, write, message: str) -> None:
         load_published(path)
     assert str(path) in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def _linked(path: Path, link: object) -> None:
+    with h5py.File(path, "w") as file:
+        file.attrs["layer_names"] = ["dense_1"]
+        file["dense_1/other"] = link
+
+
+def _dataset(path: Path, **options: object) -> None:
+    with h5py.File(path, "w") as file:
+        file.attrs["layer_names"] = ["dense_1"]
+        file.create_dataset("dense_1/kernel:0", **options)
+
+
+def _virtual(path: Path) -> None:
+    layout = h5py.VirtualLayout((2,), "f4")
+    layout[:] = h5py.VirtualSource("other.h5", "x", (2,))
+    with h5py.File(path, "w") as file:
+        file.attrs["layer_names"] = ["dense_1"]
+        file.create_virtual_dataset("dense_1/kernel:0", layout)
+
+
+@pytest.mark.parametrize(
+    ("write", "message"),
+    [
+        (lambda path: _linked(path, h5py.ExternalLink("other.h5", "/x")), "other is a link to another place"),
+        (lambda path: _linked(path, h5py.SoftLink("/x")), "other is a link to another place"),
+        (lambda path: _dataset(path, shape=(4,), dtype="u1", external=[("/etc/hostname", 0, 4)]), "lies in other files"),
+        (_virtual, "lies in other files"),
+        (lambda path: _dataset(path, data=np.zeros(10**6), compression="gzip"), "is compressed"),
+        (lambda path: _dataset(path, shape=(10**12,), dtype="f4"), "larger than what is stored of it"),
+        (lambda path: _dataset(path, shape=(10**12,), dtype="f4", chunks=(100,)), "larger than what is stored of it"),
+        (lambda path: _dataset(path, data=["text"]), "something else than numbers"),
+    ],
+    ids=["external link", "soft link", "external", "virtual", "compressed", "huge", "huge chunks", "text"],
+)
+def test_arrays_that_are_not_all_in_the_file(tmp_path: Path, write: Callable, message: str) -> None:
+    write(tmp_path / "file.h5")
+    with pytest.raises(InputError, match=message) as error:
+        load_published(tmp_path / "file.h5")
+    assert str(error.value).startswith(f"{tmp_path / 'file.h5'}: ")
+
+
+def test_whole_keras_model_gives_its_weights(official: Path, tmp_path: Path) -> None:
+    with h5py.File(official / "ssrnet_mt.h5", "r") as weights, h5py.File(tmp_path / "model.h5", "w") as model:
+        model.attrs["model_config"] = "{}"
+        model["optimizer_weights/x"] = np.zeros(3)
+        group = model.create_group("model_weights")
+        group.attrs["layer_names"] = weights.attrs["layer_names"]
+        for layer in weights:
+            weights.copy(layer, group)
+    expected, found = (load_published(path)[0].state_dict() for path in (official / "ssrnet_mt.h5", tmp_path / "model.h5"))
+    assert all(torch.equal(found[key], value) for key, value in expected.items())
+
+
+@pytest.mark.parametrize(
+    ("wrap", "is_zip"),
+    [
+        (lambda state: {f"module.{key}": value for key, value in state.items()}, True),
+        (lambda state: {"state_dict": {f"module.{key}": value for key, value in state.items()}, "epoch": 3}, True),
+        (lambda state: {"model_state_dict": state}, True),
+        (lambda state: {"model": {"state_dict": {f"model.module.{key}": value for key, value in state.items()}}}, True),
+        (lambda state: state, False),
+    ],
+    ids=["module", "state_dict", "model_state_dict", "twice", "old form"],
+)
+def test_hopenet_in_other_wrappings(tmp_path: Path, wrap: Callable, is_zip: bool) -> None:
+    network = Hopenet(TimmBackbone("resnet18.tv_in1k"), AngleBins())
+    state = {key.removeprefix("backbone.trunk."): value for key, value in network.state_dict().items()}
+    torch.save(wrap(state), tmp_path / "net.pth", _use_new_zipfile_serialization=is_zip)
+    model, _ = load_published(tmp_path / "net.pth")
+    assert all(torch.equal(model.state_dict()[key], value) for key, value in network.state_dict().items())
+
+
+def test_whole_pickled_network_says_what_to_do(tmp_path: Path) -> None:
+    torch.save(SSRNetMD(), tmp_path / "net.pkl")
+    with pytest.raises(
+        InputError, match=r"pickled objects \(headpose.models.ssrnet.SSRNetMD\).*save\(network.state_dict\(\), FILE"
+    ):
+        load_published(tmp_path / "net.pkl")
+
+
+def test_checkpoint_under_another_name(tmp_path: Path) -> None:
+    torch.save({"headpose": {}, "state_dict": {}}, tmp_path / "net.pth")
+    with pytest.raises(InputError, match=r"a checkpoint of this suite; name it \*\.ckpt"):
+        load_published(tmp_path / "net.pth")
 
 
 def test_networks_of_different_sizes_do_not_fuse() -> None:

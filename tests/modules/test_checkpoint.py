@@ -6,11 +6,20 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from configs import CROP, FSANET, checkpoint_of
+from configs import CROP, FSANET, HOPENET, checkpoint_of
 from headpose.errors import InputError
 from headpose.models.fsanet import CapsuleAggregation, ConvScoring, FSANet, VarianceScoring
 from headpose.models.ssrnet import SSRNetMD
 from headpose.modules.checkpoint import build, load_checkpoint, load_initial_weights, read_card, read_weights_into
+
+LARGE = {"_target_": "headpose.models.backbones.TimmBackbone", "model_name": "resnet101"}
+
+
+def nested(depth: int) -> Any:
+    content: Any = 1
+    for _ in range(depth):
+        content = [content]
+    return content
 
 
 @pytest.fixture
@@ -136,8 +145,42 @@ def test_nan_in_a_checkpoint_is_refused(tmp_path: Path, network: FSANet) -> None
         ({"model": {**FSANET, "aggregation": {**FSANET["aggregation"], "routing_iterations": 0}}}, "routing_iterations=0"),
         ({"crop": {**CROP, "margin": "x"}}, "crop.margin=x"),
         ({"crop": {**CROP, "aflw2000_box": "zz"}}, "crop.aflw2000_box=zz"),
+        ({"crop": {**CROP, "size": 10**9}}, "size=1000000000 is beyond"),
+        ({"crop": {**CROP, "size": 2000}}, "crop.size=2000 is beyond 1024"),
+        ({"crop": {**CROP, "size": 80}}, "its crops have 80 pixels, but its network takes 64"),
+        ({"crop": {**CROP, "margin": 1000.0}}, "crop.margin=1000.0 is beyond 4"),
+        ({"crop": {**CROP, "margin": float("inf")}}, "margin=inf is beyond"),
+        ({"model": {**FSANET, "aggregation": {**FSANET["aggregation"], "routing_iterations": 10**9}}}, "is beyond 4096"),
+        ({"model": {"_target_": "headpose.models.fusion.LateFusion", "members": [FSANET] * 3000}}, "3,000 entries"),
+        (
+            {"model": {"_target_": "headpose.models.fusion.LateFusion", "members": [{**HOPENET, "backbone": LARGE}] * 60}},
+            "a network that is larger than the file's tensors",
+        ),
+        ({"model": {**HOPENET, "bins": {**HOPENET["bins"], "limit": 4096, "width": 1e-3}}}, "larger than the file's tensors"),
+        ({"model": {**HOPENET, "bins": {**HOPENET["bins"], "limit": 10**9, "width": 1e-3}}}, "limit=1000000000 is beyond"),
+        ({"model": {**HOPENET, "backbone": {**LARGE, "model_name": "x" * 10**6}}}, "1,000,000 entries or letters"),
+        ({"model": nested(40)}, "nested more than 16 deep"),
+        ({"format": 10**30}, "checkpoint format 1000"),
     ],
-    ids=["integer key", "no routing", "margin", "box"],
+    ids=[
+        "integer key",
+        "no routing",
+        "margin",
+        "box",
+        "huge crop",
+        "large crop",
+        "other size",
+        "wide",
+        "endless",
+        "routing",
+        "members",
+        "large members",
+        "many bins",
+        "beyond",
+        "long name",
+        "nested",
+        "format",
+    ],
 )
 def test_options_that_cannot_be(tmp_path: Path, network: FSANet, card: dict, message: str) -> None:
     torch.save({**checkpoint_of(network), "headpose": {**checkpoint_of(network)["headpose"], **card}}, tmp_path / "odd.ckpt")

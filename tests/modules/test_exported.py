@@ -3,6 +3,7 @@
 import io
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,24 @@ import onnx
 import pytest
 import torch
 from onnx import TensorProto, helper
+from torch import nn
 
 from headpose.errors import InputError
 from headpose.geometry.bins import AngleBins
-from headpose.models.backbones import TimmBackbone
+from headpose.models.backbones import AlexNetBackbone, TimmBackbone
 from headpose.models.folded import fold
-from headpose.models.fsanet import ConvScoring, FSANet, LinearAggregation
-from headpose.models.hopenet import Hopenet
+from headpose.models.fsanet import (
+    CapsuleAggregation,
+    ConvScoring,
+    FSANet,
+    LinearAggregation,
+    NetVLADAggregation,
+    NoScoring,
+    VarianceScoring,
+)
+from headpose.models.fusion import LateFusion
+from headpose.models.hopenet import Hopenet, HopenetRegression
+from headpose.models.ssrnet import SSRNetMD
 from headpose.models.summary import count_parameters
 from headpose.modules.exported import (
     EXTRA_FILE,
@@ -99,6 +111,30 @@ def test_bins_spread_is_the_second_output(tmp_path: Path) -> None:
     assert [output.name for output in exported.session.get_outputs()] == ["pose", "spread"]
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: FSANet(VarianceScoring(), NetVLADAggregation),
+        lambda: FSANet(NoScoring(), CapsuleAggregation),
+        lambda: LateFusion([SSRNetMD(), FSANet(ConvScoring(), LinearAggregation)]),
+        lambda: HopenetRegression(TimmBackbone("convnext_atto"), 64),
+        lambda: HopenetRegression(TimmBackbone("mobilenetv4_conv_small"), 64),
+        lambda: Hopenet(AlexNetBackbone(), AngleBins(), 64),
+    ],
+    ids=["variance and netvlad", "capsules", "fusion of ssrnet", "convnext", "mobilenet", "alexnet"],
+)
+def test_every_kind_of_network_is_read_back(tmp_path: Path, make: Callable[[], nn.Module]) -> None:
+    torch.manual_seed(3)
+    network = make().eval()
+    content = onnx_bytes(fold(network), CARD)
+    path = tmp_path / "net.onnx"
+    path.write_bytes(content)
+    with torch.no_grad():
+        np.testing.assert_allclose(load_onnx(path)[0].estimate(PICTURES)[0], network(batch()).pose, atol=1e-2)
+    path.write_bytes(int8_bytes(content, CARD, PICTURES[:2], tmp_path))
+    assert load_onnx(path)[0].estimate(PICTURES)[0].shape == (5, 3)
+
+
 def test_torch_export_file_comes_back_with_its_card(network: FSANet) -> None:
     extra = {EXTRA_FILE: ""}
     program = torch.export.load(io.BytesIO(torch_export_bytes(fold(network), CARD)), extra_files=extra).module()
@@ -131,6 +167,71 @@ def with_weights_elsewhere() -> onnx.ModelProto:
     return model
 
 
+def picture_model(*nodes: onnx.NodeProto, shape: tuple = ("N", 3), kind: int = TensorProto.FLOAT) -> onnx.ModelProto:
+    """A model that takes pictures; its nodes make `pose` of `image`."""
+    image = helper.make_tensor_value_info("image", TensorProto.UINT8, ["N", 64, 64, 3])
+    pose = helper.make_tensor_value_info("pose", kind, shape)
+    graph = helper.make_graph(list(nodes), "g", [image], [pose])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+
+
+def to_float(output: str = "x") -> onnx.NodeProto:
+    return helper.make_node("Cast", ["image"], [output], to=TensorProto.FLOAT)
+
+
+def constant(name: str, values: list, kind: int = TensorProto.INT64) -> onnx.NodeProto:
+    return helper.make_node("Constant", [], [name], value=helper.make_tensor(name, kind, [len(values)], values))
+
+
+def constant_elsewhere() -> onnx.ModelProto:
+    node = constant("w", [1.0], TensorProto.FLOAT)
+    tensor = node.attribute[0].t
+    tensor.ClearField("float_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="pyproject.toml")
+    return picture_model(to_float(), node, helper.make_node("Add", ["x", "w"], ["pose"]))
+
+
+def branch_with_weights_elsewhere() -> onnx.ModelProto:
+    inner = helper.make_graph([helper.make_node("Identity", ["w"], ["y"])], "b", [], [])
+    tensor = inner.initializer.add(name="w", data_type=TensorProto.FLOAT, dims=[3], data_location=TensorProto.EXTERNAL)
+    tensor.external_data.add(key="location", value="pyproject.toml")
+    yes = helper.make_node("Constant", [], ["yes"], value=helper.make_tensor("yes", TensorProto.BOOL, [], [True]))
+    return picture_model(yes, helper.make_node("If", ["yes"], ["pose"], then_branch=inner, else_branch=inner))
+
+
+def graph_inside_an_allowed_operator() -> onnx.ModelProto:
+    node = to_float("pose")
+    node.attribute.append(helper.make_attribute("extra", helper.make_graph([], "b", [], [])))
+    return picture_model(node)
+
+
+def sparse() -> onnx.ModelProto:
+    model = picture_model(to_float("pose"))
+    model.graph.sparse_initializer.add()
+    return model
+
+
+def padded() -> onnx.ModelProto:
+    widths = [0, 10**5, 10**5, 0] * 2
+    return picture_model(to_float(), constant("p", widths), helper.make_node("Pad", ["x", "p"], ["pose"]), shape=("N",) * 4)
+
+
+def product_of_large_matrices() -> onnx.ModelProto:
+    """Eight products of a (3072, 4096) and a (4096, 3072) matrix, which few bytes describe."""
+    nodes = [to_float(), constant("s", [1, 4096, 3]), helper.make_node("Reshape", ["x", "s"], ["c"])]
+    nodes += [constant("many", [1, 1, 1024]), helper.make_node("Tile", ["c", "many"], ["d"])]
+    nodes += [helper.make_node("Transpose", ["d"], ["e"], perm=[0, 2, 1])]
+    nodes += [helper.make_node("MatMul", ["e", "d"], [name]) for name in [*"ghijklm", "pose"]]
+    return picture_model(*nodes, shape=(1, 3072, 3072))
+
+
+def shaped(*nodes: onnx.NodeProto, **options: Any) -> onnx.ModelProto:
+    """`pose` of three mean colours, then these nodes."""
+    axes = constant("axes", [1, 2])
+    return picture_model(to_float(), axes, helper.make_node("ReduceMean", ["x", "axes"], ["m"], keepdims=0), *nodes, **options)
+
+
 @pytest.mark.parametrize(
     ("model", "card", "message"),
     [
@@ -141,8 +242,40 @@ def with_weights_elsewhere() -> onnx.ModelProto:
         (relu_model("evil"), CARD, r"operators that are not ONNX's own \(evil\); refused"),
         (with_weights_elsewhere(), CARD, "keeps its weights in other files"),
         (relu_model(), CARD, "onnxruntime cannot run it"),
+        (constant_elsewhere(), CARD, "keeps its weights in other files"),
+        (branch_with_weights_elsewhere(), CARD, "uses the operator If, which is not among"),
+        (picture_model(helper.make_node("Loop", ["", ""], ["pose"])), CARD, "uses the operator Loop"),
+        (graph_inside_an_allowed_operator(), CARD, r"a graph or a sparse tensor inside an operator \(extra\)"),
+        (sparse(), CARD, "training steps or sparse tensors"),
+        (padded(), CARD, "its operator Pad gives .* values, more than"),
+        (product_of_large_matrices(), CARD, "multiplications, more than"),
+        (shaped(helper.make_node("Unsqueeze", ["m", "axes"], ["pose"])), CARD, r"outputs are not `pose` \(N, 3\)"),
+        (
+            shaped(helper.make_node("Cast", ["m"], ["pose"], to=TensorProto.DOUBLE), kind=TensorProto.DOUBLE),
+            CARD,
+            "not 32-bit floating-point",
+        ),
+        (relu_model(), {**CARD, "crop": {**CARD["crop"], "size": 10**9}, "input": {"size": 10**9}}, "is beyond"),
     ],
-    ids=["not ours", "format", "foreign target", "sizes", "foreign operator", "external weights", "other inputs"],
+    ids=[
+        "not ours",
+        "format",
+        "foreign target",
+        "sizes",
+        "foreign operator",
+        "external weights",
+        "other inputs",
+        "external constant",
+        "branch",
+        "loop",
+        "graph in an attribute",
+        "sparse",
+        "padding",
+        "products",
+        "shape",
+        "doubles",
+        "huge",
+    ],
 )
 def test_refused_files(tmp_path: Path, model: onnx.ModelProto, card: dict | None, message: str) -> None:
     path = tmp_path / "net.onnx"
@@ -151,6 +284,13 @@ def test_refused_files(tmp_path: Path, model: onnx.ModelProto, card: dict | None
         load_onnx(path)
     assert str(error.value).startswith(f"{path}: ")
     assert "\n" not in str(error.value)
+
+
+def test_mean_colours_are_a_network_too(tmp_path: Path) -> None:
+    content = with_card(shaped(helper.make_node("Identity", ["m"], ["pose"])).SerializeToString(), CARD)
+    (tmp_path / "net.onnx").write_bytes(content)
+    exported, _ = load_onnx(tmp_path / "net.onnx")
+    np.testing.assert_allclose(exported.estimate(PICTURES)[0], PICTURES.mean(axis=(1, 2)), rtol=1e-5)
 
 
 def test_missing_and_cut_short(tmp_path: Path, path: Path) -> None:

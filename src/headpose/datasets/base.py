@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
-import scipy.io
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from headpose.datasets.label_checks import label_doubts
 from headpose.errors import InputError
 from headpose.geometry.crops import check_box
+from headpose.matlab import read_matlab
 from headpose.pictures import picture_size, read_image, read_whole
 from headpose.types import Sample
 
@@ -287,16 +287,13 @@ def read_mat(path: Path, shapes: dict[str, tuple[int, ...]]) -> dict[str, NDArra
     """
     if not path.is_file():
         raise InputError(f"{path.with_suffix('.jpg')}: its annotation {path.name} is missing; restore it or remove the picture")
-    try:
-        content = scipy.io.loadmat(path, variable_names=list(shapes))
-    except Exception as error:  # scipy raises anything from ValueError to zlib.error and TypeError on broken files
-        raise InputError(f"{path}: not a readable MATLAB v5 file ({type(error).__name__}); restore it") from error
+    content = read_matlab(path, list(shapes))
     arrays = {}
     for key, shape in shapes.items():
         if key not in content:
             raise InputError(f"{path}: no {key} in it; restore the original annotation or remove the pair")
-        value = np.asarray(content[key])
-        if value.shape != shape or value.dtype.kind not in "fiu":
+        value = content[key]
+        if value.shape != shape:
             raise InputError(f"{path}: {key} is {value.dtype} of shape {value.shape}, expected numbers of shape {shape}")
         arrays[key] = value.astype(np.float64)
         if not np.isfinite(arrays[key]).all():

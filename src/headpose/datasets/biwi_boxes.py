@@ -4,7 +4,6 @@ Reference: shamangary/FSA-Net, data/type3/TYY_create_db_biwi.py and TYY_create_d
 natanielruiz/deep-head-pose, code/datasets.py.
 """
 
-import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -15,10 +14,13 @@ from numpy.typing import NDArray
 from headpose.detectors.files import read_boxes
 from headpose.errors import InputError
 from headpose.geometry.crops import fsanet_box
+from headpose.safe_files import check_file, has_arrays, read_npz
 
 Array = NDArray[Any]
 BoxRule = Literal["fsanet_protocol1", "fsanet_protocol2", "listed", "listed_crops", "dockerface"]
 
+MAX_LIST = 2**26
+"""Bytes of a list of boxes."""
 MARGIN = 0.4
 """By which boxes are enlarged before they are compared."""
 MAX_JUMP = 80
@@ -50,14 +52,12 @@ def read_detections(path: Path) -> dict[str, Array]:
 
 
 def _read_list(path: Path) -> dict[str, Array]:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            images, boxes = file["images"], np.asarray(file["bbox"], dtype=np.float64)
-    except OSError as error:
-        raise InputError(f"{path}: no such box file, or not readable; headposeplus publishes them") from error
-    except (KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: not a list of BIWI frames (images and bbox); fetch it again") from error
-    if boxes.shape != (len(images), 4) or not np.isfinite(boxes).all() or (boxes[:, 2:] < 2).any():
+    check_file(path, what="box file; headposeplus publishes them")
+    arrays = read_npz(path, MAX_LIST)
+    if not has_arrays(arrays, {"images": ("US", (None,)), "bbox": ("fiu", (None, 4))}):
+        raise InputError(f"{path}: not a list of BIWI frames (images and bbox); fetch it again")
+    images, boxes = arrays["images"].astype(str), arrays["bbox"].astype(np.float64)
+    if len(boxes) != len(images) or not np.isfinite(boxes).all() or (boxes[:, 2:] < 2).any():
         raise InputError(f"{path}: bbox does not hold x, y, width, height of each image; fetch it again")
     x, y, width, height = boxes.T
     rows = np.stack([np.ones(len(x)), x, y, x + width - 1, y + height - 1], axis=1)

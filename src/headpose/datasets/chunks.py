@@ -11,7 +11,9 @@ from rich.progress import track
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from headpose.errors import InputError
 from headpose.process import available_cores, one_thread
+from headpose.safe_files import map_npy
 
 
 class PictureStore:
@@ -22,12 +24,17 @@ class PictureStore:
 
     Attributes:
         size: P, the side of a picture in pixels.
+
+    Raises:
+        InputError: a file is missing, cut short or holds something else.
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self.paths = list(paths)
         # As plain arrays over the mapped files: a memmap's own indexing takes several times as long.
-        self._chunks = [np.asarray(np.load(path, mmap_mode="r", allow_pickle=False)) for path in self.paths]
+        self._chunks = [np.asarray(map_pictures(path)) for path in self.paths]
+        if len({chunk.shape[1:] for chunk in self._chunks}) != 1:
+            raise InputError(f"{self.paths[0].parent}: its chunks hold pictures of different sizes; remove the folder")
         self._ends = np.cumsum([len(chunk) for chunk in self._chunks])
         self.size = int(self._chunks[0].shape[1])
 
@@ -68,6 +75,16 @@ class PictureStore:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return PictureStore, (self.paths,)  # to a worker process goes where the pictures are, not what they are
+
+
+def map_pictures(path: Path) -> NDArray[np.uint8]:
+    """The pictures of a chunk, (n, P, P, 3), mapped; raises InputError where the file is missing or something else."""
+    pictures = map_npy(path)
+    if pictures.dtype != np.uint8 or pictures.ndim != 4 or pictures.shape[3] != 3 or 0 in pictures.shape:
+        raise InputError(f"{path}: not pictures (n, P, P, 3) of eight bits; remove the file, it is made again")
+    if pictures.shape[1] != pictures.shape[2]:
+        raise InputError(f"{path}: its pictures are not square; remove the file, it is made again")
+    return pictures
 
 
 def make_chunks(maker: Dataset[int], numbers: Sequence[int], description: str, num_workers: int | None) -> None:

@@ -5,9 +5,6 @@ A pack's folder holds, of every 512 listed faces, `chunk_NNNNN.npy`, memory-mapp
 their angles.
 """
 
-import json
-import os
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +12,39 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headpose.datasets.base import BadFiles, HeadPoseDataset, nothing_left
-from headpose.datasets.chunks import PictureStore, index_path, picture_path
+from headpose.datasets.chunks import PictureStore, index_path, map_pictures, picture_path
 from headpose.datasets.label_checks import label_doubts
 from headpose.errors import InputError
+from headpose.safe_files import has_arrays, read_json, read_npz
 from headpose.types import Image
 
 Index = dict[str, NDArray[Any]]
 
 CHUNK = 512
 MANIFEST, BAD_FILES = "manifest.json", "bad_files.csv"
+MAX_INDEX = 2**26
+"""Bytes of the labels of a chunk."""
+INDEX: dict[str, tuple[str, tuple[Any, ...]]] = {
+    **dict.fromkeys(("name", "photo", "reason"), ("U", ("n",))),
+    "pose": ("f", ("n", 3)),
+    **dict.fromkeys(("box", "source_box"), ("f", ("n", 4))),
+    "landmarks": ("f", ("n", 68, 2)),
+    **dict.fromkeys(("size", "picture_size"), ("i", ("n", 2))),
+    "outside": ("i", ("n",)),
+    "digest": ("u", ("n",)),
+    "stamp": ("i", ("n", None, 2)),
+    "common": ("i", (None, 2)),
+    "compared": ("f", (None,)),
+}
+"""Arrays of a chunk's labels: their kind as NumPy names it, and shape, of n faces; a side of None may have any length."""
+ENTRIES: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("faces", "bad", "unlisted", "compared", "size"), (int,)),
+    **dict.fromkeys(("dataset", "kind", "root"), (str,)),
+    "has_boxes": (bool,),
+    "options": (dict,),
+    "mean_difference": (int, float, type(None)),
+}
+"""What a manifest must say, and the types of it."""
 
 
 class PackedFaces(HeadPoseDataset):
@@ -94,12 +115,17 @@ def read_pack(folder: Path) -> tuple[dict[str, Any], Index]:
     manifest = read_manifest(folder)
     if manifest is None:
         raise InputError(f"{folder}: not a complete pack; run prepare.py where the files are")
-    numbers = range(-(-manifest["faces"] // CHUNK))
-    indices = [read_index(folder, number) for number in numbers]
-    if None in indices:
-        raise InputError(f"{index_path(folder, indices.index(None))}: missing or broken; run prepare.py where the files are")
-    kept = [key for key in indices[0] or () if key not in ("common", "stamp")]
-    return manifest, {key: np.concatenate([index[key] for index in indices if index is not None]) for key in kept}
+    indices = []
+    for number in range(-(-manifest["faces"] // CHUNK)):
+        index = read_index(folder, number)
+        if index is None:
+            raise InputError(f"{index_path(folder, number)}: missing or broken; run prepare.py where the files are")
+        indices.append(index)
+    kept = [key for key in INDEX if key not in ("common", "stamp")]
+    together = {key: np.concatenate([index[key] for index in indices]) for key in kept}
+    if len(together["name"]) != manifest["faces"]:
+        raise InputError(f"{folder}: its chunks hold another number of faces than {MANIFEST} says; run prepare.py again")
+    return manifest, together
 
 
 def read_examples(folder: Path, n: int) -> Image:
@@ -119,15 +145,15 @@ def read_index(folder: Path, number: int) -> Index | None:
         and times of change of picture and label, `common` (files, 2) likewise; `compared`, see `NUM_COMPARED`.
     """
     try:
-        with np.load(index_path(folder, number), allow_pickle=False) as file:
-            index = dict(file)
-        with picture_path(folder, number).open("rb") as pictures:
-            np.lib.format.read_magic(pictures)
-            shape, _, _ = np.lib.format.read_array_header_1_0(pictures)
-            is_whole = pictures.tell() + np.prod(shape) == os.fstat(pictures.fileno()).st_size
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        index = read_npz(index_path(folder, number), MAX_INDEX)
+        pictures = map_pictures(picture_path(folder, number))
+    except InputError:
         return None
-    return index if is_whole and shape[0] == len(index["name"]) else None
+    num_faces, side = pictures.shape[:2]
+    expected = {key: (kinds, tuple(num_faces if n == "n" else n for n in shape)) for key, (kinds, shape) in INDEX.items()}
+    if not has_arrays(index, expected) or not ((index["size"] >= 0) & (index["size"] <= side)).all():
+        return None
+    return index if np.isfinite(index["pose"][index["reason"] == ""]).all() else None
 
 
 def _store(folder: Path, manifest: dict[str, Any]) -> PictureStore:
@@ -137,7 +163,9 @@ def _store(folder: Path, manifest: dict[str, Any]) -> PictureStore:
 def read_manifest(folder: Path) -> dict[str, Any] | None:
     """What a pack says of itself; None where it is not complete."""
     try:
-        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
-    except (OSError, ValueError):
+        manifest = read_json(folder / MANIFEST)
+    except InputError:
         return None
-    return manifest
+    is_right = isinstance(manifest, dict) and all(type(manifest.get(key)) in kinds for key, kinds in ENTRIES.items())
+    numbers = [value for value in manifest.values() if type(value) in (int, float)] if is_right else []
+    return manifest if is_right and manifest["faces"] and all(0 <= number < 2**53 for number in numbers) else None

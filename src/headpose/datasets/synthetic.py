@@ -14,6 +14,7 @@ from headpose.datasets.base import HeadPoseDataset
 from headpose.datasets.chunks import PictureStore, index_path, make_chunks, picture_path
 from headpose.errors import InputError
 from headpose.files import replacing
+from headpose.safe_files import has_arrays, read_npz
 from headpose.synthesis.sampler import GENERATOR_VERSION, HeadSampler
 
 CHUNK = 128
@@ -80,7 +81,7 @@ class SyntheticHeads(HeadPoseDataset):
             raise InputError(
                 f"{self.folder}: cannot be written ({error.strerror}); set data.root to a folder with room"
             ) from error
-        indices = [dict(np.load(index_path(self.folder, number), allow_pickle=False)) for number in numbers]
+        indices = [_read_labels(index_path(self.folder, number)) for number in numbers]
         self.store = PictureStore([picture_path(self.folder, number) for number in numbers])
         labels = {name: np.concatenate([index[name] for index in indices])[:num_heads] for name in ("pose", "box", "landmarks")}
         keep = np.abs(labels["pose"]).max(axis=1) <= (np.inf if max_angle is None else max_angle)
@@ -100,6 +101,14 @@ class SyntheticHeads(HeadPoseDataset):
         """The person."""
         side, number = name.split("_")
         return f"{side}_{int(number) // self.poses_per_identity:06d}"
+
+
+def _read_labels(path: Path) -> dict[str, NDArray[Any]]:
+    """Poses, boxes and landmarks of a chunk; raises InputError where the file is damaged."""
+    arrays, n = read_npz(path), CHUNK
+    if not has_arrays(arrays, {"pose": ("f", (n, 3)), "box": ("f", (n, 4)), "landmarks": ("f", (n, 68, 2))}):
+        raise InputError(f"{path}: not the labels of {n} heads; remove the file, they are rendered again")
+    return arrays
 
 
 class _ChunkRenderer(Dataset[int]):

@@ -6,7 +6,6 @@ face it belongs to (as CenterNet does: Zhou, Wang and Krähenbühl, Objects as P
 """
 
 import json
-import zipfile
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,6 +19,7 @@ from torchvision.ops import nms
 
 from headpose.detectors.base import Detections, as_detections, no_detections
 from headpose.errors import InputError
+from headpose.safe_files import read_npz
 from headpose.types import Image
 
 STRIDE = 8
@@ -204,14 +204,14 @@ def load_network(path: Path) -> CenterNetwork:
     """A folded network with the weights of a file; InputError where it holds others."""
     network = fold(CenterNetwork())
     try:
-        with np.load(path, allow_pickle=False) as file:
-            state = {name: torch.from_numpy(file[name]).float() for name in file.files if name != "story"}
-        network.load_state_dict(state)
-    except OSError as error:
+        arrays = read_npz(path)
+    except InputError as error:
         raise InputError(
-            f"detector.path={path}: no such file, or not readable; python -m headpose.detectors.train writes one"
+            f"detector.path={error} (no weights of this detector; python -m headpose.detectors.train writes some)"
         ) from error
-    except (ValueError, TypeError, RuntimeError, EOFError, zipfile.BadZipFile, KeyError) as error:
+    try:
+        network.load_state_dict({name: torch.from_numpy(array).float() for name, array in arrays.items() if name != "story"})
+    except (TypeError, RuntimeError) as error:
         raise InputError(
             f"detector.path={path}: no weights of this detector; python -m headpose.detectors.train writes some"
         ) from error

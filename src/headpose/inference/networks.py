@@ -12,6 +12,7 @@ from headpose.models.published import load_published
 from headpose.modules.checkpoint import LoadedNetwork, build, load_checkpoint
 from headpose.modules.exported import OnnxNetwork, load_onnx
 from headpose.modules.safetensors_files import load_safetensors
+from headpose.safe_files import refuse_address
 
 FSANET_CROP = {
     "_target_": "headpose.geometry.crops.FSANetCrop",
@@ -44,6 +45,7 @@ def load_member(path: str | Path) -> LoadedNetwork:
     Raises:
         InputError: an unusable file; or a .pt2, which cannot be opened without trusting it (torch.export.load unpickles).
     """
+    refuse_address(path)
     suffix = Path(path).suffix.lower()
     if suffix in (".ckpt", ".safetensors"):
         return load_own(path)

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from headpose.errors import InputError
 from headpose.geometry.face_model import mean_face_68
+from headpose.safe_files import read_npy
 
 NUM_LANDMARKS = 68
 
@@ -48,7 +49,7 @@ def read_face_model(path: str | Path | None) -> NDArray[np.float64]:
     if not path.is_file():
         raise InputError(f"model.face_model={path}: no such file; give a CSV (header, 68 rows x,y,z) or .npy file, or null")
     try:
-        face = np.load(path) if path.suffix == ".npy" else np.loadtxt(path, delimiter=",", skiprows=1)
+        face = read_npy(path) if path.suffix == ".npy" else np.loadtxt(path, delimiter=",", skiprows=1)
         face = np.asarray(face, dtype=np.float64)
     except (ValueError, OSError, EOFError) as error:
         raise InputError(f"model.face_model={path}: holds no numbers; a header and 68 rows x,y,z are expected") from error

@@ -14,9 +14,12 @@ from numpy.typing import NDArray
 
 from headpose.errors import InputError
 from headpose.landmarks.points import NUM_LANDMARKS
+from headpose.safe_files import read_file, read_npz
 from headpose.types import Batch
 
 Landmarks = NDArray[np.float64]
+MAX_PTS = 2**20
+EXPECTED = "give a CSV or .npz file or a folder of .pts files in model.source.path"
 FAN_NETWORKS = {"2d": ("TWO_D", "2DFAN-4"), "3d": ("TWO_HALF_D", "3DFAN-4")}
 """Of face-alignment, by the kind of its points: the visible outline, or the picture of the points in space."""
 
@@ -190,22 +193,27 @@ def _read_csv(path: Path) -> dict[str, Landmarks]:
 
 def _read_npz(path: Path) -> dict[str, Landmarks]:
     try:
-        with np.load(path, allow_pickle=False) as file:
-            names, landmarks = file["names"], np.asarray(file["landmarks"], dtype=np.float64)
-    except KeyError as error:
-        raise InputError(f"{path}: {error.args[0]}; `names` (N,) and `landmarks` (N, 68, 2) are expected") from error
-    except (OSError, ValueError, EOFError) as error:
-        raise _unreadable(path) from error
-    if landmarks.shape != (len(names), NUM_LANDMARKS, 2):
-        raise InputError(f"{path}: landmarks have the shape {landmarks.shape}, expected ({len(names)}, 68, 2)")
-    return dict(zip(map(str, names), landmarks, strict=True))
+        arrays = read_npz(path)
+    except InputError as error:
+        raise InputError(f"{error} ({EXPECTED})") from error
+    if missing := [key for key in ("names", "landmarks") if key not in arrays]:
+        raise InputError(f"{path}: no {missing[0]} in it; `names` (N,) and `landmarks` (N, 68, 2) are expected")
+    names, landmarks = arrays["names"], arrays["landmarks"]
+    if names.ndim != 1 or landmarks.dtype.kind not in "fiu" or landmarks.shape != (len(names), NUM_LANDMARKS, 2):
+        raise InputError(
+            f"{path}: names have the shape {names.shape} and landmarks {landmarks.dtype} of {landmarks.shape}; "
+            "`names` (N,) and `landmarks` (N, 68, 2) are expected"
+        )
+    return dict(zip(names.astype(str).tolist(), landmarks.astype(np.float64), strict=True))
 
 
 def _read_pts(path: Path) -> Landmarks:
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_file(path, MAX_PTS).decode("utf-8")
+    except UnicodeDecodeError as error:
         raise _unreadable(path) from error
+    except InputError as error:
+        raise InputError(f"{error} ({EXPECTED})") from error
     inner = text.partition("{")[2].partition("}")[0].split()
     try:
         points = np.array([float(value) for value in inner])
@@ -218,4 +226,4 @@ def _read_pts(path: Path) -> Landmarks:
 
 def _unreadable(path: Path) -> InputError:
     reason = "no such file" if not path.exists() else "not readable"
-    return InputError(f"{path}: {reason}; give a CSV or .npz file or a folder of .pts files in model.source.path")
+    return InputError(f"{path}: {reason}; {EXPECTED}")

@@ -11,6 +11,7 @@ from torch import nn
 from headpose.errors import InputError
 from headpose.geometry.pnp import Solution, nearest_rotation
 from headpose.landmarks.model import SolvedOutput, to_output
+from headpose.safe_files import read_npz
 from headpose.types import Batch
 
 NUM_PARAMETERS = 62
@@ -59,10 +60,10 @@ class ThreeDDFA(nn.Module):
 
 
 def _read(path: Path, *keys: str) -> tuple[NDArray[Any], ...]:
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; give an .npz file with {' and '.join(keys)}")
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return tuple(file[key] for key in keys)
-    except (KeyError, OSError, ValueError, EOFError, AttributeError) as error:
-        raise InputError(f"{path}: not an .npz file with {' and '.join(keys)}; write it again") from error
+        arrays = read_npz(path)
+    except InputError as error:
+        raise InputError(f"{error} (give an .npz file with {' and '.join(keys)})") from error
+    if missing := [key for key in keys if key not in arrays or not arrays[key].ndim]:
+        raise InputError(f"{path}: no array {missing[0]}, expected an .npz file with {' and '.join(keys)}; write it again")
+    return tuple(arrays[key] for key in keys)

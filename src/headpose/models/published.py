@@ -8,6 +8,7 @@ Hopenet: state dicts (.pkl) of natanielruiz/deep-head-pose, of a ResNet or of Al
 `fc_finetune` is left out.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,8 @@ from headpose.models.fsanet import (
 )
 from headpose.models.hopenet import Hopenet
 from headpose.models.ssrnet import SSRNetMD
+from headpose.safe_files import check_file
+from headpose.tensor_files import load_tensors
 
 Arrays = dict[str, NDArray[np.float32]]
 Source = tuple[str, str]
@@ -57,6 +60,10 @@ RESNETS: dict[tuple[tuple[int, ...], bool], str] = {
     ((3, 4, 23, 3), True): "resnet101.tv_in1k",
 }
 """By the blocks of each layer, and whether these are bottlenecks."""
+
+WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "network", "weights")
+"""Keys under which training programs keep a state dict beside other things."""
+PREFIXES = ("module.", "model.", "net.", "network.")
 
 SCORINGS = {"none": NoScoring, "conv": ConvScoring, "variance": VarianceScoring}
 AGGREGATIONS = {"none": LinearAggregation, "capsule": CapsuleAggregation, "netvlad": NetVLADAggregation}
@@ -108,17 +115,16 @@ def _refuse_broken(path: Path, arrays: Sequence[NDArray[Any]]) -> None:
 
 def _is_of_torch(path: Path) -> bool:
     """Whether a file was written by torch.save: a zip archive, or a pickle of its older format."""
-    if not path.is_file():
-        return False
+    check_file(path, what="weights file")
     with path.open("rb") as file:
         return file.read(2) in (b"PK", b"\x80\x02")
 
 
 def _load_hopenet(path: Path) -> tuple[nn.Module, dict[str, Any]]:
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a broken pickle can raise anything
-        raise InputError(f"{path}: not a readable state dict of tensors, or cut short; fetch it again") from error
+    content = load_tensors(path)
+    if isinstance(content, dict) and isinstance(content.get("headpose"), dict):
+        raise InputError(f"{path}: a checkpoint of this suite; name it *.ckpt and give it with checkpoint=")
+    state = _unwrapped(content)
     if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in state.items()):
         raise InputError(f"{path}: not a state dict of tensors; published Hopenet files are (ours go with checkpoint=)")
     _refuse_broken(path, [value.detach().float().numpy() for value in state.values()])
@@ -145,6 +151,18 @@ def _load_hopenet(path: Path) -> tuple[nn.Module, dict[str, Any]]:
     return model.eval(), config
 
 
+def _unwrapped(content: Any) -> Any:
+    """A state dict out of what training programs wrap around it, its names without the `module.` of DataParallel."""
+    for _ in WRAPPERS:
+        held = [content[key] for key in WRAPPERS if isinstance(content, dict) and isinstance(content.get(key), dict)]
+        content = held[0] if held else content
+    if not isinstance(content, dict) or not content or not all(isinstance(key, str) for key in content):
+        return content
+    while prefix := next((prefix for prefix in PREFIXES if all(key.startswith(prefix) for key in content)), None):
+        content = {key.removeprefix(prefix): value for key, value in content.items()}
+    return content
+
+
 def _hopenet_trunk(path: Path, state: dict[str, Any]) -> dict[str, Any]:
     """Configuration of the trunk that a state dict's keys describe."""
     untrained = {"pretrained": False, "checkpoint_path": None}
@@ -159,25 +177,66 @@ def _hopenet_trunk(path: Path, state: dict[str, Any]) -> dict[str, Any]:
 
 def _read_h5(path: Path) -> Arrays:
     """All datasets of a Keras weights file, by `<layer>/<weight>`."""
-    if not path.is_file():
-        raise InputError(f"{path}: no such weights file; check the path")
-    arrays: Arrays = {}
-
-    def collect(name: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset):
-            layer, weight = name.split("/")[-2:] if "/" in name else ("", name)
-            arrays[f"{layer}/{weight.removesuffix(':0')}"] = np.asarray(item[()], dtype=np.float32)
-
+    size = check_file(path, what="weights file")
     try:
         with h5py.File(path, "r") as file:
-            is_keras = "layer_names" in file.attrs
-            if is_keras:
-                file.visititems(collect)
-    except (OSError, ValueError, TypeError, RuntimeError, KeyError) as error:
+            is_model = "model_config" in file.attrs and "model_weights" in file  # of model.save, with the weights inside
+            group = file["model_weights"] if is_model else file
+            is_keras = "layer_names" in group.attrs
+            arrays = dict(_datasets(group, size)) if is_keras else {}
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    except Exception as error:  # h5py raises many kinds on broken files
         raise InputError(f"{path}: not a readable HDF5 file, or cut short; fetch it again") from error
     if not is_keras:
         raise InputError(f"{path}: an HDF5 file, but not of Keras weights (no layer_names); give the network's .h5")
     return arrays
+
+
+def _datasets(root: h5py.Group, size: int) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    """`<layer>/<weight>` and values of all datasets below a group of a file of `size` bytes.
+
+    Raises:
+        InputError: one of them is not plain numbers in this file: a link, another file's, computed, compressed, or larger than
+            what is stored of it.
+    """
+    groups, seen, left = [root], {h5py.h5o.get_info(root.id).addr}, size
+    while groups:
+        group = groups.pop()
+        for name in group:
+            if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+                raise InputError(f"{name[:80]} is a link to another place; save the weights into one file")
+            item = group[name]
+            if (address := h5py.h5o.get_info(item.id).addr) in seen:
+                raise InputError(f"{name[:80]} is there twice; save the weights again")
+            seen.add(address)
+            if isinstance(item, h5py.Group):
+                groups.append(item)
+                continue
+            if not isinstance(item, h5py.Dataset):
+                continue
+            left -= _check_dataset(name[:80], item)
+            if left < 0:
+                raise InputError("its arrays are larger than the file; it is damaged")
+            layer, weight = item.name.split("/")[-2:]
+            yield f"{layer}/{weight.removesuffix(':0')}", np.asarray(item[()], dtype=np.float32)
+
+
+def _check_dataset(name: str, dataset: h5py.Dataset) -> int:
+    """Bytes of a dataset of plain numbers; raises InputError where it is something else."""
+    created = dataset.id.get_create_plist()
+    if created.get_layout() == h5py.h5d.VIRTUAL or created.get_external_count() > 0:
+        raise InputError(f"{name} lies in other files; save the weights into one file")
+    if created.get_nfilters() > 0:
+        raise InputError(f"{name} is compressed; save the weights again without compression")
+    if dataset.shape is None or dataset.dtype.kind not in "fiu" or dataset.dtype.subdtype is not None:
+        raise InputError(f"{name} holds something else than numbers; give the network's .h5")
+    num_bytes = math.prod(dataset.shape) * dataset.dtype.itemsize
+    is_chunked = created.get_layout() == h5py.h5d.CHUNKED
+    stored = dataset.id.get_storage_size()
+    if num_bytes > stored or (not is_chunked and num_bytes != stored):
+        raise InputError(f"{name} is larger than what is stored of it; the file is damaged")
+    return stored
 
 
 def _identify(path: Path, arrays: Arrays) -> tuple[dict[str, Source], nn.Module, dict[str, Any]]:

@@ -5,8 +5,9 @@ crop rule, input size, channel order, angle convention, training data and errors
 configuration may build is decided here, not by Hydra (which would call anything that can be imported).
 """
 
+import contextlib
 import inspect
-import pickle
+import math
 import zipfile
 from dataclasses import dataclass
 from functools import partial
@@ -16,13 +17,24 @@ from typing import Any
 import torch
 from hydra.utils import get_object
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from headpose.errors import InputError
 from headpose.extensions import defines, is_extension
 from headpose.models.published import load_published
+from headpose.safe_files import check_file
+from headpose.tensor_files import check_tensors, load_tensors
 
 CARD_VERSION = 1
 CONVENTION = "yaw, pitch, roll in degrees; signs of 300W-LP: nose to image left, face up, head clockwise"
+
+
+MAX_DEPTH, MAX_LENGTH, MAX_TEXT, MAX_NUMBER = 16, 64, 256, 4096
+"""Of the options in a file: how deep they are nested, entries of each list, letters, and the numbers themselves."""
+MAX_SIZE, MAX_MARGIN = 1024, 4
+"""Of a file's crop rule: pixels of the square, and the margin as a share of the box."""
+SPARE_VALUES = 2**24
+"""How many more values building a network may take than its file holds: a classifier that is cut off again."""
 
 
 @dataclass(frozen=True)
@@ -56,39 +68,26 @@ def read_card(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
         InputError: missing, cut short, holding anything but tensors and plain containers, or not of this suite.
     """
     path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no such checkpoint; check the path")
-    if not zipfile.is_zipfile(path):  # what torch.save writes is a zip archive
+    check_file(path, what="checkpoint")
+    is_archive = False  # what torch.save writes is a zip archive
+    with contextlib.suppress(zipfile.BadZipFile, OSError):  # of a damaged one
+        is_archive = zipfile.is_zipfile(path)
+    if not is_archive:
         raise InputError(f"{path}: not a readable checkpoint, or cut short; restore it (published files go with weights=)")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        found = str(error).split("GLOBAL ")[-1].split(" was not")[0] if "GLOBAL " in str(error) else "code or custom objects"
-        raise InputError(
-            f"{path}: holds pickled objects ({found}), which could run code when opened; refused. "
-            "Save it again as plain tensors and containers"
-        ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise InputError(f"{path}: not a readable checkpoint, or cut short; restore it") from error
+    content = load_tensors(path)
     card = content.get("headpose") if isinstance(content, dict) else None
     if not isinstance(card, dict) or "state_dict" not in content:
         raise InputError(f"{path}: not a checkpoint of this suite (no `headpose` entry); published files go with weights=")
-    state = content["state_dict"]
-    if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in state.items()):
-        raise InputError(f"{path}: its state_dict is not made of named tensors; restore the file")
-    check_content(path, card, state)
+    check_tensors(path, content["state_dict"])
+    check_format(path, card)
     return content, card
 
 
-def check_content(path: str | Path, card: dict[str, Any], state: dict[str, torch.Tensor]) -> None:
-    """Raise InputError where tensors are not finite, or the file is of another format."""
-    broken = [key for key, value in state.items() if value.is_floating_point() and not torch.isfinite(value).all()]
-    if broken:
-        raise InputError(f"{path}: {broken[0]} holds NaN or infinity; use a checkpoint from before the training diverged")
-    if card.get("format") != CARD_VERSION:
-        raise InputError(
-            f"{path}: checkpoint format {card.get('format')}, this version reads {CARD_VERSION}; convert or retrain"
-        )
+def check_format(path: str | Path, card: dict[str, Any]) -> None:
+    """Raise InputError where what a file says of itself is in another format."""
+    found = card.get("format")
+    if found != CARD_VERSION or type(found) is not int:
+        raise InputError(f"{path}: checkpoint format {found!r:.40}, this version reads {CARD_VERSION}; convert or retrain")
 
 
 def load_checkpoint(path: str | Path) -> LoadedNetwork:
@@ -107,15 +106,39 @@ def rebuild(path: str | Path, card: dict[str, Any], state_dict: dict[str, Any]) 
     Raises:
         InputError: the configuration names something that may not be built, or does not fit the tensors.
     """
+    num_values = sum(value.numel() for value in state_dict.values())
     try:
-        model = build(card["model"])
-        crop = build(card["crop"])
+        crop = build_crop(card["crop"])
+        with _AtMost(num_values + SPARE_VALUES):
+            model = build(card["model"])
     except Exception as error:  # what a stranger's options can do to a constructor has no end
-        raise InputError(f"{path}: its configuration cannot be used: {error}") from error
+        reason = (str(error) or type(error).__name__).splitlines()[0][:300]
+        raise InputError(f"{path}: its configuration cannot be used: {reason}") from error
     if not isinstance(model, nn.Module) or not hasattr(crop, "aflw2000_box"):
         raise InputError(f"{path}: its configuration does not describe a network and a crop rule; refused")
+    size = getattr(model, "input_size", crop.size)
+    if size != crop.size:
+        raise InputError(f"{path}: its crops have {crop.size} pixels, but its network takes {size}; refused")
     load_network_state(model, state_dict, path)
     return LoadedNetwork(str(path), model.eval(), card["model"], card["crop"], card)
+
+
+class _AtMost(TorchDispatchMode):
+    """Within it, new tensors of no more values than these in all can be made; raises InputError before memory is taken."""
+
+    def __init__(self, num_values: int) -> None:
+        super().__init__()
+        self.left = num_values
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+        """Count what an operation is asked to make."""
+        if args and isinstance(args[0], list | tuple) and all(isinstance(side, int) for side in args[0]):
+            self.left -= math.prod(args[0])
+        elif func.overloadpacket in (torch.ops.aten.arange, torch.ops.aten.linspace):
+            self.left -= int(max(abs(value) for value in args if isinstance(value, int | float)))
+        if self.left < 0:
+            raise InputError("it describes a network that is larger than the file's tensors; refused")
+        return func(*args, **(kwargs or {}))
 
 
 def read_weights_into(model: nn.Module, path: str | Path) -> None:
@@ -147,23 +170,41 @@ def load_network_state(model: nn.Module, state_dict: dict[str, Any], path: str |
     own = model.state_dict()
     odd = sorted(set(state) ^ set(own)) or sorted(key for key in own if own[key].shape != state[key].shape)
     if odd:
-        raise InputError(f"{path}: holds another network than {type(model).__name__} as configured (they differ in {odd[0]})")
+        raise InputError(
+            f"{path}: holds another network than {type(model).__name__} as configured (they differ in {odd[0][:80]})"
+        )
     model.load_state_dict(state)
 
 
-def build(config: Any) -> Any:
+def build_crop(config: Any) -> Any:
+    """A crop rule from its plain configuration, see `build`; raises InputError also where its squares are too large."""
+    crop = build(config)
+    options = vars(crop) if hasattr(crop, "aflw2000_box") else {}
+    for name, value in options.items():
+        limit = MAX_SIZE if name == "size" else MAX_MARGIN if name.endswith("margin") else None
+        if limit is not None and isinstance(value, int | float) and not value <= limit:
+            raise InputError(f"crop.{name}={value} is beyond {limit}; refused")
+    return crop
+
+
+def build(config: Any, depth: int = 0) -> Any:
     """Instantiate a plain configuration, with `_target_`s of this suite's networks and crop rules only, and of extensions.
 
     A small, closed counterpart of `hydra.utils.instantiate` for files from strangers.
 
     Raises:
-        InputError: a target outside the allowed ones, or an option of Hydra's that has no business here.
+        InputError: a target outside the allowed ones, an option of Hydra's that has no business here, or a value beyond what
+            any network needs (`MAX_NUMBER` and others).
     """
+    if depth > MAX_DEPTH:
+        raise InputError(f"options nested more than {MAX_DEPTH} deep; refused")
+    if isinstance(config, list | tuple | dict | str) and len(config) > (MAX_TEXT if isinstance(config, str) else MAX_LENGTH):
+        raise InputError(f"an option of {len(config):,} entries or letters; refused")
     if isinstance(config, list | tuple):
-        return [build(item) for item in config]
+        return [build(item, depth + 1) for item in config]
     if not isinstance(config, dict):
         return config
-    arguments = {key: build(value) for key, value in config.items() if not key.startswith("_")}
+    arguments = {key: build(value, depth + 1) for key, value in config.items() if not key.startswith("_")}
     # A trunk's ImageNet weights: the checkpoint's own come in their place, so nothing is fetched or opened.
     arguments |= {key: without for key, without in {"pretrained": False, "checkpoint_path": None}.items() if key in arguments}
     if "_target_" not in config:
@@ -172,6 +213,9 @@ def build(config: Any) -> Any:
     if unexpected:
         raise InputError(f"{sorted(unexpected)[0]} is not allowed in a checkpoint")
     target = _allowed_target(config["_target_"])
+    for key, value in arguments.items():
+        if not is_extension(config["_target_"]) and isinstance(value, int | float) and not abs(value) <= MAX_NUMBER:
+            raise InputError(f"{key}={str(value)[:40]} is beyond {MAX_NUMBER}; refused")
     return partial(target, **arguments) if config.get("_partial_") else target(**arguments)
 
 

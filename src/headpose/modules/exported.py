@@ -10,6 +10,7 @@ import copy
 import io
 import json
 import logging
+import math
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -22,7 +23,8 @@ from torch import Tensor, nn
 
 from headpose.errors import InputError
 from headpose.models.folded import Folded, InferenceOutput, PictureConv
-from headpose.modules.checkpoint import CARD_VERSION, build
+from headpose.modules.checkpoint import CARD_VERSION, build_crop
+from headpose.safe_files import MAX_BYTES, check_file, parse_json, read_file
 from headpose.types import Batch
 
 KEY = "headpose"
@@ -30,6 +32,21 @@ EXTRA_FILE = "headpose.json"
 MISSING = "is not installed; pip install onnx onnxruntime onnxscript (or -r requirements.txt)"
 DOMAINS = ("", "ai.onnx")
 """Operators that ONNX itself defines: all that our files are made of."""
+OPERATORS = """
+    Abs Add And ArgMax ArgMin AveragePool BatchNormalization Cast Ceil Clip Concat Constant ConstantOfShape Conv Cos
+    DequantizeLinear Div Einsum Elu Equal Erf Exp Expand Flatten Floor Gather GatherElements GatherND Gelu Gemm
+    GlobalAveragePool GlobalMaxPool Greater GreaterOrEqual GroupNormalization HardSigmoid HardSwish Identity
+    InstanceNormalization LayerNormalization LeakyRelu Less LessOrEqual Log LogSoftmax MatMul Max MaxPool Mean Min Mish Mod Mul
+    Neg Not Or PRelu Pad Pow QuantizeLinear Range Reciprocal ReduceL1 ReduceL2 ReduceMax ReduceMean ReduceMin ReduceProd
+    ReduceSum ReduceSumSquare Relu Reshape Round Selu Shape Sigmoid Sign Sin Size Slice Softmax Softplus Softsign Split Sqrt
+    Squeeze Sub Sum Swish Tanh ThresholdedRelu Tile Transpose Trilu Unsqueeze Where Xor
+"""
+"""What the networks of this suite and most others come out as: no loops, no branches, nothing random, no text."""
+MAX_NODES = 20_000
+MAX_VALUES = 2**25
+"""In what an operator gives for one picture."""
+MAX_PRODUCTS = 2**38
+"""Multiplications for one picture; a ResNet-152 at 224 pixels has 2**33."""
 
 
 class PictureNetwork(nn.Module):
@@ -176,22 +193,31 @@ class OnnxNetwork(nn.Module):
 
     def __init__(self, content: bytes, path: str | Path, threads: int | None = None) -> None:
         super().__init__()
+        self.path = path
         runtime = _import("onnxruntime")
         options = runtime.SessionOptions()
         options.intra_op_num_threads = threads or torch.get_num_threads()
         options.log_severity_level = 3
         try:
             self.session = runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-            self.card = json.loads(self.session.get_modelmeta().custom_metadata_map[KEY])
+            self.card = parse_json(self.session.get_modelmeta().custom_metadata_map[KEY], path)
             self.input_size = int(self.card["input"]["size"])
             self.num_parameters = int(self.card["params"])
-            self.estimate(np.zeros((1, self.input_size, self.input_size, 3), dtype=np.uint8))
+            if [(given.name, given.type) for given in self.session.get_inputs()] != [("image", "tensor(uint8)")]:
+                raise ValueError("its input is not `image` of eight bits")
+            self.estimate(np.zeros((2, self.input_size, self.input_size, 3), dtype=np.uint8))
+        except InputError:
+            raise
         except Exception as error:  # onnxruntime has its own ways to fail, as have strangers' cards
             raise InputError(f"{path}: onnxruntime cannot run it ({_first_line(error)}); export it again") from error
 
     def estimate(self, pictures: NDArray[np.uint8]) -> Sequence[NDArray[np.float32]]:
-        """(N, S, S, 3) RGB to pose (N, 3), and spread (N, 3) where there are bins."""
+        """(N, S, S, 3) RGB to pose (N, 3), and spread (N, 3) where there are bins; InputError where the file gives others."""
         outputs: Sequence[NDArray[np.float32]] = self.session.run(None, {"image": pictures})
+        if not 1 <= len(outputs) <= 2 or any(output.shape != (len(pictures), 3) for output in outputs):
+            raise InputError(f"{self.path}: its outputs are not `pose` (N, 3) and perhaps `spread` (N, 3); export it again")
+        if any(output.dtype != np.float32 for output in outputs):
+            raise InputError(f"{self.path}: its outputs are not 32-bit floating-point numbers; export it again")
         return outputs
 
     def forward(self, batch: Batch) -> InferenceOutput:
@@ -216,42 +242,102 @@ def load_onnx(path: str | Path) -> tuple[OnnxNetwork, dict[str, Any]]:
         InputError: missing, cut short, not ours, or of another format.
     """
     path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no such exported network; check the path")
+    check_file(path, MAX_BYTES, "exported network")
     onnx = _import("onnx")
-    content = path.read_bytes()
     unreadable = InputError(f"{path}: not a readable ONNX file, or cut short; export it again")
     try:
-        model = onnx.load_from_string(content)
+        model = onnx.load_from_string(read_file(path))
+        model.DiscardUnknownFields()  # which onnxruntime might know
+    except InputError:
+        raise
     except Exception as error:  # protobuf and onnx each have their own
         raise unreadable from error
     card = _card_of(path, model)
-    foreign = {node.domain for node in model.graph.node} - set(DOMAINS)
-    if foreign or len(model.functions) > 0:
-        raise InputError(f"{path}: holds operators that are not ONNX's own ({min(foreign, default='functions')}); refused")
-    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in model.graph.initializer):
-        raise InputError(f"{path}: keeps its weights in other files, which ours never do; refused")
     try:
+        _check_graph(model)
         onnx.checker.check_model(model)
+        _check_sizes(model, card["input"]["size"])
+    except InputError as error:
+        raise InputError(f"{path}: {error}; refused") from error
     except Exception as error:  # likewise
         raise unreadable from error
-    return OnnxNetwork(content, path), card
+    return OnnxNetwork(model.SerializeToString(), path), card
+
+
+def _check_graph(model: Any) -> None:
+    """Refuse what reads other files, loops, branches or is not ONNX's own; raises InputError."""
+    onnx = _import("onnx")
+    graph, kinds = model.graph, onnx.AttributeProto
+    foreign = {node.domain[:80] for node in graph.node} - set(DOMAINS)
+    if foreign or model.functions:
+        raise InputError(f"holds operators that are not ONNX's own ({min(foreign, default='functions')})")
+    if model.training_info or graph.sparse_initializer:
+        raise InputError("holds training steps or sparse tensors, which ours never do")
+    if unknown := sorted({node.op_type[:80] for node in graph.node} - set(OPERATORS.split())):
+        raise InputError(f"uses the operator {unknown[0]}, which is not among those that are run here")
+    if len(graph.node) > MAX_NODES:
+        raise InputError(f"has {len(graph.node):,} operators, more than {MAX_NODES:,}")
+    attributes = [attribute for node in graph.node for attribute in node.attribute]
+    allowed = (kinds.FLOAT, kinds.INT, kinds.STRING, kinds.TENSOR, kinds.FLOATS, kinds.INTS, kinds.STRINGS)
+    for attribute in attributes:
+        held = (attribute.g, attribute.graphs, attribute.sparse_tensor, attribute.sparse_tensors, attribute.tensors)
+        if attribute.type not in allowed or any(part.ByteSize() if hasattr(part, "ByteSize") else part for part in held):
+            raise InputError(f"has a graph or a sparse tensor inside an operator ({attribute.name[:80]})")
+    tensors = [*graph.initializer, *(attribute.t for attribute in attributes if attribute.HasField("t"))]
+    if any(tensor.data_location != onnx.TensorProto.DEFAULT or tensor.external_data for tensor in tensors):
+        raise InputError("keeps its weights in other files, which ours never do")
+
+
+def _check_sizes(model: Any, size: int) -> None:
+    """Refuse a graph that takes too much memory or time for a picture of `size` pixels; raises InputError."""
+    onnx = _import("onnx")
+    fixed = onnx.ModelProto()
+    fixed.CopyFrom(model)
+    del fixed.graph.value_info[:]
+    (image,) = fixed.graph.input
+    del image.type.tensor_type.shape.dim[:]
+    for side in (1, size, size, 3):
+        image.type.tensor_type.shape.dim.add(dim_value=side)
+    for output in fixed.graph.output:
+        output.type.tensor_type.ClearField("shape")
+    inferred = onnx.shape_inference.infer_shapes(fixed, strict_mode=True, data_prop=True).graph
+    shapes = {tensor.name: tuple(tensor.dims) for tensor in inferred.initializer}
+    for value in (*inferred.input, *inferred.value_info, *inferred.output):
+        dims = value.type.tensor_type.shape.dim
+        if value.type.tensor_type.HasField("shape") and all(dim.HasField("dim_value") for dim in dims):
+            shapes[value.name] = tuple(dim.dim_value for dim in dims)
+    products = 0
+    for node in inferred.node:
+        for name in filter(None, node.output):
+            if name not in shapes:
+                raise InputError(f"the size of what its operator {node.op_type} gives cannot be told")
+            if math.prod(shapes[name]) > MAX_VALUES:
+                raise InputError(
+                    f"its operator {node.op_type} gives {math.prod(shapes[name]):,} values, more than {MAX_VALUES:,}"
+                )
+        # Each value of a convolution is a sum over its weights, of a matrix product one over a row.
+        summed = (
+            shapes.get(node.input[1], ())[1:] if node.op_type == "Conv" else shapes.get(next(iter(node.input), ""), ())[-1:]
+        )
+        products += math.prod(shapes[node.output[0]]) * math.prod(summed)
+    if products > MAX_PRODUCTS:
+        raise InputError(f"takes {products:,} multiplications, more than {MAX_PRODUCTS:,}")
 
 
 def _card_of(path: Path, model: Any) -> dict[str, Any]:
     try:
-        card = json.loads({prop.key: prop.value for prop in model.metadata_props}[KEY])
+        card = parse_json({prop.key: prop.value for prop in model.metadata_props}[KEY], path)
         found = card["format"]
         if found == CARD_VERSION:
-            crop = build(card["crop"])
+            crop = build_crop(card["crop"])
             if crop.size != card["input"]["size"] or not isinstance(card["model"], dict):
                 raise InputError("its crop and its input have different sizes")
     except InputError as error:
-        raise InputError(f"{path}: its description cannot be used: {error}") from error
+        raise InputError(f"{path}: its description cannot be used: {_first_line(error)}") from error
     except Exception as error:  # what a stranger's file may hold has no end
         raise InputError(f"{path}: an ONNX file, but not one of export.py (no `{KEY}` metadata that we can read)") from error
     if found != CARD_VERSION:
-        raise InputError(f"{path}: export format {found}, this version reads {CARD_VERSION}; export it again")
+        raise InputError(f"{path}: export format {found!r:.40}, this version reads {CARD_VERSION}; export it again")
     return dict(card)
 
 

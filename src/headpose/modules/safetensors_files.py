@@ -1,15 +1,17 @@
 """A network as a pair of plain files: tensors in NAME.safetensors, what they are in NAME.json, as a checkpoint says it."""
 
-import json
 from pathlib import Path
-from typing import Any
 
-import safetensors
 import safetensors.torch
 from torch import nn
 
 from headpose.errors import InputError
-from headpose.modules.checkpoint import LoadedNetwork, check_content, rebuild
+from headpose.modules.checkpoint import LoadedNetwork, check_format, rebuild
+from headpose.safe_files import check_file, read_file, read_json
+from headpose.tensor_files import check_tensors
+
+MAX_WEIGHTS = 2**32
+"""Bytes of a .safetensors file, all of which is read."""
 
 
 def safetensors_bytes(network: nn.Module) -> bytes:
@@ -28,14 +30,15 @@ def load_safetensors(path: str | Path) -> LoadedNetwork:
     path = Path(path)
     description = path.with_suffix(".json")
     for file in (path, description):
-        if not file.is_file():
-            raise InputError(f"{file}: no such file; a network is NAME.safetensors with NAME.json beside it")
-    try:
-        card: dict[str, Any] = json.loads(description.read_text(encoding="utf-8"))
-        state = safetensors.torch.load(path.read_bytes())
-    except (ValueError, safetensors.SafetensorError) as error:
-        raise InputError(f"{path}: not readable with its .json, or cut short; export it again") from error
+        check_file(file)
+    card = read_json(description)
     if not isinstance(card, dict):
         raise InputError(f"{description}: does not describe a network; export it again")
-    check_content(path, card, state)
-    return rebuild(path, card, state)
+    try:
+        state = safetensors.torch.load(read_file(path, MAX_WEIGHTS))
+    except Exception as error:  # what a stranger's file may hold has no end
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path}: not readable as tensors, or cut short; export it again") from error
+    check_format(path, card)
+    return rebuild(path, card, check_tensors(path, state))
