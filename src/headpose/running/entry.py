@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import io
 import logging
 import math
 import os
@@ -25,6 +26,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from headpose.errors import InputError
 from headpose.files import write_json
+from headpose.running.command_line import hydra_arguments
 from headpose.running.identity import train_id
 from headpose.running.protocols import settle_tests
 
@@ -72,6 +74,9 @@ def entry_point(
     def decorate(task: Task) -> Callable[[], None]:
         @functools.wraps(task)
         def main() -> None:
+            if isinstance(sys.stdout, io.TextIOWrapper):
+                sys.stdout.reconfigure(errors="replace")  # what its encoding lacks is no reason to stop
+            typed = sys.argv
             asked = os.environ.get("HYDRA_FULL_ERROR", "0")
             os.environ |= {"HYDRA_FULL_ERROR": "1", ASKED: asked}  # Hydra then raises instead of printing pages
             refused: list[Exception] = []
@@ -100,6 +105,7 @@ def entry_point(
             register_resolvers()
             _quieten()
             try:
+                sys.argv = [sys.argv[0], *hydra_arguments(sys.argv[1:], config_name)]
                 if reads_runs:
                     _check_reading(sys.argv[1:])
                 hydra.main(version_base="1.3", config_path=str(ROOT / "conf"), config_name=config_name)(job)()
@@ -113,6 +119,7 @@ def entry_point(
                 sys.exit(1)
             finally:
                 os.environ["HYDRA_FULL_ERROR"] = asked
+                sys.argv = typed
 
         return main
 
@@ -247,7 +254,7 @@ def _files_of(group: str) -> list[str]:
 
 def runs_dir() -> Path:
     """Where runs go: $HEADPOSE_RUNS, or `runs/` of the project."""
-    return Path(os.environ.get("HEADPOSE_RUNS", ROOT / "runs"))
+    return Path(os.environ.get("HEADPOSE_RUNS") or ROOT / "runs")
 
 
 def _run_dir(name: str, *, _root_: DictConfig) -> str:
@@ -297,7 +304,7 @@ def _dataset_root(folder: str, *, _parent_: DictConfig, _root_: DictConfig) -> s
     data = _root_.get("data")
     if data is not None and data is not _parent_ and data.get("_target_") == _parent_.get("_target_"):
         return str(data.root)
-    datasets = Path(os.environ.get("HEADPOSE_DATASETS", ROOT / "datasets"))
+    datasets = Path(os.environ.get("HEADPOSE_DATASETS") or ROOT / "datasets")
     return str((datasets / "smoke" if folder in (_root_.get("trees") or {}) else datasets) / folder)
 
 
