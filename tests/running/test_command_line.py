@@ -91,7 +91,7 @@ def test_commas_of_a_sweep_win_over_a_file_of_that_name(tmp_path: Path, monkeypa
 
 
 def test_what_cannot_be_read_is_refused_with_its_quoted_form() -> None:
-    with pytest.raises(InputError, match="as plain text it is written 'search.name=\"a=b\"'"):
+    with pytest.raises(InputError, match=r"as plain text it is written 'search\.name=\"a=b\"'"):
         quote("search.name=a=b")
 
 
@@ -105,25 +105,49 @@ GROUPS = sorted({path.parent.name for path in (ROOT / "conf").glob("*/*.yaml")} 
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
-def test_group_given_nothing_means_without_or_is_refused(program: str) -> None:
-    """Whatever comes of it, Hydra can compose it, and the choice is one that was left open."""
-    without = set()
+@pytest.mark.parametrize("value", ["null", "false", "''", "[]"])
+def test_group_given_nothing_means_without_or_needs_a_choice(program: str, value: str) -> None:
     for group in GROUPS:
-        for value in ("null", "false", "''", "[]"):
-            try:
-                settled = settle_group(f"{group}={value}", program)
-            except InputError as error:
-                assert str(error).startswith(f"{group}={value}: {group} needs a choice; choose ")
-                continue
-            assert settled in (None, f"{group}=none", f"{group}=[]")
-            without.add(settled)
-        for value in ("5", "true", "[5]"):
-            if value == "[5]" and group in ("test", "logger"):
-                continue
-            with pytest.raises(InputError, match="is unknown; choose"):
-                settle_group(f"{group}={value}", program)
-    given = [argument for argument in without if argument in ("test=[]", "logger=none", "smoothing=none", "detector=none")]
-    needed = {"prepare": ["layout=video", "root=x"], "predict": ["input=x"]}.get(program, [])
-    known = {"test=[]": "test", "logger=none": "logger", "smoothing=none": "smoothing", "detector=none": "detector"}
-    takes = [argument for argument in given if known[argument] in (ROOT / "conf" / f"{program}.yaml").read_text()]
-    compose_config(program, *needed, *takes)
+        argument = f"{group}={value}"
+        try:
+            settled = settle_group(argument, program)
+        except InputError as error:
+            settled = str(error).partition("; choose ")[0]
+        left_out = f"{group}=none" if has_none(group) else f"{group}=[]" if group == "test" else None
+        assert settled in (left_out, f"{argument}: {group} needs a choice")
+        assert settled == left_out or not has_none(group)
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize("value", ["5", "true", "[5]"])
+def test_group_given_what_is_no_name_is_unknown(program: str, value: str) -> None:
+    for group in set(GROUPS) - {"test", "logger"}:
+        with pytest.raises(InputError, match=f"{group}=.* is unknown; choose "):
+            settle_group(f"{group}={value}", program)
+
+
+@pytest.mark.parametrize(
+    ("program", "options"),
+    [
+        (
+            "train",
+            ["logger=null", "test=null", "experiments=null", "budget=false", "protocol=null", "model=fsanet", "scoring=null"],
+        ),
+        ("evaluate", ["logger=false", "model=null"]),
+        ("predict", ["detector=null", "smoothing=null", "input=x"]),
+        ("prepare", ["layout=null", "data=null", "test=null"]),
+        ("demo", ["detector=null"]),
+    ],
+)
+def test_group_left_out_composes(program: str, options: list[str]) -> None:
+    config = compose_config(program, *hydra_arguments(options, program))
+    assert not config.get("logger")
+    assert "test=null" not in options or config.test == {}
+
+
+def test_values_of_a_sweep_are_settled_one_by_one() -> None:
+    assert hydra_arguments(["scoring=null,conv", "-m"], "train") == ["scoring=none,conv", "-m"]
+
+
+def has_none(group: str) -> bool:
+    return (ROOT / "conf" / group / "none.yaml").is_file()
