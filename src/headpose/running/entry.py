@@ -40,6 +40,8 @@ CELL = "HEADPOSE_CELL"
 """Environment variable: set where a sweep or search runs the training, and tells the user how it ended."""
 SWEEP = "HEADPOSE_SWEEP"
 """Environment variable: what the sweep or search is called whose cell this is."""
+SWEEPER = "HEADPOSE_SWEEPER"
+"""Environment variable: the process of the sweep whose launcher runs this."""
 TAGGED = ("model", "backbone", "aggregation", "scoring", "data", "protocol")
 """Groups whose choices are a run's tags."""
 
@@ -148,7 +150,10 @@ def one_line(error: BaseException) -> str | None:
             said = " ".join(str(link).split())
             return f"{said}; correct the file: names, numbers, texts, lists and mappings are all that one may hold"
         if "shared memory" in str(link) or "insufficient shm" in str(link):
-            return "too little shared memory (/dev/shm) for worker processes; give more (docker run --shm-size=1g), or data.num_workers=0"
+            return (
+                "too little shared memory (/dev/shm) for worker processes; give more (docker run --shm-size=1g), "
+                "or data.num_workers=0"
+            )
     if missing := re.search(r"Missing mandatory value: ([\w.]+)(?:\s+full_key: ([\w.]+))?", str(error)):
         # `module` holds copies of what stands at the top, `test` sets that were made of one.
         key = re.sub(
