@@ -170,7 +170,7 @@ def test_empty_variables_mean_the_defaults(monkeypatch: pytest.MonkeyPatch) -> N
     [
         RuntimeError("unable to allocate shared memory(shm) for file </torch_1>: Resource temporarily unavailable (11)"),
         RuntimeError(
-            "DataLoader worker is killed by signal: Bus error. It is possible that dataloader's workers are out of shared memory."
+            "DataLoader worker is killed by signal: Bus error. Possibly dataloader's workers are out of shared memory."
         ),
     ],
 )

@@ -27,7 +27,7 @@ TRAINER = {"_target_": "pytorch_lightning.Trainer", "accelerator": "cpu", "devic
     ids=lambda value: value[0].lstrip("+") if isinstance(value, list) else "",
 )
 def test_switch_works_to_the_end(run, roots, tmp_path: Path, switches: list[str], epochs: int, has_best: bool) -> None:
-    done = run("train", *roots, *SMALL, "epochs=2", *switches)
+    done = run("train", *roots, *SMALL, "epochs=2", "test.aflw2000.batch_size=8", *switches)
     assert done.returncode == 0, done.stderr
     content = results(only_run(tmp_path))
     assert content["status"] == "finished"
@@ -62,7 +62,7 @@ def test_switch_works_to_the_end(run, roots, tmp_path: Path, switches: list[str]
         ({"fast_dev_run": -1}, "trainer: "),
         ({"limit_val_batches": 1.5}, "trainer: "),
         ({"gradient_clip_algorithm": "nope"}, "trainer: "),
-        ({"accumulate_grad_batches": 0}, "trainer: "),
+        ({"accumulate_grad_batches": 0}, "trainer.accumulate_grad_batches=0 is less than 1"),
         ({"logger": False}, "trainer.logger=false: choose logger="),
         ({"accelerator": "nope"}, "trainer: "),
     ],

@@ -39,6 +39,8 @@ def check_trainer(config: DictConfig) -> None:
     for key in NOT_ZERO:
         if switches.get(key, 1) == 0 and not isinstance(switches.get(key), bool):
             raise InputError(f"trainer.{key}={switches[key]} leaves nothing to do; give more, or leave it out")
+    if switches.get("accumulate_grad_batches", 1) < 1:
+        raise InputError(f"trainer.accumulate_grad_batches={switches.accumulate_grad_batches} is less than 1; give 1 or more")
     if not isinstance(switches.get("max_epochs"), int) or switches.max_epochs < 1:
         raise InputError(f"trainer.max_epochs={switches.get('max_epochs')}: a training ends after epochs=; leave it out")
     trainer = make_trainer(config, {}, [])
