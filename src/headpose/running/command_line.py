@@ -38,12 +38,15 @@ def hydra_arguments(arguments: Sequence[str], program: str) -> list[str]:
     Raises:
         InputError: an argument that cannot be read, or a group that needs a choice and was given none.
     """
+    overrides, flags = list(arguments), []
     if any(argument.startswith("-") for argument in arguments):
         overrides = list(get_args_parser().parse_known_intermixed_args(list(arguments))[0].overrides)
         left = list(overrides)
-        flags = [argument for argument in arguments if argument not in left or left.remove(argument)]  # type: ignore[func-returns-value]
-    else:
-        overrides, flags = list(arguments), []
+        for argument in arguments:  # Hydra takes no options after a flag that stands between them
+            if argument in left:
+                left.remove(argument)
+            else:
+                flags.append(argument)
     is_sweep = bool({"-m", "--multirun"} & set(flags))
     settled = [settle_group(quote(override, is_sweep), program) for override in overrides]
     return [*(override for override in settled if override is not None), *flags]

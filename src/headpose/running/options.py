@@ -20,7 +20,7 @@ from headpose.running.command_line import in_quotes
 
 OPTIONAL_GROUPS = ("experiments", "budget")
 """Groups whose unknown choices Hydra leaves out without a word."""
-Paths = str | list[str]
+Paths = str | list[str] | None
 Counts = list[int]
 MANY = 10**9
 SEEDS = (int, 0, 2**32 - 1)
