@@ -202,12 +202,12 @@ def _arguments(node: Any, key: str) -> Iterator[tuple[str, Any, Any]]:
         return
     target = node.get("_target_")
     kinds, is_open = _annotations(target) if isinstance(target, str) else ({}, True)
-    for name in node:
+    for name in map(str, node):
         below = f"{key}.{name}".strip(".")
-        if _is_elsewhere(node, name) or str(name).startswith("_"):
+        if name.startswith("_") or name not in node or _is_elsewhere(node, name):
             continue
         if name in kinds:
-            yield below, _plain(node, name), kinds[str(name)]
+            yield below, _plain(node, name), kinds[name]
         elif not is_open:
             raise InputError(f"no such option: {below}; choose from {', '.join(kinds)}")
         yield from _arguments(node[name], below)
@@ -221,7 +221,8 @@ def _annotations(target: str) -> tuple[dict[str, Any], bool]:
         parameters = inspect.signature(made).parameters
     except Exception:  # that it cannot be imported is said, with the remedy, where it is made
         return {}, True
-    takers: list[Callable[..., Any]] = [c.__init__ for c in reversed(inspect.getmro(made))] if inspect.isclass(made) else [made]
+    classes = reversed(inspect.getmro(made)) if inspect.isclass(made) else ()
+    takers: list[Callable[..., Any]] = [vars(cls)["__init__"] for cls in classes if "__init__" in vars(cls)] or [made]
     hints: dict[str, Any] = {}
     for taker in takers:
         try:
