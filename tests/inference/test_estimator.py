@@ -177,7 +177,7 @@ def test_refused_options(checkpoint: Path) -> None:
         ([None], {}, "None is no path"),
         (b"net.ckpt", {}, "b'net.ckpt' is no path"),
         ("", {"detector": 5}, "detector=5 is no detector; choose default"),
-        ("", {"device": []}, "device=[] cannot be used"),
+        ("", {"device": [5]}, "device=[5] cannot be used"),
         ("", {"batch_size": "many"}, "batch_size=many is less than 1"),
         ("", {"batch_size": 2.5}, "batch_size=2.5 is less than 1"),
         ("", {"field_of_view": "wide"}, "field_of_view='wide' is not a number of degrees"),
