@@ -31,9 +31,11 @@ def benchmark(config: DictConfig) -> None:
     """Measure each stage asked for, print a table, write benchmark.json."""
     torch.set_num_threads(config.num_threads or available_cores())
     keep_freed_memory()
-    device = torch.device(config.device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise InputError("device=cuda: torch sees no GPU; leave device= out")
+    try:
+        device = torch.device(config.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise InputError(f"device={config.device} cannot be used ({str(error).splitlines()[0]}); give cpu or cuda") from error
 
     def made(key: str) -> Any:
         return instantiate(OmegaConf.select(config, key), _convert_="all")

@@ -16,8 +16,6 @@ def dashboard(config: DictConfig) -> None:
     name, given = asked_for()
     if name is None:
         raise InputError(f"no experiment chosen; give experiments=NAME, one of {', '.join(experiment_names())}")
-    if not isinstance(config.wandb.upload, bool):
-        raise InputError(f"wandb.upload={config.wandb.upload} is neither true nor false")
     path = output_dir() / name / "wandb_report.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     report = build_report(name, experiment_table(config, given, read_pool(runs_dir())), config.wandb.project)

@@ -15,11 +15,13 @@ from headpose.running.loggers import logging_to
 from headpose.running.networks import load_networks
 from headpose.running.results import new_results
 from headpose.running.testing import check_sets, run_tests
+from headpose.running.trainers import check_trainer, make_trainer
 
 
 @entry_point("evaluate")
 def evaluate(config: DictConfig) -> None:
     """Load, test, write results.json."""
+    check_trainer(config)
     folder = output_dir()
     if not config.test:
         raise InputError("no test set given; choose some, such as test=[aflw2000]")
@@ -30,7 +32,7 @@ def evaluate(config: DictConfig) -> None:
     check_sets(module, {f"test.{name}": test for name, test in test_sets.items()})
     results = new_results(config, model)
     with logging_to(config.logger, results) as loggers:
-        trainer = instantiate(config.trainer, logger=loggers)
+        trainer = make_trainer(config, {}, loggers)
         run_tests(trainer, module, test_sets, results, "last", folder)
         results["status"] = "evaluated"
         if trainer.is_global_zero:

@@ -8,6 +8,7 @@ from omegaconf import DictConfig
 from headpose.datasets.packed_faces import BAD_FILES, doubts_of, read_examples, read_pack
 from headpose.datasets.packing import FacePack
 from headpose.errors import InputError
+from headpose.process import available_cores
 from headpose.reporting.doctor import write_page
 from headpose.running.entry import entry_point
 from headpose.running.trees import write_trees, write_units
@@ -29,7 +30,11 @@ def prepare(config: DictConfig) -> None:
         )
     if not data:
         writer = instantiate(config.layout, _convert_="all")
-        log.info("wrote %d pictures to %s", write_units(writer, config.num_workers), writer.root)
+        log.info(
+            "wrote %d pictures to %s",
+            write_units(writer, available_cores() if config.num_workers is None else config.num_workers),
+            writer.root,
+        )
         return
     write_trees(config)
     for name, datamodule in {name: instantiate(node, _convert_="all") for name, node in data.items()}.items():

@@ -20,6 +20,7 @@ from headpose.running.pool import find_resume, finished_results, run_cell, untes
 from headpose.running.protocols import describe_protocol, records_of_tests
 from headpose.running.results import model_card, new_results, no_training, summarise_training, write_model_card
 from headpose.running.testing import check_sets, run_tests
+from headpose.running.trainers import check_trainer, make_trainer, validates
 from headpose.running.trees import write_trees
 
 
@@ -28,6 +29,7 @@ def train(config: DictConfig) -> Any:
     """Compose, seed, instantiate, fit, test, write results.json; in a sweep, see to it that a process does."""
     if is_sweep():
         return run_cell(config)
+    check_trainer(config)
     folder = output_dir()
     keep_freed_memory()
     write_trees(config)
@@ -41,7 +43,7 @@ def train(config: DictConfig) -> Any:
     is_fresh = not (before or resume or config.init_weights)
     module = instantiate(config.module if is_fresh else without_imagenet(config.module), _convert_="all")
     compile_network(module.model, config.compile)
-    callbacks = {name: instantiate(callback) for name, callback in config.callbacks.items()}
+    callbacks = {name: instantiate(callback) for name, callback in config.callbacks.items() if callback}
     fits = before is None and learns(config)
     datamodule: Any = instantiate(config.data, _convert_="all") if fits else None
     sets = {f"test.{name}": test for name, test in test_sets.items()}
@@ -59,18 +61,18 @@ def train(config: DictConfig) -> Any:
         results = new_results(config, module.model)
         faces = {"train": len(datamodule.split.train), "val": len(datamodule.split.val)}
         results["protocol"] = describe_protocol(config, faces) or None
-        if not datamodule.split.val:
+        if not datamodule.split.val or not validates(config.trainer):
             callbacks.pop("best", None)
         callbacks["self_description"] = SelfDescription(model_card(config, module.model, datamodule))
 
     records = records_of_tests(config, test_sets)
     with logging_to(config.logger, results) as loggers:
-        trainer = instantiate(config.trainer, callbacks=list(callbacks.values()), logger=loggers)
+        trainer = make_trainer(config, callbacks, loggers)
         if fits:
             if config.init_weights:
                 run_tests(trainer, module, test_sets, results, "initial", records=records)
             trainer.fit(module, datamodule=datamodule, ckpt_path=resume, weights_only=True)
-            results["train"] = summarise_training(config, datamodule, callbacks)
+            results["train"] = summarise_training(trainer, datamodule, callbacks)
         elif learns(config):
             read_weights_into(module.model, folder / "checkpoints" / "last.ckpt")
         run_tests(trainer, module, test_sets, results, "last", folder, records)

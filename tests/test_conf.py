@@ -11,6 +11,7 @@ from torch import nn, optim
 from configs import compose_config, train_config
 from headpose.models.summary import count_parameters
 from headpose.running.entry import ROOT
+from headpose.running.options import check_values
 
 CONF = ROOT / "conf"
 GROUPS = sorted(path.relative_to(CONF) for path in CONF.glob("*/*.yaml"))
@@ -72,6 +73,7 @@ def test_every_file_composes_and_mirrors_its_constructor(path: Path) -> None:
     group = path.parent.name
     entry = {"layout": "prepare", "search": "search", "smoothing": "predict"}.get(group, "train")
     config = compose_config(entry, *choice(path))
+    check_values(config)  # no default is of another type than its constructor takes
     where = {
         "scoring": "model.scoring",
         "aggregation": "model.aggregation",

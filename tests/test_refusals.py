@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from configs import train_config
+from headpose.running.entry import ROOT, one_line, runs_dir
 from run_folders import results
 
 DATA = "data=aflw2000"
@@ -37,10 +39,10 @@ def refusal(done) -> str:
         (["data.root={trees}", "crop.size=224"], "crop.size=224, but FSANet takes 64 pixels; set crop.size=64"),
         (["data.root={trees}", "init_weights=no.h5"], "no.h5: no such weights file"),
         (["data.root={trees}", "resume=no.ckpt"], "no.ckpt: no such checkpoint"),
-        (["data.root={trees}", "epochs=true"], "epochs=True is not a whole number from 1"),
+        (["data.root={trees}", "epochs=true"], "epochs=true is not a whole number from 1"),
         (["data.root={trees}", "seed=5000000000"], "seed=5000000000 is not a whole number from 0"),
         (["data.root={trees}", "optimizer.lr=-1"], "optimizer: Invalid learning rate: -1"),
-        (["data.root={trees}", "crop.margin=wide"], "crop.margin=wide is not a share of the box"),
+        (["data.root={trees}", "crop.margin=wide"], "crop.margin=wide is not a number"),
         (["data.root={trees}", "hydra.run.dir=/proc/nope"], "/proc/nope"),
         pytest.param(
             ["data.root={trees}", "trainer=gpu"],
@@ -62,13 +64,26 @@ def refusal(done) -> str:
         (["data.root={trees}", "compile=fast"], "compile=fast is unknown; choose default, reduce-overhead"),
         (["data.root={trees}", "data.feed=device"], "data.feed=device: 300W-LP is read from its files"),
         (["epochs=many"], "epochs=many is not a whole number from 1"),
+        (["hydra.job.chdir=true"], "hydra.job.chdir=true: paths count from where the command was typed; leave it out"),
+        (["callbacks=null"], "callbacks=null: callbacks needs a choice; choose default"),
+        (["data.root={trees}", "+trainer.overfit_batches=1"], "trainer.overfit_batches=1: it changes which faces make a batch"),
+        (["experiments=evil"], "evil.yaml"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_what_train_refuses(
-    refused, tmp_path: Path, w300lp_root: Path, aflw2000_root: Path, overrides: list[str], message: str
+    refused,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    w300lp_root: Path,
+    aflw2000_root: Path,
+    overrides: list[str],
+    message: str,
 ) -> None:
     (tmp_path / "empty").mkdir()
+    (tmp_path / "more" / "experiments").mkdir(parents=True)
+    (tmp_path / "more" / "experiments" / "evil.yaml").write_text("# @package _global_\nseed: !!python/name:os.system\n")
+    monkeypatch.setenv("HEADPOSE_EXTENSIONS", str(tmp_path / "more"))
     given = [override.format(trees=w300lp_root) for override in overrides]
     options = ["data=300w_lp", "data.split=photo", "data.val_fraction=0.25", "data.batch_size=8"]
     if not any(override.startswith("test=") for override in given):
@@ -135,3 +150,32 @@ def test_what_evaluate_refuses(
     root = [] if "test=[]" in given else [f"test.aflw2000.root={aflw2000_root}"]
     assert message in refused("evaluate", *given, *root)
     assert not (tmp_path / "ran").exists()
+
+
+def test_search_writes_nowhere_but_among_the_studies(refused, tmp_path: Path) -> None:
+    for name in ("../../x", "..", "/x", ".x"):
+        assert f"search.name={name} names no folder of its own" in refused("search", f"search.name={name}")
+    assert not list(tmp_path.rglob("x"))
+
+
+def test_empty_variables_mean_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("HEADPOSE_RUNS", "HEADPOSE_DATASETS"):
+        monkeypatch.setenv(variable, "")
+    assert runs_dir() == ROOT / "runs"
+    assert train_config().data.root == str(ROOT / "datasets" / "synthetic")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("unable to allocate shared memory(shm) for file </torch_1>: Resource temporarily unavailable (11)"),
+        RuntimeError(
+            "DataLoader worker is killed by signal: Bus error. Possibly dataloader's workers are out of shared memory."
+        ),
+    ],
+)
+def test_too_little_shared_memory_is_said_with_the_remedy(error: Exception) -> None:
+    line = one_line(error)
+    assert line is not None
+    assert line.startswith("too little shared memory (/dev/shm)")
+    assert "--shm-size=1g" in line

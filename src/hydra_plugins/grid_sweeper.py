@@ -32,7 +32,7 @@ class GridSweeper(BasicSweeper):
         """
         from headpose.errors import InputError  # Hydra imports all plugins at every start
         from headpose.reporting.console import print_sweep
-        from headpose.running.entry import SWEEP
+        from headpose.running.entry import SWEEP, SWEEPER
         from headpose.running.pool import CellState
 
         assert self.config is not None
@@ -41,6 +41,7 @@ class GridSweeper(BasicSweeper):
         cells = self.cells(arguments)
         swept = [o for o in OverridesParser.create().parse_overrides(arguments) if o.is_sweep_override()]
         os.environ[SWEEP] = " ".join(str(override.input_line) for override in swept)[:128]  # the cells' processes inherit it
+        os.environ[SWEEPER] = str(os.getpid())
         self.validate_batch_is_legal(cells)
         reasons: dict[int, str] = {}
         returns: list[JobReturn] = []

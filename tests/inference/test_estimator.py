@@ -174,3 +174,43 @@ def test_refused_options(checkpoint: Path) -> None:
         load(checkpoint, device="abacus")
     with pytest.raises(InputError, match="2 pictures, but boxes of 1"):
         load(checkpoint)([PICTURE, PICTURE], boxes=[BOXES])
+
+
+@pytest.mark.parametrize(
+    ("paths", "options", "message"),
+    [
+        (5, {}, "5 is no path of a network's file; give a str or Path"),
+        (None, {}, "None is no path"),
+        ([None], {}, "None is no path"),
+        (b"net.ckpt", {}, "b'net.ckpt' is no path"),
+        ("", {"detector": 5}, "detector=5 is no detector; choose default"),
+        ("", {"device": [5]}, "device=[5] cannot be used"),
+        ("", {"batch_size": "many"}, "batch_size=many is less than 1"),
+        ("", {"batch_size": 2.5}, "batch_size=2.5 is less than 1"),
+        ("", {"field_of_view": "wide"}, "field_of_view='wide' is not a number of degrees"),
+    ],
+    ids=str,
+)
+def test_argument_of_another_kind_is_refused_in_one_line(
+    checkpoint: Path, paths: object, options: dict[str, object], message: str
+) -> None:
+    with pytest.raises(InputError) as refused:
+        load(checkpoint if paths == "" else paths, **options)  # type: ignore[arg-type]
+    assert str(refused.value).startswith(message)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("images", "options"),
+    [
+        (5, {}), (None, {}), ([None], {}), ({}, {}), (PICTURE, {"detector": 5}), ([PICTURE], {"boxes": 5}),
+        (PICTURE, {"boxes": "here"}), (PICTURE, {"boxes": [None]}), (b"x", {}), ("", {}), ([PICTURE], {"boxes": {}}),
+    ],
+    ids=lambda value: type(value).__name__ if not isinstance(value, dict) else str(value),
+)  # fmt: skip
+def test_model_called_with_another_kind_is_refused_in_one_line(
+    checkpoint: Path, images: object, options: dict[str, object]
+) -> None:
+    with pytest.raises(InputError) as refused:
+        load(checkpoint)(images, **options)  # type: ignore[arg-type]
+    assert "\n" not in str(refused.value)

@@ -1,7 +1,11 @@
 import json
 import multiprocessing
+import subprocess
+import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 from omegaconf import OmegaConf
 
@@ -110,3 +114,30 @@ def test_a_cell_that_is_given_up_says_why(tmp_path: Path, monkeypatch: pytest.Mo
     folder = tmp_path / "cell"
     state = pool.finish_cell(train_config("trainer=cpu"), folder, [], given_up=lambda: "unpromising after epoch 1")
     assert (state.state, state.reason) == ("failed", "unpromising after epoch 1")
+
+
+def test_launchers_worker_dies_with_its_sweep(tmp_path: Path) -> None:
+    """A grandchild stands for the worker, its parent for the sweep."""
+    code = """
+import os, sys, time
+from headpose.running import pool
+os.environ[pool.SWEEPER] = str(os.getpid())
+worker = os.fork()
+if worker == 0:
+    pool.finish_cell = lambda *_: time.sleep(60)
+    pool.HydraConfig.get = lambda: type("H", (), {"overrides": type("O", (), {"task": []}), "launcher": {}})
+    pool.output_dir = lambda: None
+    print(os.getpid(), flush=True)
+    pool.run_cell(None)
+time.sleep(60)
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as sweep:
+        assert sweep.stdout is not None
+        worker = int(sweep.stdout.readline())
+        time.sleep(0.5)
+        sweep.kill()
+        sweep.wait()
+        deadline = time.monotonic() + 10
+        while psutil.pid_exists(worker) and psutil.Process(worker).status() != psutil.STATUS_ZOMBIE:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)

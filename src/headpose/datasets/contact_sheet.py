@@ -18,6 +18,7 @@ ANGLES = (-90, -60, -30, 0, 30, 60, 90)
 TILTS = (-60, -40, -20, 0, 20, 40, 60)
 PLAIN = {"photo": 0.0, "borders": 0.0, "occluder": 0.0, "box_jitter": 0.0, "visible21": 0.0}
 GAP = 8
+MAX_SIZE = 1024
 
 
 class ContactSheet(Dataset[list[str]]):
@@ -47,8 +48,11 @@ class ContactSheet(Dataset[list[str]]):
         size: int = 160,
         real: str | Path | None = None,
     ) -> None:
-        if min(num_units, size) < 1 or num_random < 0:
-            raise InputError(f"a sheet of {num_units} + {num_random} rows of {size} pixels cannot be drawn; give 1 or more")
+        if num_units < 1 or num_random < 0 or not 1 <= size <= MAX_SIZE:
+            raise InputError(
+                f"a sheet of {num_units} + {num_random} rows of {size} pixels cannot be drawn; give 1 or more, "
+                f"and {MAX_SIZE} pixels at most"
+            )
         self.root, self.heads, self.crop = Path(root), heads, crop
         self.num_units, self.num_random, self.size = num_units, num_random, size
         self.photographs = None if real is None else AFLW2000(real, box=crop.aflw2000_box)

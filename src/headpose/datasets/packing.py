@@ -283,6 +283,10 @@ class FixedPack(FacePack):
             raise InputError(f"pack=fixed holds finished crops and cannot be used with {refused}; set pack=loose or pack=none")
 
 
+MAX_SIZE, MAX_MARGIN = 4096, 100
+"""Of a loose pack's pictures: side in pixels, and room around the box."""
+
+
 class LoosePack(FacePack):
     """A smaller picture around each face, of which every rule and augmentation can make its crops.
 
@@ -304,10 +308,10 @@ class LoosePack(FacePack):
         self, root: str | Path, num_workers: int | None = None, size: int | None = None, margin: float | None = None
     ) -> None:
         super().__init__(root, num_workers)
-        if size is not None and (not isinstance(size, int) or size < 1):
-            raise InputError(f"pack.size={size} is not a number of pixels; give 1 or more, or null")
-        if margin is not None and (not isinstance(margin, int | float) or not margin >= 0):
-            raise InputError(f"pack.margin={margin} is not a share of the box; give 0 or more, or null")
+        if size is not None and not (isinstance(size, int) and 1 <= size <= MAX_SIZE):
+            raise InputError(f"pack.size={size} is not a number of pixels; give 1 to {MAX_SIZE}, or null")
+        if margin is not None and not (isinstance(margin, int | float) and 0 <= margin <= MAX_MARGIN):
+            raise InputError(f"pack.margin={margin} is not a share of the box; give 0 to {MAX_MARGIN}, or null")
         self.fixed_size, self.fixed_margin = size, margin
 
     def margin(self, source: Source) -> float:

@@ -114,14 +114,16 @@ class PoseEstimator:
         self.members = tuple(members)
         self.batch_size, self.field_of_view = batch_size, field_of_view
         if field_of_view is not None:
+            if not isinstance(field_of_view, int | float):
+                raise InputError(f"field_of_view={field_of_view!r} is not a number of degrees, nor None")
             focal_length(field_of_view, 1)
-        if batch_size < 1:
+        if not isinstance(batch_size, int) or batch_size < 1:
             raise InputError(f"batch_size={batch_size} is less than 1; give a whole number of faces")
         self.detector = make_detector(detector)
         try:
             self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
             self.network = folded(self.members).to(self.device)
-        except (RuntimeError, AssertionError) as error:
+        except (RuntimeError, AssertionError, TypeError, NotImplementedError) as error:
             raise InputError(f"device={device} cannot be used ({str(error).splitlines()[0]}); give cpu or cuda") from error
         self.crop: CropRule = build(self.members[0].crop_config)
         blank = np.zeros((1, self.crop.size, self.crop.size, 3), dtype=np.uint8)
@@ -160,10 +162,9 @@ class PoseEstimator:
         """
         if not isinstance(images, list | tuple):
             return self._faces([images], None if boxes is None else [boxes], detector)[0]
-        if boxes is not None and len(boxes) != len(images):
-            raise InputError(
-                f"{len(images)} pictures, but boxes of {len(boxes)}; give a (N, 4) array of boxes for each picture"
-            )
+        given = len(boxes) if hasattr(boxes, "__len__") else type(boxes).__name__
+        if boxes is not None and given != len(images):
+            raise InputError(f"{len(images)} pictures, but boxes of {given}; give a (N, 4) array of boxes for each picture")
         found: list[list[HeadPose]] = []
         for start in range(0, len(images), self.batch_size):
             part = slice(start, start + self.batch_size)
@@ -258,13 +259,18 @@ def load(
     Raises:
         InputError: an unusable file, networks of different crops, an unknown detector or device.
     """
-    files = [paths] if isinstance(paths, str | Path) else list(paths)
+    files = list(paths) if isinstance(paths, Iterable) and not isinstance(paths, str | bytes) else [paths]
+    for file in files:
+        if not isinstance(file, str | Path):
+            raise InputError(f"{file!r} is no path of a network's file; give a str or Path, or a list of these")
     return PoseEstimator(load_members(files), detector, device, batch_size, field_of_view)
 
 
 def make_detector(detector: FaceDetector | str) -> FaceDetector:
     """A detector by its short name; one that is made already as it is. InputError for an unknown name."""
     if not isinstance(detector, str):
+        if not callable(detector):
+            raise InputError(f"detector={detector!r} is no detector; choose {', '.join(DETECTORS)}, or give a detector object")
         return detector
     if detector not in DETECTORS:
         raise InputError(f"detector={detector} is unknown; choose {', '.join(DETECTORS)}, or give a detector object")

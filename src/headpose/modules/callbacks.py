@@ -1,12 +1,13 @@
 """What happens beside the steps of a training."""
 
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint, RichProgressBar
 
 
 class SeedEpochs(Callback):
@@ -59,6 +60,46 @@ class Heartbeat(Callback):
 
     on_validation_batch_end = on_train_batch_end
     on_test_batch_end = on_train_batch_end
+
+
+class Progress(RichProgressBar):
+    """A bar in a terminal; elsewhere, as in a file, one plain line for each epoch.
+
+    Args:
+        leave: whether the bars of finished epochs stay.
+    """
+
+    def __init__(self, leave: bool = False) -> None:
+        self.is_plain = not sys.stdout.isatty()
+        super().__init__(refresh_rate=0 if self.is_plain else 100, leave=leave)
+        self._start, self._ended = 0.0, -1
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, *arguments: Any) -> None:
+        """Start the clock."""
+        self._print_ended(trainer)
+        super().on_train_epoch_start(trainer, *arguments)
+        self._start = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, *arguments: Any) -> None:
+        """Remember that a line is due: the module logs the epoch's means after this."""
+        super().on_train_epoch_end(trainer, *arguments)
+        self._ended = trainer.current_epoch
+
+    def on_train_end(self, trainer: pl.Trainer, *arguments: Any) -> None:
+        """The last line."""
+        self._print_ended(trainer)
+        super().on_train_end(trainer, *arguments)
+
+    def _print_ended(self, trainer: pl.Trainer) -> None:
+        """Print the line of the epoch that has ended, from one process."""
+        if self._ended < 0 or not self.is_plain or not trainer.is_global_zero:
+            return
+        said = [f"epoch {self._ended + 1}/{trainer.max_epochs}"]
+        for name, key, unit in (("loss", "train/loss", ""), ("val MAE", "val/mae", " degrees")):
+            if key in trainer.callback_metrics:
+                said.append(f"{name} {float(trainer.callback_metrics[key]):.4g}{unit}")
+        print(", ".join([*said, f"{time.perf_counter() - self._start:.1f} s"]), flush=True)
+        self._ended = -1
 
 
 class EpochCheckpoint(ModelCheckpoint):

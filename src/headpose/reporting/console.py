@@ -3,11 +3,15 @@
 from typing import Any
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
 from headpose.metrics.pose_error import ERRORS
 
+NARROW = 12
+"""Width of a column of wrapped text, at least."""
 MAX_PROBLEMS = 20
 """Lines about unreadable files on the terminal."""
 
@@ -34,13 +38,32 @@ def print_results(results: dict[str, Any], console: Console | None = None) -> No
                 errors = [f"{entry[weights][column]:.2f}" for column in ERRORS]
                 table.add_row(test_set, weights, *errors, str(entry["n"]), str(entry["skipped"]))
     console = console or Console()
-    console.print(table)
+    print_table(table, console)
     for test_set, entry in results["test"].items():
         if entry.get("refused") or entry.get("behind"):
             console.print(
                 f"{test_set}: {entry['refused']} faces refused, {entry['behind']} poses behind the camera; "
                 f"errors are means over {entry['n'] - entry['without_pose']} faces"
             )
+
+
+def print_table(table: Table, console: Console) -> None:
+    """Print a table; where a column that may not be wrapped would be cut, each row as lines of a name and a value."""
+    width = Measurement.get(console, console.options.update(width=10_000), table).maximum
+    for column in table.columns:
+        if not column.no_wrap:
+            longest = max(cell_len(str(cell)) for cell in (column.header, *column.cells))
+            width -= max(0, longest - NARROW)
+    if width <= console.width:
+        console.print(table)
+        return
+    if table.title:
+        console.print(table.title)
+    for row in zip(*(column.cells for column in table.columns), strict=True):
+        for column, cell in zip(table.columns, row, strict=True):
+            if cell:
+                console.print(f"{column.header} {cell}".strip(), markup=False, highlight=False, soft_wrap=True)
+        console.print()
 
 
 def print_sweep(rows: list[dict[str, str]], console: Console | None = None) -> None:
@@ -57,7 +80,7 @@ def print_sweep(rows: list[dict[str, str]], console: Console | None = None) -> N
         table.add_column(column, no_wrap=column in ("folder", "state"))
     for row in rows:
         table.add_row(*(row[column] for column in ("cell", "folder", "state", "reason")))
-    (console or Console()).print(table)
+    print_table(table, console or Console())
 
 
 def print_search(rows: list[dict[str, str]], metric: str, console: Console | None = None) -> None:
@@ -70,10 +93,12 @@ def print_search(rows: list[dict[str, str]], metric: str, console: Console | Non
     """
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for column in rows[0]:
-        table.add_column(metric if column == "value" else column, justify="right" if column in ("trial", "value") else "left")
+        is_number = column in ("trial", "value")
+        name = metric if column == "value" else column
+        table.add_column(name, justify="right" if is_number else "left", no_wrap=is_number)
     for row in rows:
         table.add_row(*row.values())
-    (console or Console()).print(table)
+    print_table(table, console or Console())
 
 
 def print_export(results: dict[str, Any], console: Console | None = None) -> None:
@@ -91,7 +116,7 @@ def print_export(results: dict[str, Any], console: Console | None = None) -> Non
         degrees = {} if name == "network" else off.get(name, results["degrees_from_network"])
         shown = [f"{degrees[key]:.2g}" if degrees else "" for key in ("mean", "max")]
         table.add_row(name, *shown, f"{times['median']:.2f}", f"{times['least']:.2f}")
-    (console or Console()).print(table)
+    print_table(table, console or Console())
 
 
 def print_prediction(summary: dict[str, Any], console: Console | None = None) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import io
 import logging
 import math
 import os
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+import yaml
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -25,7 +27,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from headpose.errors import InputError
 from headpose.files import write_json
+from headpose.running.command_line import hydra_arguments
 from headpose.running.identity import train_id
+from headpose.running.options import check_options
 from headpose.running.protocols import settle_tests
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -36,26 +40,10 @@ CELL = "HEADPOSE_CELL"
 """Environment variable: set where a sweep or search runs the training, and tells the user how it ended."""
 SWEEP = "HEADPOSE_SWEEP"
 """Environment variable: what the sweep or search is called whose cell this is."""
+SWEEPER = "HEADPOSE_SWEEPER"
+"""Environment variable: the process of the sweep whose launcher runs this."""
 TAGGED = ("model", "backbone", "aggregation", "scoring", "data", "protocol")
 """Groups whose choices are a run's tags."""
-NUMBERS = (
-    ("epochs", 1, 10**6),
-    ("seed", 0, 2**32 - 1),
-    ("data.seed", 0, 2**32 - 1),
-    ("data.split_seed", 0, 2**32 - 1),
-    ("data.part_seed", 0, 2**32 - 1),
-    ("protocol.seed", 0, 2**32 - 1),
-    ("data.batch_size", 1, 10**9),
-    ("data.num_workers", 0, 10**4),
-    ("batch_size", 1, 10**6),
-    ("num_threads", 1, 10**4),
-    ("port", 0, 2**16 - 1),
-    ("max_megabytes", 1, 10**4),
-    ("max_megapixels", 1, 10**4),
-)
-"""Options that must be whole numbers, with their range; `num_threads` may be null as well."""
-OPTIONAL_GROUPS = ("experiments", "budget")
-"""Groups whose unknown choices Hydra leaves out without a word."""
 
 
 def entry_point(
@@ -72,6 +60,9 @@ def entry_point(
     def decorate(task: Task) -> Callable[[], None]:
         @functools.wraps(task)
         def main() -> None:
+            if isinstance(sys.stdout, io.TextIOWrapper):
+                sys.stdout.reconfigure(errors="replace")  # what its encoding lacks is no reason to stop
+            typed = sys.argv
             asked = os.environ.get("HYDRA_FULL_ERROR", "0")
             os.environ |= {"HYDRA_FULL_ERROR": "1", ASKED: asked}  # Hydra then raises instead of printing pages
             refused: list[Exception] = []
@@ -100,6 +91,7 @@ def entry_point(
             register_resolvers()
             _quieten()
             try:
+                sys.argv = [sys.argv[0], *hydra_arguments(sys.argv[1:], config_name)]
                 if reads_runs:
                     _check_reading(sys.argv[1:])
                 hydra.main(version_base="1.3", config_path=str(ROOT / "conf"), config_name=config_name)(job)()
@@ -113,6 +105,7 @@ def entry_point(
                 sys.exit(1)
             finally:
                 os.environ["HYDRA_FULL_ERROR"] = asked
+                sys.argv = typed
 
         return main
 
@@ -152,6 +145,15 @@ def one_line(error: BaseException) -> str | None:
             return str(link).rsplit("InputError: ", maxsplit=1)[-1].strip().splitlines()[0]
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}; check the path, its permissions and the room left"
+    for link in chain:
+        if isinstance(link, yaml.YAMLError):
+            said = " ".join(str(link).split())
+            return f"{said}; correct the file: names, numbers, texts, lists and mappings are all that one may hold"
+        if "shared memory" in str(link) or "insufficient shm" in str(link):
+            return (
+                "too little shared memory (/dev/shm) for worker processes; give more (docker run --shm-size=1g), "
+                "or data.num_workers=0"
+            )
     if missing := re.search(r"Missing mandatory value: ([\w.]+)(?:\s+full_key: ([\w.]+))?", str(error)):
         # `module` holds copies of what stands at the top, `test` sets that were made of one.
         key = re.sub(
@@ -194,6 +196,7 @@ def register_resolvers() -> None:
         "run_id": _run_id,
         "runs_dir": lambda: str(runs_dir()),
         "run_group": _run_group,
+        "folder_name": _folder_name,
         "run_tags": _run_tags,
         "thirds": _thirds,
     }
@@ -206,48 +209,22 @@ def _thirds(epochs: Any) -> ListConfig:
     return OmegaConf.create([math.ceil(epochs / 3), math.ceil(2 * epochs / 3)] if isinstance(epochs, int) else [])
 
 
+def _folder_name(name: Any) -> str:
+    """A name that makes one folder, in the place where it is asked for."""
+    if not isinstance(name, str) or not re.fullmatch(r"[^/\\\0]+", name) or name.startswith("."):
+        raise InputError(f"search.name={name} names no folder of its own; give one word, such as search.name=first")
+    return name
+
+
 def given_overrides() -> list[Override]:
     """What was given on the command line, parsed."""
     parsed: list[Override] = OverridesParser.create().parse_overrides(list(HydraConfig.get().overrides.task))
     return parsed
 
 
-def check_options(config: DictConfig) -> None:
-    """Refuse what Hydra lets through.
-
-    Raises:
-        InputError: an unknown experiment or budget, a budget that says nothing of the data, or a number that is none.
-    """
-    choices = HydraConfig.get().runtime.choices
-    for group in OPTIONAL_GROUPS:
-        name = choices.get(group)
-        if name is not None and name not in (names := _files_of(group)):
-            raise InputError(f"{group}={name} is unknown; choose {', '.join(names)}")
-    budget, data = choices.get("budget"), choices.get("data")
-    known = [name.removeprefix(f"{budget}_") for name in _files_of("budget_data") if name.startswith(f"{budget}_")]
-    if data and known and data not in known:
-        raise InputError(
-            f"budget={budget} says nothing of data={data}, only of {', '.join(known)}; "
-            "leave it out and give epochs= and data.num_train="
-        )
-    for key, least, most in NUMBERS:
-        value = OmegaConf.select(config, key, default=least)
-        if value is None and key == "num_threads":
-            continue
-        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
-            raise InputError(f"{key}={value} is not a whole number from {least} to {most}")
-
-
-def _files_of(group: str) -> list[str]:
-    """Names of a group's files, in the project and its extensions: wherever Hydra looks."""
-    sources = HydraConfig.get().runtime.config_sources
-    places = [Path(source.path) / group for source in sources if source.schema == "file"]
-    return sorted(path.relative_to(place).with_suffix("").as_posix() for place in places for path in place.rglob("*.yaml"))
-
-
 def runs_dir() -> Path:
     """Where runs go: $HEADPOSE_RUNS, or `runs/` of the project."""
-    return Path(os.environ.get("HEADPOSE_RUNS", ROOT / "runs"))
+    return Path(os.environ.get("HEADPOSE_RUNS") or ROOT / "runs")
 
 
 def _run_dir(name: str, *, _root_: DictConfig) -> str:
@@ -297,7 +274,7 @@ def _dataset_root(folder: str, *, _parent_: DictConfig, _root_: DictConfig) -> s
     data = _root_.get("data")
     if data is not None and data is not _parent_ and data.get("_target_") == _parent_.get("_target_"):
         return str(data.root)
-    datasets = Path(os.environ.get("HEADPOSE_DATASETS", ROOT / "datasets"))
+    datasets = Path(os.environ.get("HEADPOSE_DATASETS") or ROOT / "datasets")
     return str((datasets / "smoke" if folder in (_root_.get("trees") or {}) else datasets) / folder)
 
 

@@ -76,8 +76,6 @@ def check_output(config: DictConfig, members: Sequence[LoadedNetwork], folder: P
     """
     if config.format not in SUFFIXES:
         raise InputError(f"format={config.format} is unknown; choose {', '.join(SUFFIXES)}")
-    if not isinstance(config.int8, bool):
-        raise InputError(f"int8={config.int8} is neither true nor false")
     if config.int8 and config.format != "onnx":
         raise InputError(f"int8=true is onnxruntime's, and needs format=onnx, not {config.format}; leave one of them out")
     if config.int8 and not config.test:

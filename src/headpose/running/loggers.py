@@ -40,7 +40,7 @@ def logging_to(config: Mapping[str, Any], results: dict[str, Any]) -> Iterator[l
         config: name to logger configuration.
         results: content of results.json; its `config` is logged at the start, its `test` at the end.
     """
-    loggers: list[Logger] = [instantiate(logger) for logger in config.values()]
+    loggers: list[Logger] = [instantiate(logger) for logger in config.values() if logger]
     finished = False
     try:
         for logger in loggers:

@@ -28,7 +28,7 @@ from headpose.errors import InputError
 from headpose.files import write_json
 from headpose.modules.checkpoint import read_card
 from headpose.process import available_cores
-from headpose.running.entry import ASKED, CELL, ROOT, output_dir, runs_dir
+from headpose.running.entry import ASKED, CELL, ROOT, SWEEPER, output_dir, runs_dir
 from headpose.running.identity import differences, id_of_test, identity, train_id
 
 log = logging.getLogger(__name__)
@@ -101,6 +101,8 @@ def cell_state(config: DictConfig, folder: Path) -> CellState:
 
 def run_cell(config: DictConfig) -> CellState:
     """Bring the cell of a sweep that Hydra has composed to its end, see `finish_cell`."""
+    if os.environ.get(SWEEPER) == str(os.getppid()):
+        die_with_parent()  # a launcher's worker would outlive a sweep that is killed
     hydra = HydraConfig.get()
     return finish_cell(config, output_dir(), hydra.overrides.task, int(hydra.launcher.get("n_jobs") or 1))
 
@@ -202,7 +204,7 @@ def _run_child(
             stdout=output,
             stderr=output,
             start_new_session=True,
-            preexec_fn=_die_with_parent,
+            preexec_fn=die_with_parent,
         )
         started = time.time()
         try:
@@ -251,8 +253,8 @@ def _last_sign(folder: Path) -> float:
     return last
 
 
-def _die_with_parent() -> None:
-    """In the child: end when the sweep is killed, so that the next one finds the folder free."""
+def die_with_parent() -> None:
+    """In a child: end when the process that started it is killed, so that the next sweep finds the folder free."""
     if sys.platform == "linux":
         pr_set_pdeathsig = 1
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)

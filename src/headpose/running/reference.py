@@ -26,7 +26,8 @@ PLACES = {"heads": "data.heads", "perturb": "test.NAME.perturb"}
 INTRODUCTION = """# Configuration
 
 Every option can be given on the command line: `group=choice` takes a file of `conf/<group>/`, `key=value` sets what is in it,
-and `-m` with several values (`a,b`) makes a sweep. `python src/train.py --help` shows what a command line comes to.
+and `-m` with several values (`a,b`) makes a sweep. Paths are typed as in any shell command, whatever letters they have; a group
+that can be left out takes `null`. `python src/train.py --help` shows what a command line comes to.
 This page is made from `conf/` by `python -m headpose.running.reference`; a test compares the two.
 """
 

@@ -3,11 +3,13 @@
 from pathlib import Path
 from typing import Any
 
+import pytorch_lightning as pl
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from headpose.datamodules import HeadPoseDataModule
 from headpose.models.summary import count_parameters
+from headpose.modules.callbacks import Stopwatch
 from headpose.modules.checkpoint import CARD_VERSION, CONVENTION, read_card
 from headpose.reporting.model_card import describe_training
 from headpose.running.identity import identity, learns, train_id
@@ -36,9 +38,9 @@ def _evaluated(config: DictConfig) -> dict[str, Any]:
     return {key: plain[key] for key in keys}
 
 
-def summarise_training(config: DictConfig, datamodule: HeadPoseDataModule, callbacks: dict[str, Any]) -> dict[str, Any]:
-    """The `train` entry of results.json."""
-    watch = callbacks["stopwatch"]
+def summarise_training(trainer: pl.Trainer, datamodule: HeadPoseDataModule, callbacks: dict[str, Any]) -> dict[str, Any]:
+    """The `train` entry of results.json; the epochs are those that were run, as the trainer may stop early."""
+    watch = callbacks.get("stopwatch") or Stopwatch()
     best = callbacks.get("best")
     summary = {
         "dataset": datamodule.dataset_name,
@@ -48,12 +50,12 @@ def summarise_training(config: DictConfig, datamodule: HeadPoseDataModule, callb
         "filtered": datamodule.dataset.num_filtered,
         "skipped": len(datamodule.dataset.skipped),
         "split_hash": datamodule.split.hash,
-        "epochs": config.trainer.max_epochs,
+        "epochs": trainer.current_epoch,
         "seconds": round(watch.seconds, 1),
         "images_per_second": round(watch.images / watch.seconds, 1) if watch.seconds else None,
         "best_epoch": None,
     }
-    if best is not None:
+    if best is not None and best.best_model_path:  # some of the trainer's switches keep it from being written
         summary["best_epoch"] = read_card(best.best_model_path)[1]["epoch"]
         summary["best_val_mae"] = float(best.best_model_score)
     return summary

@@ -40,6 +40,7 @@ def write_tree(root: Path, writer: Any) -> None:
 
 def write_units(units: LayoutWriter | ContactSheet, num_workers: int) -> int:
     """Have all units written, in parallel, with a progress bar; returns the number of pictures."""
+    units.root.mkdir(parents=True, exist_ok=True)  # a folder that cannot be made is said here, not by a worker
     # A generator of its own: a training must not depend on whether its data had to be written first.
     loader = DataLoader(units, batch_size=None, num_workers=num_workers, generator=torch.Generator(), worker_init_fn=one_thread)
     pictures = sum(len(names) for names in track(loader, description=f"writing {len(units)} {units.unit}s", total=len(units)))

@@ -19,6 +19,8 @@ from headpose.geometry.face_model import MIRROR_68
 from headpose.synthesis.sampler import Head, HeadSampler
 
 SIZE = 450
+SIZES = (32, 4096)
+"""Least and largest side of a picture, in pixels."""
 SUBSETS = ("AFW", "HELEN", "IBUG", "LFPW")
 Mat = dict[str, NDArray[Any]]
 
@@ -107,6 +109,13 @@ class WriteAFLW2000(LayoutWriter):
         landmarks = head.landmarks + [0.5, 0.5, 0.0]
         mat = {**common_mat(head), "pt2d": points21, "pt3d_68": landmarks.T.astype(np.float32)}
         return [self.write_pair(f"image{number + 1:05d}", head.image, mat)]
+
+
+def checked_size(size: int) -> int:
+    """The side of a picture in pixels; raises InputError where it is too small or too large."""
+    if not SIZES[0] <= size <= SIZES[1]:
+        raise InputError(f"layout.size={size} is out of range; give {SIZES[0]} to {SIZES[1]} pixels")
+    return size
 
 
 def matlab_points(points: NDArray[Any]) -> NDArray[np.float64]:

@@ -13,7 +13,7 @@ import numpy as np
 from headpose.errors import InputError
 from headpose.geometry.crops import crop_with_black_border, square_box
 from headpose.synthesis.sampler import Head, HeadSampler
-from headpose.synthesis.writers import SIZE, LayoutWriter
+from headpose.synthesis.writers import SIZE, LayoutWriter, checked_size
 
 FIRST_AFLW, FIRST_AFW = 2 * 10**6, 3 * 10**6
 """Numbers of people; those of the other layouts are smaller, so nobody stands in two data sets."""
@@ -54,9 +54,9 @@ class WriteAFLW(LayoutWriter):
     ) -> None:
         super().__init__(root, heads, num_units)
         forms = {"sqlite": self._write_photo, "text": self._write_crops}
-        if form not in forms or size < 1:
-            raise InputError(f"form={form} size={size}: choose {' or '.join(forms)}, and 1 pixel or more")
-        self._write, self.size = forms[form], size
+        if form not in forms:
+            raise InputError(f"form={form} is unknown; choose {' or '.join(forms)}")
+        self._write, self.size = forms[form], checked_size(size)
 
     def __getitem__(self, number: int) -> list[str]:
         people = [FIRST_AFLW + 2 * number + k for k in range(faces_of(number))]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from headpose.errors import InputError
 from headpose.files import replacing
 from headpose.synthesis.sampler import Head, HeadSampler
-from headpose.synthesis.writers import LayoutWriter
+from headpose.synthesis.writers import LayoutWriter, checked_size
 
 FIRST_INDEX = 2 * 10**6
 """Of heads: other people than those of any training set or other layout."""
@@ -50,13 +50,13 @@ class WriteVideo(LayoutWriter):
         size: int = 320,
     ) -> None:
         super().__init__(root, heads, num_units)
-        if num_people < 1 or num_frames < 1 or not fps > 0 or size < 32:
+        if num_people < 1 or num_frames < 1 or not fps > 0:
             raise InputError(
-                f"num_people={num_people} num_frames={num_frames} fps={fps} size={size}: give 1 or more people and frames, "
-                "more than 0 frames a second, and 32 pixels or more"
+                f"num_people={num_people} num_frames={num_frames} fps={fps}: give 1 or more people and frames, "
+                "and more than 0 frames a second"
             )
         self.heads = exact(self.heads)
-        self.num_people, self.num_frames, self.fps, self.size = num_people, num_frames, fps, size
+        self.num_people, self.num_frames, self.fps, self.size = num_people, num_frames, fps, checked_size(size)
 
     def __getitem__(self, number: int) -> list[str]:
         self.root.mkdir(parents=True, exist_ok=True)
@@ -106,7 +106,7 @@ class WritePictures(LayoutWriter):
 
     def __init__(self, root: str | Path, heads: HeadSampler, num_units: int = 200, size: int = 320) -> None:
         super().__init__(root, heads, num_units)
-        self.heads, self.size = exact(self.heads), size
+        self.heads, self.size = exact(self.heads), checked_size(size)
 
     def __getitem__(self, number: int) -> list[str]:
         head: Head = self.heads.render(FIRST_INDEX + number * self.heads.poses_per_identity, self.size)
