@@ -1,5 +1,7 @@
 """What happens beside the steps of a training."""
 
+import contextlib
+import io
 import time
 from pathlib import Path
 from typing import Any
@@ -7,6 +9,9 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+from pytorch_lightning.plugins.io import TorchCheckpointIO
+
+from headpose.files import write_bytes
 
 
 class SeedEpochs(Callback):
@@ -55,7 +60,8 @@ class Heartbeat(Callback):
         """Touch the file."""
         if time.monotonic() - self._last > self.seconds:
             self._last = time.monotonic()
-            self.path.touch()
+            with contextlib.suppress(OSError):  # a full disk is for those to say who have something to keep
+                self.path.touch()
 
     on_validation_batch_end = on_train_batch_end
     on_test_batch_end = on_train_batch_end
@@ -74,6 +80,21 @@ class EpochCheckpoint(ModelCheckpoint):
             return new + value.removeprefix(old) if isinstance(value, str) and value.startswith(old) else value
 
         super().load_state_dict({key: moved(value) for key, value in state_dict.items()})
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """A plugin for Lightning's Trainer: a checkpoint takes the place of the one before when all of it is on the disk.
+
+    Lightning's own is written to the system's temporary folder and copied over the one before where that is elsewhere.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
+        """Write one; raises InputError naming it where that fails."""
+        content = io.BytesIO()
+        torch.save(checkpoint, content)
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(path, content.getvalue())
 
 
 class Stopwatch(Callback):
