@@ -10,6 +10,7 @@ from headpose.datasets.packing import FacePack
 from headpose.errors import InputError
 from headpose.reporting.doctor import write_page
 from headpose.running.entry import entry_point
+from headpose.running.folders import take_folder
 from headpose.running.trees import write_trees, write_units
 
 log = logging.getLogger("headpose.prepare")
@@ -29,6 +30,7 @@ def prepare(config: DictConfig) -> None:
         )
     if not data:
         writer = instantiate(config.layout, _convert_="all")
+        take_folder(writer.root)
         log.info("wrote %d pictures to %s", write_units(writer, config.num_workers), writer.root)
         return
     write_trees(config)

@@ -142,9 +142,8 @@ def encode_picture(path: Path, image: Image, options: Sequence[int] = ()) -> byt
     except cv2.error:
         is_encoded = False
     if not is_encoded:
-        raise InputError(
-            f"{path}: a picture of shape {image.shape} cannot be stored as {path.suffix or 'a file without suffix'}"
-        )
+        form = path.suffix or "a file without suffix"
+        raise InputError(f"{path}: a picture of shape {image.shape} cannot be stored as {form}; check suffix and shape")
     return bytes(content.tobytes())
 
 

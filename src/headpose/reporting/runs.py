@@ -86,11 +86,11 @@ def read_runs(runs: Path) -> tuple[list[Run], dict[str, str]]:
 
 
 def read_results(folder: Path) -> dict[str, Any] | None:
-    """What a run folder's results.json says of its tests and training; None where it is not there or, with a warning, damaged."""
+    """The results.json of a run that has ended; None where it is not there or, with a warning, damaged."""
     path = folder / "results.json"
     try:
         results = _read_json(path)
-        tests, train = (results.get("test"), results.get("train", {})) if isinstance(results, dict) else (None, None)
+        tests, train = (results.get("test", {}), results.get("train", {})) if isinstance(results, dict) else (None, None)
         if not isinstance(train, dict) or not isinstance(tests, dict) or not all(isinstance(t, dict) for t in tests.values()):
             raise ValueError("not the results of a run")
     except FileNotFoundError:
@@ -100,7 +100,7 @@ def read_results(folder: Path) -> dict[str, Any] | None:
             _named.add(path)
             log.warning("%s: %s; the run counts as not finished", path, error)
         return None
-    return dict(results)
+    return {"test": {}, **results}
 
 
 _named: set[Path] = set()

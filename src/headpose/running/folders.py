@@ -8,7 +8,7 @@ import socket
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, ClassVar
 
 from headpose.errors import InputError
 from headpose.files import lock_file
@@ -46,15 +46,19 @@ def hold(folder: Path, name: str = LOCK) -> Iterator[bool]:
 class RunFolders:
     """The folders of one run, held until the block ends in which it is used as a context manager."""
 
+    current: ClassVar["RunFolders | None"] = None
+
     def __init__(self) -> None:
         self._locks = contextlib.ExitStack()
         self._held: set[Path] = set()
         self._new: dict[Path, Path] = {}
 
     def __enter__(self) -> "RunFolders":
+        RunFolders.current = self
         return self
 
     def __exit__(self, *_: object) -> None:
+        RunFolders.current = None
         self._locks.close()
 
     def take(self, folder: Path) -> Path:
@@ -83,6 +87,14 @@ class RunFolders:
                     self._new[path] = self.take(folder)
                     break
         return self._new[path]
+
+
+def take_folder(folder: Path) -> Path:
+    """Make and hold a folder that this run writes into beside its own, see `RunFolders.take`."""
+    if RunFolders.current is not None:
+        return RunFolders.current.take(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def _is_on_its_own() -> bool:

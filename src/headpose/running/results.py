@@ -59,10 +59,8 @@ def summarise_training(config: DictConfig, datamodule: HeadPoseDataModule, callb
         try:
             summary["best_epoch"] = read_card(best.best_model_path)[1]["epoch"]
         except InputError as error:
-            folder = Path(best.best_model_path).parent
-            raise InputError(
-                f"{str(error).split(';')[0]}; remove {folder}, and the same command trains from the start"
-            ) from error
+            again = f"remove {Path(best.best_model_path).parent}, and the same command trains from the start"
+            raise InputError(f"{str(error).split(';')[0]}; {again}") from error
         summary["best_val_mae"] = float(best.best_model_score)
     return summary
 

@@ -106,7 +106,7 @@ def _own_trial(
     """A new trial, locked as long as it is ours; None where there are enough."""
     with contextlib.ExitStack() as stack:
         with filelock.FileLock(folder / "study.lock"):
-            _give_back_lost_trials(study, space, folder)
+            _give_back_lost_trials(study, folder)
             trial = None
             if len(_counted(study)) < config.search.num_trials:
                 trial = _new_trial(study, config, space)
@@ -215,7 +215,7 @@ def _num_values(values: BaseDistribution) -> float:
     return 1 if values.single() else math.inf
 
 
-def _give_back_lost_trials(study: optuna.Study, space: dict[str, BaseDistribution], folder: Path) -> None:
+def _give_back_lost_trials(study: optuna.Study, folder: Path) -> None:
     """Have the options of trials whose process died tried again first; their cells go on from their checkpoints."""
     given_back = {trial.user_attrs.get(GIVEN_BACK) for trial in study.trials}
     for trial in study.get_trials(states=(TrialState.RUNNING,)):
@@ -223,6 +223,7 @@ def _give_back_lost_trials(study: optuna.Study, space: dict[str, BaseDistributio
             if free:
                 params = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
                 # One that died before it had all of its options is proposed anew, as it was the first time.
+                space = study.user_attrs.get("asked", {}).get("space", params)
                 if params.keys() == space.keys() and trial.number not in given_back:
                     study.enqueue_trial(params, user_attrs={GIVEN_BACK: trial.number})
                 study.tell(trial.number, state=TrialState.FAIL)
