@@ -12,6 +12,7 @@ from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from headpose.files import write_bytes
+from headpose.modules.epoch_csv import EpochCSVLogger
 
 
 class SeedEpochs(Callback):
@@ -30,7 +31,7 @@ class SeedEpochs(Callback):
 
 
 class SelfDescription(Callback):
-    """Write into each checkpoint what is needed to use it, see `headpose.modules.checkpoint`.
+    """Write into each checkpoint what is needed to use it, see `headpose.modules.checkpoint`, and the epoch's numbers.
 
     Args:
         card: the `headpose` entry, plain containers; the errors of the moment are added.
@@ -43,6 +44,14 @@ class SelfDescription(Callback):
         """Add the entry."""
         errors = {key: float(value) for key, value in trainer.callback_metrics.items() if key.startswith("val/")}
         checkpoint["headpose"] = {**self.card, "epoch": trainer.current_epoch, "errors": errors}
+        checkpoint["logged"] = {key: float(value) for key, value in trainer.callback_metrics.items()}
+
+    def on_load_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Log the epoch's numbers again: Lightning logs some after it has saved, and the training may have ended in between."""
+        if logged := checkpoint.get("logged"):
+            for logger in trainer.loggers:
+                if isinstance(logger, EpochCSVLogger):
+                    logger.log_metrics({**logged, "epoch": checkpoint["epoch"]})
 
 
 class Heartbeat(Callback):
