@@ -89,7 +89,7 @@ def half_checkpoints(runs: Path) -> list[str]:
 def kill_once(runs: Path, seconds: float, at_a_file: bool) -> str:
     """Start the training and kill it, processes of its own and all; where it ended before, say so."""
     process = start(runs)
-    deadline = time.monotonic() + random.uniform(0.3, 1.0) * seconds
+    deadline = time.monotonic() + random.uniform(0.1, 0.7) * seconds
     process.join(max(0.0, deadline - time.monotonic()))
     while at_a_file and process.is_alive() and not any(runs.glob("*/*.partial")) and not any(runs.glob("*/*/*.partial")):
         pass
@@ -137,8 +137,8 @@ def main() -> int:
         number += 1
         runs = given.runs / f"killed{number}"
         for _ in range(random.randint(1, 3)):
-            kills += 1
-            said = kill_once(runs, seconds, kills % 2 == 0)
+            said = kill_once(runs, seconds, at_a_file=kills % 2 == 0)
+            kills += "ended" not in said
             halves = half_checkpoints(runs)
             failures += bool(halves)
             print(f"kill {kills}: {said}{f'; HALF {halves}' if halves else ''}", flush=True)

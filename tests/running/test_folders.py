@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from configs import train_config
 from headpose.errors import InputError
 from headpose.running.folders import CELL, LOCK, RunFolders, folders_of, hold, take_folder
+from headpose.running.identity import train_id
 
 
 def test_runs_of_one_second_get_a_folder_each(tmp_path: Path) -> None:
@@ -66,3 +68,19 @@ def test_folders_of_a_training(tmp_path: Path) -> None:
     for name in [*wanted, "0123456789abc", "x0123456789ab", "2026-01-01_00-00-00_0123456789ab_x"]:
         (tmp_path / name).mkdir()
     assert [path.name for path in folders_of("0123456789ab", tmp_path)] == wanted
+
+
+def test_a_given_folder_that_another_run_holds_is_refused_before_anything_is_written(refused, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    with hold(tmp_path / "mine"):
+        line = refused("train", "hydra.run.dir=mine")
+        assert line.startswith("error: mine: another run is at work in it")
+        assert [path.name for path in (tmp_path / "mine").iterdir()] == [LOCK]
+
+
+def test_a_training_that_is_running_is_not_resumed(refused, tmp_path: Path) -> None:
+    folder = tmp_path / "runs" / f"2026-01-01_00-00-00_{train_id(train_config())}"
+    (folder / "checkpoints").mkdir(parents=True)
+    (folder / "checkpoints" / "last.ckpt").touch()
+    with hold(folder):
+        assert f"{folder}: another run is at work in it" in refused("train", "resume=auto")
