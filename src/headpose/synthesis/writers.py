@@ -4,7 +4,6 @@ Every .mat has the keys, shapes and types of a real one; what a synthetic head d
 zero. Pictures of 300W-LP and AFLW2000 are 450×450 under a parallel camera, as their labels assume.
 """
 
-import io
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from headpose.errors import InputError
-from headpose.files import write_bytes, write_picture
+from headpose.files import replacing, write_picture
 from headpose.geometry.face_model import MIRROR_68
 from headpose.synthesis.sampler import Head, HeadSampler
 
@@ -56,9 +55,8 @@ class LayoutWriter(Dataset[list[str]], ABC):
     def write_pair(self, name: str, image: NDArray[np.uint8], mat: Mat) -> str:
         """Write `<root>/<name>.jpg` and `.mat`, the .mat last."""
         self.write_picture(name, image)
-        content = io.BytesIO()
-        scipy.io.savemat(content, mat)
-        write_bytes(self.root / f"{name}.mat", content.getvalue())
+        with replacing(self.root / f"{name}.mat") as partial:
+            scipy.io.savemat(str(partial), mat, appendmat=False)
         return name
 
     def write_picture(self, name: str, image: NDArray[np.uint8]) -> None:
