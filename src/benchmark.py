@@ -20,7 +20,7 @@ from headpose.benchmarks.training import (
 )
 from headpose.datasets.synthetic import RENDER_SCALE
 from headpose.errors import InputError
-from headpose.files import write_json
+from headpose.files import write_json, write_text
 from headpose.process import available_cores, keep_freed_memory
 from headpose.running.entry import entry_point, output_dir
 from headpose.running.provenance import commit, versions
@@ -87,7 +87,7 @@ def benchmark(config: DictConfig) -> None:
             results[stage] = stages[stage]()
         results[stage]["peak_mib"] = watch.peak_mib
         write_json(output_dir() / "benchmark.json", results)
-        (output_dir() / "benchmark.md").write_text(as_markdown(results))
+        write_text(output_dir() / "benchmark.md", as_markdown(results))
     print_benchmark(results)
 
 

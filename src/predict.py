@@ -13,6 +13,7 @@ from headpose.inference.sources import find_inputs
 from headpose.inference.stream import PoseStream
 from headpose.reporting.console import print_prediction
 from headpose.running.entry import entry_point, output_dir
+from headpose.running.folders import take_folder
 from headpose.running.networks import load_members
 from headpose.running.predictions import Outputs, predict_all
 
@@ -22,7 +23,7 @@ def predict(config: DictConfig) -> None:
     """Load, find the inputs, estimate and write frame by frame."""
     options: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     inputs = find_inputs(options["input"], config.recursive)
-    outputs = Outputs(Path(str(config.output or output_dir())), config.format, config.draw)
+    outputs = Outputs(take_folder(Path(str(config.output or output_dir()))), config.format, config.draw)
     detector = tried(instantiate(config.detector))  # before an earlier table is written over
     torch.set_num_threads(config.num_threads or torch.get_num_threads())
     model = PoseEstimator(load_members(config), detector, config.device, field_of_view=config.field_of_view)

@@ -11,6 +11,7 @@ from headpose.errors import InputError
 from headpose.process import available_cores
 from headpose.reporting.doctor import write_page
 from headpose.running.entry import entry_point
+from headpose.running.folders import take_folder
 from headpose.running.trees import write_trees, write_units
 
 log = logging.getLogger("headpose.prepare")
@@ -30,11 +31,9 @@ def prepare(config: DictConfig) -> None:
         )
     if not data:
         writer = instantiate(config.layout, _convert_="all")
-        log.info(
-            "wrote %d pictures to %s",
-            write_units(writer, available_cores() if config.num_workers is None else config.num_workers),
-            writer.root,
-        )
+        take_folder(writer.root)
+        num_workers = available_cores() if config.num_workers is None else config.num_workers
+        log.info("wrote %d pictures to %s", write_units(writer, num_workers), writer.root)
         return
     write_trees(config)
     for name, datamodule in {name: instantiate(node, _convert_="all") for name, node in data.items()}.items():

@@ -5,6 +5,7 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 from headpose.errors import InputError
+from headpose.files import replacing, write_text
 from headpose.reporting.runs import read_pool
 from headpose.running.entry import entry_point, output_dir, runs_dir
 from headpose.running.experiments import asked_for, draw_figures, experiment_table
@@ -30,11 +31,12 @@ def report(config: DictConfig) -> None:
     pool = read_pool(runs_dir())
     table = experiment_table(config, given, pool)
     for suffix, text in (("md", table.markdown()), ("csv", table.csv()), ("tex", table.latex())):
-        (folder / f"table.{suffix}").write_text(text, encoding="utf-8")
+        write_text(folder / f"table.{suffix}", text)
     written = []
     for figure_name, figure in draw_figures(config, table):
         for suffix in ("png", "svg"):
-            figure.savefig(folder / f"{figure_name}.{suffix}", dpi=150)
+            with replacing(folder / f"{figure_name}.{suffix}") as partial:
+                figure.savefig(partial, dpi=150, format=suffix)
         written.append(f", {figure_name}.png")
     console.print(Markdown(table.markdown(("published", "last", "difference"))))
     for line in still_missing(name, given, table, [run for members in pool.values() for run in members]):

@@ -1,11 +1,13 @@
 """Files that appear whole or not at all, and say their own name where they cannot be written."""
 
 import contextlib
+import fcntl
+import itertools
 import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import cv2
 
@@ -15,32 +17,106 @@ from headpose.types import Image
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A file beside `path` to write into.
+    """A file beside `path` to write into, which no other process writes into.
 
     At the end of the block it is on the disk and takes the place of `path`. Where the block fails it is removed, and what was
-    at `path` before is still there.
+    at `path` before is still there. What a killed process left of its own is used again.
 
     Raises:
-        InputError: the file cannot be written, as on a full disk; names `path`.
+        InputError: the file cannot be written, as on a full disk, or is a folder or a device; names `path`.
     """
-    partial = path.with_name(path.name + ".partial")
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path}: is {'a folder' if path.is_dir() else 'no regular file'}; give the path of a file")
+    partial, lock = path, None
     try:
+        target = Path(os.path.realpath(path))  # what a link points to
+        for number in itertools.count(1):
+            partial = target.with_name(f"{target.name}.partial{number if number > 1 else ''}")
+            lock = lock_file(partial)
+            if lock is not None:
+                lock.truncate(0)
+                break
         yield partial
         _flush(partial)
-        partial.replace(path)
-        _flush_folder(path.parent)
+        partial.replace(target)
+        _flush_folder(target.parent)
     except BaseException as error:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
+        if lock is not None:
+            with contextlib.suppress(OSError):
+                partial.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.filename in (None, str(partial), partial):
             raise cannot_write(path, error) from error
         raise
+    finally:
+        if lock is not None:
+            lock.close()
 
 
-def cannot_write(path: Path, error: OSError | None = None) -> InputError:
+def lock_file(path: Path) -> BinaryIO | None:
+    """A file of ours alone for as long as it is open; None where another process has it.
+
+    The system takes it from a process that dies. Where a file system knows no locks, everybody gets the file.
+    """
+    while True:
+        file = path.open("ab")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            return None
+        except OSError:
+            return file
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                return file
+        file.close()  # whoever had it has renamed or removed it meanwhile
+
+
+def check_writable(path: Path) -> None:
+    """Raise InputError where a file could not be written, before its content is computed; what is there stays."""
+    try:
+        with replacing(path):
+            raise _GivenUp
+    except _GivenUp:
+        pass
+
+
+class _GivenUp(Exception):
+    pass
+
+
+def cannot_write(path: Path, error: Exception | None = None) -> InputError:
     """The refusal of a path that cannot be written."""
-    reason = "" if error is None else f" ({error.strerror or error})"
+    said = "" if error is None else getattr(error, "strerror", None) or str(error)
+    reason = f" ({said.splitlines()[0]})" if said else ""
     return InputError(f"{path}: cannot be written{reason}; check the folder's permissions and the room left")
+
+
+def append_text(path: Path, content: str) -> None:
+    """Add whole lines to the end of a file, which other processes may do at the same time.
+
+    Half a line that a killed process left at the end is taken off.
+
+    Raises:
+        InputError: they cannot be written; the file is as before then, and named.
+    """
+    try:
+        with path.open("a+b", buffering=0) as file:
+            with contextlib.suppress(OSError):
+                fcntl.flock(file, fcntl.LOCK_EX)
+            file.seek(0)
+            end = file.read().rfind(b"\n") + 1
+            file.truncate(end)
+            left = memoryview(content.encode())
+            try:
+                while left:
+                    left = left[file.write(left) or 0 :]
+                os.fsync(file.fileno())
+            except OSError:
+                file.truncate(end)
+                raise
+    except OSError as error:
+        raise cannot_write(path, error) from error
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -66,9 +142,8 @@ def encode_picture(path: Path, image: Image, options: Sequence[int] = ()) -> byt
     except cv2.error:
         is_encoded = False
     if not is_encoded:
-        raise InputError(
-            f"{path}: a picture of shape {image.shape} cannot be stored as {path.suffix or 'a file without suffix'}"
-        )
+        form = path.suffix or "a file without suffix"
+        raise InputError(f"{path}: a picture of shape {image.shape} cannot be stored as {form}; check suffix and shape")
     return bytes(content.tobytes())
 
 

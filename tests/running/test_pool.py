@@ -1,5 +1,7 @@
 import json
+import logging
 import multiprocessing
+import os
 import subprocess
 import sys
 import time
@@ -7,6 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import torch
 from omegaconf import OmegaConf
 
 from configs import train_config
@@ -141,3 +144,70 @@ time.sleep(60)
         while psutil.pid_exists(worker) and psutil.Process(worker).status() != psutil.STATUS_ZOMBIE:
             assert time.monotonic() < deadline
             time.sleep(0.1)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"status": "finished", "test": []}', b"[" * 100_000], ids=range(7)
+)
+def test_a_damaged_result_is_named_once_and_the_cell_is_not_finished(tmp_path: Path, caplog, content: bytes) -> None:
+    path = tmp_path / "results.json"
+    path.write_bytes(content)
+    (tmp_path / "failed.json").write_bytes(content)
+    for _ in range(2):
+        assert pool.cell_state(train_config(), tmp_path).state == "missing"
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line.startswith(f"{path}: ")
+    assert line.endswith("; the run counts as not finished")
+
+
+def test_a_file_dated_tomorrow_is_no_sign_of_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "train.py").write_text("import time; time.sleep(60)")
+    monkeypatch.setattr(pool, "ROOT", tmp_path)
+    os.utime(tmp_path / "src", (time.time() + 86400,) * 2)
+    said = pool._run_child(tmp_path, [], 1, {}, patience=2 / 60, given_up=lambda: None)
+    assert said is not None
+    assert "no sign of life" in said
+
+
+def write_last(folder: Path, name: str = "last.ckpt", **card: object) -> Path:
+    path = folder / "checkpoints" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    identity = pool.identity(train_config("seed=3"))
+    content = {"state_dict": {"model.a": torch.arange(5000.0)}, "headpose": {"format": 1, "identity": identity, **card}}
+    torch.save(content, path)
+    return path
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", [cut, flip])
+@pytest.mark.parametrize("resume", ["auto", "the file itself"])
+def test_a_damaged_checkpoint_is_named_and_the_newest_whole_one_taken(tmp_path: Path, caplog, damage, resume: str) -> None:
+    last, best = write_last(tmp_path), write_last(tmp_path, "best.ckpt")
+    config = train_config("seed=3", f"resume={'auto' if resume == 'auto' else last}")
+    assert pool.find_resume(config, tmp_path) == str(last)
+    assert not caplog.records
+    damage(last)
+    assert pool.find_resume(config, tmp_path) == str(best)
+    assert caplog.messages == [f"{last}: damaged or cut short; going on from best.ckpt"]
+    caplog.clear()
+    damage(best)
+    assert pool.find_resume(config, tmp_path) is None
+    assert [f"{path}: damaged or cut short; starting from the first epoch" for path in (last, best)] == caplog.messages
+
+
+def test_a_damaged_best_checkpoint_is_named_where_the_last_is_whole(tmp_path: Path, caplog) -> None:
+    last, best = write_last(tmp_path), write_last(tmp_path, "best.ckpt")
+    cut(best)
+    with caplog.at_level(logging.WARNING):
+        assert pool.find_resume(train_config("seed=3", "resume=auto"), tmp_path) == str(last)
+    assert caplog.messages == [f"{best}: damaged or cut short; going on from last.ckpt"]

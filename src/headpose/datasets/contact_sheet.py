@@ -10,6 +10,7 @@ from torch.utils.data import Dataset
 from headpose.datasets.aflw2000 import AFLW2000
 from headpose.datasets.synthetic import RENDER_SCALE
 from headpose.errors import InputError
+from headpose.files import write_picture
 from headpose.geometry.crops import CropRule
 from headpose.synthesis.sampler import HeadSampler
 from headpose.types import Image
@@ -74,7 +75,7 @@ class ContactSheet(Dataset[list[str]]):
         gap = np.full((GAP, blocks[0].shape[1], 3), 255, dtype=np.uint8)
         sheet = np.concatenate([part for block in blocks for part in (block, gap)][:-1])
         self.root.mkdir(parents=True, exist_ok=True)
-        cv2.imwrite(str(self.root / "contact_sheet.png"), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
+        write_picture(self.root / "contact_sheet.png", sheet)
         return ["contact_sheet.png"]
 
     def _row(self, person: int, poses: list[Any]) -> Image:

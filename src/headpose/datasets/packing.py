@@ -161,7 +161,8 @@ class FacePack(Pack):
             with FileLock(folder / ".lock"):
                 self._bring_up_to_date(folder, source, reader)
         except OSError as error:
-            raise InputError(f"{folder}: cannot be written ({error.strerror}); set pack.root to a folder with room") from error
+            reason = error.strerror or error
+            raise InputError(f"{folder}: cannot be written ({reason}); set pack.root to a folder with room") from error
         return folder
 
     def folder(self, source: Source) -> Path:

@@ -78,9 +78,8 @@ class SyntheticHeads(HeadPoseDataset):
                     _ChunkRenderer(self.folder, options, size), missing, f"rendering {len(missing) * CHUNK} heads", num_workers
                 )
         except OSError as error:
-            raise InputError(
-                f"{self.folder}: cannot be written ({error.strerror}); set data.root to a folder with room"
-            ) from error
+            reason = error.strerror or error
+            raise InputError(f"{self.folder}: cannot be written ({reason}); set data.root to a folder with room") from error
         indices = [_read_labels(index_path(self.folder, number)) for number in numbers]
         self.store = PictureStore([picture_path(self.folder, number) for number in numbers])
         labels = {name: np.concatenate([index[name] for index in indices])[:num_heads] for name in ("pose", "box", "landmarks")}

@@ -19,6 +19,7 @@ from torchvision.ops import nms
 
 from headpose.detectors.base import Detections, as_detections, no_detections
 from headpose.errors import InputError
+from headpose.files import replacing
 from headpose.safe_files import read_npz
 from headpose.types import Image
 
@@ -196,7 +197,7 @@ def _resized(image: Image, shape: tuple[int, ...], scale: float) -> Image:
 def save_network(network: CenterNetwork, path: Path, story: dict[str, Any]) -> None:
     """A folded network's weights as float16, and how they came about as JSON."""
     arrays = {name: value.half().numpy() for name, value in network.state_dict().items()}
-    with path.open("wb") as file:
+    with replacing(path) as partial, partial.open("wb") as file:
         np.savez_compressed(file, story=np.array(json.dumps(story)), **arrays)
 
 

@@ -141,10 +141,10 @@ class HeadPoseModule(PoseEvaluator):
         """Log the epoch's means over augmented faces; a training that has diverged ends here, before it is saved."""
         values = self._log_epoch("train")
         if not math.isfinite(values["train/loss"]):
+            kept = "; checkpoints/last.ckpt is of the epoch before" if self.current_epoch else ""
             raise InputError(
-                f"training diverged: the loss of epoch {self.current_epoch} is {values['train/loss']}; "
-                "checkpoints/last.ckpt is of the epoch before. Lower optimizer.lr (and adamw_lr), or clip with "
-                "trainer.gradient_clip_val"
+                f"training diverged: the loss of epoch {self.current_epoch} is {values['train/loss']}{kept}. "
+                "Lower optimizer.lr (and adamw_lr), or clip with trainer.gradient_clip_val"
             )
 
     def on_validation_epoch_end(self) -> None:

@@ -1,5 +1,7 @@
 """What happens beside the steps of a training."""
 
+import contextlib
+import io
 import sys
 import time
 from pathlib import Path
@@ -8,6 +10,10 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint, RichProgressBar
+from pytorch_lightning.plugins.io import TorchCheckpointIO
+
+from headpose.files import write_bytes
+from headpose.modules.epoch_csv import EpochCSVLogger
 
 
 class SeedEpochs(Callback):
@@ -26,7 +32,7 @@ class SeedEpochs(Callback):
 
 
 class SelfDescription(Callback):
-    """Write into each checkpoint what is needed to use it, see `headpose.modules.checkpoint`.
+    """Write into each checkpoint what is needed to use it, see `headpose.modules.checkpoint`, and the epoch's numbers.
 
     Args:
         card: the `headpose` entry, plain containers; the errors of the moment are added.
@@ -39,6 +45,14 @@ class SelfDescription(Callback):
         """Add the entry."""
         errors = {key: float(value) for key, value in trainer.callback_metrics.items() if key.startswith("val/")}
         checkpoint["headpose"] = {**self.card, "epoch": trainer.current_epoch, "errors": errors}
+        checkpoint["logged"] = {key: float(value) for key, value in trainer.callback_metrics.items()}
+
+    def on_load_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Log the epoch's numbers again: Lightning logs some after it has saved, and the training may have ended in between."""
+        if logged := checkpoint.get("logged"):
+            for logger in trainer.loggers:
+                if isinstance(logger, EpochCSVLogger):
+                    logger.log_metrics({**logged, "epoch": checkpoint["epoch"]})
 
 
 class Heartbeat(Callback):
@@ -56,7 +70,8 @@ class Heartbeat(Callback):
         """Touch the file."""
         if time.monotonic() - self._last > self.seconds:
             self._last = time.monotonic()
-            self.path.touch()
+            with contextlib.suppress(OSError):  # a full disk is for those to say who have something to keep
+                self.path.touch()
 
     on_validation_batch_end = on_train_batch_end
     on_test_batch_end = on_train_batch_end
@@ -115,6 +130,21 @@ class EpochCheckpoint(ModelCheckpoint):
             return new + value.removeprefix(old) if isinstance(value, str) and value.startswith(old) else value
 
         super().load_state_dict({key: moved(value) for key, value in state_dict.items()})
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """A plugin for Lightning's Trainer: a checkpoint takes the place of the one before when all of it is on the disk.
+
+    Lightning's own is written to the system's temporary folder and copied over the one before where that is elsewhere.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
+        """Write one; raises InputError naming it where that fails."""
+        content = io.BytesIO()
+        torch.save(checkpoint, content)
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(path, content.getvalue())
 
 
 class Stopwatch(Callback):

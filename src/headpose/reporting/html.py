@@ -5,7 +5,6 @@ import io
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -13,10 +12,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 from matplotlib import rc_context
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from headpose.errors import InputError
-from headpose.files import replacing
+from headpose.files import encode_picture, write_text
 from headpose.reporting.figures import COLORS
 from headpose.types import Image
 
@@ -31,18 +29,18 @@ THEMED = {**SERIES, "#000000": "currentColor", "#ffffff": "var(--paper)"}
 def write_page(path: Path, template: str, **content: object) -> Path:
     """Fill a template of templates/ and write it, so that a reader never sees half a page."""
     page = ENVIRONMENT.get_template(template).render(**content)
-    with replacing(path) as partial:
-        partial.write_text(page, encoding="utf-8")
+    write_text(path, page)
     return path
 
 
 def jpeg(image: Image, width: int | None = None, quality: int = 72) -> str:
     """An RGB picture as a data URI, made no wider than `width` pixels."""
-    shown: NDArray[Any] = image
+    shown = image
     if width is not None and image.shape[1] > width:
-        shown = cv2.resize(image, (width, round(image.shape[0] * width / image.shape[1])), interpolation=cv2.INTER_AREA)
-    _, coded = cv2.imencode(".jpg", cv2.cvtColor(shown, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return "data:image/jpeg;base64," + base64.b64encode(coded.tobytes()).decode()
+        size = (width, max(1, round(image.shape[0] * width / image.shape[1])))
+        shown = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    coded = encode_picture(Path("picture.jpg"), shown, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return "data:image/jpeg;base64," + base64.b64encode(coded).decode()
 
 
 def jpeg_of_file(path: Path, width: int) -> str:

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import logging
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from numpy.typing import NDArray
 from headpose.files import replacing
 from headpose.geometry.conventions import ANGLES
 from headpose.metrics.pose_error import ERRORS
+
+log = logging.getLogger(__name__)
 
 Predictions = dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]
 """Name of a face to its true and predicted yaw, pitch, roll in degrees; predicted NaN where there is no pose."""
@@ -73,14 +76,52 @@ def read_runs(runs: Path) -> tuple[list[Run], dict[str, str]]:
         if logs and not logs & {"train", "evaluate"}:
             continue
         try:
-            found.append(Run(folder, _checked(json.loads((folder / "results.json").read_text()))))
+            found.append(Run(folder, _checked(_read_json(folder / "results.json"))))
         except FileNotFoundError:
             left_out[folder.name] = _failure(folder)
-        except (OSError, ValueError, RecursionError) as error:
-            is_cut = isinstance(error, json.JSONDecodeError | UnicodeDecodeError)
-            reason = "no JSON, or cut short" if is_cut else str(error) or type(error).__name__
-            left_out[folder.name] = f"results.json: {reason}"
+        except ValueError as error:
+            left_out[folder.name] = f"results.json: {error}"
+            log.warning("%s: %s; it does not count", folder / "results.json", error)
     return found, left_out
+
+
+def read_results(folder: Path) -> dict[str, Any] | None:
+    """The results.json of a run that has ended; None where it is not there or, with a warning, damaged."""
+    path = folder / "results.json"
+    try:
+        results = _read_json(path)
+        tests, train = (results.get("test", {}), results.get("train", {})) if isinstance(results, dict) else (None, None)
+        if not isinstance(train, dict) or not isinstance(tests, dict) or not all(isinstance(t, dict) for t in tests.values()):
+            raise ValueError("not the results of a run")
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        if path not in _named:
+            _named.add(path)
+            log.warning("%s: %s; the run counts as not finished", path, error)
+        return None
+    return {"test": {}, **results}
+
+
+_named: set[Path] = set()
+"""Damaged files that a warning has named."""
+
+
+def _read_json(path: Path) -> Any:
+    """The content of a JSON file.
+
+    Raises:
+        FileNotFoundError: it is not there.
+        ValueError: it cannot be read, with the reason in words.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise
+    except (OSError, RecursionError) as error:
+        raise ValueError(getattr(error, "strerror", None) or str(error)) from error
+    except ValueError as error:
+        raise ValueError("no JSON, or cut short") from error
 
 
 def read_pool(runs: Path) -> dict[str, list[Run]]:
@@ -123,7 +164,7 @@ def write_predictions(path: Path, predictions: Sequence[dict[str, Any]]) -> None
 def _failure(folder: Path) -> str:
     """Why a folder has no results.json."""
     try:
-        return f"failed: {json.loads((folder / 'failed.json').read_text())['reason']}"
+        return f"failed: {_read_json(folder / 'failed.json')['reason']}"
     except (OSError, ValueError, KeyError, TypeError):
         return "unfinished" if (folder / "train.log").is_file() else "no results.json; no run of this program"
 

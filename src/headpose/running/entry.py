@@ -26,8 +26,10 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from headpose.errors import InputError
-from headpose.files import write_json
+from headpose.files import write_json, write_text
+from headpose.reporting.runs import read_results
 from headpose.running.command_line import hydra_arguments
+from headpose.running.folders import CELL, RunFolders, folders_of
 from headpose.running.identity import train_id
 from headpose.running.options import check_options
 from headpose.running.protocols import settle_tests
@@ -36,8 +38,6 @@ ROOT = Path(__file__).resolve().parents[3]
 Task = Callable[[DictConfig], Any]
 ASKED = "HEADPOSE_ASKED_FULL_ERROR"
 """Environment variable: what HYDRA_FULL_ERROR was when the user started the program."""
-CELL = "HEADPOSE_CELL"
-"""Environment variable: set where a sweep or search runs the training, and tells the user how it ended."""
 SWEEP = "HEADPOSE_SWEEP"
 """Environment variable: what the sweep or search is called whose cell this is."""
 SWEEPER = "HEADPOSE_SWEEPER"
@@ -88,13 +88,15 @@ def entry_point(
                     refused.append(error)
                     return None
 
-            register_resolvers()
             _quieten()
             try:
                 sys.argv = [sys.argv[0], *hydra_arguments(sys.argv[1:], config_name)]
                 if reads_runs:
                     _check_reading(sys.argv[1:])
-                hydra.main(version_base="1.3", config_path=str(ROOT / "conf"), config_name=config_name)(job)()
+                with RunFolders() as folders:
+                    register_resolvers(folders)
+                    _take_given(folders, config_name, sys.argv[1:])
+                    hydra.main(version_base="1.3", config_path=str(ROOT / "conf"), config_name=config_name)(job)()
                 if refused:
                     raise refused[0]
             except Exception as error:
@@ -118,6 +120,17 @@ def _check_reading(arguments: list[str]) -> None:
         raise InputError("-m is for trainings (train.py); leave it out, seeds are taken together anyway")
     if not runs_dir().is_dir() and not any(argument.startswith("-") for argument in arguments):  # --help needs none
         raise InputError(f"{runs_dir()} holds no finished run; python src/train.py makes one")
+
+
+def _take_given(folders: RunFolders, config_name: str, arguments: list[str]) -> None:
+    """Hold a folder that is given as hydra.run.dir=, before Hydra writes into it; several searches may share theirs."""
+    for argument in arguments:
+        key, _, value = argument.partition("=")
+        if key == "hydra.run.dir" and config_name != "search":
+            with contextlib.suppress(HydraException):  # Hydra itself refuses it, and says why
+                value = str(OverridesParser.create().parse_override(argument).value())
+                if "${" not in value:
+                    folders.take(Path(value))
 
 
 def _quieten() -> None:
@@ -185,12 +198,17 @@ def output_dir() -> Path:
     return Path(HydraConfig.get().runtime.output_dir)
 
 
-def register_resolvers() -> None:
-    """Make known what conf/ uses: resolvers, and the project's root, where experiments/ is found."""
+def register_resolvers(folders: RunFolders | None = None) -> None:
+    """Make known what conf/ uses: resolvers, and the project's root, where experiments/ is found.
+
+    Args:
+        folders: of the run that has begun; none where configurations are only composed.
+    """
     os.environ["HEADPOSE_ROOT"] = str(ROOT)
     resolvers: dict[str, Callable[..., Any]] = {
         "train_id": lambda *, _root_: train_id(_root_),
-        "run_dir": _run_dir,
+        "run_dir": functools.partial(_run_dir, folders),
+        "shared_dir": lambda path: str(folders.take(Path(path)) if folders else path),
         "run_name": lambda: output_dir().name,
         "dataset_root": _dataset_root,
         "run_id": _run_id,
@@ -227,27 +245,33 @@ def runs_dir() -> Path:
     return Path(os.environ.get("HEADPOSE_RUNS") or ROOT / "runs")
 
 
-def _run_dir(name: str, *, _root_: DictConfig) -> str:
-    """Folder of a single run: a new one, or that of the training it resumes (so one training has one folder)."""
-    resume = _root_.get("resume")
+def _run_dir(folders: RunFolders | None, name: str, *, _root_: DictConfig) -> str:
+    """Folder of a single run: a new one, or that of the training it resumes (so one training has one folder).
+
+    Raises:
+        InputError: the training that it resumes is still running.
+    """
+    resume, resumed = _root_.get("resume"), None
     if resume == "auto":
+        wanted = train_id(_root_)
         unfinished = [
-            path.parent.parent
-            for path in runs_dir().glob(f"*_{train_id(_root_)}/checkpoints/last.ckpt")
-            if not (path.parent.parent / "results.json").exists()
+            folder
+            for folder in folders_of(wanted, runs_dir())
+            if folder.name != wanted and any(folder.glob("checkpoints/*.ckpt")) and read_results(folder) is None
         ]
-        if unfinished:
-            return str(max(unfinished, key=lambda path: path.name))
+        resumed = unfinished[-1] if unfinished else None
     elif resume is not None and Path(resume).is_file() and Path(resume).resolve().parent.name == "checkpoints":
-        return str(Path(resume).resolve().parent.parent)
-    return str(runs_dir() / name)
+        resumed = Path(resume).resolve().parent.parent
+    if folders is None:
+        return str(resumed or runs_dir() / name)
+    return str(folders.take(resumed) if resumed else folders.new(runs_dir() / name))
 
 
 def _run_id(*, _root_: DictConfig) -> str:
     """An id of this training for services that keep runs apart by id; a resumed training has its own again."""
     path = output_dir() / ".hydra" / "run_id"
     if not path.is_file() or (_root_.get("resume") is None and _is_first_process()):
-        path.write_text(secrets.token_hex(6))
+        write_text(path, secrets.token_hex(6))
     return path.read_text()
 
 
@@ -281,7 +305,7 @@ def _dataset_root(folder: str, *, _parent_: DictConfig, _root_: DictConfig) -> s
 def _leave_reason(reason: str) -> None:
     """Write failed.json, from one process, and never fail over it: the reason itself is on its way to the user."""
     if _is_first_process():
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, InputError):
             write_json(output_dir() / "failed.json", {"status": "failed", "reason": reason})
 
 

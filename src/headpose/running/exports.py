@@ -18,7 +18,7 @@ from torch import nn
 from headpose.benchmarks.measure import compare_times
 from headpose.datamodules import HeadPoseDataModule
 from headpose.errors import InputError
-from headpose.files import replacing, write_json
+from headpose.files import check_writable, write_bytes, write_json
 from headpose.models.folded import fold
 from headpose.models.summary import count_parameters, input_size_of
 from headpose.modules.checkpoint import CARD_VERSION, CONVENTION, LoadedNetwork, build, rebuild
@@ -71,8 +71,7 @@ def check_output(config: DictConfig, members: Sequence[LoadedNetwork], folder: P
     """Where the file goes, refused before anything is computed if it cannot be written there.
 
     Raises:
-        InputError: an unknown format, int8 where it cannot be, no such folder.
-        OSError: the folder may not be written to.
+        InputError: an unknown format, int8 where it cannot be, no such folder, or one that may not be written to.
     """
     if config.format not in SUFFIXES:
         raise InputError(f"format={config.format} is unknown; choose {', '.join(SUFFIXES)}")
@@ -93,9 +92,7 @@ def check_output(config: DictConfig, members: Sequence[LoadedNetwork], folder: P
         raise InputError(
             f"output={path}: {'a folder' if path.is_dir() else f'no folder {path.parent}'}; give the path of a file"
         )
-    partial = path.with_name(path.name + ".partial")
-    partial.touch()  # OSError, which names the file, where that may not be
-    partial.unlink()
+    check_writable(path)
     return path
 
 
@@ -145,12 +142,10 @@ def export_network(network: nn.Module, card: dict[str, Any], path: Path, faces: 
         loss = {"calibrated_on": len(fitted), "measured_on": len(held_out), "degrees_from_float": degrees}
         eight_bits = with_card(eight_bits, {**card, "int8": loss})
         results["int8"] = {"file": str(small), "bytes": len(eight_bits), **loss}
-        with replacing(small) as partial:
-            partial.write_bytes(eight_bits)
+        write_bytes(small, eight_bits)
     if path.suffix == ".safetensors":
         write_json(path.with_suffix(".json"), card)
-    with replacing(path) as partial:
-        partial.write_bytes(content)
+    write_bytes(path, content)
     one = pictures[-1:]
     blocks = {name: lambda run=run: run(one) for name, run in estimates.items()}
     results["milliseconds"] = {name: asdict(times) for name, times in compare_times(blocks, num_rounds=10, calls=5).items()}

@@ -12,6 +12,7 @@ from headpose.errors import InputError
 from headpose.inference.networks import fuse, load_member, load_own, refuse_other_crops, refuse_repeated
 from headpose.modules.checkpoint import LoadedNetwork
 from headpose.running.entry import given_overrides, runs_dir
+from headpose.running.folders import folders_of
 from headpose.running.identity import differences, learns, train_id
 from headpose.running.pool import finished_results
 
@@ -74,8 +75,7 @@ def default_checkpoint() -> Path:
     """
     config = compose("train")
     wanted = train_id(config)
-    found = [folder for pattern in (wanted, f"*_{wanted}") for folder in runs_dir().glob(pattern)]
-    folders = [folder for folder in found if finished_results(config, folder)]
+    folders = [folder for folder in folders_of(wanted, runs_dir()) if finished_results(config, folder)]
     if not folders:
         raise InputError(
             f"no network given, and no finished default training in {runs_dir()}; give checkpoint=, or `make demo` first"

@@ -6,7 +6,6 @@ finished one has computed is never computed again.
 
 import contextlib
 import ctypes
-import fcntl
 import json
 import logging
 import os
@@ -15,6 +14,8 @@ import socket
 import subprocess
 import sys
 import time
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,9 @@ from headpose.errors import InputError
 from headpose.files import write_json
 from headpose.modules.checkpoint import read_card
 from headpose.process import available_cores
-from headpose.running.entry import ASKED, CELL, ROOT, SWEEPER, output_dir, runs_dir
+from headpose.reporting.runs import read_results
+from headpose.running.entry import ASKED, ROOT, SWEEPER, output_dir, runs_dir
+from headpose.running.folders import CELL, hold
 from headpose.running.identity import differences, id_of_test, identity, train_id
 
 log = logging.getLogger(__name__)
@@ -51,11 +54,9 @@ class CellState:
 
 def finished_results(config: DictConfig, folder: Path) -> dict[str, Any] | None:
     """The results.json of this very training in a folder, if it has finished there."""
-    try:
-        results: dict[str, Any] = json.loads((folder / "results.json").read_text())
-    except (OSError, ValueError):
-        return None
-    return results if results.get("status") == "finished" and results.get("train_id") == train_id(config) else None
+    results = read_results(folder)
+    is_this = results is not None and results.get("status") == "finished" and results.get("train_id") == train_id(config)
+    return results if is_this else None
 
 
 def untested(config: DictConfig, results: dict[str, Any]) -> list[str]:
@@ -74,10 +75,14 @@ def find_resume(config: DictConfig, folder: Path) -> str | None:
     if resume is None:
         return None
     path = folder / "checkpoints" / "last.ckpt" if resume == "auto" else Path(resume)
-    if resume == "auto" and not path.is_file():
-        return None
+    is_own = path.resolve().parent.parent == folder.resolve()
+    if resume == "auto" or (is_own and path.is_file() and not is_whole(path)):
+        newest = newest_checkpoint(folder)
+        if newest is None:
+            return None
+        path = newest
     _, card = read_card(path)
-    if path.resolve().parent.parent != folder.resolve():
+    if not is_own:
         raise InputError(f"{path}: a training goes on in its own folder; leave hydra.run.dir out (or copy the folder)")
     odd = differences(identity(config), card.get("identity"))
     if odd:
@@ -88,14 +93,34 @@ def find_resume(config: DictConfig, folder: Path) -> str | None:
     return str(path)
 
 
+def newest_checkpoint(folder: Path) -> Path | None:
+    """The last checkpoint of a run that is whole; those that are cut short are named in a warning. None where none is whole."""
+    paths = [path for name in ("last.ckpt", "best.ckpt") if (path := folder / "checkpoints" / name).is_file()]
+    whole = [path for path in paths if is_whole(path)]
+    for path in paths:
+        if path not in whole:
+            going_on = f"going on from {whole[0].name}" if whole else "starting from the first epoch"
+            log.warning("%s: damaged or cut short; %s", path, going_on)
+    return whole[0] if whole else None
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a checkpoint is a zip archive, as torch writes it, each of whose parts has its checksum."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except (OSError, ValueError, NotImplementedError, RuntimeError, EOFError, zipfile.BadZipFile, zlib.error):
+        return False
+
+
 def cell_state(config: DictConfig, folder: Path) -> CellState:
     """How a cell stands, as its folder tells."""
     results = finished_results(config, folder)
     if results is not None and not untested(config, results):
         return CellState("finished")
     try:
-        return CellState("failed", json.loads((folder / "failed.json").read_text())["reason"])
-    except (OSError, ValueError, KeyError):
+        return CellState("failed", str(json.loads((folder / "failed.json").read_text())["reason"]))
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return CellState("missing")
 
 
@@ -141,21 +166,6 @@ def finish_cell(
 
 
 @contextlib.contextmanager
-def hold(folder: Path, name: str = "running.lock") -> Iterator[bool]:
-    """Whether a lock in a folder is ours as long as we hold it; the system takes it from a process that dies."""
-    with (folder / name).open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        file.truncate(0)
-        file.write(f"{socket.gethostname()} {os.getpid()}\n")  # for people; the lock itself is the system's
-        file.flush()
-        yield True
-
-
-@contextlib.contextmanager
 def _own_gpus(config: DictConfig) -> Iterator[dict[str, str]]:
     """Environment of a cell that sees as many GPUs as it uses, no other cell's among them.
 
@@ -174,10 +184,10 @@ def _own_gpus(config: DictConfig) -> Iterator[dict[str, str]]:
         while len(taken) < wanted:
             for gpu in gpus:
                 if len(taken) < wanted and gpu not in taken:
-                    file = stack.enter_context((folder / f"{socket.gethostname()}_{gpu}.lock").open("a"))
-                    with contextlib.suppress(BlockingIOError):
-                        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                        taken.append(gpu)
+                    with contextlib.ExitStack() as attempt:
+                        if attempt.enter_context(hold(folder, f"{socket.gethostname()}_{gpu}.lock")):
+                            taken.append(gpu)
+                            stack.push(attempt.pop_all())
             if len(taken) < wanted:
                 time.sleep(POLL_SECONDS)
         yield {"CUDA_VISIBLE_DEVICES": ",".join(taken)}
@@ -206,14 +216,17 @@ def _run_child(
             start_new_session=True,
             preexec_fn=die_with_parent,
         )
-        started = time.time()
+        # By our own clock, from one change to the next: a file may be dated tomorrow, and a file server's clock be wrong.
+        signs, last = _signs(folder), time.monotonic()
         try:
             while child.poll() is None:
                 time.sleep(POLL_SECONDS)
                 if reason := given_up():
                     _interrupt(child)
                     return reason
-                if time.time() - max(started, _last_sign(folder)) > 60 * patience:
+                if (now := _signs(folder)) != signs:
+                    signs, last = now, time.monotonic()
+                if time.monotonic() - last > 60 * patience:
                     os.killpg(child.pid, signal.SIGKILL)
                     child.wait()
                     return f"no sign of life for {patience:g} minutes (pool.patience); killed"
@@ -244,13 +257,14 @@ def _jobs(parallel: int) -> int:
     return parallel if parallel > 0 else max(1, available_cores() + 1 + parallel)
 
 
-def _last_sign(folder: Path) -> float:
-    """When something in the folder last changed."""
-    last = 0.0
+def _signs(folder: Path) -> dict[Path, tuple[int, int]]:
+    """Size and time of all that is in the folder of a cell: where they change, it lives."""
+    signs = {}
     for path in [*folder.glob("*"), *folder.glob("checkpoints/*")]:
         with contextlib.suppress(FileNotFoundError):  # moved into place meanwhile
-            last = max(last, path.stat().st_mtime)
-    return last
+            status = path.stat()
+            signs[path] = (status.st_size, status.st_mtime_ns)
+    return signs
 
 
 def die_with_parent() -> None:

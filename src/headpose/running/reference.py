@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 from hydra.utils import get_object
 
+from headpose.files import write_text
 from headpose.reporting.runs import leaves
 from headpose.running.entry import ROOT
 
@@ -221,4 +222,4 @@ def _table(rows: list[tuple[str, str, str]]) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(reference(), encoding="utf-8")
+    write_text(PAGE, reference())

@@ -8,6 +8,8 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from headpose.datamodules import HeadPoseDataModule
+from headpose.errors import InputError
+from headpose.files import write_text
 from headpose.models.summary import count_parameters
 from headpose.modules.callbacks import Stopwatch
 from headpose.modules.checkpoint import CARD_VERSION, CONVENTION, read_card
@@ -56,7 +58,11 @@ def summarise_training(trainer: pl.Trainer, datamodule: HeadPoseDataModule, call
         "best_epoch": None,
     }
     if best is not None and best.best_model_path:  # some of the trainer's switches keep it from being written
-        summary["best_epoch"] = read_card(best.best_model_path)[1]["epoch"]
+        try:
+            summary["best_epoch"] = read_card(best.best_model_path)[1]["epoch"]
+        except InputError as error:
+            again = f"remove {Path(best.best_model_path).parent}, and the same command trains from the start"
+            raise InputError(f"{str(error).split(';')[0]}; {again}") from error
         summary["best_val_mae"] = float(best.best_model_score)
     return summary
 
@@ -90,7 +96,7 @@ def write_model_card(folder: Path, results: dict[str, Any]) -> None:
     checkpoint = folder / "checkpoints" / "last.ckpt"
     if checkpoint.is_file():
         page = describe_training(results, read_card(checkpoint)[1])
-        (checkpoint.parent / "README.md").write_text(page, encoding="utf-8")
+        write_text(checkpoint.parent / "README.md", page)
 
 
 def _declared_input(model: Any) -> dict[str, Any]:

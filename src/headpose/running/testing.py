@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytorch_lightning as pl
 import torch
 
 from headpose.datamodules import HeadPoseDataModule
 from headpose.errors import InputError
+from headpose.files import write_picture
 from headpose.geometry.rotations import angular_error
 from headpose.metrics.pose_error import ERRORS
 from headpose.modules import PoseEvaluator
@@ -96,7 +96,7 @@ def run_tests(
         if folder is not None and trainer.is_global_zero:
             write_predictions(folder / f"predictions_{name}.csv", module.predictions)
             sheet = examples(module, datamodule)
-            cv2.imwrite(str(folder / f"examples_{name}.png"), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
+            write_picture(folder / f"examples_{name}.png", sheet)
             for logger in trainer.loggers:
                 if isinstance(logger, ResultLogger):
                     logger.log_test(name, module.predictions, functools.partial(crops_of, datamodule))

@@ -11,6 +11,7 @@ from rich.progress import track
 from torch.utils.data import DataLoader
 
 from headpose.datasets.contact_sheet import ContactSheet
+from headpose.files import write_text
 from headpose.process import available_cores, one_thread
 from headpose.synthesis.sampler import GENERATOR_VERSION, HeadSampler
 from headpose.synthesis.writers import LayoutWriter
@@ -35,7 +36,7 @@ def write_tree(root: Path, writer: Any) -> None:
             return
         units = instantiate(writer, root=root, heads=HeadSampler(), _convert_="all")
         write_units(units, min(available_cores(), len(units)))
-        done.write_text(label)
+        write_text(done, label)
 
 
 def write_units(units: LayoutWriter | ContactSheet, num_workers: int) -> int:

@@ -25,14 +25,21 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from headpose.errors import InputError
+from headpose.files import cannot_write, replacing
 from headpose.running.entry import SWEEP, output_dir, runs_dir
 from headpose.running.experiments import compose_training
+from headpose.running.folders import hold
 from headpose.running.identity import differences, learns, train_id
-from headpose.running.pool import finish_cell, hold
+from headpose.running.pool import finish_cell
 
 log = logging.getLogger(__name__)
 
 BUSY_SECONDS = 5.0
+SEED_STEP = 1_000_003
+GIVEN_BACK = "again"
+"""Attribute of a trial that repeats a lost one: its number."""
+REFUSED = "refused"
+"""Attribute of a trial that failed before any had come to its end: the reason."""
 
 
 def run_search(config: DictConfig) -> optuna.Study:
@@ -51,6 +58,19 @@ def run_search(config: DictConfig) -> optuna.Study:
     space = search_space(config)
     folder = output_dir()
     os.environ[SWEEP] = str(config.search.name)  # the trials' processes inherit it
+    try:
+        study = _run_trials(config, space, folder)
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        raise cannot_write(folder / "journal.log", error) from error  # Optuna's, which says no name
+    if not study.get_trials(states=(TrialState.COMPLETE,)):
+        raise InputError(f"{folder}: every trial was pruned; loosen search.pruner under another search.name")
+    (folder / "failed.json").unlink(missing_ok=True)
+    return study
+
+
+def _run_trials(config: DictConfig, space: dict[str, BaseDistribution], folder: Path) -> optuna.Study:
     study = _open_study(config, space)
     while True:
         with _own_trial(study, config, space, folder) as trial:
@@ -58,12 +78,8 @@ def run_search(config: DictConfig) -> optuna.Study:
                 _run_trial(study, trial, config.search.metric)
                 continue
         if not study.get_trials(states=(TrialState.RUNNING,)):
-            break
+            return study
         time.sleep(BUSY_SECONDS)  # others are at the last ones; should they die, the trials are ours
-    if not study.get_trials(states=(TrialState.COMPLETE,)):
-        raise InputError(f"{folder}: every trial was pruned; loosen search.pruner under another search.name")
-    (folder / "failed.json").unlink(missing_ok=True)
-    return study
 
 
 def search_space(config: DictConfig) -> dict[str, BaseDistribution]:
@@ -91,13 +107,33 @@ def _own_trial(
     with contextlib.ExitStack() as stack:
         with filelock.FileLock(folder / "study.lock"):
             _give_back_lost_trials(study, folder)
-            number = len(study.trials)
             trial = None
             if len(_counted(study)) < config.search.num_trials:
-                study.sampler = instantiate(config.search.sampler)(seed=config.seed + number)
-                trial = study.ask(space)
+                trial = _new_trial(study, config, space)
+            if trial is not None:
                 stack.enter_context(hold(folder, _lock_of(trial.number)))
         yield trial
+
+
+def _new_trial(study: optuna.Study, config: DictConfig, space: dict[str, BaseDistribution]) -> optuna.Trial | None:
+    """A trial of options that no other has: a lost trial's, or what the sampler proposes; None where all have had theirs.
+
+    What is proposed depends on the trials that count and on nothing else, so a search that was broken off goes on as if it had
+    not been. A proposal that has had its trial is replaced by a random one.
+    """
+    seed = config.seed + len(_counted(study)) + sum(REFUSED in trial.user_attrs for trial in study.trials)
+    if len({str(trial.params) for trial in _counted(study)}) >= math.prod(_num_values(values) for values in space.values()):
+        log.info("all options of search.space have had their trial")
+        return None
+    study.sampler = instantiate(config.search.sampler)(seed=seed)
+    while True:
+        had = [trial.params for trial in _counted(study)]
+        trial = study.ask(space)
+        if trial.params not in had:
+            return trial
+        study.tell(trial, state=TrialState.FAIL)
+        seed += SEED_STEP
+        study.sampler = optuna.samplers.RandomSampler(seed=seed)
 
 
 def distribution(key: str, values: str) -> BaseDistribution:
@@ -139,7 +175,9 @@ def _overrides() -> list[str]:
 def _open_study(config: DictConfig, space: dict[str, BaseDistribution]) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     folder = output_dir()
-    storage = JournalStorage(JournalFileBackend(str(folder / "journal.log")))
+    with filelock.FileLock(folder / "study.lock"):
+        _cut_half_line(folder / "journal.log")
+        storage = JournalStorage(JournalFileBackend(str(folder / "journal.log")))
     study = optuna.create_study(study_name=config.search.name, storage=storage, load_if_exists=True)
     study.pruner = instantiate(config.search.pruner)
     asked = {
@@ -155,17 +193,40 @@ def _open_study(config: DictConfig, space: dict[str, BaseDistribution]) -> optun
     return study
 
 
+def _cut_half_line(path: Path) -> None:
+    """Take off the end of a journal what a full disk or a kill has left of a line: nothing could be added to it."""
+    if path.is_file():
+        content = path.read_bytes()
+        if (end := content.rfind(b"\n") + 1) < len(content):
+            log.warning("%s: its last line was cut short and is left out", path)
+            os.truncate(path, end)
+
+
 def _lock_of(number: int) -> str:
     return f"trial_{number}.lock"
 
 
+def _num_values(values: BaseDistribution) -> float:
+    """How many values an option has."""
+    if isinstance(values, CategoricalDistribution):
+        return len(values.choices)
+    if isinstance(values, IntDistribution):
+        return values.high - values.low + 1
+    return 1 if values.single() else math.inf
+
+
 def _give_back_lost_trials(study: optuna.Study, folder: Path) -> None:
     """Have the options of trials whose process died tried again first; their cells go on from their checkpoints."""
+    given_back = {trial.user_attrs.get(GIVEN_BACK) for trial in study.trials}
     for trial in study.get_trials(states=(TrialState.RUNNING,)):
         with hold(folder, _lock_of(trial.number)) as free:
             if free:
+                params = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+                # One that died before it had all of its options is proposed anew, as it was the first time.
+                space = study.user_attrs.get("asked", {}).get("space", params)
+                if params.keys() == space.keys() and trial.number not in given_back:
+                    study.enqueue_trial(params, user_attrs={GIVEN_BACK: trial.number})
                 study.tell(trial.number, state=TrialState.FAIL)
-                study.enqueue_trial(trial.params)
 
 
 def _counted(study: optuna.Study) -> list[FrozenTrial]:
@@ -209,6 +270,7 @@ def _fail(study: optuna.Study, trial: optuna.Trial, reason: str) -> None:
         trial.set_user_attr("reason", reason)
         study.tell(trial, state=TrialState.FAIL)
         return
+    trial.set_user_attr(REFUSED, reason)
     study.tell(trial, state=TrialState.FAIL)
     raise InputError(f"trial {trial.number} failed before any came to its end: {reason}")
 
@@ -266,7 +328,7 @@ def trial_rows(study: optuna.Study) -> list[dict[str, str]]:
 def write_trials(rows: list[dict[str, str]], folder: Path) -> Path:
     """Write the rows as trials.csv."""
     path = folder / "trials.csv"
-    with path.open("w", newline="") as file:
+    with replacing(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)

@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from headpose.errors import InputError
+from headpose.files import write_text
 from headpose.running.entry import ROOT
 from headpose.running.trials import search_space, trial_overrides
 
@@ -41,10 +42,9 @@ def write_sweep(config: DictConfig, path: Path) -> Path:
             "${args_no_hyphens}",
         ],
     }
-    try:
-        path.write_text(yaml.safe_dump(sweep, sort_keys=False, allow_unicode=True), encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"search.wandb_sweep={path}: {error.strerror}; give a file in a folder that is there") from error
+    if not path.parent.is_dir():
+        raise InputError(f"search.wandb_sweep={path}: No such file or directory; give a file in a folder that is there")
+    write_text(path, yaml.safe_dump(sweep, sort_keys=False, allow_unicode=True))
     return path
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from headpose.files import replacing
 from headpose.geometry.face_model import MIRROR_68, symmetric_face_68
 from headpose.geometry.rotations import pose_to_matrix
 
@@ -80,7 +81,8 @@ def main(path: str) -> None:
     rows = rows[np.abs(rows[:, :3]).max(axis=1) <= 99]
     modes, rest = fit_modes(rows[:, :3], rows[:, 3:].reshape(-1, 68, 2))
     header = f"{len(modes)} modes of 68 x 3, from {len(rows)} rows of {Path(path).name}; they leave {rest:.4f}"
-    np.savetxt(FILE, modes.reshape(len(modes), -1), delimiter=",", fmt="%.5f", header=header)
+    with replacing(FILE) as partial:
+        np.savetxt(partial, modes.reshape(len(modes), -1), delimiter=",", fmt="%.5f", header=header)
     print(header)
 
 

@@ -1,10 +1,13 @@
 """From rendered colours to a photograph: exposure, things in the way, the edges of the picture, the camera and the web."""
 
+from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from headpose.files import encode_picture
 
 Array = NDArray[Any]
 Rng = np.random.Generator
@@ -87,7 +90,7 @@ def develop(image: Array, rng: Rng, strength: float) -> NDArray[np.uint8]:
         image = image + sigma * rng.standard_normal((*image.shape[:2], 1), dtype=np.float32)
     picture = (np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)
     if happens(0.4):
-        bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
-        _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, int(rng.uniform(95 - 60 * strength, 95))])
-        picture = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR_RGB), dtype=np.uint8)
+        quality = int(rng.uniform(95 - 60 * strength, 95))
+        data = encode_picture(Path("photograph.jpg"), picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
+        picture = np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB), dtype=np.uint8)
     return picture

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from headpose.errors import InputError
+from headpose.files import replacing, write_picture
 from headpose.geometry.face_model import MIRROR_68
 from headpose.synthesis.sampler import Head, HeadSampler
 
@@ -56,7 +57,8 @@ class LayoutWriter(Dataset[list[str]], ABC):
     def write_pair(self, name: str, image: NDArray[np.uint8], mat: Mat) -> str:
         """Write `<root>/<name>.jpg` and `.mat`, the .mat last."""
         self.write_picture(name, image)
-        scipy.io.savemat(f"{self.root / name}.mat", mat)
+        with replacing(self.root / f"{name}.mat") as partial:
+            scipy.io.savemat(str(partial), mat, appendmat=False)
         return name
 
     def write_picture(self, name: str, image: NDArray[np.uint8]) -> None:
@@ -64,7 +66,7 @@ class LayoutWriter(Dataset[list[str]], ABC):
         path = self.root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         # Not with_suffix: it would take the end of a name with a dot for one.
-        cv2.imwrite(f"{path}.jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 95])
+        write_picture(path.with_name(f"{path.name}.jpg"), image, [cv2.IMWRITE_JPEG_QUALITY, 95])
 
 
 class Write300WLP(LayoutWriter):

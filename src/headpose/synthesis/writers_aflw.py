@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 
 from headpose.errors import InputError
+from headpose.files import cannot_write, write_text
 from headpose.geometry.crops import crop_with_black_border, square_box
 from headpose.synthesis.sampler import Head, HeadSampler
 from headpose.synthesis.writers import SIZE, LayoutWriter, checked_size
@@ -68,11 +69,17 @@ class WriteAFLW(LayoutWriter):
         picture = np.concatenate([head.image for head in faces.values()], axis=1)
         self.write_picture(f"flickr/{stem}", picture)
         height, width = picture.shape[:2]
+        try:
+            self._add_rows(stem, (image_id, Path(stem).name, f"{stem}.jpg", width, height), faces)
+        except sqlite3.Error as error:
+            raise cannot_write(self.root / "aflw.sqlite", error) from error
+        return [f"{stem}_{face_id}" for face_id in faces]
+
+    def _add_rows(self, stem: str, image: tuple[int, str, str, int, int], faces: dict[int, Head]) -> None:
         with closing(sqlite3.connect(self.root / "aflw.sqlite", timeout=WAIT, isolation_level=None)) as connection:
             connection.execute("BEGIN IMMEDIATE")  # all of a photo's rows or none, one process after the other
             for statement in SCHEMA:
                 connection.execute(statement)
-            image = (image_id, Path(stem).name, f"{stem}.jpg", width, height)
             connection.execute("INSERT OR REPLACE INTO FaceImages VALUES (?, ?, ?, ?, ?)", image)
             for k, (face_id, head) in enumerate(faces.items()):
                 # Whole pixels, as in the real one.
@@ -83,13 +90,13 @@ class WriteAFLW(LayoutWriter):
                 rectangle = (face_id, x0, y0, x1 - x0, y1 - y0)
                 connection.execute("INSERT OR REPLACE INTO FaceRect VALUES (?, ?, ?, ?, ?)", rectangle)
             connection.execute("COMMIT")
-        return [f"{stem}_{face_id}" for face_id in faces]
 
     def _write_crops(self, stem: str, image_id: int, faces: dict[int, Head]) -> list[str]:
         names = [f"{stem}_{face_id}" for face_id in faces]
         for name, head in zip(names, faces.values(), strict=True):
             self.write_picture(name, crop_with_black_border(head.image, square_box(head.box, CROP_MARGIN)))
-            (self.root / f"{name}.txt").write_text(f"{Path(name).name} " + " ".join(f"{a:.6f}" for a in label_rad(head)) + "\n")
+            label = f"{Path(name).name} " + " ".join(f"{a:.6f}" for a in label_rad(head))
+            write_text(self.root / f"{name}.txt", label + "\n")
         return names
 
 
@@ -117,7 +124,7 @@ class WriteAFW(LayoutWriter):
             yaw, pitch, roll = head.pose
             box = head.box + np.array([k * SIZE, 0] * 2)
             label = f"{name} {0.0 - yaw:.0f} {pitch:.2f} {roll:.2f} " + " ".join(f"{side:.2f}" for side in box)
-            (self.root / f"{name}.txt").write_text(label + "\n")
+            write_text(self.root / f"{name}.txt", label + "\n")
         return names
 
 

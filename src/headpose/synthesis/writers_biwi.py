@@ -4,12 +4,12 @@ import csv
 import struct
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from headpose.errors import InputError
+from headpose.files import replacing, write_bytes, write_picture, write_text
 from headpose.geometry.conventions import FLIP_FRAME
 from headpose.geometry.crops import fsanet_box, square_box
 from headpose.geometry.projection import project_pose_para
@@ -62,20 +62,20 @@ class WriteBIWI(LayoutWriter):
             picture = room.copy()
             picture[y : y + BIWI_SIZE, x : x + BIWI_SIZE] = head.image
             name = f"frame_{frame + 3:05d}"
-            cv2.imwrite(str(folder / f"{name}_rgb.png"), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+            write_picture(folder / f"{name}_rgb.png", picture)
             rotation = FLIP_FRAME @ pose_to_matrix(torch.as_tensor(head.pose)).numpy() @ FLIP_FRAME
             center, depth = biwi_depth(head, corner)
             write_depth(folder / f"{name}_depth.bin", depth)
             lines = [*rotation, [], center]
             text = "".join("".join(f"{value:.6g} " for value in line) + "\n" for line in lines)
-            (folder / f"{name}_pose.txt").write_text(text)
+            write_text(folder / f"{name}_pose.txt", text)
             box = head.box + np.tile(corner, 2)
             rows.append([f"{folder.name}/{name}", "0.99", *(f"{value:.2f}" for value in box)])
             corners = " ".join(f"{value:.2f}" for value in box)
-            (folder / f"dockerface-{name}_rgb.txt").write_text(f"{name}_rgb.png {corners} 0.99\n")
+            write_text(folder / f"dockerface-{name}_rgb.txt", f"{name}_rgb.png {corners} 0.99\n")
         for camera in ("depth", "rgb"):
-            (folder / f"{camera}.cal").write_text(CALIBRATION)
-        with (folder / "detections.csv").open("w", newline="") as file:
+            write_text(folder / f"{camera}.cal", CALIBRATION)
+        with replacing(folder / "detections.csv") as partial, partial.open("w", newline="") as file:
             csv.writer(file).writerows([["name", "confidence", "x0", "y0", "x1", "y1"], *rows])
         return [row[0] for row in rows]
 
@@ -96,7 +96,9 @@ class WriteBIWI(LayoutWriter):
             ("Biwi_FSA-Net", crops, kept),
         ):
             x0, y0, x1, y1 = corners[counted].T
-            np.savez(self.root / f"{name}.npz", images=images[counted], bbox=np.stack([x0, y0, x1 - x0, y1 - y0], axis=1))
+            bbox = np.stack([x0, y0, x1 - x0, y1 - y0], axis=1)
+            with replacing(self.root / f"{name}.npz") as partial, partial.open("wb") as file:
+                np.savez(file, images=images[counted], bbox=bbox)
 
 
 def biwi_depth(head: Head, corner: NDArray[np.int_]) -> tuple[NDArray[np.float64], NDArray[np.int16]]:
@@ -142,4 +144,4 @@ def write_depth(path: Path, depth: NDArray[np.int16]) -> None:
         before = end
     if before < len(pixels):
         parts.append(struct.pack("<ii", len(pixels) - before, 0))
-    path.write_bytes(b"".join(parts))
+    write_bytes(path, b"".join(parts))

@@ -1,6 +1,8 @@
 """Synthetic heads as what `predict.py` is for, with the truth beside it: videos of turning heads, and a folder of pictures."""
 
 import csv
+import io
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headpose.errors import InputError
-from headpose.files import replacing
+from headpose.files import append_text, cannot_write, replacing
 from headpose.synthesis.sampler import Head, HeadSampler
 from headpose.synthesis.writers import LayoutWriter, checked_size
+from headpose.types import Image
 
 FIRST_INDEX = 2 * 10**6
 """Of heads: other people than those of any training set or other layout."""
@@ -62,11 +65,17 @@ class WriteVideo(LayoutWriter):
         self.root.mkdir(parents=True, exist_ok=True)
         path = self.root / f"video_{number:02d}.mp4"
         shape = (self.num_people * self.size, self.size)
-        video = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), self.fps, shape)
-        if not video.isOpened():
-            raise InputError(f"{path}: cannot be written; check the folder's permissions and the room left")
         people = [number * self.num_people + person for person in range(self.num_people)]
         rows: list[list[Any]] = []
+        frames = self._frames(people, rows)
+        with replacing(path) as partial:
+            _write_video(path, partial, frames, self.fps, shape)
+        with replacing(path.with_suffix(".csv")) as partial, partial.open("w", newline="") as file:
+            csv.writer(file).writerows([VIDEO_COLUMNS, *rows])
+        return [f"{path.name}/{frame}" for frame in range(self.num_frames)]
+
+    def _frames(self, people: list[int], rows: list[list[Any]]) -> Iterator[Image]:
+        """Pictures of all people side by side; what stands in the table of each is added to `rows`."""
         for frame in range(self.num_frames):
             time, parts = frame / self.fps, []
             for place, person in enumerate(people):
@@ -74,11 +83,7 @@ class WriteVideo(LayoutWriter):
                 parts.append(part)
                 place_box = box + [place * self.size, 0, place * self.size, 0]
                 rows.append([frame, f"{time:.3f}", place, *numbers(place_box), *numbers(pose)])
-            video.write(cv2.cvtColor(np.concatenate(parts, axis=1), cv2.COLOR_RGB2BGR))
-        video.release()
-        with path.with_suffix(".csv").open("w", newline="") as file:
-            csv.writer(file).writerows([VIDEO_COLUMNS, *rows])
-        return [f"{path.name}/{frame}" for frame in range(self.num_frames)]
+            yield np.concatenate(parts, axis=1)
 
     def _frame(self, person: int, time: float) -> tuple[NDArray[np.uint8], NDArray[Any], NDArray[Any]]:
         """Picture, pose and box of one person."""
@@ -113,8 +118,9 @@ class WritePictures(LayoutWriter):
         name = f"{number:05d}"
         self.write_picture(name, head.image)
         row = [f"{name}.jpg", *numbers(head.pose), *numbers(head.box), head.identity]
-        with (self.root / "truth.csv").open("a", newline="") as file:  # other processes add theirs
-            csv.writer(file).writerow(row)
+        line = io.StringIO()
+        csv.writer(line).writerow(row)
+        append_text(self.root / "truth.csv", line.getvalue())  # other processes add theirs
         return [name]
 
     def finish(self) -> None:
@@ -124,6 +130,32 @@ class WritePictures(LayoutWriter):
             rows = {row[0]: row for row in csv.reader(file) if row != PICTURE_COLUMNS}
         with replacing(path) as partial, partial.open("w", newline="") as file:
             csv.writer(file).writerows([PICTURE_COLUMNS, *(rows[name] for name in sorted(rows))])
+
+
+def _write_video(path: Path, partial: Path, frames: Iterator[Image], fps: float, shape: tuple[int, int]) -> None:
+    """Write a video's frames into `partial`; InputError naming `path` where not all are in it: OpenCV does not say so."""
+    named = partial.with_name(f"{partial.name}{path.suffix}")  # OpenCV goes by the suffix
+    video, count = cv2.VideoWriter(str(named), cv2.VideoWriter.fourcc(*"mp4v"), fps, shape), 0
+    try:
+        for frame in frames:
+            video.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+            count += 1
+        video.release()
+        if count_frames(named) != count:
+            raise cannot_write(path)
+        named.replace(partial)
+    finally:
+        video.release()
+        named.unlink(missing_ok=True)
+
+
+def count_frames(path: Path) -> int:
+    """Number of frames of a video that can be decoded; 0 of what is none."""
+    video, count = cv2.VideoCapture(str(path)), 0
+    while video.grab():
+        count += 1
+    video.release()
+    return count
 
 
 def exact(heads: HeadSampler) -> HeadSampler:
