@@ -2,7 +2,7 @@
 
 One shot, no anchors: a map of how likely a face's middle lies in each cell of 8 × 8 pixels, and for each cell the box of the
 face it belongs to (as CenterNet does: Zhou, Wang and Krähenbühl, Objects as Points, 2019). Boxes are tight by training.
-`centers.npz` holds its weights and says how they came about; `python -m headpose.detectors.train` made them.
+`centers.npz` holds its weights and says how they came about; `python tools/train_detector.py` made them.
 """
 
 import json
@@ -209,10 +209,10 @@ def load_network(path: Path) -> CenterNetwork:
         network.load_state_dict(state)
     except OSError as error:
         raise InputError(
-            f"detector.path={path}: no such file, or not readable; python -m headpose.detectors.train writes one"
+            f"detector.path={path}: no such file, or not readable; python tools/train_detector.py writes one"
         ) from error
     except (ValueError, TypeError, RuntimeError, EOFError, zipfile.BadZipFile, KeyError) as error:
         raise InputError(
-            f"detector.path={path}: no weights of this detector; python -m headpose.detectors.train writes some"
+            f"detector.path={path}: no weights of this detector; python tools/train_detector.py writes some"
         ) from error
     return network.requires_grad_(False).to(memory_format=torch.channels_last)
