@@ -89,7 +89,7 @@ def test_network_is_trained_and_its_checkpoint_opens_where_the_folder_is_named(
     by_checkpoint, by_export = (estimator(picture[..., ::-1])[0].pose for estimator in estimators)
     assert by_export == pytest.approx(by_checkpoint, abs=1e-3)
     assert_done(run("predict", f"checkpoint={checkpoint}", "input=face.png", "detector=none", "hydra.run.dir=predicted"))
-    (row,) = csv.DictReader((tmp_path / "predicted" / "predictions.csv").open())
+    (row,) = csv.DictReader((tmp_path / "predicted" / "poses.csv").open())
     assert float(row["yaw"]) == pytest.approx(by_checkpoint[0], abs=1e-2)
 
     monkeypatch.delenv("HEADPOSE_EXTENSIONS")
