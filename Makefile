@@ -8,8 +8,8 @@ demo: .venv/installed
 	$(BIN)/python src/train.py
 
 test: .venv/installed-test
-	$(BIN)/ruff format --check src tests
-	$(BIN)/ruff check src tests
+	$(BIN)/ruff format --check src tools tests
+	$(BIN)/ruff check src tools tests
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n auto --dist worksteal
 

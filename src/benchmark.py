@@ -1,5 +1,6 @@
 """How fast the stages are on this machine: `python src/benchmark.py [stages=[render,train]]`, see conf/benchmark.yaml."""
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -7,23 +8,26 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from headpose.benchmarks.data import benchmark_data, benchmark_loader, benchmark_prepare, benchmark_render
-from headpose.benchmarks.inference import benchmark_export, benchmark_inference, benchmark_landmarks, benchmark_latency
-from headpose.benchmarks.measure import ProcessWatch
-from headpose.benchmarks.report import as_markdown, print_benchmark
-from headpose.benchmarks.training import (
+from headpose.datasets.synthetic import RENDER_SCALE
+from headpose.errors import InputError
+from headpose.files import write_json, write_text
+from headpose.process import available_cores, keep_freed_memory
+from headpose.running.entry import ROOT, entry_point, output_dir
+from headpose.running.provenance import commit, versions
+
+sys.path.append(str(ROOT / "tools"))
+
+from benchmarks.data import benchmark_data, benchmark_loader, benchmark_prepare, benchmark_render
+from benchmarks.inference import benchmark_export, benchmark_inference, benchmark_landmarks, benchmark_latency
+from benchmarks.measure import ProcessWatch
+from benchmarks.report import as_markdown, print_benchmark
+from benchmarks.training import (
     benchmark_epoch,
     benchmark_limits,
     benchmark_scaling,
     benchmark_step,
     benchmark_train,
 )
-from headpose.datasets.synthetic import RENDER_SCALE
-from headpose.errors import InputError
-from headpose.files import write_json, write_text
-from headpose.process import available_cores, keep_freed_memory
-from headpose.running.entry import entry_point, output_dir
-from headpose.running.provenance import commit, versions
 
 
 @entry_point("benchmark")

@@ -44,6 +44,7 @@ def test_inference_and_latency_are_compared_with_the_plain_form(run, tmp_path: P
     assert {key for key in results["inference"] if key.endswith("_times_plain")} == {
         "network_times_plain",
         "folded_times_plain",
+        "onnxruntime_times_plain",
     }
     assert 0 < results["latency"]["onnxruntime_least_ms"] <= results["latency"]["onnxruntime_ms"]
     assert results["latency"]["onnxruntime_times_plain"] > 2  # a loaded machine slows both; a quiet one shows 8 and more

@@ -1,16 +1,19 @@
 """docs/extending.md, followed to the letter: every part it shows is trained with, and no file of the project is touched."""
 
+import csv
 import json
 import shlex
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 import torch
 
+from headpose import load
 from headpose.errors import InputError
 from headpose.extensions import is_extension
 from headpose.modules.checkpoint import load_checkpoint
@@ -39,6 +42,10 @@ def command(start: str, script: str = "train") -> list[str]:
     """The page's own command that begins so, without the program."""
     (line,) = [line for line in commands_of(PAGE) if line.startswith(f"python src/{script}.py {start}")]
     return shlex.split(line)[2:]
+
+
+def assert_done(done: Any) -> None:
+    assert done.returncode == 0, done.stderr
 
 
 def only_results(tmp_path: Path) -> tuple[Path, dict]:
@@ -73,6 +80,17 @@ def test_network_is_trained_and_its_checkpoint_opens_where_the_folder_is_named(
     tested = results(tmp_path / "tested")
     assert tested["params"] == 3 * (3 * 4 * 4) + 3
     assert tested["test"]["synthetic"]["last"] == pytest.approx(trained["test"]["synthetic"]["last"])
+
+    picture = np.random.default_rng(0).integers(0, 255, (80, 90, 3), dtype=np.uint8)
+    cv2.imwrite(str(tmp_path / "face.png"), picture)
+    exported = tmp_path / "pooled.onnx"
+    assert_done(run("export", f"checkpoint={checkpoint}", "format=onnx", f"output={exported}"))
+    estimators = [load(path, detector="none", device="cpu") for path in (checkpoint, exported)]
+    by_checkpoint, by_export = (estimator(picture[..., ::-1])[0].pose for estimator in estimators)
+    assert by_export == pytest.approx(by_checkpoint, abs=1e-3)
+    assert_done(run("predict", f"checkpoint={checkpoint}", "input=face.png", "detector=none", "hydra.run.dir=predicted"))
+    (row,) = csv.DictReader((tmp_path / "predicted" / "poses.csv").open())
+    assert float(row["yaw"]) == pytest.approx(by_checkpoint[0], abs=1e-2)
 
     monkeypatch.delenv("HEADPOSE_EXTENSIONS")
     with pytest.raises(InputError, match=r"target pooled\.Pooled is not one of this suite's .*HEADPOSE_EXTENSIONS"):

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import torch
 
+from detector_scores import overlaps
+from face_scenes import plain_heads
 from headpose.detectors.centers import STRIDE, WEIGHTS, CenterDetector, CenterNetwork, decode, fold, load_network, save_network
-from headpose.detectors.scenes import plain_heads
-from headpose.detectors.scoring import overlaps
 from headpose.errors import InputError
 
 

@@ -7,10 +7,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from detector_scores import overlaps
+from face_scenes import plain_heads
 from headpose.detectors import native
 from headpose.detectors.native import Cascade, DlibHog, Mapping, NativeDetector, YuNet
-from headpose.detectors.scenes import plain_heads
-from headpose.detectors.scoring import overlaps
 from headpose.errors import InputError
 
 IDENTITY = Mapping(0.0, 0.0, 1.0, 1.0)

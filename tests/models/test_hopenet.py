@@ -120,9 +120,9 @@ def test_sizes_of_the_paper() -> None:
 def test_output_and_gradient() -> None:
     model = hopenet(input_size=64)
     output = model(faces(64))
-    assert output.pose.shape == output.std.shape == (2, 3)
+    assert output.pose.shape == output.spread.shape == (2, 3)
     assert output.logits.shape == (2, 3, 66)
-    assert output.std.min() > 0
+    assert output.spread.min() > 0
     output.pose.sum().backward()
     assert all(p.grad is not None for p in model.parameters())
     assert model.backbone.trunk.conv1.weight.grad.abs().sum() > 0

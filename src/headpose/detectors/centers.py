@@ -2,7 +2,7 @@
 
 One shot, no anchors: a map of how likely a face's middle lies in each cell of 8 × 8 pixels, and for each cell the box of the
 face it belongs to (as CenterNet does: Zhou, Wang and Krähenbühl, Objects as Points, 2019). Boxes are tight by training.
-`centers.npz` holds its weights and says how they came about; `python -m headpose.detectors.train` made them.
+`centers.npz` holds its weights and says how they came about; `python tools/train_detector.py` made them.
 """
 
 import json
@@ -208,12 +208,12 @@ def load_network(path: Path) -> CenterNetwork:
         arrays = read_npz(path)
     except InputError as error:
         raise InputError(
-            f"detector.path={error} (no weights of this detector; python -m headpose.detectors.train writes some)"
+            f"detector.path={error} (no weights of this detector; python tools/train_detector.py writes some)"
         ) from error
     try:
         network.load_state_dict({name: torch.from_numpy(array).float() for name, array in arrays.items() if name != "story"})
     except (TypeError, RuntimeError) as error:
         raise InputError(
-            f"detector.path={path}: no weights of this detector; python -m headpose.detectors.train writes some"
+            f"detector.path={path}: no weights of this detector; python tools/train_detector.py writes some"
         ) from error
     return network.requires_grad_(False).to(memory_format=torch.channels_last)

@@ -2,7 +2,7 @@
 
 Each draws its box in its own way (a square around brows and mouth, the face with its forehead), so each states a mapping:
 by how much the tight box's middle is shifted and how large it is, as shares of the native box. Those of the cascade and of dlib
-are medians over synthetic heads, whose tight boxes are known: `python -m headpose.benchmarks.detectors --fit`.
+are medians over synthetic heads, whose tight boxes are known: `python tools/compare_detectors.py --fit`.
 """
 
 import importlib

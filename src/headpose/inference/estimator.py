@@ -18,7 +18,7 @@ from headpose.geometry.conventions import ANGLES
 from headpose.geometry.crops import CropRule, check_box
 from headpose.geometry.perspective import focal_length, ray_to_camera
 from headpose.geometry.rotations import nearest_pose, pose_to_matrix
-from headpose.inference.networks import folded, load_members
+from headpose.inference.networks import fastest, load_members
 from headpose.modules.checkpoint import LoadedNetwork, build
 from headpose.pictures import as_picture
 from headpose.types import Image
@@ -122,7 +122,7 @@ class PoseEstimator:
         self.detector = make_detector(detector)
         try:
             self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-            self.network = folded(self.members).to(self.device)
+            self.network = fastest(self.members, self.device)
         except (RuntimeError, AssertionError, TypeError, NotImplementedError) as error:
             raise InputError(f"device={device} cannot be used ({str(error).splitlines()[0]}); give cpu or cuda") from error
         self.crop: CropRule = build(self.members[0].crop_config)

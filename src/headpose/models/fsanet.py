@@ -13,7 +13,7 @@ Letters in names of tensors:
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -73,6 +73,30 @@ class SeparableBlock(nn.Module):
         return out
 
 
+class PictureBlock(nn.Module):
+    """The first block of a stream for inference: both kernels as one dense convolution of RGB, its norm ready to be folded."""
+
+    def __init__(self, block: SeparableBlock, channels: str) -> None:
+        super().__init__()
+        kernel = block.pointwise.weight * block.depthwise.weight.transpose(0, 1)
+        self.conv = nn.Conv2d(kernel.shape[1], kernel.shape[0], 3, padding=1)
+        self.conv.weight = nn.Parameter(kernel.flip(1) if channels == "BGR" else kernel)
+        self.conv.bias, self.norm, self.tail = block.pointwise.bias, block.norm, block.tail
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 3, S, S) to (B, 16, S, S), or half the sides where the tail pools."""
+        if torch.onnx.is_in_onnx_export():
+            # Colours side by side, (H, W, 3), are also one channel of three times the width, which a 3×9 kernel with stride 3
+            # passes over: the same sums without a transposition, faster in ONNX Runtime and slower in PyTorch.
+            kernel, size = self.conv.weight.permute(0, 2, 3, 1).reshape(-1, 1, 3, 9), x.shape[2]
+            rows = x.permute(0, 2, 3, 1).reshape(-1, 1, size, 3 * size)
+            x = functional.conv2d(rows, kernel, self.conv.bias, stride=(1, 3), padding=(1, 3))
+        else:
+            x = self.conv(x)
+        out: Tensor = self.tail(self.norm(x))
+        return out
+
+
 class TwoStreamBackbone(nn.Module):
     """Two streams of the same widths; one multiplies what the other sees (SSR-Net's idea).
 
@@ -112,6 +136,13 @@ class TwoStreamBackbone(nn.Module):
             r, t = relu_level(r), tanh_level(t)
             pairs.append((r, t))
         return pairs[::-1]
+
+    def fold_picture(self, preprocess: Preprocess) -> None:
+        """Put the order of the channels and the first blocks' two kernels into one kernel each, for inference."""
+        streams: Any = (self.relu_stream, self.tanh_stream)  # of sequences of SeparableBlock, which nn.ModuleList hides
+        for stream in streams:
+            stream[0][0] = PictureBlock(stream[0][0], preprocess.channels)
+        preprocess.channels = "RGB"
 
 
 class StageFeatures(nn.Module):
@@ -215,7 +246,7 @@ class CapsuleAggregation(nn.Module):
     def forward(self, capsule_BNF: Tensor) -> Tensor:
         """Primary capsules (B, N, F) to stage vectors (B, O, D)."""
         u_hat_NBOD = torch.bmm(capsule_BNF.transpose(0, 1), self.weight).unflatten(-1, (NUM_STAGES, CAPSULE_DIM))
-        logits_NBO = torch.zeros_like(u_hat_NBOD[..., 0])
+        logits_NBO = u_hat_NBOD.new_zeros(NUM_STAGES)  # (O,), of all inputs and faces alike
         for iteration in range(self.routing_iterations):
             coupling_NBO = logits_NBO.softmax(dim=-1)
             v_BOD = squash((coupling_NBO.unsqueeze(-1) * u_hat_NBOD).sum(dim=0))
@@ -307,8 +338,7 @@ def soft_stagewise_regression(probs_BKAI: Tensor, shift_BKA: Tensor, scale_BKA: 
     """
     bins = torch.arange(NUM_BINS, dtype=probs_BKAI.dtype, device=probs_BKAI.device) - NUM_BINS // 2
     stage_sum_BKA = (probs_BKAI * (bins + shift_BKA.unsqueeze(-1))).sum(dim=-1)
-    angle = torch.zeros_like(stage_sum_BKA[:, 0])
-    divisor = torch.ones_like(angle)
+    angle, divisor = probs_BKAI.new_zeros(()), probs_BKAI.new_ones(())
     for stage in range(NUM_STAGES):  # cumprod would be shorter, but does not export to ONNX
         divisor = divisor * NUM_BINS * (1 + scale_BKA[:, stage])
         angle = angle + stage_sum_BKA[:, stage] / divisor
@@ -354,3 +384,7 @@ class FSANet(nn.Module):
         probs, shift, scale = (torch.stack(part, dim=1) for part in zip(*per_stage, strict=True))
         pose = soft_stagewise_regression(probs, shift, scale)
         return FSANetOutput(pose, probs, shift, scale, score_map, structure_map)
+
+    def fold_blocks(self) -> None:
+        """See `headpose.models.fold`."""
+        self.backbone.fold_picture(self.preprocess)

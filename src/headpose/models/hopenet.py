@@ -21,7 +21,7 @@ class HopenetOutput(NamedTuple):
     """The pose, and the distribution it is the mean of."""
 
     pose: Tensor  # (B, 3), yaw, pitch, roll in degrees
-    std: Tensor  # (B, 3), standard deviation of each angle's distribution, degrees
+    spread: Tensor  # (B, 3), standard deviation of each angle's distribution, degrees
     logits: Tensor  # (B, 3, num_bins)
 
 
@@ -56,8 +56,8 @@ class Hopenet(nn.Module):
         """A batch of B crops to their poses and distributions."""
         features = self.backbone(self.preprocess(batch["image"]))
         logits = torch.stack([head(features) for head in self.heads], dim=1)
-        pose, std = self.bins.decode(logits.float())
-        return HopenetOutput(pose, std, logits)
+        pose, spread = self.bins.decode(logits.float())
+        return HopenetOutput(pose, spread, logits)
 
 
 class HopenetRegression(nn.Module):

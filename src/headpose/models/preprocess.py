@@ -23,7 +23,7 @@ class Preprocess(nn.Module):
         self, channels: Literal["RGB", "BGR"], mean: Sequence[float] | None = None, std: Sequence[float] | None = None
     ) -> None:
         super().__init__()
-        self.channels = channels
+        self.channels: Literal["RGB", "BGR"] = channels
         self.is_scaled = mean is not None or std is not None
         # Not persistent: these are part of the architecture, not of what was learned.
         self.register_buffer("mean", torch.tensor(mean or (0.0, 0.0, 0.0)).view(3, 1, 1), persistent=False)

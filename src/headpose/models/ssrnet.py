@@ -79,3 +79,7 @@ class SSRNetMD(nn.Module):
         per_stage = [head(x) for head, x in zip(self.heads, features, strict=True)]
         probs, shift, scale = (torch.stack(part, dim=1) for part in zip(*per_stage, strict=True))
         return SSRNetOutput(soft_stagewise_regression(probs, shift, scale), probs, shift, scale)
+
+    def fold_blocks(self) -> None:
+        """See `headpose.models.fold`."""
+        self.backbone.fold_picture(self.preprocess)

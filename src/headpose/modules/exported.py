@@ -6,7 +6,6 @@ is (crop rule with all options, sizes, convention, where it comes from) stands a
 """
 
 import contextlib
-import copy
 import io
 import json
 import logging
@@ -14,7 +13,7 @@ import math
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,7 +21,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from headpose.errors import InputError
-from headpose.models.folded import Folded, InferenceOutput, PictureConv
+from headpose.models.fold import random_pictures
+from headpose.models.summary import count_parameters, input_size_of
 from headpose.modules.checkpoint import CARD_VERSION, build_crop
 from headpose.safe_files import MAX_BYTES, check_file, parse_json, read_file
 from headpose.types import Batch
@@ -47,40 +47,91 @@ MAX_VALUES = 2**25
 """In what an operator gives for one picture."""
 MAX_PRODUCTS = 2**38
 """Multiplications for one picture; a ResNet-152 at 224 pixels has 2**33."""
+TOLERANCE = 1e-3
+"""Degrees within which a network in another form has to agree with itself."""
+
+
+class InferenceOutput(NamedTuple):
+    """What an exported network gives."""
+
+    pose: Tensor  # (B, 3), yaw, pitch, roll in degrees
+    spread: Tensor | None  # (B, 3), standard deviation of each angle's bins in degrees, where the network has bins
 
 
 class PictureNetwork(nn.Module):
     """What is exported: pictures to angles.
 
     Args:
-        folded: the network.
-        for_onnx: whether ONNX Runtime runs it, which is faster with other forms of the same sums.
+        network: any.
     """
 
-    def __init__(self, folded: Folded, for_onnx: bool) -> None:
+    def __init__(self, network: nn.Module) -> None:
         super().__init__()
-        self.folded = copy.deepcopy(folded)
-        self.input_size = folded.input_size
-        for module in self.folded.modules():
-            if isinstance(module, PictureConv):
-                module.as_one_channel = for_onnx
+        self.network, self.input_size = network, input_size_of(network)
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """(N, S, S, 3) uint8 RGB to pose (N, 3), and spread (N, 3) where there are bins."""
-        pose, spread = self.folded.estimate(image)
-        return (pose,) if spread is None else (pose, spread)
+        output = self.network({"image": image.permute(0, 3, 1, 2)})
+        spread = getattr(output, "spread", None)
+        return (output.pose,) if spread is None else (output.pose, spread)
 
     @property
     def example(self) -> Tensor:
         """Two pictures, for tracing; of one, exporters would take the number for fixed."""
         return torch.zeros(2, self.input_size, self.input_size, 3, dtype=torch.uint8)
 
+    @property
+    def output_names(self) -> list[str]:
+        """Of what it gives."""
+        with torch.no_grad():
+            return ["pose", "spread"][: len(self(self.example))]
 
-def onnx_bytes(folded: Folded, card: dict[str, Any]) -> bytes:
+
+def in_onnx_runtime(network: nn.Module) -> "OnnxNetwork":
+    """The same network in ONNX Runtime, for this process only; compared before it is used.
+
+    torch's older exporter writes it, in half a second where the one that writes files takes five to ten. It follows one
+    example, so a network whose way depends on numbers or on the size of the batch fails the comparison.
+
+    Args:
+        network: on the CPU, in eval mode.
+
+    Raises:
+        InputError: it cannot be translated, or gives other angles then.
+    """
+    pictures, buffer = PictureNetwork(network).eval(), io.BytesIO()
+    try:
+        with warnings.catch_warnings(), _quiet("torch.onnx"), torch.no_grad():
+            warnings.simplefilter("ignore")  # that this exporter is old, and what it cannot see; hence the comparison
+            torch.onnx.export(
+                pictures,
+                (pictures.example,),
+                buffer,
+                dynamo=False,
+                opset_version=18,
+                input_names=["image"],
+                output_names=pictures.output_names,
+                dynamic_axes={name: {0: "N"} for name in ("image", *pictures.output_names)},
+            )
+            card = {"input": {"size": pictures.input_size}, "params": count_parameters(network)}
+            runtime = OnnxNetwork(buffer.getvalue(), type(network).__name__, card=card)
+            for count in (1, 3):
+                batch = random_pictures(count, pictures.input_size)
+                difference = float((runtime(batch).pose - network(batch).pose).abs().max())
+                if not difference <= TOLERANCE:  # so written, NaN is refused as well
+                    raise InputError(f"{type(network).__name__}: other angles in ONNX Runtime, by {difference:.3g} degrees")
+    except InputError:
+        raise
+    except Exception as error:  # the exporter has its own ways to fail
+        raise InputError(f"{type(network).__name__}: cannot run in ONNX Runtime ({_first_line(error)})") from error
+    return runtime
+
+
+def onnx_bytes(network: nn.Module, card: dict[str, Any]) -> bytes:
     """The content of an ONNX file.
 
     Args:
-        folded: the network.
+        network: any, in eval mode.
         card: what the file says of itself.
 
     Raises:
@@ -88,19 +139,17 @@ def onnx_bytes(folded: Folded, card: dict[str, Any]) -> bytes:
     """
     for package in ("onnx", "onnxscript"):
         _import(package)
-    network = PictureNetwork(folded, for_onnx=True).eval()
-    with torch.no_grad():
-        outputs = ["pose", "spread"][: len(network(network.example))]
+    pictures = PictureNetwork(network).eval()
     try:
         with warnings.catch_warnings(), _quiet("torch.onnx", "onnx_ir", "onnxscript"):
             warnings.simplefilter("ignore")  # deprecations inside the exporter; what counts is compared afterwards
             program = torch.onnx.export(
-                network,
-                (network.example,),
+                pictures,
+                (pictures.example,),
                 dynamo=True,
                 verbose=False,
                 input_names=["image"],
-                output_names=outputs,
+                output_names=pictures.output_names,
                 dynamic_shapes=({0: torch.export.Dim("N")},),
             )
     except Exception as error:  # the exporter has its own ways to fail
@@ -121,16 +170,15 @@ def with_card(content: bytes, card: dict[str, Any]) -> bytes:
     return described
 
 
-def torch_export_bytes(folded: Folded, card: dict[str, Any]) -> bytes:
+def torch_export_bytes(network: nn.Module, card: dict[str, Any]) -> bytes:
     """The content of a .pt2 file, for `torch.export.load`; the card is its extra file headpose.json.
 
     Raises:
         InputError: torch.export cannot follow the network.
     """
-    network = PictureNetwork(folded, for_onnx=False).eval()
-    buffer = io.BytesIO()
+    pictures, buffer = PictureNetwork(network).eval(), io.BytesIO()
     try:
-        program = torch.export.export(network, (network.example,), dynamic_shapes=({0: torch.export.Dim("N")},))
+        program = torch.export.export(pictures, (pictures.example,), dynamic_shapes=({0: torch.export.Dim("N")},))
     except Exception as error:  # likewise
         raise InputError(
             f"format=torch_export cannot follow this network ({type(error).__name__}); give format=onnx"
@@ -186,21 +234,24 @@ class OnnxNetwork(nn.Module):
         content: of a file of ours.
         path: its name, for messages.
         threads: of ONNX Runtime; null for as many as torch has.
+        card: what it says of itself; null for what the file says.
 
     Raises:
         InputError: onnxruntime is not installed, or cannot run it.
     """
 
-    def __init__(self, content: bytes, path: str | Path, threads: int | None = None) -> None:
+    def __init__(
+        self, content: bytes, path: str | Path, threads: int | None = None, card: dict[str, Any] | None = None
+    ) -> None:
         super().__init__()
         self.path = path
         runtime = _import("onnxruntime")
         options = runtime.SessionOptions()
         options.intra_op_num_threads = threads or torch.get_num_threads()
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # what fails is raised
         try:
             self.session = runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-            self.card = parse_json(self.session.get_modelmeta().custom_metadata_map[KEY], path)
+            self.card = card or parse_json(self.session.get_modelmeta().custom_metadata_map[KEY], path)
             self.input_size = int(self.card["input"]["size"])
             self.num_parameters = int(self.card["params"])
             if [(given.name, given.type) for given in self.session.get_inputs()] != [("image", "tensor(uint8)")]:

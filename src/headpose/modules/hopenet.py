@@ -76,7 +76,7 @@ class HopenetModule(HeadPoseModule):
 
     def diagnostics(self, output: HopenetOutput) -> dict[str, Tensor]:
         """Mean standard deviation of the predicted distributions: how sure the network is, in degrees."""
-        return {"std": output.std.mean()}
+        return {"std": output.spread.mean()}
 
     def _parts(self) -> dict[str, list[nn.Parameter]]:
         backbone: Any = self.model.backbone

@@ -15,18 +15,16 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig
 from torch import nn
 
-from headpose.benchmarks.measure import compare_times
 from headpose.datamodules import HeadPoseDataModule
 from headpose.errors import InputError
 from headpose.files import check_writable, write_bytes, write_json
-from headpose.models.folded import fold
+from headpose.models.fold import fold
 from headpose.models.summary import count_parameters, input_size_of
 from headpose.modules.checkpoint import CARD_VERSION, CONVENTION, LoadedNetwork, build, rebuild
-from headpose.modules.exported import OnnxNetwork, int8_bytes, onnx_bytes, torch_export_bytes, with_card
+from headpose.modules.exported import TOLERANCE, OnnxNetwork, int8_bytes, onnx_bytes, torch_export_bytes, with_card
 from headpose.modules.safetensors_files import safetensors_bytes
+from headpose.timing import compare_times
 
-TOLERANCE = 1e-3
-"""Degrees within which an exported file has to agree with its network."""
 NUM_RANDOM = 256
 NUM_CALIBRATION = 64
 BATCH = 32

@@ -1,4 +1,4 @@
-"""Face detectors side by side: `python -m headpose.benchmarks.detectors [--aflw2000 DIR] [--yunet FILE] [--fit]`.
+"""Face detectors side by side: `python tools/compare_detectors.py [--aflw2000 DIR] [--yunet FILE] [--fit]`.
 
 Prints Markdown. `--fit` prints instead how tight boxes lie to those of dlib and of the cascade: the source of their mappings.
 """
@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from detector_scores import score
+from face_scenes import Scene, SceneSampler, cut_out, plain_heads
 from headpose.datasets.aflw2000 import AFLW2000
 from headpose.detectors.base import FaceDetector
 from headpose.detectors.centers import CenterDetector
 from headpose.detectors.native import Cascade, DlibHog, Mapping, NativeDetector, YuNet
-from headpose.detectors.scenes import Scene, SceneSampler, cut_out, plain_heads
-from headpose.detectors.scoring import score
 from headpose.errors import InputError
 
 SEED = 2_000_000

@@ -11,15 +11,16 @@ import pytorch_lightning as pl
 import torch
 from torch import nn
 
-from headpose.benchmarks.batches import random_batch
-from headpose.benchmarks.inference import speedups
-from headpose.benchmarks.limits import count_work, machine_limits
-from headpose.benchmarks.measure import compare_times, measure_rate
-from headpose.benchmarks.plain import plain_form
+from benchmarks.batches import random_batch
+from benchmarks.inference import speedups
+from benchmarks.limits import count_work, machine_limits
+from benchmarks.measure import measure_rate
+from benchmarks.plain import plain_form
 from headpose.datamodules.base import HeadPoseDataModule
-from headpose.models.folded import fold
+from headpose.models.fold import fold
 from headpose.models.summary import input_size_of
 from headpose.modules.base import HeadPoseModule
+from headpose.timing import compare_times
 from headpose.types import Batch
 
 

@@ -12,20 +12,21 @@ import psutil
 import torch
 from torch import nn
 
-from headpose.benchmarks.batches import random_batch
-from headpose.benchmarks.measure import Times, compare_times, measure_rate
-from headpose.benchmarks.plain import plain_form
+from benchmarks.batches import random_batch
+from benchmarks.measure import measure_rate
+from benchmarks.plain import plain_form
 from headpose.geometry.face_model import mean_face_68
 from headpose.geometry.pnp import solve_weak_perspective
 from headpose.geometry.rotations import pose_to_matrix
-from headpose.models.folded import fold
+from headpose.models.fold import fold
 from headpose.models.summary import input_size_of
-from headpose.modules.exported import OnnxNetwork, onnx_bytes, torch_export_bytes
+from headpose.modules.exported import OnnxNetwork, in_onnx_runtime, onnx_bytes, torch_export_bytes
+from headpose.timing import Times, compare_times
 from headpose.types import Batch
 
 
 def benchmark_inference(network: nn.Module, batch_size: int, num_blocks: int, device: torch.device) -> dict[str, Any]:
-    """Angles of one random batch: the plain form, the network as it is, its inference form.
+    """Angles of one random batch: the plain form, the network as it is, folded, and (on a CPU) as `load` runs it.
 
     Args:
         network: any of this suite.
@@ -39,6 +40,8 @@ def benchmark_inference(network: nn.Module, batch_size: int, num_blocks: int, de
     network = network.eval().to(device)
     batch = random_batch(batch_size, input_size_of(network), device)
     forms = {"plain": plain_form(network), "network": network, "folded": fold(network)}
+    if device.type == "cpu":
+        forms["onnxruntime"] = in_onnx_runtime(forms["folded"])
     with torch.inference_mode():
         pieces = {name: _call(form, batch) for name, form in forms.items()}
         times = compare_times(pieces, num_blocks, calls=5, clock=time.perf_counter)

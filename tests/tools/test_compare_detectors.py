@@ -3,10 +3,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from headpose.benchmarks import detectors
+import compare_detectors as detectors
+from face_scenes import plain_heads
 from headpose.detectors.base import Detections, as_detections
 from headpose.detectors.native import NativeDetector
-from headpose.detectors.scenes import plain_heads
 
 
 class Middle(NativeDetector):

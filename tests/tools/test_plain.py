@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from headpose.benchmarks.plain import plain_form
+from benchmarks.plain import plain_form
 from headpose.models.fsanet import CapsuleAggregation, FSANet, NoScoring, VarianceScoring
 from headpose.models.ssrnet import SSRNetMD
 

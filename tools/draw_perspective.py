@@ -1,10 +1,10 @@
-"""Draws perspective.png: one pose in the camera's frame, five places in the picture, five poses in the crops."""
+"""Draw docs/perspective.png: one pose in the camera's frame, five places in the picture, five poses in the crops."""
 
 import cv2
 import numpy as np
 import torch
 
-from headpose.detectors.scenes import CANVAS, plain_heads
+from face_scenes import CANVAS, plain_heads
 from headpose.geometry.perspective import camera_to_ray, focal_length, ray_rotation
 from headpose.geometry.rotations import pose_to_matrix
 from headpose.synthesis.sampler import PIVOT
@@ -36,4 +36,4 @@ for x in np.linspace(0.1, 0.9, 5) * WIDTH:
     crops.append(crop)
 page = np.concatenate([picture.astype(np.uint8), np.concatenate(crops, axis=1)])
 cv2.putText(page, "all: yaw 0 in the camera's frame", (235, 20), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (0, 0, 0), 2, cv2.LINE_AA)
-cv2.imwrite("perspective.png", page[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 9])
+cv2.imwrite("docs/perspective.png", page[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 9])

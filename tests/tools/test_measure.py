@@ -5,7 +5,8 @@ import time
 
 import pytest
 
-from headpose.benchmarks.measure import ProcessWatch, compare_times, measure_rate
+from benchmarks.measure import ProcessWatch, measure_rate
+from headpose.timing import compare_times
 
 
 def test_rate_counts_items_a_second_after_a_warm_up() -> None:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from headpose.detectors.scenes import BACKS, CANVAS, CutOut, SceneSampler, cut_out, plain_heads
+from face_scenes import BACKS, CANVAS, CutOut, SceneSampler, cut_out, plain_heads
 
 
 @pytest.fixture(scope="module")

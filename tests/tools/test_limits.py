@@ -1,6 +1,6 @@
 import torch
 
-from headpose.benchmarks.limits import count_work, machine_limits
+from benchmarks.limits import count_work, machine_limits
 
 
 def test_bytes_and_flops_of_known_work() -> None:

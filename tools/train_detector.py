@@ -1,4 +1,4 @@
-"""The training of the default detector: `python -m headpose.detectors.train [--steps N] [--output FILE]`.
+"""The training of the default detector: `python tools/train_detector.py [--steps N] [--output FILE]`.
 
 Renders heads, composes scenes of them while it trains, chooses the threshold on scenes of other people before other textures,
 and writes weights with their story (command, commit, seed, time, what validation found).
@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from detector_scores import best_threshold, score
+from face_scenes import Scene, SceneSampler, cut_out, plain_heads
 from headpose.detectors.centers import STRIDE, WEIGHTS, CenterDetector, CenterNetwork, fold, save_network
-from headpose.detectors.scenes import Scene, SceneSampler, cut_out, plain_heads
-from headpose.detectors.scoring import best_threshold, score
 from headpose.process import one_thread
 
 Rng = np.random.Generator
@@ -163,7 +163,7 @@ def main() -> None:
     threshold = best_threshold(CenterDetector(0.05, levels=1, path=options.output), validation)
     result = score(CenterDetector(threshold, levels=1, path=options.output), validation)
     story = {
-        "command": "python -m headpose.detectors.train " + " ".join(f"--{key} {vars(options)[key]}" for key in DECISIVE),
+        "command": "python tools/train_detector.py " + " ".join(f"--{key} {vars(options)[key]}" for key in DECISIVE),
         "commit": commit.stdout.strip(),
         "torch": torch.__version__,
         "seconds": {"rendering": round(rendered - begin), "training": round(trained - rendered)},

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from detector_scores import best_threshold, match, overlaps, score
+from face_scenes import Scene
 from fixed_boxes import FixedBoxes
-from headpose.detectors.scenes import Scene
-from headpose.detectors.scoring import best_threshold, match, overlaps, score
 
 FACES = np.array([[0.0, 0, 10, 10], [20, 0, 30, 10]])
 SCENE = Scene(np.zeros((40, 40, 3), np.uint8), FACES, np.array([[0.0, 20, 10, 30]]))

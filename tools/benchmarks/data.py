@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from headpose.benchmarks.measure import ProcessWatch, compare_times, measure_rate
+from benchmarks.measure import ProcessWatch, measure_rate
 from headpose.datamodules import W300LPDataModule
 from headpose.datamodules.sampling import BatchKey
 from headpose.datasets.augmentation import Augmentation
@@ -21,6 +21,7 @@ from headpose.geometry.crops import CropRule
 from headpose.process import available_cores
 from headpose.synthesis.sampler import HeadSampler
 from headpose.synthesis.writers import Write300WLP
+from headpose.timing import compare_times
 
 FEEDS = ("workers", "device")
 

@@ -7,10 +7,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headpose.detectors import train
+import train_detector as train
+from detector_scores import overlaps
+from face_scenes import Scene
 from headpose.detectors.centers import decode, load_network
-from headpose.detectors.scenes import Scene
-from headpose.detectors.scoring import overlaps
 
 NONE = np.empty((0, 4))
 

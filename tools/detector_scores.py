@@ -8,8 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torchvision.ops import box_iou
 
+from face_scenes import Scene
 from headpose.detectors.base import Detections, FaceDetector
-from headpose.detectors.scenes import Scene
 
 Array = NDArray[np.float64]
 HIT = 0.5

@@ -1,4 +1,4 @@
-"""The reference of all options, from conf/ itself: `python -m headpose.running.reference` writes docs/config.md anew.
+"""The reference of all options, from conf/ itself: `python tools/config_page.py` writes docs/config.md anew.
 
 What an option means is said by the comment beside it or, where there is none, by the docstring of the class that takes it.
 """
@@ -29,7 +29,7 @@ INTRODUCTION = """# Configuration
 Every option can be given on the command line: `group=choice` takes a file of `conf/<group>/`, `key=value` sets what is in it,
 and `-m` with several values (`a,b`) makes a sweep. Paths are typed as in any shell command, whatever letters they have; a group
 that can be left out takes `null`. `python src/train.py --help` shows what a command line comes to.
-This page is made from `conf/` by `python -m headpose.running.reference`; a test compares the two.
+This page is made from `conf/` by `python tools/config_page.py`; a test compares the two.
 """
 
 

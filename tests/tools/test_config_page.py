@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from headpose.running.reference import CONF, PAGE, _argument, _group, _groups, _options, reference
+from config_page import CONF, PAGE, _argument, _group, _groups, _options, reference
 
 
 def test_page_is_up_to_date() -> None:
-    assert PAGE.read_text() == reference(), "conf/ has changed: run python -m headpose.running.reference"
+    assert PAGE.read_text() == reference(), "conf/ has changed: run python tools/config_page.py"
 
 
 def test_every_file_is_on_the_page() -> None:
