@@ -11,7 +11,7 @@ FLOOR = {"errors", "types", "process", "timing"}
 READING = {"safe_files", "matlab", "tensor_files", "csv_file", "files", "pictures", "extensions"}
 BASIS = FLOOR | READING
 MAY_IMPORT = {
-    **dict.fromkeys(FLOOR, set()),
+    **{name: set() for name in FLOOR},
     **dict.fromkeys(READING, BASIS),
     "geometry": BASIS,
     "synthesis": BASIS | {"geometry"},
