@@ -7,15 +7,15 @@ lengths, the syntax of JSON), so that the damage reaches the code behind the fir
 import contextlib
 import csv
 import io
+import itertools
 import json
 import re
 import sqlite3
 import struct
-import tempfile
+import warnings
 import zipfile
 import zlib
 from collections.abc import Callable
-from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -29,13 +29,49 @@ Edit = Callable[[Random, bytes], bytes]
 
 NUMBERS = (0, 1, -1, 2, 7, 127, 255, 256, 32767, 65535, 10**6, 2**31 - 1, -(2**31), 2**32 - 1, 2**40, 2**63 - 1, -(2**63))
 TOKENS = (
-    *("", " ", "nan", "-nan", "inf", "-inf", "1e999", "-1e308", "1e-320", "-0", "0x10", "1_000", "1,5", "٣", "9" * 400, "9" * 5000),
+    *(
+        "",
+        " ",
+        "nan",
+        "-nan",
+        "inf",
+        "-inf",
+        "1e999",
+        "-1e308",
+        "1e-320",
+        "-0",
+        "0x10",
+        "1_000",
+        "1,5",
+        "٣",
+        "9" * 400,
+        "9" * 5000,
+    ),
     *("null", "true", "[]", "{}", "x", "a\nb", "a\rb", "a\tb", '"', "'", '""', "\0", "\u2028", "\x1b[2J", "\ufeff", "x" * 3000),
     *("x" * 140_000, "../../../../etc/passwd", "/dev/zero", "/proc/self/mem", "..", ".", "/", "~", "${oc.env:HOME}", "*", "?"),
     *(str(number) for number in NUMBERS),
 )
 VALUES = (
-    *(None, True, False, "", "x", "a\nb", [], {}, [[]], [None], {"": None}, [1, 2, 3], "nan", "../..", "\ud800", 0.5, -0.0, 1e308),
+    *(
+        None,
+        True,
+        False,
+        "",
+        "x",
+        "a\nb",
+        [],
+        {},
+        [[]],
+        [None],
+        {"": None},
+        [1, 2, 3],
+        "nan",
+        "../..",
+        "\ud800",
+        0.5,
+        -0.0,
+        1e308,
+    ),
     *(float("nan"), float("inf"), 10**30, 10**400, ["x"] * 1000, {"_target_": "os.system"}, {"_target_": []}, *NUMBERS),
 )
 
@@ -184,7 +220,9 @@ def edit_tree(random: Random, tree: Any) -> Any:
 def edit_json(random: Random, content: bytes) -> bytes:
     """The tree of a JSON file is another one, or nested deeper than a parser goes."""
     if random.random() < 0.05:
-        return random.choice((b"[" * 100_000, b'{"a":' * 100_000, b"9" * 100_000, b'"' + b"x" * 10**6 + b'"', b"[" + b"1," * 10**5))
+        return random.choice(
+            (b"[" * 100_000, b'{"a":' * 100_000, b"9" * 100_000, b'"' + b"x" * 10**6 + b'"', b"[" + b"1," * 10**5)
+        )
     return json.dumps(edit_tree(random, json.loads(content))).encode("utf-8", errors="surrogatepass")
 
 
@@ -192,7 +230,7 @@ def edit_yaml(random: Random, content: bytes) -> bytes:
     """The tree of a YAML file is another one, or grows by its aliases."""
     if random.random() < 0.05:
         names = "abcdefgh"
-        laughs = "".join(f"{name}: &{name} [{', '.join(['*' + before] * 9)}]\n" for before, name in zip(names, names[1:], strict=False))
+        laughs = "".join(f"{name}: &{name} [{', '.join(['*' + before] * 9)}]\n" for before, name in itertools.pairwise(names))
         return ("a: &a [x]\n" + laughs).encode() + random.choice((b"", content))
     return yaml.safe_dump(edit_tree(random, yaml.safe_load(content))).encode()
 
@@ -233,12 +271,16 @@ def edit_npy(random: Random, content: bytes) -> bytes:
         header = re.sub(r"'shape': \([^)]*\)", f"'shape': ({', '.join(sides)},)", header)
     elif kind < 6:
         kinds = ("'|O'", "'<c16'", "'<U100000000'", "'<M8[ns]'", "'|V0'", "[('a', '<f8')]", "'<f2'", "'>f8'", "'|b1'", "'|S0'")
-        descr = random.choice((*kinds, "'<i8'", "'<U3'", "'<m8'", "None", "''", "[('x', '|O')]", "('<f8', (3, 10**9))", "'<f16'"))
+        descr = random.choice(
+            (*kinds, "'<i8'", "'<U3'", "'<m8'", "None", "''", "[('x', '|O')]", "('<f8', (3, 10**9))", "'<f16'")
+        )
         header = re.sub(r"'descr': ('[^']*'|\[.*?\])", f"'descr': {descr}", header)
     elif kind == 6:
         header = header.replace("'fortran_order': False", f"'fortran_order': {random.choice(('True', '7', 'None'))}")
     elif kind == 7:
-        header = random.choice(("(" * 3000, "{}", "[]", "{'shape': (3,)}", "__import__('os')", "-" * 9000, "{'a':" * 900, "\0", "é" * 99))
+        header = random.choice(
+            ("(" * 3000, "{}", "[]", "{'shape': (3,)}", "__import__('os')", "-" * 9000, "{'a':" * 900, "\0", "é" * 99)
+        )
     else:
         header = edit_text(random, header.encode()).decode("latin-1")[:60_000]
     version = random.choice((b"\x01\x00",) * 6 + (b"\x02\x00", b"\x03\x00", b"\x09\x00"))
@@ -290,7 +332,9 @@ def edit_png(random: Random, content: bytes) -> bytes:
         chunks.insert(random.randrange(len(chunks)), chunks[number])
     else:
         chunks[number] = random.choice((b"PLTE", b"tRNS", b"iCCP", b"eXIf", b"acTL", b"fdAT", b"IDAT", b"zTXt")), chunk
-    framed = (struct.pack(">I", len(chunk)) + name + chunk + struct.pack(">I", zlib.crc32(name + chunk)) for name, chunk in chunks)
+    framed = (
+        struct.pack(">I", len(chunk)) + name + chunk + struct.pack(">I", zlib.crc32(name + chunk)) for name, chunk in chunks
+    )
     return content[:8] + b"".join(framed)
 
 
@@ -320,7 +364,22 @@ def edit_sqlite(random: Random, content: bytes) -> bytes:
         column = random.choice([row[1] for row in base.execute(f"PRAGMA table_info({table})")])
         kind = random.randrange(9)
         if kind < 4:
-            values = (None, "x", "a\nb", "", b"\0\xff", 1e308, -1.5, "9" * 999, "/dev/zero", "../x.jpg", "\0", 2**63 - 1, -(2**63), 0)
+            values = (
+                None,
+                "x",
+                "a\nb",
+                "",
+                b"\0\xff",
+                1e308,
+                -1.5,
+                "9" * 999,
+                "/dev/zero",
+                "../x.jpg",
+                "\0",
+                2**63 - 1,
+                -(2**63),
+                0,
+            )
             value = random.choice((*values, float("inf"), "x" * 10**6))
             base.execute(f"CREATE TABLE other AS SELECT * FROM {table}")  # without its keys and types
             base.execute(f"UPDATE other SET {column} = ? WHERE rowid = ?", (value, random.choice((1, 2))))
@@ -395,7 +454,20 @@ def edit_onnx(random: Random, content: bytes) -> bytes:
     tensor = random.choice(graph.initializer)
     kind = random.randrange(16)
     if kind == 0:
-        others = ("Loop", "If", "Scan", "Relu", "Reshape", "Expand", "Tile", "ConstantOfShape", "Range", "Resize", "Pad", "Einsum")
+        others = (
+            "Loop",
+            "If",
+            "Scan",
+            "Relu",
+            "Reshape",
+            "Expand",
+            "Tile",
+            "ConstantOfShape",
+            "Range",
+            "Resize",
+            "Pad",
+            "Einsum",
+        )
         node.op_type = random.choice((*others, "NonZero", "Gather", "Nothing", "SequenceEmpty", "Where", "Optional", ""))
     elif kind == 1:
         node.domain = random.choice(("com.microsoft", "evil", "ai.onnx.ml", "ai.onnx"))
@@ -493,7 +565,9 @@ def edit_h5(random: Random, content: bytes) -> bytes:
         if kind == 0:
             file[name] = random.choice((np.array(b"x"), "text", np.zeros(3, complex), np.zeros(2, [("a", "f4")]), np.zeros(0)))
         elif kind == 1:
-            file.create_dataset(name, shape=random.choice(((10**6, 10**6), (2**40,), (30_000, 30_000))), dtype="f4", chunks=True)
+            file.create_dataset(
+                name, shape=random.choice(((10**6, 10**6), (2**40,), (30_000, 30_000))), dtype="f4", chunks=True
+            )
         elif kind == 2:
             file.create_dataset(name, data=np.zeros((3000, 3000), "f4"), compression="gzip", chunks=(3000, 3000))
         elif kind == 3:
@@ -501,15 +575,21 @@ def edit_h5(random: Random, content: bytes) -> bytes:
         elif kind == 4:
             file[name] = h5py.ExternalLink(random.choice(("/etc/passwd", "x.h5", "/dev/zero")), "/x")
         elif kind == 5:
-            file.create_dataset(name, shape=(array.size,), dtype="f4", external=[(random.choice(("/etc/passwd", "/dev/zero")), 0, 2**40)])
+            file.create_dataset(
+                name, shape=(array.size,), dtype="f4", external=[(random.choice(("/etc/passwd", "/dev/zero")), 0, 2**40)]
+            )
         elif kind == 6:
-            file[name] = random.choice((array.T, array[None], array.astype("f8"), array.astype("i2"), array * np.nan, array[..., :0]))
+            file[name] = random.choice(
+                (array.T, array[None], array.astype("f8"), array.astype("i2"), array * np.nan, array[..., :0])
+            )
         elif kind == 7:
             file.create_group(name)
         elif kind == 8:
             file[f"{name}{random.choice(('x', '/y', ' '))}"] = array
         elif kind == 9:
-            file.create_dataset(name, shape=(3,), dtype=random.choice((h5py.string_dtype(), h5py.ref_dtype, h5py.vlen_dtype("f4"))))
+            file.create_dataset(
+                name, shape=(3,), dtype=random.choice((h5py.string_dtype(), h5py.ref_dtype, h5py.vlen_dtype("f4")))
+            )
         elif kind == 10:
             file[name] = array
             file.attrs["layer_names"] = random.choice((np.zeros(0), "x", h5py.Empty("f4")))
@@ -578,7 +658,5 @@ def _block(random: Random, content: bytes) -> tuple[int, int]:
 @contextlib.contextmanager
 def _quiet_zip(out: io.BytesIO, method: int) -> Any:
     """An archive to write, without warnings of a name that is there twice."""
-    import warnings
-
     with warnings.catch_warnings(action="ignore"), zipfile.ZipFile(out, "w", method) as archive:
         yield archive

@@ -12,8 +12,8 @@ file. Everything else is a fault:
     exception  another exception than InputError
     message    a refusal that is not one line of at most 1,000 characters, or does not name the file
 
-A case follows from reader, seed and number alone: `--reader mat --seed 1 --first 77 --cases 1` tries number 77 again. Faults are
-listed by the place in the code, and `--keep` stores their files. The exit status is 1 if there is any. Linux only.
+A case follows from reader, seed and number alone: `--reader mat --seed 1 --first 77 --cases 1` tries number 77 again. Faults
+are listed by the place in the code, and `--keep` stores their files. The exit status is 1 if there is any. Linux only.
 """
 
 import argparse
@@ -153,7 +153,9 @@ def _run_batch(name: str, reader: Reader, seed: int, numbers: list[int], folder:
     if started is not None:
         if started.outcome != "hang":
             started.outcome = "crash"
-            started.detail = signal.Signals(os.WTERMSIG(status)).name if os.WIFSIGNALED(status) else f"exit {os.WEXITSTATUS(status)}"
+            started.detail = (
+                signal.Signals(os.WTERMSIG(status)).name if os.WIFSIGNALED(status) else f"exit {os.WEXITSTATUS(status)}"
+            )
         said = (folder / "said.txt").read_text(errors="replace")
         started.place = _place_of_dump(said)
         started.detail += f" {_last_words(said)}"
@@ -313,11 +315,15 @@ def _in_child(task: Any) -> int:
 
 def table(results: dict[str, list[Result]]) -> str:
     """Readers and outcomes in numbers."""
-    lines = [f"{'reader':<12}{'cases':>8}" + "".join(f"{outcome:>10}" for outcome in OUTCOMES) + f"{'a second':>10}{'longest':>9}"]
+    lines = [
+        f"{'reader':<12}{'cases':>8}" + "".join(f"{outcome:>10}" for outcome in OUTCOMES) + f"{'a second':>10}{'longest':>9}"
+    ]
     for name, found in [*results.items(), ("all", [one for each in results.values() for one in each])]:
         counts, seconds = Counter(one.outcome for one in found), [one.seconds for one in found]
         numbers = "".join(f"{counts[outcome]:>10}" for outcome in OUTCOMES)
-        lines.append(f"{name:<12}{len(found):>8}{numbers}{len(found) / max(sum(seconds), 1e-3):>10.0f}{max(seconds, default=0):>8.1f}s")
+        lines.append(
+            f"{name:<12}{len(found):>8}{numbers}{len(found) / max(sum(seconds), 1e-3):>10.0f}{max(seconds, default=0):>8.1f}s"
+        )
     return "\n".join(lines)
 
 
@@ -331,7 +337,9 @@ def fault_list(results: dict[str, list[Result]]) -> str:
     lines = []
     for (name, outcome, place, _), found in sorted(groups.items(), key=lambda item: -len(item[1])):
         one = min(found, key=lambda result: len(result.detail))
-        lines.append(f"- {name} {outcome} x{len(found)} at {place or '?'}: {one.detail} (case {one.case}, {one.file}, {one.edits})")
+        lines.append(
+            f"- {name} {outcome} x{len(found)} at {place or '?'}: {one.detail} (case {one.case}, {one.file}, {one.edits})"
+        )
     return "\n".join(lines)
 
 
@@ -345,14 +353,19 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--keep", type=Path, help="folder for faulty files")
     options = parser.parse_args(arguments)
     results: dict[str, list[Result]] = {}
+    broken = 0
     for name in options.reader or READERS:
         with tempfile.TemporaryDirectory(prefix="damage") as folder:
             numbers = range(options.first, options.first + options.cases)
-            results[name] = run_cases(name, READERS[name], options.seed, numbers, Path(folder), options.keep)
-        print(table({name: results[name]}).splitlines()[-1], file=sys.stderr)
+            try:
+                results[name] = run_cases(name, READERS[name], options.seed, numbers, Path(folder), options.keep)
+            except RuntimeError as error:
+                broken += 1
+                print(f"{name} cannot be tried: {error}", flush=True)
+                continue
+        print(fault_list({name: results[name]}) or f"{name}: no faults", flush=True)
     print(table(results))
-    print(fault_list(results) or "no faults")
-    return int(any(one.outcome in FAULTS for found in results.values() for one in found))
+    return int(broken > 0 or any(one.outcome in FAULTS for found in results.values() for one in found))
 
 
 if __name__ == "__main__":

@@ -7,13 +7,11 @@ a broken file in another way (a frame with a `problem`, a run that is left out),
 
 import copy
 import csv
-import io
 import json
 import logging
 import os
 import shutil
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from typing import Any
 import cv2
 import h5py
 import numpy as np
+import PIL.features
 import PIL.Image
 import scipy.io
 import torch
@@ -187,7 +186,10 @@ def open_biwi(folder: Path) -> Read:
 
 def write_aflw(folder: Path) -> None:
     """The database with its pictures, ready crops with their text, and a list of faces."""
-    base, crops = WriteAFLW(folder / "base", HeadSampler(), 2, "sqlite", 64), WriteAFLW(folder / "crops", HeadSampler(), 2, "text", 64)
+    base, crops = (
+        WriteAFLW(folder / "base", HeadSampler(), 2, "sqlite", 64),
+        WriteAFLW(folder / "crops", HeadSampler(), 2, "text", 64),
+    )
     names = [*base[0], *base[1]]
     crops[0], crops[1]
     (folder / "faces.txt").write_text("\n".join(names))
@@ -197,7 +199,10 @@ def open_aflw(folder: Path) -> Read:
     """The data set in the form of the damaged file."""
 
     def read(file: Path) -> None:
-        AFLW(folder / ("crops" if "crops" in file.parts else "base"), faces=folder / "faces.txt" if file.name == "faces.txt" else None)
+        AFLW(
+            folder / ("crops" if "crops" in file.parts else "base"),
+            faces=folder / "faces.txt" if file.name == "faces.txt" else None,
+        )
 
     return read
 
@@ -331,7 +336,11 @@ def write_videos(folder: Path) -> None:
 def write_checkpoint(folder: Path) -> None:
     """An untrained FSA-Net with what Lightning keeps beside it, and a fusion of two."""
     torch.manual_seed(0)
-    lightning = {"epoch": 3, "global_step": 40, "optimizer_states": [{"state": {}, "param_groups": [{"lr": 0.1, "params": [0]}]}]}
+    lightning = {
+        "epoch": 3,
+        "global_step": 40,
+        "optimizer_states": [{"state": {}, "param_groups": [{"lr": 0.1, "params": [0]}]}],
+    }
     for name, config in (
         ("net.ckpt", FSANET),
         ("fusion.ckpt", {"_target_": "headpose.models.fusion.LateFusion", "members": [FSANET, copy.deepcopy(FSANET)]}),
