@@ -242,6 +242,8 @@ def edit_zip(random: Random, content: bytes) -> bytes:
     place = random.randrange(len(members))
     name, member = members[place]
     kind = random.randrange(10)
+    if random.random() < 0.01:
+        return _bomb(members, place)
     if kind < 7:
         edits = (edit_npy,) if name.endswith(".npy") and random.random() < 0.6 else BYTES
         members[place] = name, random.choice(edits)(random, member)
@@ -256,6 +258,21 @@ def edit_zip(random: Random, content: bytes) -> bytes:
     with _quiet_zip(out, method) as archive:
         for name, member in members:
             archive.writestr(name, member)
+    return out.getvalue()
+
+
+def _bomb(members: list[tuple[str, bytes]], place: int) -> bytes:
+    """An archive in which one member unpacks to 1.5 GB of zeros."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for number, (name, member) in enumerate(members):
+            if number != place:
+                archive.writestr(name, member)
+                continue
+            with archive.open(name, "w", force_zip64=True) as file:
+                np.lib.format.write_array_header_1_0(file, {"descr": "<f8", "fortran_order": False, "shape": (1500, 125_000)})
+                for _ in range(1500):
+                    file.write(bytes(10**6))
     return out.getvalue()
 
 

@@ -102,17 +102,13 @@ class Reader:
 
 
 def write_mat(folder: Path) -> None:
-    """AFLW2000 and 300W-LP, of each a label as written, one with packed elements and one in the older format."""
+    """AFLW2000 and 300W-LP, of each labels as written and labels with packed elements."""
     WriteAFLW2000(folder / "aflw2000", HeadSampler(), 3)[0]
     WriteAFLW2000(folder / "aflw2000", HeadSampler(), 3)[1]
     Write300WLP(folder / "300w_lp", HeadSampler(poses_per_identity=1), 1)[0]
-    for path, options in (
-        (folder / "aflw2000" / "image00002.mat", {"do_compression": True}),
-        (folder / "300w_lp" / "AFW_Flip" / "AFW_000000_1_0.mat", {"do_compression": True}),
-        (folder / "300w_lp" / "AFW" / "AFW_000000_1_0.mat", {"format": "4"}),
-    ):
+    for path in (folder / "aflw2000" / "image00002.mat", folder / "300w_lp" / "AFW_Flip" / "AFW_000000_1_0.mat"):
         content = {key: value for key, value in scipy.io.loadmat(path).items() if not key.startswith("__")}
-        scipy.io.savemat(path, content, **options)  # type: ignore[call-overload]
+        scipy.io.savemat(path, content, do_compression=True)
 
 
 def open_mat(folder: Path) -> Read:
