@@ -303,6 +303,7 @@ def _in_child(task: Any) -> int:
         status = 1
         try:
             torch.set_num_threads(1)
+            os.dup2(2, 1)  # bars of progress are no part of the table
             task()
             status = 0
         except BaseException:
