@@ -28,52 +28,18 @@ import yaml
 Edit = Callable[[Random, bytes], bytes]
 
 NUMBERS = (0, 1, -1, 2, 7, 127, 255, 256, 32767, 65535, 10**6, 2**31 - 1, -(2**31), 2**32 - 1, 2**40, 2**63 - 1, -(2**63))
+OTHER_FILES = ("/etc/passwd", "/dev/zero", "/proc/self/mem")
+"""What damage may name in place of a file; a refusal names it then."""
 TOKENS = (
-    *(
-        "",
-        " ",
-        "nan",
-        "-nan",
-        "inf",
-        "-inf",
-        "1e999",
-        "-1e308",
-        "1e-320",
-        "-0",
-        "0x10",
-        "1_000",
-        "1,5",
-        "٣",
-        "9" * 400,
-        "9" * 5000,
-    ),
-    *("null", "true", "[]", "{}", "x", "a\nb", "a\rb", "a\tb", '"', "'", '""', "\0", "\u2028", "\x1b[2J", "\ufeff", "x" * 3000),
-    *("x" * 140_000, "../../../../etc/passwd", "/dev/zero", "/proc/self/mem", "..", ".", "/", "~", "${oc.env:HOME}", "*", "?"),
+    *OTHER_FILES, "", " ", "nan", "-nan", "inf", "-inf", "1e999", "-1e308", "1e-320", "-0", "0x10", "1_000", "1,5", "٣", "9" * 400,
+    "9" * 5000, "null", "true", "[]", "{}", "x", "a\nb", "a\rb", "a\tb", '"', "'", '""', "\0", "\u2028", "\x1b[2J", "\ufeff",
+    "x" * 3000, "x" * 140_000, "../../../../etc/passwd", "..", ".", "/", "~", "${oc.env:HOME}", "*", "?",
     *(str(number) for number in NUMBERS),
-)
+)  # fmt: skip
 VALUES = (
-    *(
-        None,
-        True,
-        False,
-        "",
-        "x",
-        "a\nb",
-        [],
-        {},
-        [[]],
-        [None],
-        {"": None},
-        [1, 2, 3],
-        "nan",
-        "../..",
-        "\ud800",
-        0.5,
-        -0.0,
-        1e308,
-    ),
-    *(float("nan"), float("inf"), 10**30, 10**400, ["x"] * 1000, {"_target_": "os.system"}, {"_target_": []}, *NUMBERS),
-)
+    None, True, False, "", "x", "a\nb", [], {}, [[]], [None], {"": None}, [1, 2, 3], "nan", "../..", "\ud800", 0.5, -0.0, 1e308,
+    float("nan"), float("inf"), 10**30, 10**400, ["x"] * 1000, {"_target_": "os.system"}, {"_target_": []}, *NUMBERS,
+)  # fmt: skip
 
 
 def flip_bits(random: Random, content: bytes) -> bytes:

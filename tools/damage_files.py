@@ -40,7 +40,7 @@ from typing import Any
 os.environ["OMP_NUM_THREADS"] = "1"  # a process that is forked from one with threads may wait for ever
 
 import torch
-from damage_edits import damage
+from damage_edits import OTHER_FILES, damage
 from damage_readers import READERS, Reader
 
 from headpose.errors import InputError
@@ -216,7 +216,7 @@ def _work(reader: Reader, name: str, seed: int, numbers: list[int], folder: Path
         result = Result(number, str(file.relative_to(given)), edits, "started")
         _say(pipe, result)
         grown, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
-        _read(lambda file=file: read(file), result, [file.name, *([str(given)] if reader.is_folder else [])])
+        _read(lambda file=file: read(file), result, [file.name, *([str(given), *OTHER_FILES] if reader.is_folder else [])])
         result.seconds = round(time.process_time() - start, 3)
         result.megabytes = round((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - grown) / 1000, 1)
         if result.outcome in ("ok", "refused") and result.megabytes > 1000:
