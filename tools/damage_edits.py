@@ -32,8 +32,8 @@ OTHER_FILES = ("/etc/passwd", "/dev/zero", "/proc/self/mem")
 """What damage may name in place of a file; a refusal names it then."""
 TOKENS = (
     *OTHER_FILES, "", " ", "nan", "-nan", "inf", "-inf", "1e999", "-1e308", "1e-320", "-0", "0x10", "1_000", "1,5", "٣",
-    "9" * 400, "9" * 5000, "null", "true", "[]", "{}", "x", "a\nb", "a\rb", "a\tb", '"', "'", '""', "\0", "\u2028", "\x1b[2J", "\ufeff",
-    "x" * 3000, "x" * 140_000, "../../../../etc/passwd", "..", ".", "/", "~", "${oc.env:HOME}", "*", "?",
+    "9" * 400, "9" * 5000, "null", "true", "[]", "{}", "x", "a\nb", "a\rb", "a\tb", '"', "'", '""', "\0", "\u2028", "\x1b[2J",
+    "\ufeff", "x" * 3000, "x" * 140_000, "../../../../etc/passwd", "..", ".", "/", "~", "${oc.env:HOME}", "*", "?",
     *(str(number) for number in NUMBERS),
 )  # fmt: skip
 VALUES = (
