@@ -430,7 +430,7 @@ def write_uploads(folder: Path) -> None:
         "HTTP_HOST": "127.0.0.1",
         "HTTP_ORIGIN": "http://127.0.0.1",
         "CONTENT_TYPE": "application/octet-stream",
-        "CONTENT_LENGTH": "700",
+        "CONTENT_LENGTH": str((folder / "baseline.jpg").stat().st_size),
         "HTTP_TRANSFER_ENCODING": "",
     }
     (folder / "request.json").write_text(json.dumps(request))
@@ -479,9 +479,11 @@ def _checkpoint_beside(folder: Path) -> Path:
 
 def write_runs(folder: Path) -> None:
     """A finished training with all its files, and a failed one."""
+    from headpose.running.entry import register_resolvers
     from headpose.running.experiments import compose_training
     from headpose.running.identity import id_of_test, identity, train_id
 
+    register_resolvers()
     options = ["experiments=fsanet/table4", "aggregation=capsule", "scoring=conv", "seed=0"]
     config = compose_training(options)
     run = folder / train_id(config)
@@ -499,10 +501,11 @@ def write_runs(folder: Path) -> None:
     (run / ".hydra" / "overrides.yaml").write_text("".join(f"- {option}\n" for option in options))
     (run / "metrics.csv").write_text("epoch,lr,train/loss,val/mae\n0,0.1,5.0,3.5\n1,0.1,4.0,3.0\n")
     angles = ("yaw", "pitch", "roll")
-    with (run / f"predictions_{next(iter(tested))}.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["name", *(f"{kind}_{angle}" for kind in ("true", "predicted") for angle in angles), "geodesic"])
-        writer.writerows([["a", 10, 5, 0, 11, 6, 1, 1.5], ["b", -40, 0, 9, -41, 1, 8, 1.5]])
+    for name in tested:
+        with (run / f"predictions_{name}.csv").open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["name", *(f"{kind}_{angle}" for kind in ("true", "predicted") for angle in angles), "geodesic"])
+            writer.writerows([["a", 10, 5, 0, 11, 6, 1, 1.5], ["b", -40, 0, 9, -41, 1, 8, 1.5]])
     failed = folder / "failed_run"
     failed.mkdir()
     (failed / "train.log").touch()
@@ -513,10 +516,12 @@ def open_runs(folder: Path) -> Read:
     """As the report, a sweep and a training that goes on read them."""
     from headpose.reporting.leaderboard import boards, networks, score
     from headpose.reporting.runs import pool_of, read_metrics, read_predictions, read_runs
+    from headpose.running.entry import register_resolvers
     from headpose.running.experiments import compose_training
     from headpose.running.pool import cell_state, finished_results, untested
     from headpose.running.recorded import recorded_options
 
+    register_resolvers()
     config = compose_training(["experiments=fsanet/table4", "aggregation=capsule", "scoring=conv", "seed=0"])
 
     def read(file: Path) -> None:
@@ -546,8 +551,10 @@ def open_runs(folder: Path) -> Read:
 
 def open_overview(folder: Path) -> Read:
     """The page of all that has run."""
+    from headpose.running.entry import register_resolvers
     from headpose.running.overview import write_overview
 
+    register_resolvers()
     os.environ["HEADPOSE_RUNS"] = str(folder)
     return lambda file: write_overview(folder.parent / "index.html")
 
