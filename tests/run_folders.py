@@ -56,7 +56,7 @@ def write_run(runs: Path, error: float, *options: str, test_sets: tuple[str, ...
     folder = runs / train_id(config)
     folder.mkdir(parents=True)
     errors = {**dict.fromkeys(("yaw", "pitch", "roll", "mae"), abs(error)), "geodesic": 7.0}
-    entry = {"protocol": "p", "crop": "fsanet", "n": 2, "skipped": 0, "last": errors}
+    entry = {"rules": {"dataset": "p"}, "crop": "fsanet", "n": 2, "skipped": 0, "last": errors}
     if config.get("protocol"):
         entry["of_protocol"] = {"name": config.protocol.name, "hash": "x", "complete": False}
     tested = {name: {**entry, "test_id": id_of_test(config, name)} for name in test_sets or config.test}

@@ -66,7 +66,9 @@ def encode_picture(path: Path, image: Image, options: Sequence[int] = ()) -> byt
     except cv2.error:
         is_encoded = False
     if not is_encoded:
-        raise InputError(f"{path}: a picture of shape {image.shape} cannot be stored as {path.suffix or 'a file without suffix'}")
+        raise InputError(
+            f"{path}: a picture of shape {image.shape} cannot be stored as {path.suffix or 'a file without suffix'}"
+        )
     return bytes(content.tobytes())
 
 

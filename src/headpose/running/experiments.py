@@ -159,7 +159,7 @@ def _fill_mean(row: Row, name: str, members: list[Row]) -> None:
         tuple({key: fmean(seed[key] for seed in part.last) for key in part.last[0]} for part in measured),
         (),
         sum(part.n for part in measured),
-        f"mean of {len(measured)} splits",
+        {**measured[0].rules, "part_seed": None, "splits": len(measured)},
         measured[0].crop,
         tuple(sorted({commit for part in measured for commit in part.commits})),
     )
@@ -186,7 +186,7 @@ def _measured(runs: list[Run], test_set: str, last: list[dict[str, float]], best
     entry = runs[0].results["test"][test_set]
     commits = tuple(sorted({str(run.results["commit"]) for run in runs}))
     without_pose = max(run.results["test"][test_set].get("without_pose", 0) for run in runs)
-    return Measured(tuple(last), tuple(best), entry["n"], entry["protocol"], entry["crop"], commits, without_pose)
+    return Measured(tuple(last), tuple(best), entry["n"], entry["rules"], entry["crop"], commits, without_pose)
 
 
 def draw_figures(config: DictConfig, table: Table) -> Iterator[tuple[str, Figure]]:

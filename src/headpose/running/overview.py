@@ -25,6 +25,7 @@ from headpose.reporting import html
 from headpose.reporting.figures import Curve, error_by_angle, ranking, size_error, training_curves
 from headpose.reporting.leaderboard import Board, Network, Score, boards, networks, perturbations, score
 from headpose.reporting.published import read_published
+from headpose.reporting.rules import describe_rules
 from headpose.reporting.runs import Run, pool_of, read_runs, seedless
 from headpose.reporting.tables import DASH, Table, mean_and_std
 from headpose.running.entry import register_resolvers, runs_dir
@@ -332,7 +333,7 @@ def _network(network: Network) -> dict[str, Any]:
             str(run.results["train"].get("n", DASH)),
             str(run.results["train"].get("split_hash", DASH)),
             "; ".join(
-                f"{name}: {entry['protocol']}, crop {entry['crop']}, {entry['n']:,} faces"
+                f"{name}: {describe_rules(entry['rules'])}, crop {entry['crop']}, {entry['n']:,} faces"
                 for name, entry in run.results["test"].items()
             ),
         ]
@@ -343,7 +344,7 @@ def _network(network: Network) -> dict[str, Any]:
         "label": network.label,
         "params": first["params"],
         "epochs": train.get("epochs"),
-        "trained_on": train.get("protocol") or train.get("dataset"),
+        "trained_on": describe_rules(train["rules"]) if "rules" in train else train.get("dataset"),
         "versions": ", ".join(f"{package} {version}" for package, version in first["versions"].items()),
         "runs": runs,
         "config": _public(json.dumps(config, indent=1)),

@@ -42,7 +42,7 @@ def summarise_training(config: DictConfig, datamodule: HeadPoseDataModule, callb
     best = callbacks.get("best")
     summary = {
         "dataset": datamodule.dataset_name,
-        "protocol": datamodule.protocol,
+        "rules": datamodule.rules,
         "n": len(datamodule.split.train),
         "n_val": len(datamodule.split.val),
         "filtered": datamodule.dataset.num_filtered,
@@ -77,7 +77,7 @@ def model_card(config: DictConfig, model: nn.Module, datamodule: HeadPoseDataMod
         "convention": CONVENTION,
         "training_data": {
             "dataset": datamodule.dataset_name,
-            "protocol": datamodule.protocol,
+            "rules": datamodule.rules,
             "n": len(datamodule.split.train),
         },
     }
