@@ -7,9 +7,8 @@ from rich.markdown import Markdown
 from headpose.errors import InputError
 from headpose.reporting.runs import read_pool
 from headpose.running.entry import entry_point, output_dir, runs_dir
-from headpose.running.experiments import asked_for, draw_figures, experiment_table
+from headpose.running.experiments import asked_for, draw_figures, experiment_table, still_missing
 from headpose.running.overview import write_overview
-from headpose.running.recorded import still_missing
 
 
 @entry_point("report", reads_runs=True)
@@ -37,7 +36,7 @@ def report(config: DictConfig) -> None:
             figure.savefig(folder / f"{figure_name}.{suffix}", dpi=150)
         written.append(f", {figure_name}.png")
     console.print(Markdown(table.markdown(("published", "last", "difference"))))
-    for line in still_missing(name, given, table, [run for members in pool.values() for run in members]):
+    for line in still_missing(name, config, given, table, [run for members in pool.values() for run in members]):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     console.print(f"written to {folder}: table.md, table.csv, table.tex{''.join(written)}")
 

@@ -2,7 +2,7 @@
 
 import copy
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -23,6 +23,7 @@ from headpose.reporting.leaderboard import in_words
 from headpose.reporting.published import find_published, read_published
 from headpose.reporting.runs import Predictions, Run, fuse, read_predictions, seedless, with_pose
 from headpose.reporting.tables import Measured, Row, Table
+from headpose.running.cells import quoted, recorded_options, split_options, sweep_command
 from headpose.running.entry import ROOT
 from headpose.running.identity import absent_lists, id_of_test, identity, learns
 from headpose.running.protocols import settle_tests
@@ -33,6 +34,13 @@ PUBLISHED = ROOT / "experiments" / "published_results.csv"
 def experiment_names() -> list[str]:
     """Names of all experiments, such as `fsanet/table4`."""
     return sorted(str(path.relative_to(PUBLISHED.parent).with_suffix("")) for path in PUBLISHED.parent.rglob("*.yaml"))
+
+
+@functools.cache
+def raw_experiment(name: str) -> dict[str, Any]:
+    """An experiment's file as it stands, nothing composed."""
+    raw: Any = OmegaConf.to_container(OmegaConf.load(PUBLISHED.parent / f"{name}.yaml"))
+    return dict(raw)
 
 
 def asked_for() -> tuple[str | None, list[str]]:
@@ -98,6 +106,28 @@ def experiment_table(config: DictConfig, given: Sequence[str], pool: Mapping[str
         rows.append(row)
     said = [f"The list {file} is not here, so runs on {', '.join(of)} cannot be matched." for file, of in unmatched.items()]
     return Table(table["title"], table["test_sets"], rows, list(dict.fromkeys(missing)), [" ".join(said)] if said else [])
+
+
+def still_missing(name: str, config: DictConfig, given: Sequence[str], table: Table, runs: Iterable[Run]) -> list[str]:
+    """What to say to someone who wants a table that lacks rows; nothing where it lacks none.
+
+    Args:
+        name: of the experiment.
+        config: composed with it.
+        given: the options that the table was made with.
+        table: the one that lacks rows.
+        runs: in the pool.
+    """
+    if not table.missing:
+        return []
+    own = set(split_options(given, config.table)[1])
+    recorded = recorded_options(runs, [name]).get(name, set())
+    others = sorted(" ".join(map(quoted, known)) or "no options" for known in recorded if set(known) != own)
+    command = sweep_command(name, [option for option in given if not option.startswith("experiments=")])
+    return [
+        f"Missing: {'; '.join(table.missing)}; `{command}` goes on with them",
+        *(f"the pool has it with {known}" for known in others if known.isprintable()),  # anybody may have written it
+    ]
 
 
 def compose_cell(cell: Mapping[str, Any], given: Sequence[str]) -> DictConfig:

@@ -28,10 +28,17 @@ from headpose.reporting.published import read_published
 from headpose.reporting.rules import describe_rules
 from headpose.reporting.runs import Run, pool_of, read_runs, seedless
 from headpose.reporting.tables import DASH, Table, mean_and_std
+from headpose.running.cells import recorded_options, sweep_command
 from headpose.running.entry import register_resolvers, runs_dir
-from headpose.running.experiments import PUBLISHED, compose_training, draw_figures, experiment_names, experiment_table
+from headpose.running.experiments import (
+    PUBLISHED,
+    compose_training,
+    draw_figures,
+    experiment_names,
+    experiment_table,
+    raw_experiment,
+)
 from headpose.running.provenance import commit
-from headpose.running.recorded import family, raw_experiment, recorded_options, sweep_command
 
 MAX_EXAMPLES, MAX_DRAWN_BOARDS, MAX_RANKED, MAX_LINES = 60, 4, 15, 8
 MAX_PROCESSES = 4
@@ -234,9 +241,10 @@ def _perturbation_curves(scores: Sequence[Score]) -> Iterator[Markup]:
 def _experiments(runs: Sequence[Run]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
     """Name and tables of each experiment, none where nothing of it has run, made in processes side by side."""
     pool = pool_of(runs)
-    recorded = recorded_options(run for members in pool.values() for run in members)
+    names = experiment_names()
+    recorded = recorded_options((run for members in pool.values() for run in members), names)
     candidates = {}
-    for name in experiment_names():
+    for name in names:
         relatives = {
             tuple(option for option in options if option.startswith("budget="))
             for other, known in recorded.items()
@@ -268,6 +276,12 @@ def _tables(pool: Mapping[str, list[Run]], name: str, candidates: Sequence[Seque
             runs = {label: [by_folder[folder] for folder in paths] for label, paths in folders.items()}
             shown.append(_experiment(name, options, config, table, runs))
     return shown
+
+
+def family(name: str) -> tuple[str, ...]:
+    """What experiments that can share trainings have in common: protocol and data."""
+    defaults = [item for item in raw_experiment(name)["defaults"] if isinstance(item, dict)]
+    return tuple(str(item[key]) for key in ("override /protocol", "override /data") for item in defaults if key in item)
 
 
 def _drawn(config: Any, table: Table, remarks: list[str]) -> Iterator[tuple[str, Figure]]:
