@@ -34,8 +34,8 @@ NUM_PARAMETERS = {
 def choice(path: Path) -> list[str]:
     group, name = path.parent.name, path.stem
     if group == "recipe":
-        model = "hopenet_regression" if name.startswith("hopenet_regression") else name.split("_", maxsplit=1)[0]
-        return [f"model={model}", f"data={name.removeprefix(model + '_')}"]
+        model, data = name.split("_", maxsplit=1)
+        return [f"model={model}", f"data={data}"]
     if name == "csv":
         return ["data=csv" if group == "data" else "test=[csv]", f"{group}.root=x" if group == "data" else "test.csv.root=x"]
     if group == "backbone":
