@@ -26,7 +26,13 @@ def test_true_landmarks_need_no_checkpoint(run, labels_root: Path, tmp_path: Pat
 
 
 def test_solutions_behind_the_camera_are_counted_or_count(run, labels_root: Path, tmp_path: Path) -> None:
-    arguments = ("model=landmarks", "solver=perspective", "model.solver.method=iterative", *TEST, f"test.aflw2000.root={labels_root}")
+    arguments = (
+        "model=landmarks",
+        "solver=perspective",
+        "model.solver.method=iterative",
+        *TEST,
+        f"test.aflw2000.root={labels_root}",
+    )
     for folder, option in (("out", ()), ("in", ("model.use_behind=true",))):
         done = run("evaluate", *arguments, *option, f"hydra.run.dir={folder}")
         assert done.returncode == 0, done.stderr
@@ -111,7 +117,10 @@ def test_a_figure_of_curves_is_drawn_of_a_sweep(run, aflw2000_root: Path, tmp_pa
         (["landmarks=file"], "model.source.path is needed"),
         (["landmarks=dlib"], "landmarks=dlib needs the package dlib; pip install"),
         (["landmarks=fan"], "landmarks=fan needs the package face-alignment; pip install"),
-        (["solver=perspective", "model.solver.method=iterative", "model.points=5"], "model.points=5 are too few for this solver: it needs 6"),
+        (
+            ["solver=perspective", "model.solver.method=iterative", "model.points=5"],
+            "model.points=5 are too few for this solver: it needs 6",
+        ),
         (["checkpoint=x.ckpt"], "LandmarkPose learns nothing; leave checkpoint="),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

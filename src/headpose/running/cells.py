@@ -1,7 +1,7 @@
 """The cells of an experiment's sweep are the rows of its table; a training records of which cells it is."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -53,6 +53,17 @@ def record_cell(results: dict[str, Any], config: DictConfig) -> None:
         results["cells"].append(entry)
 
 
+def recorded_cells(run: Run) -> Iterator[tuple[str | None, list[str], list[str]]]:
+    """Experiment, cell and other options of each entry that `record_cell` made; nothing of an older version's run."""
+    entries = run.results.get("cells")
+    for entry in entries if isinstance(entries, list) else []:
+        if isinstance(entry, dict):
+            name, *lists = (entry.get(key) for key in ("experiment", "cell", "options"))
+            if isinstance(name, str | None) and all(isinstance(texts, list) for texts in lists):
+                cell, options = ([text for text in texts if isinstance(text, str)] for texts in lists)
+                yield name, cell, options
+
+
 def recorded_options(runs: Iterable[Run], names: Sequence[str]) -> dict[str | None, set[tuple[str, ...]]]:
     """With which options each experiment of these names was swept, as its runs recorded them, but for those of the cells.
 
@@ -60,11 +71,8 @@ def recorded_options(runs: Iterable[Run], names: Sequence[str]) -> dict[str | No
     """
     found: dict[str | None, set[tuple[str, ...]]] = {}
     for run in runs:
-        cells = run.results.get("cells") or [{"experiment": None, "options": []}]  # of an older version
-        for entry in cells if isinstance(cells, list) else []:
-            if isinstance(entry, dict) and isinstance(entry.get("options"), list):
-                options = tuple(option for option in entry["options"] if isinstance(option, str) and _is_plain(option))
-                found.setdefault(name if (name := entry.get("experiment")) in names else None, set()).add(options)
+        for name, _, options in list(recorded_cells(run)) or [(None, [], [])]:
+            found.setdefault(name if name in names else None, set()).add(tuple(filter(_is_plain, options)))
     return found
 
 

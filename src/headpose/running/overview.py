@@ -36,6 +36,7 @@ from headpose.running.experiments import (
     draw_figures,
     experiment_names,
     experiment_table,
+    filter_of,
     raw_experiment,
 )
 from headpose.running.provenance import commit
@@ -261,10 +262,14 @@ def _tables(pool: Mapping[str, list[Run]], name: str, candidates: Sequence[Seque
     by_folder = {run.folder: run for members in pool.values() for run in members}
     shown: list[dict[str, Any]] = []
     proofs: list[set[tuple[str, str, Path]]] = []
+    cells = [row["cell"] for row in raw_experiment(name)["table"]["rows"] if "cell" in row]
     for options in candidates:
+        given = [f"experiments={name}", *options]
+        if not any(map(filter_of(given, pool), cells)):
+            continue
         try:
-            config = compose_training([f"experiments={name}", *options], "report")
-            table = experiment_table(config, [f"experiments={name}", *options], pool)
+            config = compose_training(given, "report")
+            table = experiment_table(config, given, pool)
         except (InputError, HydraException, OmegaConfBaseException):
             continue  # options of a relative that this one has no place for
         folders = {row.label: [path.parents[1] for path in row.checkpoints] for row in table.rows}
