@@ -36,7 +36,7 @@ TOKENS = (
     "\ufeff", "x" * 3000, "x" * 140_000, "../../../../etc/passwd", "..", ".", "/", "~", "${oc.env:HOME}", "*", "?",
     *(str(number) for number in NUMBERS),
 )  # fmt: skip
-VALUES = (
+VALUES: tuple[Any, ...] = (
     None, True, False, "", "x", "a\nb", [], {}, [[]], [None], {"": None}, [1, 2, 3], "nan", "../..", "\ud800", 0.5, -0.0, 1e308,
     float("nan"), float("inf"), 10**30, 10**400, ["x"] * 1000, {"_target_": "os.system"}, {"_target_": []}, *NUMBERS,
 )  # fmt: skip
@@ -97,7 +97,7 @@ def set_integer(random: Random, content: bytes) -> bytes:
         return content
     start = random.randrange(min(len(content), random.choice((64, 512, len(content)))) - size + 1)
     number = random.choice(NUMBERS) & (2 ** (8 * size) - 1)
-    return content[:start] + number.to_bytes(size, "little" if kind[0] == "<" else "big") + content[start + size :]
+    return content[:start] + int(number).to_bytes(size, "little" if kind[0] == "<" else "big") + content[start + size :]
 
 
 def empty_or_odd(random: Random, content: bytes) -> bytes:
@@ -496,7 +496,7 @@ def edit_onnx(random: Random, content: bytes) -> bytes:
         _add_constant(random, model, node)
     else:
         _add_loop(random, model)
-    return model.SerializeToString()
+    return bytes(model.SerializeToString())
 
 
 def _add_constant(random: Random, model: Any, node: Any) -> None:
@@ -613,7 +613,7 @@ EDITS: dict[str, tuple[Edit, ...]] = {
 
 def damage(random: Random, content: bytes, suffix: str) -> tuple[bytes, str]:
     """Damaged content, and the names of the edits: three in five are of the format, the others of bytes."""
-    names = []
+    names: list[str] = []
     for _ in range(random.choice((1, 1, 1, 2, 3))):
         if not content:
             break

@@ -40,9 +40,9 @@ from typing import Any
 os.environ["OMP_NUM_THREADS"] = "1"  # a process that is forked from one with threads may wait for ever
 
 import torch
+
 from damage_edits import OTHER_FILES, damage
 from damage_readers import READERS, Reader
-
 from headpose.errors import InputError
 
 OUTCOMES = ("ok", "refused", "crash", "hang", "memory", "exception", "message")

@@ -14,7 +14,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import h5py
@@ -43,13 +43,13 @@ from headpose.detectors.centers import CenterNetwork, fold, load_network, save_n
 from headpose.detectors.files import FileBoxes, read_boxes
 from headpose.detectors.whole import WholePicture
 from headpose.errors import InputError
-from headpose.geometry.crops import FSANetCrop
+from headpose.geometry.crops import CropRule, FSANetCrop
 from headpose.inference.sources import count_frames, find_inputs, read_frames
 from headpose.landmarks.points import read_face_model
 from headpose.landmarks.sources import LandmarkFile
 from headpose.landmarks.threeddfa import ThreeDDFA
 from headpose.models import published
-from headpose.models.folded import fold as fold_network
+from headpose.models.fold import fold as fold_network
 from headpose.modules.checkpoint import CARD_VERSION, build
 from headpose.modules.epoch_csv import EpochCSVLogger
 from headpose.modules.exported import onnx_bytes
@@ -236,7 +236,7 @@ def open_tables(folder: Path) -> Read:
 def write_pack(folder: Path) -> None:
     """Ready crops of three pictures."""
     write_tables(folder.parent / "pictures")
-    source = Source(CSVTable, folder.parent / "pictures" / "truth.csv", {}, FSANetCrop(64))
+    source = Source(CSVTable, folder.parent / "pictures" / "truth.csv", {}, cast(CropRule, FSANetCrop(64)))
     FixedPack(folder / "packs", 1).prepare(source)
     shutil.rmtree(folder.parent / "pictures")
 
@@ -516,10 +516,10 @@ def open_runs(folder: Path) -> Read:
     """As the report, a sweep and a training that goes on read them."""
     from headpose.reporting.leaderboard import boards, networks, score
     from headpose.reporting.runs import pool_of, read_metrics, read_predictions, read_runs
+    from headpose.running.cells import recorded_options
     from headpose.running.entry import register_resolvers
     from headpose.running.experiments import compose_training
     from headpose.running.pool import cell_state, finished_results, untested
-    from headpose.running.recorded import recorded_options
 
     register_resolvers()
     config = compose_training(["experiments=fsanet/table4", "aggregation=capsule", "scoring=conv", "seed=0"])
@@ -531,7 +531,7 @@ def open_runs(folder: Path) -> Read:
             untested(config, results)
         EpochCSVLogger(run)
         runs, left_out = read_runs(folder)
-        pool_of(runs), recorded_options(runs)
+        pool_of(runs), recorded_options(runs, [])
         for one in runs:
             read_metrics(one.folder, "val/mae")
             for test in one.results["test"]:
@@ -570,21 +570,20 @@ def write_experiments(folder: Path) -> None:
 
 def open_experiments(folder: Path) -> Read:
     """The experiment's table, its sweep's options and what is missing, refused as an entry point refuses."""
-    from headpose.running import entry, experiments, recorded
+    from headpose.running import entry, experiments
 
-    experiments.PUBLISHED = recorded.PUBLISHED = folder / "experiments" / "published_results.csv"  # type: ignore[misc]
+    experiments.PUBLISHED = folder / "experiments" / "published_results.csv"
 
     def read(file: Path) -> None:
         entry.register_resolvers()
         os.environ["HEADPOSE_ROOT"] = str(folder)
-        experiments._composed.cache_clear()
-        for cached in (recorded.raw_experiment, recorded._cell_options):
+        for cached in (experiments._composed, experiments.raw_experiment, experiments.experiment_names):
             cached.cache_clear()
         name = f"fsanet/{file.stem}" if file.suffix == ".yaml" else "fsanet/table4"
         try:
             config = experiments._composed((f"experiments={name}",), "report")
             table = experiments.experiment_table(config, [f"experiments={name}"], {})
-            recorded.still_missing(name, [], table, [])
+            experiments.still_missing(name, config, [f"experiments={name}"], table, [])
             table.markdown(), table.csv(), table.latex()
         except Exception as error:
             if (line := entry.one_line(error)) is None:

@@ -58,10 +58,13 @@ def recorded_cells(run: Run) -> Iterator[tuple[str | None, list[str], list[str]]
     entries = run.results.get("cells")
     for entry in entries if isinstance(entries, list) else []:
         if isinstance(entry, dict):
-            name, *lists = (entry.get(key) for key in ("experiment", "cell", "options"))
-            if isinstance(name, str | None) and all(isinstance(texts, list) for texts in lists):
-                cell, options = ([text for text in texts if isinstance(text, str)] for texts in lists)
-                yield name, cell, options
+            name, cell, options = (entry.get(key) for key in ("experiment", "cell", "options"))
+            if isinstance(name, str | None) and isinstance(cell, list) and isinstance(options, list):
+                yield (
+                    name,
+                    [text for text in cell if isinstance(text, str)],
+                    [text for text in options if isinstance(text, str)],
+                )
 
 
 def recorded_options(runs: Iterable[Run], names: Sequence[str]) -> dict[str | None, set[tuple[str, ...]]]:
