@@ -8,7 +8,7 @@ import numpy as np
 import onnxruntime
 
 session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
-card = json.loads(session.get_modelmeta().custom_metadata_map["headpose"])
+card = json.loads(session.get_modelmeta().custom_metadata_map["headposekit"])
 print("the face has to be cropped by this rule:", card["crop"])
 picture = cv2.imread(sys.argv[2])  # height, width, BGR
 face = cv2.resize(picture, (card["input"]["size"], card["input"]["size"]))

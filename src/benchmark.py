@@ -8,12 +8,13 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from headpose.datasets.synthetic import RENDER_SCALE
-from headpose.errors import InputError
-from headpose.files import write_json, write_text
-from headpose.process import available_cores, keep_freed_memory
-from headpose.running.entry import ROOT, entry_point, output_dir
-from headpose.running.provenance import commit, versions
+from headposekit.cli.entry import entry_point
+from headposekit.datasets.synthetic import RENDER_SCALE
+from headposekit.errors import InputError
+from headposekit.files import write_json, write_text
+from headposekit.paths import ROOT, output_dir
+from headposekit.process import available_cores, keep_freed_memory
+from headposekit.training.provenance import commit, versions
 
 sys.path.append(str(ROOT / "tools"))
 

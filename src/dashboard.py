@@ -2,12 +2,14 @@
 
 from omegaconf import DictConfig
 
-from headpose.errors import InputError
-from headpose.files import write_json
-from headpose.reporting.runs import read_pool
-from headpose.running.entry import entry_point, output_dir, runs_dir
-from headpose.running.experiments import asked_for, experiment_names, experiment_table
-from headpose.running.wandb_reports import build_report, specification, upload
+from headposekit.cli.entry import entry_point
+from headposekit.errors import InputError
+from headposekit.files import write_json
+from headposekit.paths import output_dir, runs_dir
+from headposekit.reporting.experiments import asked_for, experiment_table
+from headposekit.reporting.wandb_reports import build_report, specification, upload
+from headposekit.sweeps.compose import experiment_names
+from headposekit.training.runs import read_pool
 
 
 @entry_point("dashboard", reads_runs=True)

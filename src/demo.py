@@ -5,12 +5,12 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from headpose import load
-from headpose.demo.compare import Comparison, detectors_beside, short_names
-from headpose.demo.examples import render_examples
-from headpose.demo.server import Page, check_host, serve
-from headpose.running.entry import entry_point
-from headpose.running.networks import default_checkpoint, named_files
+from headposekit import load
+from headposekit.cli.entry import entry_point
+from headposekit.cli.networks import default_checkpoint, named_files
+from headposekit.demo.compare import Comparison, detectors_beside, short_names
+from headposekit.demo.examples import render_examples
+from headposekit.demo.server import Page, check_host, serve
 
 
 @entry_point("demo", after_interrupt="the page is closed")

@@ -6,16 +6,17 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from headpose.errors import InputError
-from headpose.files import write_json
-from headpose.modules import PoseEvaluator
-from headpose.reporting.console import print_results
-from headpose.running.entry import entry_point, output_dir
-from headpose.running.loggers import logging_to
-from headpose.running.networks import load_networks
-from headpose.running.results import new_results
-from headpose.running.testing import check_sets, run_tests
-from headpose.running.trainers import check_trainer, make_trainer
+from headposekit.cli.entry import entry_point
+from headposekit.cli.networks import load_networks
+from headposekit.console import print_results
+from headposekit.errors import InputError
+from headposekit.files import write_json
+from headposekit.paths import output_dir
+from headposekit.training import PoseEvaluator
+from headposekit.training.loggers import logging_to
+from headposekit.training.results import new_results
+from headposekit.training.testing import check_sets, run_tests
+from headposekit.training.trainers import check_trainer, make_trainer
 
 
 @entry_point("evaluate")

@@ -2,13 +2,14 @@
 
 from omegaconf import DictConfig
 
-from headpose.files import write_json
-from headpose.inference.networks import fuse
-from headpose.reporting.console import print_export
-from headpose.running.entry import entry_point, output_dir
-from headpose.running.exports import check_output, describe_export, export_network, faces_of
-from headpose.running.networks import load_members
-from headpose.running.provenance import commit, versions
+from headposekit.cli.entry import entry_point
+from headposekit.cli.networks import load_members
+from headposekit.console import print_export
+from headposekit.files import write_json
+from headposekit.paths import output_dir
+from headposekit.training.provenance import commit, versions
+from headposekit.weights.export import check_output, describe_export, export_network, faces_of
+from headposekit.weights.load import fuse
 
 
 @entry_point("export")
@@ -20,7 +21,7 @@ def export(config: DictConfig) -> None:
     network = fuse(members)
     card = describe_export(members, network) | {"commit": commit(), "versions": versions()}
     results = export_network(network, card, path, faces_of(config.test), config.int8)
-    write_json(output_dir() / "export.json", {"status": "exported", **results, "headpose": card})
+    write_json(output_dir() / "export.json", {"status": "exported", **results, "headposekit": card})
     print_export(results)
 
 

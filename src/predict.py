@@ -7,15 +7,16 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from headpose.detectors.base import tried
-from headpose.inference.estimator import PoseEstimator
-from headpose.inference.sources import find_inputs
-from headpose.inference.stream import PoseStream
-from headpose.reporting.console import print_prediction
-from headpose.running.entry import entry_point, output_dir
-from headpose.running.folders import take_folder
-from headpose.running.networks import load_members
-from headpose.running.predictions import Outputs, predict_all
+from headposekit.cli.entry import entry_point
+from headposekit.cli.networks import load_members
+from headposekit.console import print_prediction
+from headposekit.detectors.base import tried
+from headposekit.inference.estimator import PoseEstimator
+from headposekit.inference.predictions import Outputs, predict_all
+from headposekit.inference.sources import find_inputs
+from headposekit.inference.stream import PoseStream
+from headposekit.paths import output_dir
+from headposekit.sweeps.folders import take_folder
 
 
 @entry_point("predict", after_interrupt="what was estimated until then is in the output folder")

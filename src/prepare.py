@@ -5,16 +5,16 @@ import logging
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from headpose.datasets.packed_faces import BAD_FILES, doubts_of, read_examples, read_pack
-from headpose.datasets.packing import FacePack
-from headpose.errors import InputError
-from headpose.process import available_cores
-from headpose.reporting.doctor import write_page
-from headpose.running.entry import entry_point
-from headpose.running.folders import take_folder
-from headpose.running.trees import write_trees, write_units
+from headposekit.cli.entry import entry_point
+from headposekit.data.packed_faces import BAD_FILES, doubts_of, read_examples, read_pack
+from headposekit.data.packing import FacePack
+from headposekit.datasets.trees import write_trees, write_units
+from headposekit.errors import InputError
+from headposekit.process import available_cores
+from headposekit.reporting.doctor import write_page
+from headposekit.sweeps.folders import take_folder
 
-log = logging.getLogger("headpose.prepare")
+log = logging.getLogger("headposekit.prepare")
 
 NUM_EXAMPLES = 24
 

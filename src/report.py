@@ -4,12 +4,13 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.markdown import Markdown
 
-from headpose.errors import InputError
-from headpose.files import replacing, write_text
-from headpose.reporting.runs import read_pool
-from headpose.running.entry import entry_point, output_dir, runs_dir
-from headpose.running.experiments import asked_for, draw_figures, experiment_table, still_missing
-from headpose.running.overview import write_overview
+from headposekit.cli.entry import entry_point
+from headposekit.errors import InputError
+from headposekit.files import replacing, write_text
+from headposekit.paths import output_dir, runs_dir
+from headposekit.reporting.experiments import asked_for, draw_figures, experiment_table, still_missing
+from headposekit.reporting.overview import write_overview
+from headposekit.training.runs import read_pool
 
 
 @entry_point("report", reads_runs=True)

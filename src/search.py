@@ -4,10 +4,11 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from headpose.reporting.console import print_search
-from headpose.running.entry import entry_point, output_dir
-from headpose.running.trials import best_command, run_search, trial_rows, write_trials
-from headpose.running.wandb_sweeps import write_sweep
+from headposekit.cli.entry import entry_point
+from headposekit.console import print_search
+from headposekit.paths import output_dir
+from headposekit.sweeps.search import best_command, run_search, trial_rows, write_trials
+from headposekit.sweeps.wandb_sweeps import write_sweep
 
 
 @entry_point("search")
@@ -15,7 +16,7 @@ def search(config: DictConfig) -> None:
     """Run the trials that are missing, then print and write all of them; or write a sweep file for W&B."""
     if config.search.wandb_sweep:
         path = write_sweep(config, Path(config.search.wandb_sweep))
-        print(f"written to {path}; start it: wandb sweep --project headpose {path}")
+        print(f"written to {path}; start it: wandb sweep --project headposekit {path}")
         return
     study = run_search(config)
     rows = trial_rows(study)

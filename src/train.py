@@ -6,23 +6,24 @@ import pytorch_lightning as pl
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from headpose.errors import InputError
-from headpose.files import write_json
-from headpose.modules.callbacks import SelfDescription
-from headpose.modules.checkpoint import load_initial_weights, read_weights_into
-from headpose.process import keep_freed_memory
-from headpose.reporting.console import print_results
-from headpose.running.cells import record_cell
-from headpose.running.entry import entry_point, is_sweep, output_dir
-from headpose.running.identity import learns
-from headpose.running.loggers import logging_to
-from headpose.running.networks import compile_network, without_imagenet
-from headpose.running.pool import find_resume, finished_results, run_cell, untested
-from headpose.running.protocols import describe_protocol, records_of_tests
-from headpose.running.results import model_card, new_results, no_training, summarise_training, write_model_card
-from headpose.running.testing import check_sets, run_tests
-from headpose.running.trainers import check_trainer, make_trainer, validates
-from headpose.running.trees import write_trees
+from headposekit.cli.entry import entry_point, is_sweep
+from headposekit.cli.networks import compile_network, without_imagenet
+from headposekit.console import print_results
+from headposekit.datasets.trees import write_trees
+from headposekit.errors import InputError
+from headposekit.files import write_json
+from headposekit.paths import output_dir
+from headposekit.process import keep_freed_memory
+from headposekit.sweeps.cells import record_cell
+from headposekit.sweeps.pool import find_resume, finished_results, run_cell, untested
+from headposekit.training.callbacks import SelfDescription
+from headposekit.training.identity import learns
+from headposekit.training.loggers import logging_to
+from headposekit.training.protocols import describe_protocol, records_of_tests
+from headposekit.training.results import model_card, new_results, no_training, summarise_training, write_model_card
+from headposekit.training.testing import check_sets, run_tests
+from headposekit.training.trainers import check_trainer, make_trainer, validates
+from headposekit.weights.checkpoint import load_initial_weights, read_weights_into
 
 
 @entry_point("train")

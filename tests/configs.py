@@ -8,22 +8,23 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 from torch import nn
 
-from headpose.modules.checkpoint import build
-from headpose.running.entry import ROOT, register_resolvers
+from headposekit.paths import ROOT
+from headposekit.sweeps.resolvers import register_resolvers
+from headposekit.weights.checkpoint import build
 
 FSANET: dict[str, Any] = {
-    "_target_": "headpose.models.fsanet.FSANet",
-    "scoring": {"_target_": "headpose.models.fsanet.ConvScoring"},
-    "aggregation": {"_target_": "headpose.models.fsanet.CapsuleAggregation", "_partial_": True, "routing_iterations": 2},
+    "_target_": "headposekit.models.fsanet.FSANet",
+    "scoring": {"_target_": "headposekit.models.fsanet.ConvScoring"},
+    "aggregation": {"_target_": "headposekit.models.fsanet.CapsuleAggregation", "_partial_": True, "routing_iterations": 2},
 }
 HOPENET: dict[str, Any] = {
-    "_target_": "headpose.models.hopenet.Hopenet",
-    "backbone": {"_target_": "headpose.models.backbones.TimmBackbone", "model_name": "resnet10t"},
-    "bins": {"_target_": "headpose.geometry.bins.AngleBins", "limit": 99, "width": 3, "decoding": "left"},
+    "_target_": "headposekit.models.hopenet.Hopenet",
+    "backbone": {"_target_": "headposekit.models.backbones.TimmBackbone", "model_name": "resnet10t"},
+    "bins": {"_target_": "headposekit.geometry.bins.AngleBins", "limit": 99, "width": 3, "decoding": "left"},
     "input_size": 64,
 }
 CROP: dict[str, Any] = {
-    "_target_": "headpose.geometry.crops.FSANetCrop", "size": 64, "margin": 0.5, "aflw2000_box": "visible21",
+    "_target_": "headposekit.geometry.crops.FSANetCrop", "size": 64, "margin": 0.5, "aflw2000_box": "visible21",
 }  # fmt: skip
 
 
@@ -43,7 +44,7 @@ def checkpoint_of(
 ) -> dict[str, Any]:
     """What a checkpoint of this network holds; `model` and `crop` say how to build it, `card` what else it says of itself."""
     state = {f"model.{key}": value for key, value in network.state_dict().items()}
-    return {"state_dict": state, "headpose": {"format": 1, "model": model, "crop": crop, **card}}
+    return {"state_dict": state, "headposekit": {"format": 1, "model": model, "crop": crop, **card}}
 
 
 def write_checkpoint(

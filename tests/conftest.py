@@ -88,7 +88,7 @@ def run(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """
 
     def call(script: str, *overrides: str, fresh: bool = False, **env: str) -> subprocess.CompletedProcess[str]:
-        environment = {**os.environ, "HEADPOSE_RUNS": str(tmp_path / "runs"), "COLUMNS": "160", **env}
+        environment = {**os.environ, "HEADPOSEKIT_RUNS": str(tmp_path / "runs"), "COLUMNS": "160", **env}
         path = PROJECT / "src" / f"{script}.py"
         return (call_fresh if fresh else call_forked)(path, list(overrides), tmp_path, environment)
 
@@ -104,7 +104,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
         process = subprocess.Popen(
             [sys.executable, str(PROJECT / "src" / f"{script}.py"), *overrides],
             cwd=tmp_path,
-            env={**os.environ, "HEADPOSE_RUNS": str(tmp_path / "runs")},
+            env={**os.environ, "HEADPOSEKIT_RUNS": str(tmp_path / "runs")},
             stdout=stdout,
             stderr=subprocess.PIPE,
             text=True,
@@ -127,7 +127,7 @@ def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Captu
     def call(script: str, *overrides: str) -> str:
         path = PROJECT / "src" / f"{script}.py"
         monkeypatch.chdir(tmp_path)
-        monkeypatch.setenv("HEADPOSE_RUNS", str(tmp_path / "runs"))
+        monkeypatch.setenv("HEADPOSEKIT_RUNS", str(tmp_path / "runs"))
         monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
         monkeypatch.setattr(sys, "argv", [str(path), *overrides])
         with pytest.raises(SystemExit) as leave:

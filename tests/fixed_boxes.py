@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from headpose.detectors.base import Detections, as_detections
+from headposekit.detectors.base import Detections, as_detections
 
 
 class FixedBoxes:

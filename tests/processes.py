@@ -13,11 +13,11 @@ PRELOAD = [
     "matplotlib.pyplot",
     "pytorch_lightning",
     "timm.optim",
-    "headpose.datamodules",
-    "headpose.modules",
-    "headpose.running.experiments",
-    "headpose.running.pool",
-    "headpose.running.testing",
+    "headposekit.datasets",
+    "headposekit.training",
+    "headposekit.reporting.experiments",
+    "headposekit.sweeps.pool",
+    "headposekit.training.testing",
 ]
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from configs import train_config
-from headpose.running.cells import split_options
-from headpose.running.identity import id_of_test, identity, train_id
-from headpose.running.protocols import settle_tests
+from headposekit.sweeps.cells import split_options
+from headposekit.training.identity import id_of_test, identity, train_id
+from headposekit.training.protocols import settle_tests
 
 TESTS = str(Path(__file__).parent)
 SMALL = ("data.batch_size=8", "data.split=photo", "data.val_fraction=0.25", "trainer=cpu")

@@ -6,27 +6,23 @@ from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).resolve().parents[1] / "src" / "headpose"
-FLOOR = {"errors", "types", "process", "timing"}
-READING = {"safe_files", "matlab", "tensor_files", "csv_file", "files", "pictures", "extensions"}
-BASIS = FLOOR | READING
-MAY_IMPORT = {
-    **{name: set() for name in FLOOR},
-    **dict.fromkeys(READING, BASIS),
-    "geometry": BASIS,
-    "synthesis": BASIS | {"geometry"},
-    "models": BASIS | {"geometry"},
-    "losses": BASIS | {"geometry"},
-    "metrics": BASIS | {"geometry"},
-    "detectors": BASIS | {"geometry", "synthesis"},
-    "datasets": BASIS | {"geometry", "synthesis", "detectors"},
-    "landmarks": BASIS | {"geometry", "datasets"},
-    "datamodules": BASIS | {"geometry", "datasets", "synthesis"},
-    "modules": BASIS | {"geometry", "models", "losses", "metrics"},
-    "reporting": BASIS | {"geometry", "metrics"},
-    "inference": BASIS | {"geometry", "models", "modules", "detectors", "reporting"},
-    "demo": BASIS | {"geometry", "synthesis", "detectors", "inference"},
-}
+PACKAGE = Path(__file__).resolve().parents[1] / "src" / "headposekit"
+FLOORS = (
+    ("errors", "types", "process", "timing", "paths"),
+    ("csv_file", "extensions", "files", "matlab", "pictures", "safe_files"),
+    ("geometry",),
+    ("losses", "metrics", "models", "synthesis"),
+    ("console", "detectors"),
+    ("data",),
+    ("datasets",),
+    ("landmarks",),
+    ("weights",),
+    ("inference", "training"),
+    ("sweeps",),
+    ("reporting", "demo"),
+    ("cli",),
+)
+"""From the ground up: a room imports from its own floor and from those below."""
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 
@@ -40,18 +36,17 @@ def imported_rooms(path: Path) -> set[str]:
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
         assert not (isinstance(node, ast.ImportFrom) and node.level), "imports are absolute"
-        if isinstance(node, ast.ImportFrom) and node.module == "headpose":
-            names += [f"headpose.{alias.name}" for alias in node.names]
-        rooms |= {name.split(".")[1] for name in names if name.startswith("headpose.")}
+        if isinstance(node, ast.ImportFrom) and node.module == "headposekit":
+            names += [f"headposekit.{alias.name}" for alias in node.names]
+        rooms |= {name.split(".")[1] for name in names if name.startswith("headposekit.")}
     return rooms
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_imports_go_down(path: Path) -> None:
     here = room(path)
-    if here in ("running", "__init__"):
-        return  # what the entry points share may use everything
-    assert imported_rooms(path) - {here} <= MAY_IMPORT[here]
+    floor = next((number for number, rooms in enumerate(FLOORS) if here in rooms), len(FLOORS))
+    assert imported_rooms(path) <= {room for rooms in FLOORS[: floor + 1] for room in rooms}
 
 
 def test_tests_mirror_the_package() -> None:
@@ -60,14 +55,9 @@ def test_tests_mirror_the_package() -> None:
     assert found - {"tools"} == rooms
 
 
-def test_no_two_test_files_have_one_name() -> None:
-    names = [path.name for path in Path(__file__).parent.rglob("test_*.py")]
-    assert sorted(set(names)) == sorted(names)  # pytest imports them by it
-
-
 def test_all_files_of_the_package_are_installed() -> None:
     patterns = tomllib.loads((PACKAGE.parents[1] / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"][
-        "headpose"
+        "headposekit"
     ]
     found = {path for path in PACKAGE.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")}
     assert PACKAGE / "py.typed" in found  # without it a user's type checker takes everything for Any

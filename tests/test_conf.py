@@ -9,9 +9,9 @@ from omegaconf import OmegaConf
 from torch import nn, optim
 
 from configs import compose_config, train_config
-from headpose.models.summary import count_parameters
-from headpose.running.entry import ROOT
-from headpose.running.options import check_values
+from headposekit.cli.options import check_values
+from headposekit.models.summary import count_parameters
+from headposekit.paths import ROOT
 
 CONF = ROOT / "conf"
 GROUPS = sorted(path.relative_to(CONF) for path in CONF.glob("*/*.yaml"))
@@ -96,7 +96,7 @@ def test_every_file_composes_and_mirrors_its_constructor(path: Path) -> None:
     for part in targets:
         name = part["_target_"]
         constructor = get_object(name).__init__
-        if constructor not in (nn.Module.__init__, object.__init__) and not constructor.__module__.startswith("headpose."):
+        if constructor not in (nn.Module.__init__, object.__init__) and not constructor.__module__.startswith("headposekit."):
             continue  # other people's constructors have more options than we set
         parameters = inspect.signature(get_object(name)).parameters.values()
         signature = {p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}

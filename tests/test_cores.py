@@ -8,8 +8,8 @@ import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 from torch.utils.data import Dataset
 
-import headpose
-from headpose.datasets.chunks import make_chunks
+import headposekit
+from headposekit.data.chunks import make_chunks
 
 
 class Threads(Dataset[int]):
@@ -32,5 +32,5 @@ def test_numpy_has_one_thread_in_a_worker_process(tmp_path: Path) -> None:
 
 def test_opencv_starts_no_threads_that_a_forked_worker_would_wait_for() -> None:
     cv2.setNumThreads(2)
-    importlib.reload(headpose)
+    importlib.reload(headposekit)
     assert cv2.getNumThreads() == 1

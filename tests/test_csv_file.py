@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from headpose.csv_file import number_in, read_rows
-from headpose.errors import InputError
+from headposekit.csv_file import number_in, read_rows
+from headposekit.errors import InputError
 
 HINT = "make one"
 

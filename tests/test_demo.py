@@ -14,8 +14,8 @@ import psutil
 import pytest
 
 from configs import write_checkpoint
-from headpose import load
-from headpose.synthesis.sampler import HeadSampler
+from headposekit import load
+from headposekit.synthesis.sampler import HeadSampler
 
 CHROMIUM = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
 

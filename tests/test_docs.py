@@ -86,8 +86,8 @@ def test_entry_points_take_what_pages_tell_the_reader_to_give_them(
     assert (ROOT / script).is_file(), f"{script} is not there"
     if page in SHOWING_FILES:
         write_files_of(page_of(page), tmp_path)
-        monkeypatch.setenv("HEADPOSE_EXTENSIONS", str(tmp_path / "mine"))
-    monkeypatch.setenv("HEADPOSE_DATASETS", str(datasets))
+        monkeypatch.setenv("HEADPOSEKIT_EXTENSIONS", str(tmp_path / "mine"))
+    monkeypatch.setenv("HEADPOSEKIT_DATASETS", str(datasets))
     monkeypatch.setenv("WANDB_MODE", "offline")
     overrides = [word for word in words if word not in ("-m", "--multirun", "--help", "...")]
     overrides = one_cell(overrides, is_sweep=name == "search" or bool({"-m", "--multirun"} & {*words}))

@@ -1,4 +1,4 @@
-from headpose.errors import InputError
+from headposekit.errors import InputError
 
 
 def test_message_is_one_line_whatever_names_are_in_it() -> None:

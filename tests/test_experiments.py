@@ -7,11 +7,12 @@ import pytest
 from omegaconf import OmegaConf
 
 from configs import train_config
-from headpose.reporting.published import find_published, read_published
-from headpose.running.cells import cell_overrides, cells_of
-from headpose.running.experiments import PUBLISHED, experiment_names, raw_experiment
-from headpose.running.identity import train_id
-from headpose.running.protocols import settle_tests
+from headposekit.paths import PUBLISHED
+from headposekit.reporting.published import find_published, read_published
+from headposekit.sweeps.cells import cell_overrides, cells_of
+from headposekit.sweeps.compose import experiment_names, raw_experiment
+from headposekit.training.identity import train_id
+from headposekit.training.protocols import settle_tests
 
 
 @functools.cache  # composing takes a quarter of a second

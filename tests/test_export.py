@@ -12,13 +12,13 @@ import pytest
 import torch
 
 from configs import FSANET, write_checkpoint
-from headpose.modules.checkpoint import build, load_checkpoint
-from headpose.modules.exported import load_onnx
-from headpose.modules.safetensors_files import load_safetensors
+from headposekit.weights.checkpoint import build, load_checkpoint
+from headposekit.weights.onnx_files import load_onnx
+from headposekit.weights.safetensors_files import load_safetensors
 from run_folders import results
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "docs" / "onnx_example.py"
-VARIANCE = {**FSANET, "scoring": {"_target_": "headpose.models.fsanet.VarianceScoring"}}
+VARIANCE = {**FSANET, "scoring": {"_target_": "headposekit.models.fsanet.VarianceScoring"}}
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_published_fusion_through_torch_export(run, official: Path, tmp_path: Pa
     assert Path(export["file"]) == tmp_path / "out" / "fusion.pt2"
     assert Path(export["file"]).stat().st_size == export["bytes"]
     assert export["degrees_from_network"]["max"] <= 1e-3
-    assert export["headpose"]["model"]["_target_"].endswith("LateFusion")
+    assert export["headposekit"]["model"]["_target_"].endswith("LateFusion")
 
 
 @pytest.mark.parametrize(

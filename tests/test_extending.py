@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 import torch
 
-from headpose import load
-from headpose.errors import InputError
-from headpose.extensions import is_extension
-from headpose.modules.checkpoint import load_checkpoint
+from headposekit import load
+from headposekit.errors import InputError
+from headposekit.extensions import is_extension
+from headposekit.weights.checkpoint import load_checkpoint
 from pages import ROOT, commands_of, write_files_of
 from run_folders import by_method, results
 
@@ -29,8 +29,8 @@ HEADS = ("data.num_heads=48", "data.val_fraction=0.25", "test.synthetic.num_head
 def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The folder that the page makes."""
     write_files_of(PAGE, tmp_path)
-    monkeypatch.setenv("HEADPOSE_EXTENSIONS", str(tmp_path / "mine"))
-    monkeypatch.setenv("HEADPOSE_DATASETS", str(tmp_path / "datasets"))
+    monkeypatch.setenv("HEADPOSEKIT_EXTENSIONS", str(tmp_path / "mine"))
+    monkeypatch.setenv("HEADPOSEKIT_DATASETS", str(tmp_path / "datasets"))
     for path in (tmp_path / "mine").glob("*.py"):  # another test's folder had modules of the same names
         monkeypatch.delitem(sys.modules, path.stem, raising=False)
     yield tmp_path / "mine"
@@ -92,8 +92,8 @@ def test_network_is_trained_and_its_checkpoint_opens_where_the_folder_is_named(
     (row,) = csv.DictReader((tmp_path / "predicted" / "poses.csv").open())
     assert float(row["yaw"]) == pytest.approx(by_checkpoint[0], abs=1e-2)
 
-    monkeypatch.delenv("HEADPOSE_EXTENSIONS")
-    with pytest.raises(InputError, match=r"target pooled\.Pooled is not one of this suite's .*HEADPOSE_EXTENSIONS"):
+    monkeypatch.delenv("HEADPOSEKIT_EXTENSIONS")
+    with pytest.raises(InputError, match=r"target pooled\.Pooled is not one of this suite's .*HEADPOSEKIT_EXTENSIONS"):
         load_checkpoint(checkpoint)
 
 
@@ -102,7 +102,7 @@ def test_network_is_trained_and_its_checkpoint_opens_where_the_folder_is_named(
 )
 def test_an_extension_opens_no_door_to_other_code(mine: Path, tmp_path: Path, target: str) -> None:
     path = tmp_path / "evil.ckpt"
-    torch.save({"state_dict": {}, "headpose": {"format": 1, "model": {"_target_": target}, "crop": {}}}, path)
+    torch.save({"state_dict": {}, "headposekit": {"format": 1, "model": {"_target_": target}, "crop": {}}}, path)
     with pytest.raises(InputError, match=f"target {target} is not one"):
         load_checkpoint(path)
 
@@ -160,14 +160,14 @@ def test_folder_with_nothing_but_an_experiment(
 ) -> None:
     (tmp_path / "mine" / "experiments").mkdir(parents=True)
     (tmp_path / "mine" / "experiments" / "first.yaml").write_text("# @package _global_\n")
-    monkeypatch.setenv("HEADPOSE_EXTENSIONS", str(tmp_path / "mine"))
+    monkeypatch.setenv("HEADPOSEKIT_EXTENSIONS", str(tmp_path / "mine"))
     assert refused("train", "experiments=first", "epochs=no").startswith("error: epochs=no is not a whole number")
-    assert not [warning for warning in recwarn if "headpose-extensions" in str(warning.message)]
+    assert not [warning for warning in recwarn if "headposekit-extensions" in str(warning.message)]
 
 
 def test_experiment_or_folder_that_is_not_there(refused: Callable, mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     line = refused("train", "experiments=hubert")
     assert "experiments=hubert is unknown" in line
     assert " huber" in line
-    monkeypatch.setenv("HEADPOSE_EXTENSIONS", "nowhere")
-    assert refused("train") == "error: HEADPOSE_EXTENSIONS=nowhere: no such folder; create it or unset the variable"
+    monkeypatch.setenv("HEADPOSEKIT_EXTENSIONS", "nowhere")
+    assert refused("train") == "error: HEADPOSEKIT_EXTENSIONS=nowhere: no such folder; create it or unset the variable"

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from headpose import files
-from headpose.errors import InputError
-from headpose.files import append_text, check_writable, lock_file, replacing, write_bytes, write_json, write_picture
+from headposekit import files
+from headposekit.errors import InputError
+from headposekit.files import append_text, check_writable, lock_file, replacing, write_bytes, write_json, write_picture
 
 
 def test_reader_sees_the_old_file_until_the_new_one_is_whole(tmp_path: Path) -> None:

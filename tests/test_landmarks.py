@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from headpose.datasets.aflw2000 import AFLW2000
-from headpose.geometry.rotations import pose_to_matrix
+from headposekit.datasets.aflw2000 import AFLW2000
+from headposekit.geometry.rotations import pose_to_matrix
 from run_folders import by_method, folders, results, rows
 from trees import face_points
 

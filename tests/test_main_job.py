@@ -7,7 +7,7 @@ from run_folders import results
 
 def test_main_job_renders_trains_and_tests_on_unseen_people(run, tmp_path: Path) -> None:
     small = ("data.num_heads=128", "test.synthetic.num_heads=128", "epochs=1", "data.batch_size=32")
-    done = run("train", *small, fresh=True, HEADPOSE_DATASETS=str(tmp_path / "datasets"))
+    done = run("train", *small, fresh=True, HEADPOSEKIT_DATASETS=str(tmp_path / "datasets"))
     assert done.returncode == 0, done.stderr
     (folder,) = (tmp_path / "runs").iterdir()
     content = results(folder)
@@ -16,6 +16,6 @@ def test_main_job_renders_trains_and_tests_on_unseen_people(run, tmp_path: Path)
     assert content["test"]["synthetic"]["n"] == 128
     assert {path.name.split("_")[0] for path in (tmp_path / "datasets" / "synthetic").iterdir()} == {"train", "test"}
     packs = {path: path.stat().st_mtime_ns for path in tmp_path.glob("datasets/synthetic/*/chunk*")}
-    again = run("train", *small, "seed=1", HEADPOSE_DATASETS=str(tmp_path / "datasets"))
+    again = run("train", *small, "seed=1", HEADPOSEKIT_DATASETS=str(tmp_path / "datasets"))
     assert again.returncode == 0, again.stderr
     assert {path: path.stat().st_mtime_ns for path in packs} == packs  # nothing is rendered twice

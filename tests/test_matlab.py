@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import scipy.io
 
-from headpose.errors import InputError
-from headpose.matlab import read_matlab
+from headposekit.errors import InputError
+from headposekit.matlab import read_matlab
 
 ARRAYS = {
     "Pose_Para": np.array([[0.1, -0.2, 0.3, 4, 5, 6, 7]]),

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import headpose.pictures
-from headpose.errors import InputError
-from headpose.pictures import FORMATS, as_picture, decode_image, is_whole_jpeg, picture_size, read_image, read_whole
+import headposekit.pictures
+from headposekit.errors import InputError
+from headposekit.pictures import FORMATS, as_picture, decode_image, is_whole_jpeg, picture_size, read_image, read_whole
 
 RNG = np.random.default_rng(3)
 RGB = RNG.integers(0, 256, (6, 9, 3), dtype=np.uint8)
@@ -296,7 +296,7 @@ def test_what_is_no_file_is_not_opened(tmp_path: Path, read) -> None:
 
 
 def test_too_large_a_file_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(headpose.pictures, "MAX_MEGABYTES", 1)
+    monkeypatch.setattr(headposekit.pictures, "MAX_MEGABYTES", 1)
     with (tmp_path / "x.bmp").open("wb") as file:
         file.truncate(10**12)
     with pytest.raises(InputError, match=r"x\.bmp: more than 1 MB; store it as a smaller file"):

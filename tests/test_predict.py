@@ -15,10 +15,10 @@ import PIL.Image
 import pytest
 
 from configs import HOPENET, write_checkpoint
-from headpose import load
-from headpose.detectors.files import FileBoxes
-from headpose.synthesis.sampler import HeadSampler
-from headpose.synthesis.writers_video import WritePictures, WriteVideo
+from headposekit import load
+from headposekit.detectors.files import FileBoxes
+from headposekit.synthesis.sampler import HeadSampler
+from headposekit.synthesis.writers_video import WritePictures, WriteVideo
 from run_folders import rows
 
 BOX_COLUMNS = ["name", "confidence", "x0", "y0", "x1", "y1"]

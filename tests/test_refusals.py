@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from configs import train_config
-from headpose.running.entry import ROOT, one_line, runs_dir
+from headposekit.cli.entry import one_line
+from headposekit.paths import ROOT, runs_dir
 from run_folders import results
 
 DATA = "data=aflw2000"
@@ -83,7 +84,7 @@ def test_what_train_refuses(
     (tmp_path / "empty").mkdir()
     (tmp_path / "more" / "experiments").mkdir(parents=True)
     (tmp_path / "more" / "experiments" / "evil.yaml").write_text("# @package _global_\nseed: !!python/name:os.system\n")
-    monkeypatch.setenv("HEADPOSE_EXTENSIONS", str(tmp_path / "more"))
+    monkeypatch.setenv("HEADPOSEKIT_EXTENSIONS", str(tmp_path / "more"))
     given = [override.format(trees=w300lp_root) for override in overrides]
     options = ["data=300w_lp", "data.split=photo", "data.val_fraction=0.25", "data.batch_size=8"]
     if not any(override.startswith("test=") for override in given):
@@ -121,7 +122,10 @@ def test_truncated_picture_in_a_worker_process(run, tmp_path: Path, aflw2000_roo
 
 def _checkpoint_with_foreign_target(path: Path) -> None:
     torch.save(
-        {"state_dict": {}, "headpose": {"format": 1, "model": {"_target_": "os.system", "command": "touch ran"}, "crop": {}}},
+        {
+            "state_dict": {},
+            "headposekit": {"format": 1, "model": {"_target_": "os.system", "command": "touch ran"}, "crop": {}},
+        },
         path,
     )
 
@@ -159,7 +163,7 @@ def test_search_writes_nowhere_but_among_the_studies(refused, tmp_path: Path) ->
 
 
 def test_empty_variables_mean_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
-    for variable in ("HEADPOSE_RUNS", "HEADPOSE_DATASETS"):
+    for variable in ("HEADPOSEKIT_RUNS", "HEADPOSEKIT_DATASETS"):
         monkeypatch.setenv(variable, "")
     assert runs_dir() == ROOT / "runs"
     assert train_config().data.root == str(ROOT / "datasets" / "synthetic")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from configs import write_checkpoint
-from headpose.geometry.conventions import pose_to_pyr
+from headposekit.geometry.conventions import pose_to_pyr
 from run_folders import POSES, SCORING_ERRORS, by_method, write_run, write_runs
 
 
@@ -77,7 +77,7 @@ def test_structure_maps_are_drawn_over_synthetic_heads(run, tmp_path: Path) -> N
     options = ("experiments=synthetic/structure_maps", *few)
     folder = write_run(tmp_path / "runs", 1.0, *options)
     write_checkpoint(folder / "checkpoints" / "last.ckpt")
-    done = run("report", *options, HEADPOSE_DATASETS=str(tmp_path / "datasets"))
+    done = run("report", *options, HEADPOSEKIT_DATASETS=str(tmp_path / "datasets"))
     assert done.returncode == 0, done.stderr
     reported = tmp_path / "runs" / "reports" / "synthetic" / "structure_maps"
     assert (reported / "structure_maps_synthetic.png").stat().st_size > 10_000
@@ -110,7 +110,7 @@ def test_runs_on_lists_that_are_not_here_are_not_called_missing(run, tmp_path: P
     here = tmp_path / "here" / "BIWI"
     here.mkdir(parents=True)
     (here / "Biwi_FSA-Net.npz").write_bytes(b"boxes")
-    monkeypatch.setenv("HEADPOSE_DATASETS", str(here.parent))
+    monkeypatch.setenv("HEADPOSEKIT_DATASETS", str(here.parent))
     options = ("experiments=biwi_variants", "model=fsanet", "aggregation=capsule", "scoring=conv")
     write_run(tmp_path / "runs", 1.0, *options, test_sets=("biwi_fsanet_ypr", "biwi_dockerface_ypr"))
     row, table = "FSA-Caps (1x1), 13,219 frames, MTCNN", tmp_path / "runs" / "reports" / "biwi_variants" / "table"

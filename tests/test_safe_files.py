@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from headpose.errors import InputError
-from headpose.safe_files import check_file, has_arrays, map_npy, read_file, read_json, read_npy, read_npz
+from headposekit.errors import InputError
+from headposekit.safe_files import check_file, has_arrays, map_npy, read_file, read_json, read_npy, read_npz
 
 PICTURES = np.arange(24, dtype=np.uint8).reshape(2, 2, 2, 3)
 

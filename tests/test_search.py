@@ -6,8 +6,8 @@ import yaml
 from omegaconf import OmegaConf
 
 from configs import compose_config, train_config
-from headpose.running.entry import ROOT
-from headpose.running.trials import distribution
+from headposekit.paths import ROOT
+from headposekit.sweeps.search import distribution
 from run_folders import SMALL, rows
 
 

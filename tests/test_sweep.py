@@ -65,7 +65,7 @@ def test_no_cell_stops_another_and_nothing_finished_is_repeated(run, roots, w300
 
 def test_killed_sweep_goes_on_and_ends_as_an_unbroken_one(run, start, roots, tmp_path: Path) -> None:
     options = (*roots, *SMALL, "epochs=3", "scoring=conv,variance")
-    unbroken = run("train", "-m", *options, HEADPOSE_RUNS=str(tmp_path / "unbroken"))
+    unbroken = run("train", "-m", *options, HEADPOSEKIT_RUNS=str(tmp_path / "unbroken"))
     assert unbroken.returncode == 0, unbroken.stderr
 
     sweep = start("train", "-m", *options)

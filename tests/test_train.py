@@ -10,7 +10,7 @@ import cv2
 import pytest
 import torch
 
-from headpose.modules.checkpoint import load_checkpoint
+from headposekit.weights.checkpoint import load_checkpoint
 from run_folders import SMALL, TESTS, only_run, results, rows
 
 

@@ -11,9 +11,10 @@ from typing import Any
 import cv2
 import pytest
 
-from headpose.reporting.runs import read_pool
-from headpose.running.experiments import compose_training, experiment_table
-from headpose.running.wandb_reports import build_report, specification
+from headposekit.reporting.experiments import experiment_table
+from headposekit.reporting.wandb_reports import build_report, specification
+from headposekit.sweeps.compose import compose_training
+from headposekit.training.runs import read_pool
 from run_folders import SCORING_ERRORS, SMALL, TESTS, only_run, results, rows, write_run
 
 WANDB = ("logger=wandb", "logger.wandb.offline=true")
@@ -76,7 +77,7 @@ def read_records(path: Path) -> list[Any]:
 
 
 def test_training_leaves_curves_errors_tables_and_charts(run: Callable, roots: tuple[str, ...], tmp_path: Path) -> None:
-    done = run("train", *roots, *SMALL, "epochs=2", *WANDB, "logger.wandb.num_pictures=6", HEADPOSE_SWEEP="data.seed=1,2")
+    done = run("train", *roots, *SMALL, "epochs=2", *WANDB, "logger.wandb.num_pictures=6", HEADPOSEKIT_SWEEP="data.seed=1,2")
     assert done.returncode == 0, done.stderr
     folder = only_run(tmp_path)
     offline = Offline(folder)
@@ -165,7 +166,7 @@ def test_report_asks_for_the_test_sets_that_rows_were_tested_on_and_shows_each_t
         tmp_path / "runs", 3.0, variants, "protocol=hopenet_300w_lp", "model=hopenet", "backbone=resnet50", "loss.alpha=1"
     )
     table = experiment_table(compose_training([variants], "dashboard"), [variants], read_pool(tmp_path / "runs"))
-    spec = specification(build_report("biwi_variants", table, "headpose"))["spec"]
+    spec = specification(build_report("biwi_variants", table, "headposekit"))["spec"]
     grids = [block for block in spec["blocks"] if block["type"] == "panel-grid"]
     trained = {
         runset["name"]: [path.name for path in (*capsules, hopenet) if path.name in json.dumps(runset["filters"])]
@@ -193,7 +194,7 @@ def test_report_of_an_experiment_shows_its_rows_and_what_their_runs_log(run: Cal
     pytest.importorskip("wandb_workspaces")
     small = ("experiments=synthetic/networks", *SMALL, "epochs=1", "data.num_heads=32", "test.synthetic.num_heads=8")
     cell = ("model=fsanet", "aggregation=none", "scoring=none")
-    datasets = {"HEADPOSE_DATASETS": str(tmp_path / "datasets")}
+    datasets = {"HEADPOSEKIT_DATASETS": str(tmp_path / "datasets")}
     done = run("train", "-m", *small, *cell, *WANDB, **datasets)
     assert done.returncode == 0, done.stdout + done.stderr
     (folder,) = [path.parent for path in tmp_path.glob("runs/*/results.json")]
@@ -204,7 +205,7 @@ def test_report_of_an_experiment_shows_its_rows_and_what_their_runs_log(run: Cal
     assert done.returncode == 0, done.stderr
     path = tmp_path / "runs" / "reports" / "synthetic" / "networks" / "wandb_report.json"
     report = json.loads(path.read_text())
-    assert (report["title"], report["project"]) == ("All networks on synthetic heads", "headpose")
+    assert (report["title"], report["project"]) == ("All networks on synthetic heads", "headposekit")
     text = json.dumps(report["spec"])
     mae = f"{results(folder)['test']['synthetic']['last']['mae']:.2f}"
     (markdown,) = [block for block in report["spec"]["blocks"] if block["type"] == "markdown-block"]

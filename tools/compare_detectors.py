@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from detector_scores import score
 from face_scenes import Scene, SceneSampler, cut_out, plain_heads
-from headpose.datasets.aflw2000 import AFLW2000
-from headpose.detectors.base import FaceDetector
-from headpose.detectors.centers import CenterDetector
-from headpose.detectors.native import Cascade, DlibHog, Mapping, NativeDetector, YuNet
-from headpose.errors import InputError
+from headposekit.datasets.aflw2000 import AFLW2000
+from headposekit.detectors.base import FaceDetector
+from headposekit.detectors.centers import CenterDetector
+from headposekit.detectors.native import Cascade, DlibHog, Mapping, NativeDetector, YuNet
+from headposekit.errors import InputError
 
 SEED = 2_000_000
 """Far from those of training and validation."""

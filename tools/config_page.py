@@ -14,9 +14,9 @@ from typing import Any
 import yaml
 from hydra.utils import get_object
 
-from headpose.files import write_text
-from headpose.reporting.runs import leaves
-from headpose.running.entry import ROOT
+from headposekit.files import write_text
+from headposekit.paths import ROOT
+from headposekit.training.runs import leaves
 
 CONF = ROOT / "conf"
 PAGE = ROOT / "docs" / "config.md"
@@ -174,11 +174,11 @@ def _default(node: yaml.Node) -> str:
 
 def _argument(target: str, name: str) -> str:
     """What the docstrings of a class (and of those it is made of) say of an argument."""
-    if not target.startswith("headpose."):
+    if not target.startswith("headposekit."):
         return f"of `{target}`" if target else ""
     found = get_object(target)
     for cls in inspect.getmro(found) if inspect.isclass(found) else [found]:
-        if not cls.__module__.startswith("headpose."):
+        if not cls.__module__.startswith("headposekit."):
             continue
         if text := _said(cls, name):
             return text

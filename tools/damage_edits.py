@@ -391,8 +391,8 @@ def edit_checkpoint(random: Random, content: bytes) -> bytes:
     """A checkpoint with another description, or with tensors of another kind, shape or number."""
     file = torch.load(io.BytesIO(content), weights_only=True)
     state = file.get("state_dict", file)
-    if random.random() < 0.6 and "headpose" in file:
-        file["headpose"] = edit_tree(random, file["headpose"])
+    if random.random() < 0.6 and "headposekit" in file:
+        file["headposekit"] = edit_tree(random, file["headposekit"])
     elif random.random() < 0.15:
         file = edit_tree(random, dict(file))
     else:

@@ -43,7 +43,7 @@ import torch
 
 from damage_edits import OTHER_FILES, damage
 from damage_readers import READERS, Reader
-from headpose.errors import InputError
+from headposekit.errors import InputError
 
 OUTCOMES = ("ok", "refused", "crash", "hang", "memory", "exception", "message")
 FAULTS = OUTCOMES[2:]
@@ -57,7 +57,7 @@ LONGEST = 1000
 WORKER_BROKEN = 99
 """Exit status of a worker whose own code fails."""
 NO_MEMORY = re.compile(r"allocat|bad_alloc|insufficient memory|out of memory", re.IGNORECASE)
-SOURCE = "headpose" + os.sep
+SOURCE = "headposekit" + os.sep
 
 
 @dataclass

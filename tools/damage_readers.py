@@ -25,50 +25,50 @@ import scipy.io
 import torch
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
-import headpose
-from headpose.datasets.aflw import AFLW
-from headpose.datasets.aflw2000 import AFLW2000
-from headpose.datasets.afw import AFW
-from headpose.datasets.base import whole_box
-from headpose.datasets.biwi import BIWI
-from headpose.datasets.biwi_boxes import read_detections
-from headpose.datasets.packed_faces import PackedFaces, read_examples
-from headpose.datasets.packing import FixedPack, Source
-from headpose.datasets.table import CSVTable
-from headpose.datasets.w300lp import W300LP
-from headpose.demo.compare import Comparison
-from headpose.demo.examples import Example
-from headpose.demo.server import Page
-from headpose.detectors.centers import CenterNetwork, fold, load_network, save_network
-from headpose.detectors.files import FileBoxes, read_boxes
-from headpose.detectors.whole import WholePicture
-from headpose.errors import InputError
-from headpose.geometry.crops import CropRule, FSANetCrop
-from headpose.inference.sources import count_frames, find_inputs, read_frames
-from headpose.landmarks.points import read_face_model
-from headpose.landmarks.sources import LandmarkFile
-from headpose.landmarks.threeddfa import ThreeDDFA
-from headpose.models import published
-from headpose.models.fold import fold as fold_network
-from headpose.modules.checkpoint import CARD_VERSION, build
-from headpose.modules.epoch_csv import EpochCSVLogger
-from headpose.modules.exported import onnx_bytes
-from headpose.modules.safetensors_files import safetensors_bytes
-from headpose.pictures import as_picture, read_image
-from headpose.synthesis.sampler import HeadSampler
-from headpose.synthesis.writers import Write300WLP, WriteAFLW2000
-from headpose.synthesis.writers_aflw import WriteAFLW, WriteAFW
-from headpose.synthesis.writers_biwi import WriteBIWI
-from headpose.synthesis.writers_video import WritePictures, WriteVideo
+import headposekit
+from headposekit.data.dataset import whole_box
+from headposekit.data.packed_faces import PackedFaces, read_examples
+from headposekit.data.packing import FixedPack, Source
+from headposekit.datasets.aflw import AFLW
+from headposekit.datasets.aflw2000 import AFLW2000
+from headposekit.datasets.afw import AFW
+from headposekit.datasets.biwi import BIWI
+from headposekit.datasets.biwi_boxes import read_detections
+from headposekit.datasets.table import CSVTable
+from headposekit.datasets.w300lp import W300LP
+from headposekit.demo.compare import Comparison
+from headposekit.demo.examples import Example
+from headposekit.demo.server import Page
+from headposekit.detectors.centers import CenterNetwork, fold, load_network, save_network
+from headposekit.detectors.files import FileBoxes, read_boxes
+from headposekit.detectors.whole import WholePicture
+from headposekit.errors import InputError
+from headposekit.geometry.crops import CropRule, FSANetCrop
+from headposekit.inference.sources import count_frames, find_inputs, read_frames
+from headposekit.landmarks.points import read_face_model
+from headposekit.landmarks.sources import LandmarkFile
+from headposekit.landmarks.threeddfa import ThreeDDFA
+from headposekit.models.fold import fold as fold_network
+from headposekit.pictures import as_picture, read_image
+from headposekit.synthesis.sampler import HeadSampler
+from headposekit.synthesis.writers import Write300WLP, WriteAFLW2000
+from headposekit.synthesis.writers_aflw import WriteAFLW, WriteAFW
+from headposekit.synthesis.writers_biwi import WriteBIWI
+from headposekit.synthesis.writers_video import WritePictures, WriteVideo
+from headposekit.training.epoch_csv import EpochCSVLogger
+from headposekit.weights import published
+from headposekit.weights.checkpoint import CARD_VERSION, build
+from headposekit.weights.onnx_files import onnx_bytes
+from headposekit.weights.safetensors_files import safetensors_bytes
 
 Read = Callable[[Path], Any]
 """Called with the damaged file."""
 FSANET: dict[str, Any] = {
-    "_target_": "headpose.models.fsanet.FSANet",
-    "scoring": {"_target_": "headpose.models.fsanet.NoScoring"},
-    "aggregation": {"_target_": "headpose.models.fsanet.LinearAggregation", "_partial_": True},
+    "_target_": "headposekit.models.fsanet.FSANet",
+    "scoring": {"_target_": "headposekit.models.fsanet.NoScoring"},
+    "aggregation": {"_target_": "headposekit.models.fsanet.LinearAggregation", "_partial_": True},
 }
-CROP = {"_target_": "headpose.geometry.crops.FSANetCrop", "size": 64, "margin": 0.5, "aflw2000_box": "visible21"}
+CROP = {"_target_": "headposekit.geometry.crops.FSANetCrop", "size": 64, "margin": 0.5, "aflw2000_box": "visible21"}
 CARD: dict[str, Any] = {
     "format": CARD_VERSION,
     "model": FSANET,
@@ -339,10 +339,10 @@ def write_checkpoint(folder: Path) -> None:
     }
     for name, config in (
         ("net.ckpt", FSANET),
-        ("fusion.ckpt", {"_target_": "headpose.models.fusion.LateFusion", "members": [FSANET, copy.deepcopy(FSANET)]}),
+        ("fusion.ckpt", {"_target_": "headposekit.models.fusion.LateFusion", "members": [FSANET, copy.deepcopy(FSANET)]}),
     ):
         state = {f"model.{key}": value for key, value in build(config).state_dict().items()}
-        torch.save({**lightning, "state_dict": state, "headpose": {**CARD, "model": config}}, folder / name)
+        torch.save({**lightning, "state_dict": state, "headposekit": {**CARD, "model": config}}, folder / name)
 
 
 def open_network(folder: Path) -> Read:
@@ -351,7 +351,7 @@ def open_network(folder: Path) -> Read:
 
     def read(file: Path) -> None:
         target = file.with_suffix(".safetensors") if file.suffix == ".json" else file
-        headpose.load(target, detector="none", device="cpu")(picture)
+        headposekit.load(target, detector="none", device="cpu")(picture)
 
     return read
 
@@ -438,7 +438,7 @@ def write_uploads(folder: Path) -> None:
 
 def open_uploads(folder: Path) -> Read:
     """The page's answer; a fault of the program, which it logs, is raised."""
-    network = headpose.load(_checkpoint_beside(folder), detector="none", device="cpu")
+    network = headposekit.load(_checkpoint_beside(folder), detector="none", device="cpu")
     page = Page(Comparison({"net": network}, {"none": WholePicture()}), [Example(np.zeros((9, 9, 3), np.uint8), [])])
     faults: list[BaseException] = []
 
@@ -447,7 +447,7 @@ def open_uploads(folder: Path) -> Read:
             if record.exc_info and record.exc_info[1]:
                 faults.append(record.exc_info[1])
 
-    logging.getLogger("headpose.demo.server").addHandler(Keep())
+    logging.getLogger("headposekit.demo.server").addHandler(Keep())
 
     def read(file: Path) -> None:
         faults.clear()
@@ -479,9 +479,9 @@ def _checkpoint_beside(folder: Path) -> Path:
 
 def write_runs(folder: Path) -> None:
     """A finished training with all its files, and a failed one."""
-    from headpose.running.entry import register_resolvers
-    from headpose.running.experiments import compose_training
-    from headpose.running.identity import id_of_test, identity, train_id
+    from headposekit.sweeps.compose import compose_training
+    from headposekit.sweeps.resolvers import register_resolvers
+    from headposekit.training.identity import id_of_test, identity, train_id
 
     register_resolvers()
     options = ["experiments=fsanet/table4", "aggregation=capsule", "scoring=conv", "seed=0"]
@@ -514,12 +514,12 @@ def write_runs(folder: Path) -> None:
 
 def open_runs(folder: Path) -> Read:
     """As the report, a sweep and a training that goes on read them."""
-    from headpose.reporting.leaderboard import boards, networks, score
-    from headpose.reporting.runs import pool_of, read_metrics, read_predictions, read_runs
-    from headpose.running.cells import recorded_options
-    from headpose.running.entry import register_resolvers
-    from headpose.running.experiments import compose_training
-    from headpose.running.pool import cell_state, finished_results, untested
+    from headposekit.reporting.leaderboard import boards, networks, score
+    from headposekit.sweeps.cells import recorded_options
+    from headposekit.sweeps.compose import compose_training
+    from headposekit.sweeps.pool import cell_state, finished_results, untested
+    from headposekit.sweeps.resolvers import register_resolvers
+    from headposekit.training.runs import pool_of, read_metrics, read_predictions, read_runs
 
     register_resolvers()
     config = compose_training(["experiments=fsanet/table4", "aggregation=capsule", "scoring=conv", "seed=0"])
@@ -551,17 +551,17 @@ def open_runs(folder: Path) -> Read:
 
 def open_overview(folder: Path) -> Read:
     """The page of all that has run."""
-    from headpose.running.entry import register_resolvers
-    from headpose.running.overview import write_overview
+    from headposekit.reporting.overview import write_overview
+    from headposekit.sweeps.resolvers import register_resolvers
 
     register_resolvers()
-    os.environ["HEADPOSE_RUNS"] = str(folder)
+    os.environ["HEADPOSEKIT_RUNS"] = str(folder)
     return lambda file: write_overview(folder.parent / "index.html")
 
 
 def write_experiments(folder: Path) -> None:
     """Two experiments of the project, and the published numbers."""
-    from headpose.running.entry import ROOT
+    from headposekit.paths import ROOT
 
     (folder / "experiments" / "fsanet").mkdir(parents=True)
     for name in ("published_results.csv", "fsanet/table4.yaml", "fsanet/figure5.yaml"):
@@ -570,18 +570,22 @@ def write_experiments(folder: Path) -> None:
 
 def open_experiments(folder: Path) -> Read:
     """The experiment's table, its sweep's options and what is missing, refused as an entry point refuses."""
-    from headpose.running import entry, experiments
+    from headposekit.cli import entry
+    from headposekit.reporting import experiments
+    from headposekit.sweeps import compose
+    from headposekit.sweeps.resolvers import register_resolvers
 
-    experiments.PUBLISHED = folder / "experiments" / "published_results.csv"
+    setattr(compose, "EXPERIMENTS", folder / "experiments")  # noqa: B010  # what these modules import
+    setattr(experiments, "PUBLISHED", folder / "experiments" / "published_results.csv")  # noqa: B010
 
     def read(file: Path) -> None:
-        entry.register_resolvers()
-        os.environ["HEADPOSE_ROOT"] = str(folder)
-        for cached in (experiments._composed, experiments.raw_experiment, experiments.experiment_names):
+        register_resolvers()
+        os.environ["HEADPOSEKIT_ROOT"] = str(folder)
+        for cached in (compose._composed, compose.raw_experiment, compose.experiment_names):
             cached.cache_clear()
         name = f"fsanet/{file.stem}" if file.suffix == ".yaml" else "fsanet/table4"
         try:
-            config = experiments._composed((f"experiments={name}",), "report")
+            config = compose._composed((f"experiments={name}",), "report")
             table = experiments.experiment_table(config, [f"experiments={name}"], {})
             experiments.still_missing(name, config, [f"experiments={name}"], table, [])
             table.markdown(), table.csv(), table.latex()

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torchvision.ops import box_iou
 
 from face_scenes import Scene
-from headpose.detectors.base import Detections, FaceDetector
+from headposekit.detectors.base import Detections, FaceDetector
 
 Array = NDArray[np.float64]
 HIT = 0.5

@@ -5,9 +5,9 @@ import numpy as np
 import torch
 
 from face_scenes import CANVAS, plain_heads
-from headpose.geometry.perspective import camera_to_ray, focal_length, ray_rotation
-from headpose.geometry.rotations import pose_to_matrix
-from headpose.synthesis.sampler import PIVOT
+from headposekit.geometry.perspective import camera_to_ray, focal_length, ray_rotation
+from headposekit.geometry.rotations import pose_to_matrix
+from headposekit.synthesis.sampler import PIVOT
 
 WIDTH, HEIGHT, FIELD_OF_VIEW, DISTANCE, SIZE = 800, 215, 75.0, 38.0, 800
 focal = focal_length(FIELD_OF_VIEW, WIDTH)

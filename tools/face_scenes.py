@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from headpose.synthesis import appearance, photograph
-from headpose.synthesis.sampler import HeadSampler
+from headposekit.synthesis import appearance, photograph
+from headposekit.synthesis.sampler import HeadSampler
 
 Array = NDArray[Any]
 Rng = np.random.Generator

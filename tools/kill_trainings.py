@@ -8,7 +8,7 @@ RUNS is an empty folder for the runs. $TMPDIR should be on another file system t
     mount -t tmpfs -o size=20m tmpfs /mnt/small; python tools/kill_trainings.py /mnt/small --full 10
     mount -t tmpfs -o size=100m tmpfs /mnt/tmp; TMPDIR=/mnt/tmp python tools/kill_trainings.py /var/tmp/runs --kills 20
 
-The rendered heads go to $HEADPOSE_DATASETS, as ever. The exit status is 1 where a command did not go on or anything differs.
+The rendered heads go to $HEADPOSEKIT_DATASETS, as ever. The exit status is 1 where a command did not go on or anything differs.
 """
 
 import argparse
@@ -33,7 +33,9 @@ OPTIONS = ("data.num_heads=64", "test.synthetic.num_heads=32", "data.batch_size=
 
 
 SERVER = multiprocessing.get_context("forkserver")  # has imported all that takes long; torch's threads would not bear a fork
-SERVER.set_forkserver_preload(["pytorch_lightning", "albumentations", "headpose.running.testing", "headpose.running.pool"])
+SERVER.set_forkserver_preload(
+    ["pytorch_lightning", "albumentations", "headposekit.training.testing", "headposekit.sweeps.pool"]
+)
 
 
 def start(runs: Path) -> Any:
@@ -46,7 +48,7 @@ def start(runs: Path) -> Any:
 
 def _train(runs: Path) -> None:
     os.setsid()
-    os.environ["HEADPOSE_RUNS"] = str(runs)
+    os.environ["HEADPOSEKIT_RUNS"] = str(runs)
     for descriptor, name in ((1, "stdout"), (2, "stderr")):
         os.dup2(os.open(runs.parent / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
     multiprocessing.set_start_method("fork", force=True)

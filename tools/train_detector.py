@@ -21,8 +21,8 @@ from torch.nn import functional
 
 from detector_scores import best_threshold, score
 from face_scenes import Scene, SceneSampler, cut_out, plain_heads
-from headpose.detectors.centers import STRIDE, WEIGHTS, CenterDetector, CenterNetwork, fold, save_network
-from headpose.process import one_thread
+from headposekit.detectors.centers import STRIDE, WEIGHTS, CenterDetector, CenterNetwork, fold, save_network
+from headposekit.process import one_thread
 
 Rng = np.random.Generator
 SHAPES = ((192, 256), (256, 192), (256, 256))

@@ -29,10 +29,10 @@ class GridSweeper(BasicSweeper):
         Raises:
             InputError: a cell did not finish.
         """
-        from headpose.errors import InputError  # Hydra imports all plugins at every start
-        from headpose.reporting.console import print_sweep
-        from headpose.running.entry import SWEEP, SWEEPER
-        from headpose.running.pool import CellState
+        from headposekit.console import print_sweep
+        from headposekit.errors import InputError  # Hydra imports all plugins at every start
+        from headposekit.sweeps.folders import SWEEP, SWEEPER
+        from headposekit.sweeps.pool import CellState
 
         assert self.config is not None
         assert self.launcher is not None
@@ -66,7 +66,7 @@ class GridSweeper(BasicSweeper):
 
     def cells(self, arguments: Sequence[str]) -> list[list[str]]:
         """Overrides of every cell, without repetition."""
-        from headpose.running.cells import cell_overrides, cells_of
+        from headposekit.sweeps.cells import cell_overrides, cells_of
 
         assert self.config is not None
         assert self.hydra_context is not None
@@ -88,8 +88,8 @@ class GridSweeper(BasicSweeper):
             return []
 
     def _row(self, cell: list[str], shared: set[str], reason: str | None) -> dict[str, str]:
-        from headpose.running.pool import cell_state
-        from headpose.running.protocols import settle_tests
+        from headposekit.sweeps.pool import cell_state
+        from headposekit.training.protocols import settle_tests
 
         assert self.config is not None
         assert self.hydra_context is not None
@@ -114,4 +114,4 @@ class GridSweeperConf:
     params: dict[str, str] | None = field(default_factory=dict)
 
 
-ConfigStore.instance().store(group="hydra/sweeper", name="grid", node=GridSweeperConf, provider="headpose")
+ConfigStore.instance().store(group="hydra/sweeper", name="grid", node=GridSweeperConf, provider="headposekit")

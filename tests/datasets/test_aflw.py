@@ -13,14 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headpose.datamodules import AFLWDataModule
-from headpose.datasets import AFLW
-from headpose.datasets.aflw import draw_test_faces
-from headpose.datasets.biwi import biwi_sequences
-from headpose.errors import InputError
-from headpose.geometry.crops import FSANetCrop, HopenetCrop
-from headpose.synthesis.sampler import HeadSampler
-from headpose.synthesis.writers_aflw import FIRST_AFLW, WriteAFLW
+from headposekit.datasets import AFLW, AFLWDataModule
+from headposekit.datasets.aflw import draw_test_faces
+from headposekit.datasets.biwi import biwi_sequences
+from headposekit.errors import InputError
+from headposekit.geometry.crops import FSANetCrop, HopenetCrop
+from headposekit.synthesis.sampler import HeadSampler
+from headposekit.synthesis.writers_aflw import FIRST_AFLW, WriteAFLW
 
 SIZE = 96
 FACES = ["0/image00001_1", "0/image00004_7", "2/image00002_3", "2/image00005_9"]

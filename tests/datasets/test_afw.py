@@ -11,13 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headpose.datamodules import AFWDataModule
-from headpose.datasets import AFW
-from headpose.errors import InputError
-from headpose.geometry.crops import HOPENET_SIDES, HopenetCrop, crop_with_black_border, hopenet_box
-from headpose.synthesis.sampler import HeadSampler
-from headpose.synthesis.writers import SIZE
-from headpose.synthesis.writers_aflw import FIRST_AFW, WriteAFW
+from headposekit.datasets import AFW, AFWDataModule
+from headposekit.errors import InputError
+from headposekit.geometry.crops import HOPENET_SIDES, HopenetCrop, crop_with_black_border, hopenet_box
+from headposekit.synthesis.sampler import HeadSampler
+from headposekit.synthesis.writers import SIZE
+from headposekit.synthesis.writers_aflw import FIRST_AFW, WriteAFW
 
 FACES = ["000001_1", "000002_1", "000003_1", "000003_2"]
 

@@ -7,14 +7,14 @@ import cv2
 import numpy as np
 import pytest
 
-from headpose.datamodules import BIWIDataModule
-from headpose.datasets.biwi import BIWI, PEOPLE, biwi_sequences
-from headpose.datasets.biwi_files import read_calibration, read_pose
-from headpose.errors import InputError
-from headpose.geometry.conventions import FLIP_FRAME, calibrate_biwi_matrix, pose_from_biwi_matrix
-from headpose.geometry.crops import FSANetCrop
-from headpose.synthesis.sampler import HeadSampler
-from headpose.synthesis.writers_biwi import BIWI_POSES, BIWI_SIZE, HEAD_CENTER, WriteBIWI
+from headposekit.datasets import BIWIDataModule
+from headposekit.datasets.biwi import BIWI, PEOPLE, biwi_sequences
+from headposekit.datasets.biwi_files import read_calibration, read_pose
+from headposekit.errors import InputError
+from headposekit.geometry.conventions import FLIP_FRAME, calibrate_biwi_matrix, pose_from_biwi_matrix
+from headposekit.geometry.crops import FSANetCrop
+from headposekit.synthesis.sampler import HeadSampler
+from headposekit.synthesis.writers_biwi import BIWI_POSES, BIWI_SIZE, HEAD_CENTER, WriteBIWI
 
 
 @pytest.fixture(scope="module")

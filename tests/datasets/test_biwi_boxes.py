@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from headpose.datasets.biwi_boxes import (
+from headposekit.datasets.biwi_boxes import (
     box_rule,
     choose_face,
     dockerface_frames,
@@ -12,7 +12,7 @@ from headpose.datasets.biwi_boxes import (
     read_detections,
     read_dockerface,
 )
-from headpose.errors import InputError
+from headposekit.errors import InputError
 
 SIZE = (640, 480)
 

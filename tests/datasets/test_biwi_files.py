@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headpose.datasets.biwi_files import read_calibration, read_depth, read_pose
-from headpose.errors import InputError
-from headpose.synthesis.writers_biwi import write_depth
+from headposekit.datasets.biwi_files import read_calibration, read_depth, read_pose
+from headposekit.errors import InputError
+from headposekit.synthesis.writers_biwi import write_depth
 
 PIXELS = 640 * 480
 SEQUENCE_12 = """517.679 0 320 \n0 517.679 240.5 \n0 0 1 \n\n0 0 0 0 \n

@@ -4,10 +4,10 @@ import cv2
 import numpy as np
 import pytest
 
-from headpose.datasets.contact_sheet import GAP, ContactSheet
-from headpose.errors import InputError
-from headpose.geometry.crops import FSANetCrop
-from headpose.synthesis.sampler import HeadSampler
+from headposekit.datasets.contact_sheet import GAP, ContactSheet
+from headposekit.errors import InputError
+from headposekit.geometry.crops import FSANetCrop
+from headposekit.synthesis.sampler import HeadSampler
 
 
 def test_sheet_shows_every_row(tmp_path: Path, aflw2000_root: Path) -> None:

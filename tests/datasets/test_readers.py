@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import trees
-from headpose.datasets import AFLW2000, W300LP
-from headpose.errors import InputError
-from headpose.pictures import read_image
+from headposekit.datasets import AFLW2000, W300LP
+from headposekit.errors import InputError
+from headposekit.pictures import read_image
 
 
 def edit_mat(path: Path, **changes: object) -> None:
@@ -82,7 +82,7 @@ def test_aflw2000_filter_is_by_rule(aflw2000_root: Path) -> None:
 
 @given(st.lists(st.tuples(*[st.floats(-150, 150)] * 3), min_size=1, max_size=5), st.sampled_from([30.0, 99.0]))
 def test_filter_keeps_a_face_iff_all_angles_are_within(poses: list[tuple[float, ...]], limit: float) -> None:
-    from headpose.datasets.base import Annotation, FolderDataset
+    from headposekit.data.dataset import Annotation, FolderDataset
 
     class Listed(FolderDataset):
         title, layout = "listed", "*"

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from headpose.datasets.synthetic import CHUNK, SyntheticHeads
-from headpose.errors import InputError
-from headpose.synthesis.sampler import HeadSampler
+from headposekit.datasets.synthetic import CHUNK, SyntheticHeads
+from headposekit.errors import InputError
+from headposekit.synthesis.sampler import HeadSampler
 
 
 def heads(**options: object) -> HeadSampler:
@@ -79,7 +79,7 @@ def test_other_heads_are_another_pack(root: Path, other: dict) -> None:
 
 def test_new_version_of_the_generator_rebuilds(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     old = SyntheticHeads(root, heads(), 4, 24).folder
-    monkeypatch.setattr("headpose.datasets.synthetic.GENERATOR_VERSION", 999)
+    monkeypatch.setattr("headposekit.datasets.synthetic.GENERATOR_VERSION", 999)
     assert SyntheticHeads(root, heads(), 4, 24, num_workers=0).folder != old
 
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from headpose.datamodules import CSVDataModule
-from headpose.datasets.table import CSVTable
-from headpose.errors import InputError
-from headpose.geometry.crops import FSANetCrop, HopenetCrop, MarginCrop
+from headposekit.datasets import CSVDataModule
+from headposekit.datasets.table import CSVTable
+from headposekit.errors import InputError
+from headposekit.geometry.crops import FSANetCrop, HopenetCrop, MarginCrop
 
 
 def write(folder: Path, text: str, pictures: tuple[str, ...] = ("a.jpg", "sub/b c.png")) -> Path:
@@ -177,7 +177,7 @@ def test_too_few_faces_say_why(tmp_path: Path) -> None:
 
 
 def test_a_pack_doubts_its_labels_and_counts_too(tmp_path: Path) -> None:
-    from headpose.datasets.packing import FixedPack
+    from headposekit.data.packing import FixedPack
 
     source = CSVDataModule(write(tmp_path, turned(roll=20)), FSANetCrop(20)).source()
     dataset, _ = FixedPack(tmp_path / "packs", 0).open(source, 99.0, "raise")

@@ -1,4 +1,4 @@
-"""What the page shows is what `headpose.load` says."""
+"""What the page shows is what `headposekit.load` says."""
 
 import base64
 import io
@@ -13,17 +13,17 @@ import pytest
 import torch
 
 from configs import CROP, FSANET, HOPENET, write_checkpoint
-from headpose import load
-from headpose.demo.compare import Comparison, detectors_beside, drawn, short_names
-from headpose.detectors.base import Detections, as_detections, no_detections
-from headpose.detectors.files import FileBoxes
-from headpose.detectors.whole import WholePicture
-from headpose.errors import InputError
-from headpose.inference.estimator import DETECTORS, HeadPose
-from headpose.modules.checkpoint import LoadedNetwork
+from headposekit import load
+from headposekit.demo.compare import Comparison, detectors_beside, drawn, short_names
+from headposekit.detectors.base import Detections, as_detections, no_detections
+from headposekit.detectors.files import FileBoxes
+from headposekit.detectors.whole import WholePicture
+from headposekit.errors import InputError
+from headposekit.inference.estimator import DETECTORS, HeadPose
+from headposekit.weights.checkpoint import LoadedNetwork
 
 HOPENET_CROP = {
-    "_target_": "headpose.geometry.crops.HopenetCrop", "size": 64, "aflw2000_box": "official", "order_free": False,
+    "_target_": "headposekit.geometry.crops.HopenetCrop", "size": 64, "aflw2000_box": "official", "order_free": False,
 }  # fmt: skip
 PICTURE = np.random.default_rng(3).integers(0, 256, (90, 120, 3), dtype=np.uint8)
 BOXES = [[20.0, 15, 60, 55], [50, 30, 110, 85]]
@@ -93,7 +93,7 @@ def test_networks_side_by_side_are_what_load_says(compare: Comparison, files: li
         (FSANET, {}, "FSANet, published weights"),
         (FSANET, {"train_id": "0"}, "FSANet"),
         (
-            {"_target_": "headpose.models.fusion.LateFusion", "members": [FSANET, HOPENET]},
+            {"_target_": "headposekit.models.fusion.LateFusion", "members": [FSANET, HOPENET]},
             {"sources": [{"training_data": {"dataset": "synthetic"}}, {"training_data": None}]},
             "FSANet + Hopenet, trained on synthetic",
         ),
@@ -170,7 +170,7 @@ def test_short_names(paths: list[str], names: list[str]) -> None:
 
 def test_only_usable_detectors_are_offered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "headpose.demo.compare.make_detector", lambda name: WholePicture() if name == "none" else FileBoxes(tmp_path / name)
+        "headposekit.demo.compare.make_detector", lambda name: WholePicture() if name == "none" else FileBoxes(tmp_path / name)
     )
     assert list(detectors_beside("two", Two())) == ["two", "none"]
     assert next(iter(detectors_beside("none", Two()).values())).name == "two"

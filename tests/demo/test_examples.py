@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from headpose.demo.examples import HEADS, render_examples
-from headpose.detectors.centers import CenterDetector
+from headposekit.demo.examples import HEADS, render_examples
+from headposekit.detectors.centers import CenterDetector
 
 
 def test_each_head_is_in_its_box_and_stands_as_said() -> None:

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from werkzeug.test import Client, TestResponse
 
-from headpose.demo.compare import Comparison
-from headpose.demo.examples import Example
-from headpose.demo.server import MAX_CONNECTIONS, STATIC, Page, Server, serve
-from headpose.errors import InputError
+from headposekit.demo.compare import Comparison
+from headposekit.demo.examples import Example
+from headposekit.demo.server import MAX_CONNECTIONS, STATIC, Page, Server, serve
+from headposekit.errors import InputError
 
 PICTURE = np.full((8, 9, 3), 77, dtype=np.uint8)
 

@@ -1,4 +1,4 @@
-from headpose.detectors.base import as_detections, no_detections
+from headposekit.detectors.base import as_detections, no_detections
 
 
 def test_the_surest_face_comes_first() -> None:

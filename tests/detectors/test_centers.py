@@ -7,8 +7,17 @@ import torch
 
 from detector_scores import overlaps
 from face_scenes import plain_heads
-from headpose.detectors.centers import STRIDE, WEIGHTS, CenterDetector, CenterNetwork, decode, fold, load_network, save_network
-from headpose.errors import InputError
+from headposekit.detectors.centers import (
+    STRIDE,
+    WEIGHTS,
+    CenterDetector,
+    CenterNetwork,
+    decode,
+    fold,
+    load_network,
+    save_network,
+)
+from headposekit.errors import InputError
 
 
 @pytest.fixture(scope="module")

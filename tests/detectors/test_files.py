@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headpose.detectors.files import COLUMNS, FileBoxes, read_boxes
-from headpose.detectors.whole import WholePicture
-from headpose.errors import InputError
-from headpose.geometry.crops import CropRule, FSANetCrop, HopenetCrop, MarginCrop
+from headposekit.detectors.files import COLUMNS, FileBoxes, read_boxes
+from headposekit.detectors.whole import WholePicture
+from headposekit.errors import InputError
+from headposekit.geometry.crops import CropRule, FSANetCrop, HopenetCrop, MarginCrop
 
 IMAGE = np.zeros((40, 60, 3), dtype=np.uint8)
 

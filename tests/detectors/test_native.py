@@ -9,9 +9,9 @@ from onnx import TensorProto, helper
 
 from detector_scores import overlaps
 from face_scenes import plain_heads
-from headpose.detectors import native
-from headpose.detectors.native import Cascade, DlibHog, Mapping, NativeDetector, YuNet
-from headpose.errors import InputError
+from headposekit.detectors import native
+from headposekit.detectors.native import Cascade, DlibHog, Mapping, NativeDetector, YuNet
+from headposekit.errors import InputError
 
 IDENTITY = Mapping(0.0, 0.0, 1.0, 1.0)
 

@@ -4,8 +4,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headpose.errors import InputError
-from headpose.geometry.bins import AngleBins
+from headposekit.errors import InputError
+from headposekit.geometry.bins import AngleBins
 
 ANGLES = st.floats(-99, 98.75, width=32)
 

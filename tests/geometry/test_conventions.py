@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from numpy.typing import ArrayLike
 from scipy.spatial.transform import Rotation
 
-from headpose.geometry import conventions
-from headpose.geometry.rotations import pose_to_matrix
+from headposekit.geometry import conventions
+from headposekit.geometry.rotations import pose_to_matrix
 
 BIWI_12_3 = [[0.988397, 0.0731349, 0.133128], [-0.0441539, 0.976945, -0.208876], [-0.145334, 0.200575, 0.968838]]
 poses = st.tuples(st.floats(-89, 89), st.floats(-89, 89), st.floats(-89, 89)).map(np.array)

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from headpose.errors import InputError
-from headpose.geometry.crops import (
+from headposekit.errors import InputError
+from headposekit.geometry.crops import (
     HOPENET_SIDES,
     FSANetCrop,
     HopenetCrop,
@@ -116,7 +116,7 @@ def test_landmarks_box() -> None:
 
 
 def test_real_crops_are_the_authors_pixels(shared: Path, expected: dict[str, np.ndarray]) -> None:
-    from headpose.datasets import AFLW2000
+    from headposekit.datasets import AFLW2000
 
     crop = FSANetCrop()
     for sample, bgr in zip(AFLW2000(shared / "aflw2000_sample"), expected["aflw2000_crops_bgr"], strict=True):

@@ -5,11 +5,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headpose.errors import InputError
-from headpose.geometry.conventions import FLIP_FRAME
-from headpose.geometry.perspective import camera_to_ray, focal_length, ray_rotation, ray_to_camera
-from headpose.geometry.rotations import geodesic_distance, matrix_to_pose, pose_to_matrix
-from headpose.synthesis.sampler import PIVOT, HeadSampler
+from headposekit.errors import InputError
+from headposekit.geometry.conventions import FLIP_FRAME
+from headposekit.geometry.perspective import camera_to_ray, focal_length, ray_rotation, ray_to_camera
+from headposekit.geometry.rotations import geodesic_distance, matrix_to_pose, pose_to_matrix
+from headposekit.synthesis.sampler import PIVOT, HeadSampler
 
 SIZE = (640.0, 480.0)
 pixels = st.tuples(st.floats(-200, 840), st.floats(-200, 680))

@@ -6,12 +6,12 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from headpose.errors import InputError
-from headpose.geometry.conventions import FLIP_FRAME
-from headpose.geometry.face_model import mean_face_68
-from headpose.geometry.pnp import Method, nearest_rotation, solve_perspective, solve_weak_perspective
-from headpose.geometry.rotations import matrix_to_pose, pose_to_matrix
-from headpose.synthesis.sampler import PIVOT, HeadSampler
+from headposekit.errors import InputError
+from headposekit.geometry.conventions import FLIP_FRAME
+from headposekit.geometry.face_model import mean_face_68
+from headposekit.geometry.pnp import Method, nearest_rotation, solve_perspective, solve_weak_perspective
+from headposekit.geometry.rotations import matrix_to_pose, pose_to_matrix
+from headposekit.synthesis.sampler import PIVOT, HeadSampler
 
 METHODS = get_args(Method)
 FACE = mean_face_68()

@@ -5,7 +5,7 @@ import scipy.io
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headpose.geometry.projection import project_pose_para, unproject_pose_para
+from headposekit.geometry.projection import project_pose_para, unproject_pose_para
 
 
 @given(st.tuples(*[st.floats(-1.5, 1.5)] * 3), st.floats(0.001, 100))

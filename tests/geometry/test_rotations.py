@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from headpose.geometry.rotations import (
+from headposekit.geometry.rotations import (
     angular_error,
     geodesic_distance,
     matrix_to_pose,

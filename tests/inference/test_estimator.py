@@ -1,4 +1,4 @@
-"""`headpose.load`: what evaluate.py measures comes out of three lines of Python."""
+"""`headposekit.load`: what evaluate.py measures comes out of three lines of Python."""
 
 from pathlib import Path
 
@@ -10,14 +10,14 @@ import torch
 
 from configs import CROP, FSANET, HOPENET, write_checkpoint
 from fixed_boxes import FixedBoxes
-from headpose import load
-from headpose.datasets import AFLW2000
-from headpose.detectors.whole import WholePicture
-from headpose.errors import InputError
-from headpose.geometry.crops import FSANetCrop
-from headpose.geometry.rotations import geodesic_distance, matrix_to_pose
-from headpose.inference.estimator import HeadPose
-from headpose.modules.checkpoint import load_checkpoint
+from headposekit import load
+from headposekit.datasets import AFLW2000
+from headposekit.detectors.whole import WholePicture
+from headposekit.errors import InputError
+from headposekit.geometry.crops import FSANetCrop
+from headposekit.geometry.rotations import geodesic_distance, matrix_to_pose
+from headposekit.inference.estimator import HeadPose
+from headposekit.weights.checkpoint import load_checkpoint
 
 FUSED = ["fsanet_capsule_3_16_2_21_5", "fsanet_noS_metric_3_16_2_192_5", "fsanet_netvlad_3_16_2_21_5"]
 PICTURE = np.random.default_rng(1).integers(0, 256, (120, 160, 3), dtype=np.uint8)

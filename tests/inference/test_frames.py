@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from headpose.errors import InputError
-from headpose.inference.sources import Frame, Input, ahead, count_frames, find_inputs, in_batches, read_frames
+from headposekit.errors import InputError
+from headposekit.inference.sources import Frame, Input, ahead, count_frames, find_inputs, in_batches, read_frames
 
 RNG = np.random.default_rng(0)
 

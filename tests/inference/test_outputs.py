@@ -10,11 +10,11 @@ import cv2
 import numpy as np
 import pytest
 
-from headpose.errors import InputError
-from headpose.inference.estimator import HeadPose
-from headpose.inference.outputs import COLUMNS, SPREAD, Drawing, TableWriter, draw_faces, pose_row
-from headpose.inference.sources import Frame, Input, find_inputs, read_frames
-from headpose.inference.stream import TrackedPose
+from headposekit.errors import InputError
+from headposekit.inference.estimator import HeadPose
+from headposekit.inference.outputs import COLUMNS, SPREAD, Drawing, TableWriter, draw_faces, pose_row
+from headposekit.inference.sources import Frame, Input, find_inputs, read_frames
+from headposekit.inference.stream import TrackedPose
 
 PICTURE = np.full((90, 120, 3), 128, dtype=np.uint8)
 FACE = TrackedPose(HeadPose((30.0, 20.0, 80.0, 75.0), None, 10.12345, -5.0, 0.5, (1.0, 2.0, 3.0)), 4)

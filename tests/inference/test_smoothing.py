@@ -6,9 +6,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headpose.errors import InputError
-from headpose.geometry.rotations import geodesic_distance, matrix_to_pose, nearest_pose, pose_to_matrix
-from headpose.inference.smoothing import NoSmoothing, OneEuro, Slerp
+from headposekit.errors import InputError
+from headposekit.geometry.rotations import geodesic_distance, matrix_to_pose, nearest_pose, pose_to_matrix
+from headposekit.inference.smoothing import NoSmoothing, OneEuro, Slerp
 
 FPS = 25.0
 angles = st.floats(-179, 179)

@@ -6,14 +6,14 @@ import pytest
 
 from configs import HOPENET, write_checkpoint
 from fixed_boxes import FixedBoxes
-from headpose import load
-from headpose.detectors.base import Detections, as_detections
-from headpose.errors import InputError
-from headpose.inference.estimator import PoseEstimator
-from headpose.inference.smoothing import NoSmoothing, Slerp
-from headpose.inference.sources import Frame, Input
-from headpose.inference.stream import PoseStream
-from headpose.inference.tracking import Tracker
+from headposekit import load
+from headposekit.detectors.base import Detections, as_detections
+from headposekit.errors import InputError
+from headposekit.inference.estimator import PoseEstimator
+from headposekit.inference.smoothing import NoSmoothing, Slerp
+from headposekit.inference.sources import Frame, Input
+from headposekit.inference.stream import PoseStream
+from headposekit.inference.tracking import Tracker
 
 PICTURE = np.random.default_rng(1).integers(0, 256, (120, 160, 3), dtype=np.uint8)
 LEFT, RIGHT = np.array([10.0, 20, 60, 90]), np.array([90.0, 30, 140, 100])

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headpose.errors import InputError
-from headpose.inference.tracking import Tracker
+from headposekit.errors import InputError
+from headposekit.inference.tracking import Tracker
 
 LEFT, RIGHT = np.array([0.0, 0, 100, 100]), np.array([200.0, 0, 300, 100])
 

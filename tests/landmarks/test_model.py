@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from headpose.errors import InputError
-from headpose.geometry.face_model import mean_face_68
-from headpose.geometry.rotations import pose_to_matrix
-from headpose.landmarks import LandmarkPose
-from headpose.landmarks.points import POINT_SETS
-from headpose.landmarks.solvers import Perspective, WeakPerspective
-from headpose.landmarks.sources import LandmarkFile, Truth
-from headpose.types import Batch
+from headposekit.errors import InputError
+from headposekit.geometry.face_model import mean_face_68
+from headposekit.geometry.rotations import pose_to_matrix
+from headposekit.landmarks import LandmarkPose
+from headposekit.landmarks.points import POINT_SETS
+from headposekit.landmarks.solvers import Perspective, WeakPerspective
+from headposekit.landmarks.sources import LandmarkFile, Truth
+from headposekit.types import Batch
 
 POSES = torch.tensor([[30.0, -20.0, 10.0], [-50.0, 5.0, -15.0]])
 

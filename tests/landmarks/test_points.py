@@ -3,10 +3,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from headpose.errors import InputError
-from headpose.geometry.face_model import MIRROR_68, mean_face_68
-from headpose.geometry.pnp import check_face_model
-from headpose.landmarks.points import POINT_SETS, point_set, read_face_model
+from headposekit.errors import InputError
+from headposekit.geometry.face_model import MIRROR_68, mean_face_68
+from headposekit.geometry.pnp import check_face_model
+from headposekit.landmarks.points import POINT_SETS, point_set, read_face_model
 
 
 @pytest.mark.parametrize("name", POINT_SETS)

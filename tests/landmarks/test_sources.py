@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from headpose.errors import InputError
-from headpose.landmarks.sources import FAN, Dlib, LandmarkFile, Truth
-from headpose.synthesis.sampler import HeadSampler
-from headpose.types import Batch
+from headposekit.errors import InputError
+from headposekit.landmarks.sources import FAN, Dlib, LandmarkFile, Truth
+from headposekit.synthesis.sampler import HeadSampler
+from headposekit.types import Batch
 
 NAMES = ["a/1", "b"]
 POINTS = np.random.default_rng(0).uniform(0, 100, (2, 68, 2))

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from headpose.errors import InputError
-from headpose.geometry.rotations import pose_to_matrix
-from headpose.landmarks import ThreeDDFA
-from headpose.types import Batch
+from headposekit.errors import InputError
+from headposekit.geometry.rotations import pose_to_matrix
+from headposekit.landmarks import ThreeDDFA
+from headposekit.types import Batch
 
 POSES = np.array([[30.0, -20.0, 10.0], [-70.0, 5.0, -15.0], [0.0, 0.0, 0.0]])
 NAMES = ["a", "b", "c"]

@@ -2,10 +2,10 @@ import pytest
 import torch
 from torch.nn import functional
 
-from headpose.errors import InputError
-from headpose.geometry.bins import AngleBins
-from headpose.losses import MeanSquaredError, MultiBinLoss
-from headpose.models.hopenet import HopenetOutput
+from headposekit.errors import InputError
+from headposekit.geometry.bins import AngleBins
+from headposekit.losses import MeanSquaredError, MultiBinLoss
+from headposekit.models.hopenet import HopenetOutput
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.5, 2.0])

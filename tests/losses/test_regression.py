@@ -2,7 +2,7 @@ from types import SimpleNamespace
 
 import torch
 
-from headpose.losses import MeanAbsoluteError
+from headposekit.losses import MeanAbsoluteError
 
 
 def test_mean_over_batch_and_angles_by_hand() -> None:

@@ -3,9 +3,9 @@ import pytest
 import torch
 import torch.multiprocessing as mp
 
-from headpose.geometry.conventions import pose_to_pyr
-from headpose.geometry.rotations import geodesic_distance
-from headpose.metrics import PoseError
+from headposekit.geometry.conventions import pose_to_pyr
+from headposekit.geometry.rotations import geodesic_distance
+from headposekit.metrics import PoseError
 
 
 def poses(n: int = 37) -> tuple[torch.Tensor, torch.Tensor]:

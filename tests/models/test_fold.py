@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from headpose.geometry.bins import AngleBins
-from headpose.models.backbones import AlexNetBackbone, TimmBackbone
-from headpose.models.fold import fold
-from headpose.models.fsanet import (
+from headposekit.geometry.bins import AngleBins
+from headposekit.models.backbones import AlexNetBackbone, TimmBackbone
+from headposekit.models.fold import fold
+from headposekit.models.fsanet import (
     CapsuleAggregation,
     ConvScoring,
     FSANet,
@@ -20,10 +20,10 @@ from headpose.models.fsanet import (
     NoScoring,
     VarianceScoring,
 )
-from headpose.models.fusion import LateFusion
-from headpose.models.hopenet import Hopenet, HopenetRegression
-from headpose.models.published import load_published
-from headpose.models.ssrnet import SSRNetMD
+from headposekit.models.fusion import LateFusion
+from headposekit.models.hopenet import Hopenet, HopenetRegression
+from headposekit.models.ssrnet import SSRNetMD
+from headposekit.weights.published import load_published
 
 SCORINGS = [NoScoring, ConvScoring, VarianceScoring]
 AGGREGATIONS = [CapsuleAggregation, partial(CapsuleAggregation, routing_iterations=4), NetVLADAggregation, LinearAggregation]

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from headpose.models.fsanet import (
+from headposekit.models.fsanet import (
     CapsuleAggregation,
     ConvScoring,
     FSANet,
@@ -22,7 +22,7 @@ from headpose.models.fsanet import (
     soft_stagewise_regression,
     squash,
 )
-from headpose.models.ssrnet import SSRNetMD
+from headposekit.models.ssrnet import SSRNetMD
 
 NETWORKS = [
     pytest.param(lambda a=aggregation, s=scoring: FSANet(s(), a), id=f"{aggregation.__name__}-{scoring.__name__}")

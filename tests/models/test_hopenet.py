@@ -5,12 +5,12 @@ import torch
 import torchvision
 from torch import nn
 
-from headpose.errors import InputError
-from headpose.geometry.bins import AngleBins
-from headpose.models.backbones import AlexNetBackbone, TimmBackbone
-from headpose.models.hopenet import IMAGENET_MEAN, IMAGENET_STD, Hopenet, HopenetRegression
-from headpose.models.published import load_published
-from headpose.models.summary import count_parameters
+from headposekit.errors import InputError
+from headposekit.geometry.bins import AngleBins
+from headposekit.models.backbones import AlexNetBackbone, TimmBackbone
+from headposekit.models.hopenet import IMAGENET_MEAN, IMAGENET_STD, Hopenet, HopenetRegression
+from headposekit.models.summary import count_parameters
+from headposekit.weights.published import load_published
 
 
 def faces(size: int, n: int = 2) -> dict:

@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from headpose.reporting.doctor import counts, duplicates, labels, places, write_page
+from headposekit.reporting.doctor import counts, duplicates, labels, places, write_page
 
 MANIFEST: dict[str, Any] = {
     "dataset": "AFLW2000",

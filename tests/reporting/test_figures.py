@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from headpose.reporting import figures
-from headpose.reporting.published import Published
-from headpose.reporting.runs import Predictions
-from headpose.reporting.tables import Measured, Row, Table
+from headposekit.reporting import figures
+from headposekit.reporting.published import Published
+from headposekit.reporting.tables import Measured, Row, Table
+from headposekit.training.runs import Predictions
 
 RULES = {"dataset": "p"}
 ERRORS = {"yaw": 4.0, "pitch": 6.0, "roll": 5.0, "mae": 5.0, "geodesic": 9.0}

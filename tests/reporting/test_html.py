@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from headpose.errors import InputError
-from headpose.reporting import html
+from headposekit.errors import InputError
+from headposekit.reporting import html
 
 
 def test_figures_take_the_themes_colours_and_keep_their_words() -> None:

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headpose.geometry.conventions import pose_to_pyr
-from headpose.reporting.leaderboard import boards, errors_of_faces, intervals, label_of, networks, perturbations, score
-from headpose.reporting.runs import read_runs, write_predictions
+from headposekit.geometry.conventions import pose_to_pyr
+from headposekit.reporting.leaderboard import boards, errors_of_faces, intervals, label_of, networks, perturbations, score
+from headposekit.training.runs import read_runs, write_predictions
 
 RULES = {"dataset": "AFLW2000", "max_angle": 99, "box": "visible21"}
 
@@ -77,7 +77,7 @@ def test_options_tell_networks_of_one_kind_apart(tmp_path: Path) -> None:
 
 
 def test_objects_go_by_their_class_and_what_is_not_there_by_its_name(tmp_path: Path) -> None:
-    noise = {"_target_": "headpose.datasets.augmentation.LowResolution", "p": 0.5}
+    noise = {"_target_": "headposekit.data.augmentation.LowResolution", "p": 0.5}
     for name, cut in (("a", None), ("b", None), ("c", [noise])):
         write_run(tmp_path, name, [1, 2], data={"n": name == "b", "augmentation": {"cut": cut}})
     write_run(tmp_path, "d", [1, 2], data={"n": False, "augmentation": None})

@@ -3,10 +3,10 @@ import io
 
 import pytest
 
-from headpose.errors import InputError
-from headpose.reporting.published import Published, find_published, read_published
-from headpose.reporting.tables import DASH, Measured, Row, Table, mean_and_std
-from headpose.running.experiments import PUBLISHED
+from headposekit.errors import InputError
+from headposekit.paths import PUBLISHED
+from headposekit.reporting.published import Published, find_published, read_published
+from headposekit.reporting.tables import DASH, Measured, Row, Table, mean_and_std
 
 
 def errors(mae: float) -> dict[str, float]:

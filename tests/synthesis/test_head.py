@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from headpose.geometry.face_model import MIRROR_68, mean_face_68, symmetric_face_68
-from headpose.synthesis import head
-from headpose.synthesis.fit_modes import face_modes_68, fit_modes
+from headposekit.geometry.face_model import MIRROR_68, mean_face_68, symmetric_face_68
+from headposekit.synthesis import head
+from headposekit.synthesis.fit_modes import face_modes_68, fit_modes
 
 
 def surface() -> np.ndarray:
@@ -76,7 +76,7 @@ def test_modes_have_the_spread_of_real_faces() -> None:
 def test_fit_recovers_a_planted_mode() -> None:
     import torch
 
-    from headpose.geometry.rotations import pose_to_matrix
+    from headposekit.geometry.rotations import pose_to_matrix
 
     rng = np.random.default_rng(0)
     planted = np.zeros((68, 3))

@@ -6,9 +6,9 @@ import pytest
 import roma
 import torch
 
-from headpose.geometry.rotations import pose_to_matrix
-from headpose.synthesis import head, renderer
-from headpose.synthesis.sampler import HeadSampler
+from headposekit.geometry.rotations import pose_to_matrix
+from headposekit.synthesis import head, renderer
+from headposekit.synthesis.sampler import HeadSampler
 
 PLAIN = {
     "backgrounds": False,

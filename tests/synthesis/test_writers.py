@@ -8,12 +8,12 @@ import pytest
 import scipy.io
 from torch.utils.data import DataLoader
 
-from headpose.datasets import AFLW, AFLW2000, AFW, W300LP
-from headpose.errors import InputError
-from headpose.geometry.projection import project_pose_para
-from headpose.synthesis.sampler import HeadSampler
-from headpose.synthesis.writers import SIZE, Write300WLP, WriteAFLW2000
-from headpose.synthesis.writers_aflw import WriteAFLW, WriteAFW
+from headposekit.datasets import AFLW, AFLW2000, AFW, W300LP
+from headposekit.errors import InputError
+from headposekit.geometry.projection import project_pose_para
+from headposekit.synthesis.sampler import HeadSampler
+from headposekit.synthesis.writers import SIZE, Write300WLP, WriteAFLW2000
+from headposekit.synthesis.writers_aflw import WriteAFLW, WriteAFW
 
 
 def heads(**options: object) -> HeadSampler:

@@ -5,10 +5,10 @@ import cv2
 import numpy as np
 import pytest
 
-from headpose.datasets.table import CSVTable
-from headpose.errors import InputError
-from headpose.synthesis.sampler import HeadSampler
-from headpose.synthesis.writers_video import WritePictures, WriteVideo
+from headposekit.datasets.table import CSVTable
+from headposekit.errors import InputError
+from headposekit.synthesis.sampler import HeadSampler
+from headposekit.synthesis.writers_video import WritePictures, WriteVideo
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:

@@ -5,8 +5,8 @@ import pytest
 
 import compare_detectors as detectors
 from face_scenes import plain_heads
-from headpose.detectors.base import Detections, as_detections
-from headpose.detectors.native import NativeDetector
+from headposekit.detectors.base import Detections, as_detections
+from headposekit.detectors.native import NativeDetector
 
 
 class Middle(NativeDetector):

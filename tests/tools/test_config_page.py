@@ -20,7 +20,7 @@ def test_options_of_a_file(tmp_path: Path) -> None:
     path = tmp_path / "part.yaml"
     path.write_text("""# @package model.part
 # What it is.
-_target_: headpose.losses.MultiBinLoss
+_target_: headposekit.losses.MultiBinLoss
 alpha: 1.0
 name: a#b  # said here
 off: false
@@ -55,5 +55,5 @@ def test_entries_with_a_package_are_not_offered(tmp_path: Path) -> None:
 
 
 def test_meaning_is_found_where_a_docstring_refers_to_another() -> None:
-    assert _argument("headpose.datamodules.W300LPDataModule", "max_angle").startswith("keep a face if all three")
-    assert _argument("headpose.datamodules.AFLWDataModule", "crop").startswith("the crop rule")
+    assert _argument("headposekit.datasets.W300LPDataModule", "max_angle").startswith("keep a face if all three")
+    assert _argument("headposekit.datasets.AFLWDataModule", "crop").startswith("the crop rule")

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from headpose.errors import InputError
+from headposekit.errors import InputError
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from benchmarks.measure import ProcessWatch, measure_rate
-from headpose.timing import compare_times
+from headposekit.timing import compare_times
 
 
 def test_rate_counts_items_a_second_after_a_warm_up() -> None:

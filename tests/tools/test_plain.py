@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from benchmarks.plain import plain_form
-from headpose.models.fsanet import CapsuleAggregation, FSANet, NoScoring, VarianceScoring
-from headpose.models.ssrnet import SSRNetMD
+from headposekit.models.fsanet import CapsuleAggregation, FSANet, NoScoring, VarianceScoring
+from headposekit.models.ssrnet import SSRNetMD
 
 NETWORKS = {
     "capsule": lambda: FSANet(VarianceScoring(), CapsuleAggregation),

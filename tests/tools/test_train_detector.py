@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import train_detector as train
 from detector_scores import overlaps
 from face_scenes import Scene
-from headpose.detectors.centers import decode, load_network
+from headposekit.detectors.centers import decode, load_network
 
 NONE = np.empty((0, 4))
 

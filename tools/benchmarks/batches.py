@@ -2,7 +2,7 @@
 
 import torch
 
-from headpose.types import Batch
+from headposekit.types import Batch
 
 
 def random_batch(batch_size: int, size: int, device: torch.device | None = None) -> Batch:

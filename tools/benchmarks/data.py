@@ -12,16 +12,16 @@ import numpy as np
 import torch
 
 from benchmarks.measure import ProcessWatch, measure_rate
-from headpose.datamodules import W300LPDataModule
-from headpose.datamodules.sampling import BatchKey
-from headpose.datasets.augmentation import Augmentation
-from headpose.datasets.packing import FixedPack, LoosePack
-from headpose.datasets.synthetic import SyntheticHeads
-from headpose.geometry.crops import CropRule
-from headpose.process import available_cores
-from headpose.synthesis.sampler import HeadSampler
-from headpose.synthesis.writers import Write300WLP
-from headpose.timing import compare_times
+from headposekit.data.augmentation import Augmentation
+from headposekit.data.packing import FixedPack, LoosePack
+from headposekit.data.sampling import BatchKey
+from headposekit.datasets import W300LPDataModule
+from headposekit.datasets.synthetic import SyntheticHeads
+from headposekit.geometry.crops import CropRule
+from headposekit.process import available_cores
+from headposekit.synthesis.sampler import HeadSampler
+from headposekit.synthesis.writers import Write300WLP
+from headposekit.timing import compare_times
 
 FEEDS = ("workers", "device")
 

@@ -15,14 +15,14 @@ from torch import nn
 from benchmarks.batches import random_batch
 from benchmarks.measure import measure_rate
 from benchmarks.plain import plain_form
-from headpose.geometry.face_model import mean_face_68
-from headpose.geometry.pnp import solve_weak_perspective
-from headpose.geometry.rotations import pose_to_matrix
-from headpose.models.fold import fold
-from headpose.models.summary import input_size_of
-from headpose.modules.exported import OnnxNetwork, in_onnx_runtime, onnx_bytes, torch_export_bytes
-from headpose.timing import Times, compare_times
-from headpose.types import Batch
+from headposekit.geometry.face_model import mean_face_68
+from headposekit.geometry.pnp import solve_weak_perspective
+from headposekit.geometry.rotations import pose_to_matrix
+from headposekit.models.fold import fold
+from headposekit.models.summary import input_size_of
+from headposekit.timing import Times, compare_times
+from headposekit.types import Batch
+from headposekit.weights.onnx_files import OnnxNetwork, in_onnx_runtime, onnx_bytes, torch_export_bytes
 
 
 def benchmark_inference(network: nn.Module, batch_size: int, num_blocks: int, device: torch.device) -> dict[str, Any]:

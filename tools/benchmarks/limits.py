@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from headpose.timing import wait_for_device
+from headposekit.timing import wait_for_device
 
 GEMM_SIDE = 1024
 COPY_BYTES = 2**27

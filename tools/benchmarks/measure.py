@@ -9,7 +9,7 @@ from types import TracebackType
 
 import psutil
 
-from headpose.timing import Rate, wait_for_device
+from headposekit.timing import Rate, wait_for_device
 
 
 def measure_rate(items: int, block: Callable[[], object], num_blocks: int, warm_up: int = 1) -> Rate:

@@ -5,8 +5,8 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from headpose.models.fsanet import NUM_STAGES, PIXELS, SeparableBlock, StructureMapping
-from headpose.models.preprocess import Preprocess
+from headposekit.models.fsanet import NUM_STAGES, PIXELS, SeparableBlock, StructureMapping
+from headposekit.models.preprocess import Preprocess
 
 
 def plain_form(network: nn.Module) -> nn.Module:

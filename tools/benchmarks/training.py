@@ -16,12 +16,12 @@ from benchmarks.inference import speedups
 from benchmarks.limits import count_work, machine_limits
 from benchmarks.measure import measure_rate
 from benchmarks.plain import plain_form
-from headpose.datamodules.base import HeadPoseDataModule
-from headpose.models.fold import fold
-from headpose.models.summary import input_size_of
-from headpose.modules.base import HeadPoseModule
-from headpose.timing import compare_times
-from headpose.types import Batch
+from headposekit.data.datamodule import HeadPoseDataModule
+from headposekit.models.fold import fold
+from headposekit.models.summary import input_size_of
+from headposekit.timing import compare_times
+from headposekit.training.module import HeadPoseModule
+from headposekit.types import Batch
 
 
 def benchmark_train(

@@ -1,1 +1,0 @@
-"""What only the entry points use: Hydra, the pool of trainings, experiments, the report, exports."""

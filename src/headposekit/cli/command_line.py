@@ -1,0 +1,152 @@
+"""The command line as a shell user types it, put into Hydra's grammar: paths of any letters, groups without a choice, `-m`."""
+
+import functools
+import os
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra._internal.utils import get_args_parser
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ChoiceSweep, Override, Quote, QuotedString
+from hydra.errors import HydraException
+
+from headposekit.errors import InputError
+from headposekit.extensions import extensions_dir
+
+ROOT = Path(__file__).resolve().parents[3]
+PATHS = {
+    "boxes", "checkpoint", "checkpoint_path", "dir", "dirpath", "face_model", "faces", "frames", "init_weights", "input",
+    "output", "path", "real", "resume", "root", "save_dir", "wandb_sweep", "weights", "whitening",
+}  # fmt: skip
+"""Options that name files and folders, by the last part of their key."""
+GRAMMAR = set("[]{}()'\"\\,=$")
+"""Characters that mean something to Hydra: a value without them that it cannot read is plain text."""
+NOTHING: tuple[Any, ...] = (None, False, "", [])
+"""Values of a group that choose nothing."""
+
+
+def hydra_arguments(arguments: Sequence[str], program: str) -> list[str]:
+    """What Hydra is to be given for the arguments that a user typed; what Hydra reads as it was meant stays as it is.
+
+    Args:
+        arguments: without the program's name.
+        program: the name of its file in conf/.
+
+    Raises:
+        InputError: an argument that cannot be read, or a group that needs a choice and was given none.
+    """
+    overrides, flags = list(arguments), []
+    if any(argument.startswith("-") for argument in arguments):
+        overrides = list(get_args_parser().parse_known_intermixed_args(list(arguments))[0].overrides)
+        left = list(overrides)
+        for argument in arguments:  # Hydra takes no options after a flag that stands between them
+            if argument in left:
+                left.remove(argument)
+            else:
+                flags.append(argument)
+    is_sweep = bool({"-m", "--multirun"} & set(flags))
+    settled = [settle_group(quote(override, is_sweep), program) for override in overrides]
+    return [*(override for override in settled if override is not None), *flags]
+
+
+def quote(argument: str, is_sweep: bool = False) -> str:
+    """`key=value` with the value quoted for Hydra where it is a path, or plain text, that Hydra would read otherwise.
+
+    A file or folder of the literal name comes first; in a sweep, values with commas between them do.
+
+    Raises:
+        InputError: Hydra cannot read it, and it is no path.
+
+    >>> quote("output=heads (1)")
+    'output="heads (1)"'
+    """
+    key, equals, value = argument.partition("=")
+    if not equals or not value:
+        return argument
+    is_path = key.lstrip("+").split("@")[0].rsplit(".", maxsplit=1)[-1] in PATHS
+    parsed, reason = _parse(argument)
+    if parsed is None:
+        if is_path and value[0] == "[" and value[-1] == "]" and not os.path.lexists(value):
+            listed = f"{key}=[{','.join(quote(f'path={part.strip()}')[5:] for part in value[1:-1].split(','))}]"
+            if _parse(listed)[0] is not None:
+                return listed
+        if is_path or GRAMMAR.isdisjoint(value):
+            return f"{key}={in_quotes(value)}"
+        written = shlex.quote(f"{key}={in_quotes(value)}")
+        raise InputError(f"{argument}: cannot be read ({reason}); as plain text it is written {written}")
+    if not is_path or (is_sweep and parsed.is_sweep_override()):
+        return argument
+    meant = parsed.value()
+    is_meant = meant == value and "${" not in value
+    if is_meant or not os.path.lexists(value) or (isinstance(meant, str) and meant != value and os.path.lexists(meant)):
+        return argument
+    return f"{key}={in_quotes(value)}"
+
+
+def in_quotes(text: str) -> str:
+    """A text as a quoted string of Hydra's grammar; it is taken letter by letter, interpolations too."""
+    quoted: str = QuotedString(text=text.replace("${", "\\${"), quote=Quote.double).with_quotes()
+    return quoted
+
+
+def settle_group(argument: str, program: str) -> str | None:
+    """An argument that gives a group null, false or nothing: what stands for `without`, or None where that is the default.
+
+    Raises:
+        InputError: the group needs a choice.
+    """
+    key, _, written = argument.partition("=")
+    parsed, _ = _parse(argument)
+    if parsed is None or parsed.is_delete() or not (names := _choices(parsed.key_or_group)):
+        return argument
+    group, value = parsed.key_or_group, parsed.value()
+    if isinstance(value, ChoiceSweep):
+        settled = [settle_group(f"{key}={part}", program) for part in parsed.sweep_string_iterator()]
+        return f"{key}={','.join(part.partition('=')[2] for part in settled if part is not None)}"
+    defaults = _defaults(program)
+    takes_list = group == "logger" or isinstance(defaults.get(group), list)
+    if any(type(value) is type(nothing) and value == nothing for nothing in NOTHING):
+        if takes_list and group != "logger":
+            return f"{key}=[]"
+        if "none" in names:
+            return f"{key}=none"
+        if group in defaults and defaults[group] is None:
+            return None
+        raise InputError(f"{argument}: {group} needs a choice; choose {', '.join(names)}")
+    if not isinstance(value, str | list) or (isinstance(value, list) and not takes_list):
+        raise InputError(f"{group}={written} is unknown; choose {', '.join(names)}")
+    return argument
+
+
+def _parse(argument: str) -> tuple[Override | None, str]:
+    """An argument as Hydra reads it, or why it cannot."""
+    try:
+        return OverridesParser.create().parse_override(argument), ""
+    except HydraException as error:
+        return None, " ".join(str(error).split(";")[0].splitlines()[0].split())
+
+
+def _choices(group: str) -> list[str]:
+    """Names of a group's files, in the project and its extensions; none where there is no such group."""
+    extensions = extensions_dir()
+    roots = [ROOT, *([extensions] if extensions else [])]
+    folders = [root / "experiments" if group == "experiments" else root / "conf" / group for root in roots]
+    return sorted(
+        {path.relative_to(folder).with_suffix("").as_posix() for folder in folders for path in folder.rglob("*.yaml")}
+    )
+
+
+@functools.cache
+def _defaults(program: str) -> dict[str, Any]:
+    """What a program chooses of each group where nothing is given."""
+    chosen: dict[str, Any] = {}
+    for entry in yaml.safe_load((ROOT / "conf" / f"{program}.yaml").read_text(encoding="utf-8")).get("defaults", []):
+        if isinstance(entry, dict):
+            ((group, choice),) = entry.items()
+            chosen[group.removeprefix("optional ")] = choice
+        elif entry != "_self_":
+            chosen |= _defaults(entry)
+    return chosen

@@ -1,0 +1,117 @@
+"""Networks as options name them: to train, and, of checkpoints and published files, to evaluate."""
+
+from pathlib import Path
+from typing import Any
+
+from hydra import compose
+from hydra.utils import instantiate
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from torch import nn
+
+from headposekit.cli.entry import given_overrides
+from headposekit.errors import InputError
+from headposekit.paths import runs_dir
+from headposekit.sweeps.folders import folders_of
+from headposekit.sweeps.pool import finished_results
+from headposekit.training.identity import differences, learns, train_id
+from headposekit.weights.checkpoint import LoadedNetwork
+from headposekit.weights.load import fuse, load_member, load_own, refuse_other_crops, refuse_repeated
+
+COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
+"""Of torch.compile; `reduce-overhead` records CUDA graphs, which small batches on a GPU need."""
+
+
+def load_networks(config: DictConfig) -> tuple[nn.Module, dict[str, Any]]:
+    """Load what `checkpoint=` and `weights=` name, or make the `model=` that learns nothing.
+
+    Returns:
+        the network, in eval mode, and the configuration of the crop to test with.
+
+    Raises:
+        InputError: see `load_members`; or files given for a model that learns nothing.
+    """
+    if config.get("module") is not None and not learns(config):
+        if config.checkpoint or config.weights:
+            raise InputError(f"{config.model._target_.rsplit('.')[-1]} learns nothing; leave checkpoint= and weights= out")
+        crop: Any = OmegaConf.to_container(config.crop, resolve=True)
+        return instantiate(config.model, _convert_="all"), crop
+    members = load_members(config)
+    return fuse(members), members[0].crop_config
+
+
+def load_members(config: DictConfig) -> list[LoadedNetwork]:
+    """Load each file that `checkpoint=` and `weights=` name.
+
+    Raises:
+        InputError: nothing given, an unusable file, networks of different crops, or a `model=` that the files do not hold.
+    """
+    if any(override.key_or_group.split(".")[0] == "crop" for override in given_overrides()):
+        raise InputError("crop= is the network's own in an evaluation; leave it out (test.aflw2000.box chooses the box)")
+    if not named_files(config):
+        raise InputError("no network given; give checkpoint=PATH or weights=PATH (a list makes their late fusion)")
+    members = [*map(load_own, _paths(config.checkpoint)), *map(load_member, _paths(config.weights))]
+    if config.get("model") is not None:
+        asserted = OmegaConf.to_container(config.model, resolve=True)
+        for member in members:
+            if odd := differences(asserted, member.model_config):
+                raise InputError(
+                    f"{member.path}: not the model= that was given ({'; '.join(odd[:3])}); leave model= out or correct it"
+                )
+    refuse_other_crops(members)
+    return members
+
+
+def named_files(config: DictConfig) -> list[str]:
+    """What `checkpoint=` and `weights=` name together, each file once."""
+    paths = _paths(config.checkpoint) + _paths(config.weights)
+    refuse_repeated(paths)
+    return paths
+
+
+def default_checkpoint() -> Path:
+    """The best checkpoint of the newest finished training of `train.py` as it is without options.
+
+    Raises:
+        InputError: there is none below the runs folder.
+    """
+    config = compose("train")
+    wanted = train_id(config)
+    folders = [folder for folder in folders_of(wanted, runs_dir()) if finished_results(config, folder)]
+    if not folders:
+        raise InputError(
+            f"no network given, and no finished default training in {runs_dir()}; give checkpoint=, or `make demo` first"
+        )
+    newest = max(folders, key=lambda folder: (folder / "results.json").stat().st_mtime) / "checkpoints"
+    return newest / "best.ckpt" if (newest / "best.ckpt").is_file() else newest / "last.ckpt"
+
+
+def without_imagenet(module: DictConfig) -> DictConfig:
+    """The configuration of a network whose weights come from elsewhere: its trunk's ImageNet weights need not be fetched."""
+    plain: Any = OmegaConf.to_container(module, resolve=True)
+    if "backbone" in plain["model"]:
+        plain["model"]["backbone"] |= {"pretrained": False, "checkpoint_path": None}
+    network: DictConfig = OmegaConf.create(plain)
+    return network
+
+
+def compile_network(network: nn.Module, mode: str | None) -> None:
+    """Have torch.compile translate a network at its first step; its parameters, and their names, stay as they are.
+
+    Args:
+        network: any.
+        mode: one of `COMPILE_MODES`; null leaves it as it is.
+
+    Raises:
+        InputError: an unknown mode.
+    """
+    if mode is None:
+        return
+    if mode not in COMPILE_MODES:
+        raise InputError(f"compile={mode} is unknown; choose {', '.join(COMPILE_MODES)} or null")
+    network.compile(mode=mode)
+
+
+def _paths(value: Any) -> list[str]:
+    if value is None:
+        return []
+    return [str(Path(path)) for path in (value if isinstance(value, ListConfig | list) else [value])]

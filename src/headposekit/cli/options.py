@@ -1,0 +1,262 @@
+"""Refusal of options before anything is computed: unknown choices, values of another type, numbers out of range."""
+
+import functools
+import inspect
+import math
+import os
+import re
+import shlex
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import get_object
+from omegaconf import DictConfig, ListConfig, OmegaConf
+
+from headposekit.cli.command_line import in_quotes
+from headposekit.errors import InputError
+
+OPTIONAL_GROUPS = ("experiments", "budget")
+"""Groups whose unknown choices Hydra leaves out without a word."""
+Paths = str | list[str] | None
+Counts = list[int]
+MANY = 10**9
+SEEDS = (int, 0, 2**32 - 1)
+OPTIONS: dict[str, tuple[Any, float, float]] = {
+    "epochs": (int, 1, 10**6),
+    "seed": SEEDS,
+    "data.seed": SEEDS,
+    "data.split_seed": SEEDS,
+    "data.part_seed": SEEDS,
+    "protocol.seed": SEEDS,
+    "data.batch_size": (int, 1, MANY),
+    "data.num_workers": (int, 0, 10**4),
+    "data.num_train": (int | None, 1, MANY),
+    "data.num_val": (int | None, 1, MANY),
+    "init_weights": (str | None, 0, 0),
+    "resume": (str | None, 0, 0),
+    "compile": (str | None, 0, 0),
+    "pool.patience": (float, 1e-3, MANY),
+    "search.num_trials": (int, 1, MANY),
+    "search.name": (str, 0, 0),
+    "search.metric": (str, 0, 0),
+    "search.wandb_sweep": (str | None, 0, 0),
+    "wandb.project": (str, 0, 0),
+    "wandb.entity": (str | None, 0, 0),
+    "wandb.upload": (bool, 0, 0),
+    "checkpoint": (Paths, 0, 0),
+    "weights": (Paths, 0, 0),
+    "input": (str | int | list[str | int], 0, 10**4),
+    "recursive": (bool, 0, 0),
+    "output": (str | None, 0, 0),
+    "root": (str, 0, 0),
+    "box_lag": (float, 0, 10**4),
+    "batch_size": (int, 1, 10**6),
+    "field_of_view": (float | None, 0, 360),
+    "device": (str | None, 0, 0),
+    "num_threads": (int | None, 1, 10**4),
+    "num_workers": (int | None, 0, 10**4),
+    "int8": (bool, 0, 0),
+    "host": (str, 0, 0),
+    "port": (int, 0, 2**16 - 1),
+    "browser": (bool, 0, 0),
+    "max_megabytes": (int, 1, 10**4),
+    "max_megapixels": (int, 1, 10**4),
+    "stages": (list[str], 0, 0),
+    "num_heads": (int, 1, MANY),
+    "num_units": (int, 1, MANY),
+    "num_faces": (int, 1, MANY),
+    "num_steps": (int, 1, MANY),
+    "num_blocks": (int, 1, MANY),
+    "growth": (Counts, 1, 10**4),
+    "loader_workers": (Counts, 0, 10**4),
+    "batch_sizes": (Counts, 1, 10**6),
+    "scaling": (Counts, 1, 10**6),
+}
+"""Options that no constructor takes, or not all of whose numbers it may have: type, and range of the numbers."""
+NEEDED = ("input", "stages", "growth", "loader_workers", "batch_sizes", "scaling")
+"""Lists that hold something."""
+IN_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", Path: "a path", NoneType: "null"}
+
+
+def check_options(config: DictConfig) -> None:
+    """Refuse what Hydra lets through.
+
+    Raises:
+        InputError: an unknown experiment or budget, a budget that says nothing of the data, a value of another type than the
+            option takes, or a number out of its range.
+    """
+    chosen = HydraConfig.get()
+    if chosen.job.chdir:
+        raise InputError("hydra.job.chdir=true: paths count from where the command was typed; leave it out")
+    choices = chosen.runtime.choices
+    for group in OPTIONAL_GROUPS:
+        name = choices.get(group)
+        if name is not None and name not in (names := _files_of(group)):
+            raise InputError(f"{group}={name} is unknown; choose {', '.join(names)}")
+    budget, data = choices.get("budget"), choices.get("data")
+    known = [name.removeprefix(f"{budget}_") for name in _files_of("budget_data") if name.startswith(f"{budget}_")]
+    if data and known and data not in known:
+        raise InputError(
+            f"budget={budget} says nothing of data={data}, only of {', '.join(known)}; "
+            "leave it out and give epochs= and data.num_train="
+        )
+    check_values(config)
+
+
+def check_values(config: DictConfig) -> None:
+    """Refuse values of another type than the constructor that is given them, or `OPTIONS`, says; and numbers out of range.
+
+    Raises:
+        InputError: the option, its value and what it takes.
+    """
+    for key, (kind, least, most) in OPTIONS.items():
+        parent = OmegaConf.select(config, key.rpartition(".")[0]) if "." in key else config
+        name = key.rpartition(".")[2]
+        if not isinstance(parent, DictConfig) or name not in parent or _is_elsewhere(parent, name):
+            continue
+        value = _plain(parent, name)
+        within = [number for number in (value if isinstance(value, list) else [value]) if not isinstance(number, bool | str)]
+        is_within = least == most or all(number is None or least <= number <= most for number in within)
+        if not (fits(kind, value) and is_within):
+            raise InputError(f"{key}={_shown(value)} is not {in_words(kind)}" + _range(kind, value, least, most))
+        if key in NEEDED and value == []:
+            raise InputError(f"{key}=[] is empty; name at least one")
+    for key, value, kind in _arguments(config, ""):
+        if not fits(kind, value):
+            if get_origin(kind) is Literal:
+                raise InputError(f"{key}={_shown(value)} is unknown; choose {', '.join(map(str, get_args(kind)))}")
+            raise InputError(f"{key}={_shown(value)} is not {in_words(kind)}{_written(key, kind, value)}")
+
+
+def fits(kind: Any, value: Any) -> bool:
+    """Whether a plain value can be given where an annotation stands.
+
+    >>> fits(int | None, 5), fits(int, 5.0), fits(tuple[float, float], [1, 2]), fits(bool, 1)
+    (True, False, True, False)
+    """
+    origin, parts = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        return any(fits(part, value) for part in parts)
+    if origin is Literal:
+        return any(type(value) is type(part) and value == part for part in parts)
+    if isinstance(value, dict):  # a part of its own, made of its `_target_`
+        return kind not in IN_WORDS and origin not in (list, tuple)
+    if isinstance(value, list):
+        if origin is tuple and Ellipsis not in parts:
+            return len(value) == len(parts) and all(map(fits, parts, value))
+        if isinstance(origin, type) and (origin is tuple or issubclass(list, origin)):
+            return all(fits(parts[0], item) for item in value)
+        return not isinstance(origin or kind, type) or issubclass(list, origin or kind) or kind is tuple
+    if isinstance(value, str):
+        return kind in (str, Path, os.PathLike, Any) or not isinstance(origin or kind, type)
+    if isinstance(value, float) and not math.isfinite(value):
+        return kind is Any
+    allowed = {NoneType: (NoneType, None), bool: (bool,), int: (int, float), float: (float,)}.get(type(value), ())
+    return kind in allowed or kind is Any or isinstance(kind, TypeVar)
+
+
+def in_words(kind: Any) -> str:
+    """An annotation for people.
+
+    >>> in_words(int | None), in_words(list[str | int])
+    ('a whole number or null', 'a list of a text or a whole number')
+    """
+    origin, parts = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        if {str, Path} <= set(parts):
+            parts = tuple(part for part in parts if part is not str)
+        return " or ".join(dict.fromkeys(in_words(part) for part in parts))
+    if origin is Literal:
+        return " or ".join(map(str, parts))
+    if origin is tuple and Ellipsis not in parts:
+        return f"[{', '.join(in_words(part) for part in parts)}]"
+    if isinstance(origin, type) and parts and issubclass(list, origin):
+        return f"a list of {in_words(parts[0])}"
+    return IN_WORDS.get(kind, f"a {getattr(kind, '__name__', str(kind))} of its own options")
+
+
+def _range(kind: Any, value: Any, least: float, most: float) -> str:
+    limits = "" if least == most else f" from {least:g} to {most}"
+    return limits or _written("", kind, value)
+
+
+def _written(key: str, kind: Any, value: Any) -> str:
+    """How the value that was probably meant is written."""
+    if isinstance(value, float) and value.is_integer() and fits(kind, int(value)):
+        return f"; write {int(value)}"
+    if key and isinstance(value, int | float) and (fits(kind, "")):
+        return f"; as text it is written {shlex.quote(f'{key}={in_quotes(_shown(value))}')}"
+    return ""
+
+
+def _arguments(node: Any, key: str) -> Iterator[tuple[str, Any, Any]]:
+    """Key, plain value and annotation of all arguments of constructors in a configuration; unknown ones are refused."""
+    if isinstance(node, ListConfig):
+        for number in range(len(node)):
+            if not _is_elsewhere(node, number):
+                yield from _arguments(node[number], f"{key}[{number}]")
+    if not isinstance(node, DictConfig):
+        return
+    target = node.get("_target_")
+    kinds, is_open = _annotations(target) if isinstance(target, str) else ({}, True)
+    for name in map(str, node):
+        below = f"{key}.{name}".strip(".")
+        if name.startswith("_") or name not in node or _is_elsewhere(node, name):
+            continue
+        if name in kinds:
+            yield below, _plain(node, name), kinds[name]
+        elif not is_open:
+            raise InputError(f"no such option: {below}; choose from {', '.join(kinds)}")
+        yield from _arguments(node[name], below)
+
+
+@functools.cache
+def _annotations(target: str) -> tuple[dict[str, Any], bool]:
+    """Annotation of each argument of a class or function, and whether there may be others; what cannot be known is `Any`."""
+    try:
+        made: Any = get_object(target)
+        parameters = inspect.signature(made).parameters
+    except Exception:  # that it cannot be imported is said, with the remedy, where it is made
+        return {}, True
+    classes = reversed(inspect.getmro(made)) if inspect.isclass(made) else ()
+    takers: list[Callable[..., Any]] = [vars(cls)["__init__"] for cls in classes if "__init__" in vars(cls)] or [made]
+    hints: dict[str, Any] = {}
+    for taker in takers:
+        try:
+            hints |= get_type_hints(taker)
+        except Exception:  # other people's annotations may name what only their type checker sees
+            continue
+    kinds: dict[str, Any] = {}
+    for name, parameter in parameters.items():
+        if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
+            continue
+        kind = hints.get(name, Any)
+        kinds[name] = kind | None if parameter.default is None and kind is not Any else kind
+    is_open = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    return (hints | kinds if is_open else kinds), is_open
+
+
+def _is_elsewhere(node: Any, name: Any) -> bool:
+    """Whether a value is not given, or stands in another place, where it is checked."""
+    return OmegaConf.is_missing(node, name) or OmegaConf.is_interpolation(node, name)
+
+
+def _plain(node: DictConfig, name: Any) -> Any:
+    value = node[name]
+    return OmegaConf.to_container(value, resolve=False) if OmegaConf.is_config(value) else value
+
+
+def _shown(value: Any) -> str:
+    """A value as the command line has it."""
+    words = {True: "true", False: "false", None: "null"}
+    return words[value] if value is None or isinstance(value, bool) else re.sub(r"\s+", " ", str(value))[:80]
+
+
+def _files_of(group: str) -> list[str]:
+    """Names of a group's files, in the project and its extensions: wherever Hydra looks."""
+    sources = HydraConfig.get().runtime.config_sources
+    places = [Path(source.path) / group for source in sources if source.schema == "file"]
+    return sorted(path.relative_to(place).with_suffix("").as_posix() for place in places for path in place.rglob("*.yaml"))

@@ -1,0 +1,1 @@
+"""What all data sets share: reader, DataModule, splits, augmentation and packs."""

@@ -1,0 +1,405 @@
+"""What all DataModules share: reading once, splitting, cropping, augmenting, batching."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal, cast, get_args
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from headposekit.data import batch_opencv, batch_torch
+from headposekit.data.augmentation import Augmentation
+from headposekit.data.chunks import PictureStore
+from headposekit.data.dataset import FolderDataset, HeadPoseDataset
+from headposekit.data.packing import NoPack, Pack, Source
+from headposekit.data.perturbation import Perturbation
+from headposekit.data.plan import Labels, Planner, obstacle_to_plans
+from headposekit.data.sampling import BatchKey, EvaluationSampler, Split, TrainSampler, split_faces
+from headposekit.errors import InputError
+from headposekit.geometry.conventions import EulerOrder
+from headposekit.geometry.crops import CropRule
+from headposekit.process import one_thread
+from headposekit.types import Batch, Sample
+
+Feed = Literal["auto", "workers", "device"]
+
+
+class FaceBatches(Dataset[Batch]):
+    """A dataset seen as cropped, augmented batches; asked with a `BatchKey`.
+
+    Args:
+        dataset: samples.
+        indices: the faces that belong to this view, in order.
+        crop: the crop rule.
+        augmentation: of the faces, or null.
+        seed: of the augmentation.
+        perturb: of a test's faces, or null.
+        with_pictures: whether batches hold the whole pictures as well.
+    """
+
+    def __init__(
+        self,
+        dataset: HeadPoseDataset,
+        indices: Sequence[int],
+        crop: CropRule,
+        augmentation: Augmentation | None = None,
+        seed: int = 0,
+        perturb: Perturbation | None = None,
+        with_pictures: bool = False,
+    ) -> None:
+        self.dataset, self.indices, self.crop = dataset, indices, crop
+        self.augmentation, self.seed, self.perturb, self.with_pictures = augmentation, seed, perturb, with_pictures
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, key: BatchKey) -> Batch:
+        faces = [self._face(key.epoch, self.indices[index]) for index in key.indices]
+        samples, crops = [sample for sample, _ in faces], [crop for _, crop in faces]
+        batch: Batch = {
+            "image": torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2),  # channels last in memory
+            "pose": torch.from_numpy(np.stack([sample["pose"] for sample in samples])),
+            "box": torch.from_numpy(np.stack([sample["box"] for sample in samples])),
+            "landmarks": torch.from_numpy(np.stack([sample["landmarks"] for sample in samples])),
+            "name": [sample["name"] for sample in samples],
+        }
+        if self.with_pictures:
+            batch["picture"] = [sample["image"] for sample in samples]
+        return batch
+
+    def _face(self, epoch: int, index: int) -> tuple[Sample, NDArray[np.uint8]]:
+        sample, key = self.dataset[index], (self.seed, epoch, index)
+        if self.perturb:
+            sample = self.perturb.on_sample(sample, index)
+        if self.augmentation:
+            sample = self.augmentation.before_crop(sample, *key)
+        rng = np.random.default_rng([*key, 2]) if self.augmentation and self.crop.varies else None
+        try:
+            cut = self.crop.cut(sample["image"], sample["box"], rng)
+            if self.perturb:
+                cut = self.perturb.on_cut(cut)
+            if self.augmentation:
+                cut = self.augmentation.on_cut(cut, *key)
+            crop = self.crop.fit(cut, rng)
+        except InputError as error:
+            raise InputError(f"{sample['name']}: {error}") from error
+        return sample, self.augmentation.after_crop(crop, *key) if self.augmentation else crop
+
+
+class PlannedBatches(Dataset[Batch]):
+    """The faces of a pack as augmented batches, drawn and made a batch at a time; asked with a `BatchKey`.
+
+    Args:
+        dataset: with a `store` of pictures, see `PackedFaces`.
+        indices, crop, augmentation, seed: see `FaceBatches`.
+        on_host: whether batches are finished here; otherwise they take their plan along, see `on_after_batch_transfer`.
+    """
+
+    sends_pictures = True
+    """Whether an unfinished batch holds its pictures; the device has them all otherwise."""
+
+    def __init__(
+        self,
+        dataset: Any,
+        indices: Sequence[int],
+        crop: CropRule,
+        augmentation: Augmentation,
+        seed: int,
+        on_host: bool,
+    ) -> None:
+        self.dataset, self.indices, self.seed, self.on_host = dataset, np.asarray(indices), seed, on_host
+        self.store: PictureStore = dataset.store
+        self.planner = Planner(crop, augmentation)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, key: BatchKey) -> Batch:
+        indices = self.indices[key.indices]
+        dataset, numbers = self.dataset, self.dataset.numbers[indices]
+        labels = Labels(dataset.pose[indices], dataset.box[indices], dataset.landmarks[indices])
+        plan, labels = self.planner(labels, dataset.sizes[indices], (self.seed, key.epoch), indices)
+        batch: dict[str, Any] = {
+            "pose": torch.from_numpy(labels.pose),
+            "box": torch.from_numpy(labels.box),
+            "landmarks": torch.from_numpy(labels.landmarks),
+            "name": [dataset.names[index] for index in indices],
+        }
+        pictures = self.store.gather(numbers) if self.on_host or self.sends_pictures else None
+        if self.on_host:
+            assert pictures is not None
+            batch["image"] = torch.from_numpy(batch_opencv.carry_out(plan, pictures)).permute(0, 3, 1, 2)
+        else:
+            batch |= {"plan": plan, "numbers": torch.from_numpy(numbers)}
+            if pictures is not None:
+                batch["pictures"] = torch.from_numpy(pictures)
+        return cast(Batch, batch)
+
+
+class HeadPoseDataModule(pl.LightningDataModule):
+    """Loaders of one dataset: for training (train and validation side of a split) and as a test set (all faces).
+
+    Args:
+        root: folder of the dataset.
+        crop: the crop rule, shared by training, validation and test.
+        augmentation: of training faces; null for none.
+        batch_size: faces per step, over all processes.
+        num_workers: worker processes of each loader.
+        split: `photo` or `random`, see `split_faces`.
+        val_fraction: share held out for validation.
+        split_seed: of the division and of the order that `num_*` cut.
+        seed: of the batches' order and the augmentation.
+        num_train, num_val, num_test: use only the first n of the seeded order; null uses all.
+        perturb: of the test set's faces; null leaves them as they are.
+        feed: of training: `device` draws for a whole batch at once and augments it where the network is, which needs a pack
+            and an augmentation that has a form for batches; `workers` goes face by face, in `num_workers` processes; `auto`
+            is `device` where it can be. Labels and geometry have one distribution in both, but other draws; pictures of
+            `device` are sharper where faces are turned or Hopenet's crop is used, see `headposekit.data.plan`.
+    """
+
+    dataset_name: ClassVar[str]
+    """Of the dataset, as in results.json and conf/."""
+    with_pictures: bool = False
+    """Whether the batches of a test hold the whole pictures; what is tested says so."""
+    euler_order: EulerOrder = "ypr"
+    """Of the angles in which a test measures errors."""
+
+    def __init__(
+        self,
+        root: str | Path,
+        crop: CropRule,
+        augmentation: Augmentation | None = None,
+        batch_size: int = 64,
+        num_workers: int = 0,
+        split: Literal["photo", "random"] = "photo",
+        val_fraction: float = 0.0,
+        split_seed: int = 0,
+        seed: int = 0,
+        num_train: int | None = None,
+        num_val: int | None = None,
+        num_test: int | None = None,
+        perturb: Perturbation | None = None,
+        feed: Feed = "auto",
+    ) -> None:
+        super().__init__()
+        for key, value in {"num_train": num_train, "num_val": num_val, "num_test": num_test}.items():
+            if value is not None and value < 1:
+                raise InputError(f"{key}={value} leaves no face; give 1 or more, or null for all")
+        self.root, self.crop, self.augmentation = Path(root), crop.for_dataset(self.dataset_name), augmentation
+        self.batch_size, self.num_workers = batch_size, num_workers
+        self.split_rule, self.val_fraction, self.split_seed, self.seed = split, val_fraction, split_seed, seed
+        self.num_train, self.num_val, self.num_test = num_train, num_val, num_test
+        self.perturb, self.feed = perturb, feed
+        if feed not in get_args(Feed):
+            raise InputError(f"data.feed={feed} is unknown; choose {', '.join(get_args(Feed))}")
+        self._dataset: HeadPoseDataset | None = None
+        self._resident: Tensor | None = None
+        self._split: Split | None = None
+
+    @abstractmethod
+    def read_dataset(self) -> HeadPoseDataset:
+        """Index the dataset; called once."""
+
+    @property
+    def dataset(self) -> HeadPoseDataset:
+        """The indexed dataset, read at first use."""
+        if self._dataset is None:
+            self._dataset = self.read_dataset()
+        return self._dataset
+
+    @property
+    def split(self) -> Split:
+        """The two sides of training, made at first use."""
+        if self._split is None:
+            names = self.dataset.names
+            photos = [self.dataset.photo_of(name) for name in names]
+            self._split = split_faces(
+                names,
+                photos,
+                self.split_rule,
+                self.val_fraction,
+                self.split_seed,
+                self.num_train,
+                self.num_val,
+                self.dataset.left_out(),
+            )
+        return self._split
+
+    @property
+    def test_indices(self) -> list[int]:
+        """Faces of the test set: all in order, or the first `num_test` of the seeded order."""
+        n = len(self.dataset)
+        if self.num_test is None or self.num_test >= n:
+            return list(range(n))
+        return sorted(np.random.default_rng(self.split_seed).permutation(n)[: self.num_test].tolist())
+
+    @property
+    def rules(self) -> dict[str, Any]:
+        """Which faces and labels count and how they are cut out, for results.json; see `training.rules` for words."""
+        perturb = self.perturb.rules if self.perturb else {}
+        return {"dataset": self.dataset.title, **({"perturb": perturb} if perturb else {})}
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Shuffled and augmented batches of the training side."""
+        rank, world_size = self._process()
+        indices = self.split.train
+        sampler = TrainSampler(len(indices), self.batch_size, self.seed, rank, world_size, self.dataset.left_out())
+        if not self._is_fed_by_batch():
+            return self._loader(FaceBatches(self.dataset, indices, self.crop, self.augmentation, self.seed), sampler)
+        augmentation = self.augmentation or Augmentation()
+        device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
+        view = PlannedBatches(self.dataset, indices, self.crop, augmentation, self.seed, on_host=device.type == "cpu")
+        if device.type == "cuda" and self._resident is None:
+            self._resident = view.store.on_device(device)
+        view.sends_pictures = self._resident is None
+        return self._loader(view, sampler)
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Augment, where the pictures arrived without it."""
+        if "plan" not in batch:
+            return batch
+        plan, pictures, numbers = batch.pop("plan"), batch.pop("pictures", None), batch.pop("numbers")
+        if pictures is None:
+            assert self._resident is not None
+            pictures = self._resident[numbers]
+        batch["image"] = batch_torch.carry_out(plan, pictures).permute(0, 3, 1, 2)
+        return batch
+
+    def val_dataloader(self) -> DataLoader[Batch] | list[Any]:
+        """Plain batches of the validation side; an empty list where nothing is held out."""
+        return self._evaluation_loader(self.split.val) if self.split.val else []
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        """Batches of the test set, perturbed as asked for."""
+        return self._evaluation_loader(self.test_indices, is_test=True)
+
+    def faces(self, indices: Sequence[int]) -> Batch:
+        """One batch of chosen faces as the test sees them."""
+        view = FaceBatches(self.dataset, indices, self.crop, perturb=self.perturb)
+        return view[BatchKey(0, list(range(len(indices))))]
+
+    def _evaluation_loader(self, indices: Sequence[int], is_test: bool = False) -> DataLoader[Batch]:
+        rank, world_size = self._process()
+        if len(indices) < world_size:
+            raise InputError(
+                f"{self.dataset.title}: {len(indices)} faces cannot be shared by {world_size} processes; use fewer"
+            )
+        sampler = EvaluationSampler(len(indices), self.batch_size, rank, world_size)
+        perturb, with_pictures = (self.perturb, self.with_pictures) if is_test else (None, False)
+        view = FaceBatches(self.dataset, indices, self.crop, perturb=perturb, with_pictures=with_pictures)
+        return self._loader(view, sampler)
+
+    def _is_fed_by_batch(self) -> bool:
+        """What `feed` comes to."""
+        if self.feed == "workers":
+            return False
+        obstacle = None if self.augmentation is None else obstacle_to_plans(self.augmentation)
+        if not hasattr(self.dataset, "store"):
+            obstacle = f"{self.dataset.title} is read from its files (a pack would do)"
+        if obstacle and self.feed == "device":
+            raise InputError(f"data.feed=device: {obstacle}; set data.feed=auto or workers")
+        return obstacle is None
+
+    def _loader(self, view: Dataset[Batch], sampler: Sampler[BatchKey]) -> DataLoader[Batch]:
+        return DataLoader(
+            view,
+            sampler=sampler,  # a key is a whole batch, so that one call fetches it
+            batch_size=None,
+            collate_fn=_unchanged,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            worker_init_fn=one_thread,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+    def _process(self) -> tuple[int, int]:
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+
+
+def _unchanged(batch: Any) -> Any:
+    """Torch's own would make tensors of the pictures, and detectors take arrays."""
+    return batch
+
+
+class FolderDataModule(HeadPoseDataModule):
+    """Loaders of a dataset that is a folder of annotated pictures, which `reader` reads.
+
+    Args:
+        root, crop, ...: see `HeadPoseDataModule`.
+        max_angle: see `FolderDataset`.
+        bad_files: see `FolderDataset`; `raise` or `skip`.
+        pack: how faces are kept, see `headposekit.data.packing`; null reads them from their files.
+    """
+
+    reader: ClassVar[type[FolderDataset]]
+
+    def __init__(
+        self,
+        root: str | Path,
+        crop: CropRule,
+        augmentation: Augmentation | None = None,
+        batch_size: int = 64,
+        num_workers: int = 0,
+        split: Literal["photo", "random"] = "photo",
+        val_fraction: float = 0.0,
+        split_seed: int = 0,
+        seed: int = 0,
+        num_train: int | None = None,
+        num_val: int | None = None,
+        num_test: int | None = None,
+        max_angle: float | None = 99.0,
+        bad_files: Literal["raise", "skip"] = "raise",
+        perturb: Perturbation | None = None,
+        pack: Pack | None = None,
+        feed: Feed = "auto",
+    ) -> None:
+        super().__init__(
+            root=root,
+            crop=crop,
+            augmentation=augmentation,
+            batch_size=batch_size,
+            num_workers=num_workers,
+            split=split,
+            val_fraction=val_fraction,
+            split_seed=split_seed,
+            seed=seed,
+            num_train=num_train,
+            num_val=num_val,
+            num_test=num_test,
+            perturb=perturb,
+            feed=feed,
+        )
+        if bad_files not in ("raise", "skip"):
+            raise InputError(f"bad_files={bad_files} is unknown; choose raise or skip")
+        self.max_angle, self.bad_files, self.pack = max_angle, bad_files, pack or NoPack()
+
+    def reader_options(self) -> dict[str, Any]:
+        """What the reader is given beside root, filter and what to do about bad files."""
+        return {}
+
+    def read_dataset(self) -> HeadPoseDataset:
+        """Index the folder; pictures without boxes are crops already, to which the crop rule adds nothing."""
+        dataset, self.crop = self.pack.open(self.source(), self.max_angle, self.bad_files)
+        return dataset
+
+    def source(self) -> Source:
+        """What a pack is made of."""
+        return Source(self.reader, self.root, self.reader_options(), self.crop, self.augmentation, self.perturb)
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        """As of every DataModule; a pack has no whole pictures."""
+        if self.with_pictures and not isinstance(self.pack, NoPack):
+            raise InputError(
+                f"{self.dataset.title}: what is tested looks at whole pictures, and a pack has none; set pack=none"
+            )
+        return super().test_dataloader()
+
+    @property
+    def rules(self) -> dict[str, Any]:
+        """Those of every data set, filter and pack."""
+        return {**super().rules, "max_angle": self.max_angle, **self.pack.rules}

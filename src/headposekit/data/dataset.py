@@ -1,0 +1,344 @@
+"""What all datasets share: an index of annotations in memory, pictures read when asked for."""
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+
+from headposekit.data.label_checks import label_doubts
+from headposekit.errors import InputError
+from headposekit.geometry.crops import check_box
+from headposekit.matlab import read_matlab
+from headposekit.pictures import picture_size, read_image, read_whole
+from headposekit.types import Sample
+
+BadFiles = Literal["raise", "skip", "defer"]
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """One face's label, as a reader returns it."""
+
+    pose: NDArray[np.float64]  # (3,) yaw, pitch, roll in degrees
+    box: NDArray[np.float32]  # (4,) tight box in pixels
+    landmarks: NDArray[np.floating[Any]]  # (68, 2), NaN where there are none
+    picture_size: tuple[int, int] = (0, 0)  # height and width of the picture, where the reader has looked at it
+
+
+class HeadPoseDataset(Dataset[Sample], ABC):
+    """A set of annotated faces; a map from 0..n-1 to samples.
+
+    Attributes:
+        names: n names, unique, with forward slashes, in the same order on every machine.
+        pose: (n, 3) degrees; box: (n, 4) pixels; landmarks: (n, 68, 2) pixels.
+        num_filtered: faces left out by the protocol; num_beyond: those of them that lie beyond `max_angle`.
+        doubts: what makes the labels look like something else than they are taken for, see `label_doubts`.
+        skipped: name to reason, of broken files left out.
+        has_boxes: whether the boxes are tight; otherwise they are whole pictures, which are crops already.
+    """
+
+    title: ClassVar[str]
+    """The dataset's usual name, for messages and tables."""
+
+    names: list[str]
+    pose: NDArray[np.float32]
+    box: NDArray[np.float32]
+    landmarks: NDArray[np.float32]
+    num_filtered: int = 0
+    num_beyond: int = 0
+    max_angle: float | None = None
+    doubts: Sequence[str] = ()
+    skipped: dict[str, str]
+    has_boxes: bool = True
+
+    @abstractmethod
+    def image(self, index: int) -> NDArray[np.uint8]:
+        """One whole picture, (H, W, 3) RGB."""
+
+    def verify(self, indices: Sequence[int]) -> None:
+        """Look for pictures that are missing or cut short, without decoding them; raises InputError naming the first."""
+
+    def photo_of(self, name: str) -> str:
+        """Name of the photograph (or person) a face comes from; its faces never stand on both sides of a split."""
+        return name
+
+    def left_out(self) -> str:
+        """How many faces were left out and why, and what is odd about the labels; empty where none was."""
+        counts = {
+            f"beyond ±{self.max_angle} degrees": self.num_beyond,
+            "without a label or box": self.num_filtered - self.num_beyond,
+            "broken": len(self.skipped),
+        }
+        reasons = [f"{count} {reason}" for reason, count in counts.items() if count]
+        return "; ".join([*([f"left out: {', '.join(reasons)}"] if reasons else []), *self.doubts])
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> Sample:
+        return {
+            "image": self.image(index),
+            "pose": self.pose[index],
+            "box": self.box[index],
+            "landmarks": self.landmarks[index],
+            "name": self.names[index],
+        }
+
+
+class FolderDataset(HeadPoseDataset):
+    """A folder of pictures with an annotation file each; annotations are read at once, pictures when asked for.
+
+    A reader says how faces are listed (`list_images`), where each one's picture and label lie (`picture_of`, `label_files`,
+    `common_files`) and how a label is read (`read_annotation`).
+
+    Args:
+        root: folder of the dataset.
+        max_angle: keep a face if all three |angles| are at most this many degrees; null keeps all.
+        bad_files: `raise` stops at the first broken file; `skip` leaves it out, counted and named. `skip` also decodes
+            every picture once at the start, so that nothing can fail later. `defer` lists the faces in `files` and reads
+            nothing: whoever asked for it does, one by one (`read_face`).
+
+    Raises:
+        InputError: no such folder, nothing in it, a broken file, or everything filtered away.
+    """
+
+    layout: ClassVar[str]
+    """File pattern shown when nothing is found."""
+    label_suffix: ClassVar[str] = ""
+    """Of the file beside a picture (or other listed path) that holds its label, if there is one."""
+
+    def __init__(self, root: str | Path, max_angle: float | None = 99.0, bad_files: BadFiles = "raise") -> None:
+        self.root = Path(root)
+        if bad_files not in get_args(BadFiles):
+            raise InputError(f"bad_files={bad_files} is unknown; choose raise or skip")
+        self.check_root()
+        self.files = self.list_images()
+        if not self.files:
+            raise InputError(f"{self.title}: {self.root} holds none of its pictures ({self.layout}); check the root")
+        self.skipped = {}
+        if bad_files != "defer":
+            self._read_all(max_angle, bad_files)
+
+    def _read_all(self, max_angle: float | None, bad_files: BadFiles) -> None:
+        self.paths: list[Path] = []
+        annotations: list[Annotation] = []
+        beyond: list[Annotation] = []
+        self.max_angle = max_angle
+        for path in self.files:
+            try:
+                annotation = self.read_face(path)
+                if bad_files == "skip":
+                    height, width = read_image(self.picture_of(path)).shape[:2]
+                    check_box(annotation.box, width, height, f"{self.name_of(path)}: the box")
+            except InputError as error:
+                if bad_files == "raise":
+                    raise InputError(f"{error} (or set bad_files=skip to leave such files out)") from error
+                self.skipped[self.name_of(path)] = str(error)
+                continue
+            if max_angle is not None and np.abs(annotation.pose).max() > max_angle:
+                beyond.append(annotation)
+                continue
+            self.paths.append(path)
+            annotations.append(annotation)
+        self.num_beyond = len(beyond)
+        self.num_filtered += self.num_beyond
+        if known := annotations + beyond:
+            self.doubts = label_doubts(
+                *(np.stack(v) for v in zip(*((a.pose, a.box, a.picture_size) for a in known), strict=True))
+            )
+        if not annotations:
+            raise nothing_left(self, len(self.files), self.root)
+        self.names = [self.name_of(path) for path in self.paths]
+        self.pose = np.stack([a.pose for a in annotations]).astype(np.float32)
+        self.box = np.stack([a.box for a in annotations]).astype(np.float32)
+        self.landmarks = np.stack([a.landmarks for a in annotations]).astype(np.float32)
+
+    def read_face(self, path: Path) -> Annotation:
+        """The label of one listed face; raises InputError naming a file that is broken, or a picture that is missing."""
+        picture = self.picture_of(path)
+        if not os.path.isfile(picture):  # where `Path.is_file` raises, as at names that are too long, it says no
+            raise InputError(f"{picture}: the picture of an annotation is missing; restore it or remove the annotation")
+        return self.read_annotation(path)
+
+    def check_root(self) -> None:
+        """Raise InputError where the root is not what it should be."""
+        if not self.root.is_dir():
+            raise InputError(
+                f"{self.title} not found: no folder {self.root}; set its root (data.root or test.<name>.root), "
+                "see docs/datasets.md"
+            )
+
+    @abstractmethod
+    def list_images(self) -> list[Path]:
+        """All pictures under the root, sorted."""
+
+    def picture_of(self, path: Path) -> Path:
+        """The file of a listed picture; where one holds several faces, they are listed under names of their own."""
+        return path
+
+    def label_files(self, path: Path) -> Sequence[Path]:
+        """The files that hold this label and no other."""
+        return [find_file(path.with_suffix(self.label_suffix))] if self.label_suffix else []
+
+    def common_files(self) -> Sequence[Path]:
+        """The files that hold something of many labels."""
+        return []
+
+    @abstractmethod
+    def read_annotation(self, path: Path) -> Annotation:
+        """The label of one picture; raises InputError naming the broken file."""
+
+    def name_of(self, path: Path) -> str:
+        """A picture's name: its path below the root, without suffix."""
+        return path.relative_to(self.root).with_suffix("").as_posix()
+
+    def image(self, index: int) -> NDArray[np.uint8]:
+        """Decode one picture."""
+        return read_image(self.picture_of(self.paths[index]))
+
+    def __getitem__(self, index: int) -> Sample:
+        """As of every dataset; raises InputError where the box does not fit the picture."""
+        sample = super().__getitem__(index)
+        height, width = sample["image"].shape[:2]
+        check_box(sample["box"], width, height, f"{sample['name']}: the box")
+        return sample
+
+    def verify(self, indices: Sequence[int]) -> None:
+        """Read the files and look at their ends."""
+        for index in indices:
+            read_whole(self.picture_of(self.paths[index]))
+
+
+def nothing_left(dataset: HeadPoseDataset, n: int, root: Path) -> InputError:
+    """The refusal of a dataset of n faces of which none is left."""
+    return InputError(f"{dataset.title}: none of the {n} faces in {root} is left ({dataset.left_out()})")
+
+
+def no_landmarks() -> NDArray[np.float64]:
+    """(68, 2) NaN, of a dataset that has none."""
+    return np.full((68, 2), np.nan)
+
+
+def check_seed(name: str, seed: object) -> None:
+    """Refuse what would draw anew each time, or nothing at all; raises InputError."""
+    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+        raise InputError(f"{name}={seed} is no seed; give a whole number from 0 on")
+
+
+def list_pairs(folder: Path, prefix: str = "") -> list[Path]:
+    """Sorted paths of all pictures whose name begins so, .jpg in upper or lower case.
+
+    A .mat file whose picture is missing has its picture's path listed all the same.
+    """
+    pictures: dict[str, str] = {}
+    labelled: dict[str, str] = {}
+    for name in sorted(os.listdir(folder) if folder.is_dir() else []):  # .JPG before .jpg, which then takes its place
+        stem, suffix = os.path.splitext(name)
+        if name.startswith(prefix) and suffix.lower() == ".jpg":
+            pictures[stem] = name
+        elif name.startswith(prefix) and suffix.lower() == ".mat":
+            labelled[stem] = f"{stem}.jpg"
+    return [folder / name for _, name in sorted((labelled | pictures).items())]
+
+
+def find_file(path: Path) -> Path:
+    """The path, or where there is no such file, one whose suffix is in another case."""
+    if path.suffix and not os.path.exists(path):  # `Path.exists` raises where a name is too long
+        for suffix in (path.suffix.upper(), path.suffix.lower(), path.suffix.title()):
+            other = path.with_suffix(suffix)
+            if os.path.exists(other):
+                return other
+    return path
+
+
+def whole_box(path: Path) -> NDArray[np.float32]:
+    """(4,) box around all of a picture as `read_image` shows it, without decoding it; InputError where it is no picture."""
+    return np.array([0, 0, *picture_size(path)], dtype=np.float32)
+
+
+def check_box_in_file(where: str, box: NDArray[np.floating[Any]], picture: Path) -> tuple[int, int]:
+    """Height and width of the picture of a box (4,) that a file gives; InputError where the box does not fit the picture.
+
+    Only the picture's header is read.
+    """
+    width, height = (int(side) for side in whole_box(picture)[2:])
+    check_box(box, width, height, f"{where}: the box")
+    return height, width
+
+
+def read_mat(path: Path, shapes: dict[str, tuple[int, ...]]) -> dict[str, NDArray[np.float64]]:
+    """Named arrays of a MATLAB v5 annotation, checked.
+
+    Args:
+        path: the .mat file.
+        shapes: key to expected shape.
+
+    Returns:
+        key to float64 array of that shape, all finite.
+
+    Raises:
+        InputError: the file is missing or unreadable, lacks a key, or holds another shape or NaN.
+    """
+    if not path.is_file():
+        raise InputError(f"{path.with_suffix('.jpg')}: its annotation {path.name} is missing; restore it or remove the picture")
+    content = read_matlab(path, list(shapes))
+    arrays = {}
+    for key, shape in shapes.items():
+        if key not in content:
+            raise InputError(f"{path}: no {key} in it; restore the original annotation or remove the pair")
+        value = content[key]
+        if value.shape != shape:
+            raise InputError(f"{path}: {key} is {value.dtype} of shape {value.shape}, expected numbers of shape {shape}")
+        arrays[key] = value.astype(np.float64)
+        if not np.isfinite(arrays[key]).all():
+            raise InputError(f"{path}: {key} holds NaN or infinity; restore the original annotation or remove the pair")
+    return arrays
+
+
+def read_label_line(path: Path, columns: Sequence[str]) -> list[float]:
+    """Numbers of a label of one line, `<ignored> <columns> ...`, as Hopenet reads those of AFLW and AFW.
+
+    Args:
+        path: the text file; tabs separate the fields or, where there are too few of them, spaces.
+        columns: what the numbers are, in order; further fields are ignored.
+
+    Returns:
+        a finite number for each column.
+
+    Raises:
+        InputError: the file is missing, unreadable or too short, or a field is no finite number.
+    """
+    try:
+        line = (path.read_text(encoding="utf-8").strip("\r\n").splitlines() or [""])[0]
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{path.with_suffix('.jpg')}: its annotation {path.name} is missing; restore it or remove the picture"
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as text ({error}); restore the file") from error
+    fields = line.split("\t")
+    if len(fields) <= len(columns):
+        fields = line.split()
+    if len(fields) <= len(columns):
+        raise InputError(f"{path}: {len(fields)} fields where <ignored> {' '.join(columns)} are expected; restore the file")
+    return [check_number(str(path), column, _number(field)) for column, field in zip(columns, fields[1:], strict=False)]
+
+
+def check_number(where: str, column: str, value: object) -> float:
+    """A label's number; InputError where it is something else, NaN or infinite."""
+    if not isinstance(value, int | float) or not np.isfinite(value):
+        raise InputError(f"{where}: {column} is {value!r}, not a finite number; correct or remove the label")
+    return float(value)
+
+
+def _number(field: str) -> float | str:
+    try:
+        return float(field)
+    except ValueError:
+        return field

@@ -1,0 +1,486 @@
+"""Packed datasets: each face read once, checked, made smaller and kept in chunks that open in no time.
+
+What a pack's files are, `packed_faces.py` says. A chunk is made anew where a file that it comes from has another size or time
+of change than it had, or where other faces are listed in its place.
+"""
+
+import csv
+import hashlib
+import json
+import logging
+import math
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import cv2
+import numpy as np
+from filelock import FileLock
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+
+from headposekit.data.augmentation import Augmentation
+from headposekit.data.chunks import index_path, make_chunks, picture_path
+from headposekit.data.dataset import Annotation, BadFiles, FolderDataset, HeadPoseDataset
+from headposekit.data.packed_faces import BAD_FILES, CHUNK, MANIFEST, Index, PackedFaces, read_index, read_manifest
+from headposekit.data.perturbation import Perturbation
+from headposekit.errors import InputError
+from headposekit.files import replacing, write_json
+from headposekit.geometry.crops import CropRule, ReadyCrop, check_box
+from headposekit.pictures import read_image
+from headposekit.types import Image
+
+log = logging.getLogger(__name__)
+
+PACK_VERSION = 2
+NUM_COMPARED = 4
+"""Faces of each chunk whose crops are compared with those made of the files."""
+PACK_SCALE = 2.0
+"""Side of a loose picture over that of the network's square; crops of smaller ones differ more, see docs/packs.md."""
+KEPT = 1.01
+"""Up to so many times its size, a loose picture is kept as it is: made smaller by less than a hundredth it would lose
+sharpness and save nothing. Crops of 224 pixels have loose pictures of 448, and those of 300W-LP and AFLW2000 are 450."""
+SLACK = 0.05
+"""What a loose picture shows beyond all that a crop can need, as a share of the box's longer side: for whole pixels."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A dataset on disk, and what is made of its faces.
+
+    Attributes:
+        reader: class of the dataset; root, options: what it is constructed with.
+        crop: the crop rule.
+        augmentation: of training faces; perturb: of a test's; or None.
+    """
+
+    reader: type[FolderDataset]
+    root: Path
+    options: dict[str, Any]
+    crop: CropRule
+    augmentation: Augmentation | None = None
+    perturb: Perturbation | None = None
+
+    def read(self, max_angle: float | None, bad_files: BadFiles) -> FolderDataset:
+        """The dataset itself."""
+        return self.reader(self.root, max_angle, bad_files, **self.options)
+
+
+@dataclass(frozen=True)
+class Face:
+    """What a pack keeps of one face."""
+
+    picture: Image  # (H, W, 3), H and W at most P, see `stored_size`
+    box: NDArray[np.float32]  # (4,)
+    landmarks: NDArray[np.float32]  # (68, 2)
+
+
+class Pack(ABC):
+    """How the faces of a dataset are kept."""
+
+    @abstractmethod
+    def open(self, source: Source, max_angle: float | None, bad_files: BadFiles) -> tuple[HeadPoseDataset, CropRule]:
+        """The dataset, and the rule that crops its pictures."""
+
+    @property
+    def rules(self) -> dict[str, str]:
+        """What results.json says of it; nothing where the numbers are those of the files."""
+        return {}
+
+
+class NoPack(Pack):
+    """Not at all: pictures are read from their files, each time anew."""
+
+    def open(self, source: Source, max_angle: float | None, bad_files: BadFiles) -> tuple[HeadPoseDataset, CropRule]:
+        """Index the files."""
+        dataset = source.read(max_angle, bad_files)
+        return dataset, source.crop if dataset.has_boxes else source.crop.for_dataset("crops")
+
+
+class FacePack(Pack):
+    """A folder of chunks, made at first use.
+
+    Args:
+        root: folder of packs.
+        num_workers: processes that make chunks; null for one a core.
+    """
+
+    kind: ClassVar[str]
+
+    def __init__(self, root: str | Path, num_workers: int | None = None) -> None:
+        self.root, self.num_workers = Path(root), num_workers
+
+    @abstractmethod
+    def size(self, source: Source) -> int:
+        """Side of the pictures, in pixels."""
+
+    def stored_size(self, source: Source) -> int:
+        """Side P of the squares that they are kept in."""
+        return self.size(source)
+
+    @abstractmethod
+    def content(self, source: Source) -> dict[str, Any]:
+        """What decides the pictures beside the files and how they are read."""
+
+    @abstractmethod
+    def make(self, image: Image, annotation: Annotation, source: Source) -> Face:
+        """A face out of its whole picture; raises InputError where there is none in it."""
+
+    @abstractmethod
+    def rule(self, crop: CropRule) -> CropRule:
+        """The rule that crops the pack's pictures."""
+
+    def check(self, source: Source) -> None:
+        """Refuse what the pack's pictures cannot be put through; raises InputError."""
+        if source.perturb and source.perturb.rules:
+            raise InputError(f"pack={self.kind} cannot serve a test{source.perturb}; set that test's pack to none")
+
+    def open(self, source: Source, max_angle: float | None, bad_files: BadFiles) -> tuple[HeadPoseDataset, CropRule]:
+        """Bring the pack up to date and open it; where the files are not there any more, as it is."""
+        dataset = PackedFaces(self.prepare(source), source.reader.title, max_angle, bad_files)
+        crop = source.crop if dataset.has_boxes else source.crop.for_dataset("crops")
+        return dataset, self.rule(crop)
+
+    def prepare(self, source: Source) -> Path:
+        """Make what is missing or stale; returns the pack's folder.
+
+        Raises:
+            InputError: the dataset cannot be listed and no complete pack of it is there, or the folder cannot be written.
+        """
+        self.check(source)
+        folder = self.folder(source)
+        if not source.root.exists():
+            return self._left_behind(source, folder)
+        reader = source.read(None, "defer")
+        if not reader.has_boxes:
+            source = Source(**{**vars(source), "crop": source.crop.for_dataset("crops")})
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(folder / ".lock"):
+                self._bring_up_to_date(folder, source, reader)
+        except OSError as error:
+            reason = error.strerror or error
+            raise InputError(f"{folder}: cannot be written ({reason}); set pack.root to a folder with room") from error
+        return folder
+
+    def folder(self, source: Source) -> Path:
+        """Named after all that decides the pictures, then after where the files lie."""
+        kept = json.dumps(self._described(source), sort_keys=True)
+        title = "".join(letter for letter in source.reader.title.lower() if letter.isalnum())
+        name = f"{title}_{self.kind}_{self.size(source)}px_{_hash(kept)}"
+        return self.root / f"{name}_{_hash(str(source.root.resolve()))}"
+
+    def _described(self, source: Source) -> dict[str, Any]:
+        options = {key: str(value) if isinstance(value, Path) else value for key, value in source.options.items()}
+        return {
+            "format": PACK_VERSION,
+            "dataset": source.reader.title,
+            "options": options,
+            "kind": self.kind,
+            "size": self.size(source),
+            **self.content(source),
+        }
+
+    def _left_behind(self, source: Source, folder: Path) -> Path:
+        """A complete pack of a dataset that is not there (any more), made from the same root or another one."""
+        places = [folder, *sorted(folder.parent.glob(f"{folder.name.rpartition('_')[0]}_*"))]
+        complete = list(dict.fromkeys(place for place in places if (place / MANIFEST).is_file()))
+        if not complete:
+            raise InputError(
+                f"{source.reader.title} not found: neither {source.root} nor a complete pack of it in {self.root}; "
+                "set its root (data.root or test.<name>.root), see docs/datasets.md"
+            )
+        log.info("%s is not there; using the pack %s", source.root, complete[0])
+        return complete[0]
+
+    def _bring_up_to_date(self, folder: Path, source: Source, reader: FolderDataset) -> None:
+        names, stamps, common = _listing(reader)
+        numbers = range(-(-len(names) // CHUNK))
+        indices = [read_index(folder, number) for number in numbers]
+        stale = []
+        for number, index in zip(numbers, indices, strict=True):
+            part = slice(number * CHUNK, (number + 1) * CHUNK)
+            if index is None or not (
+                index["name"].tolist() == names[part]
+                and np.array_equal(index["stamp"], stamps[part])
+                and np.array_equal(index["common"], common)
+            ):
+                stale.append(number)
+        if stale:
+            faces = sum(min(CHUNK, len(names) - number * CHUNK) for number in stale)
+            if (folder / MANIFEST).is_file() or len(stale) < len(numbers):
+                log.info("%s: making %d of %d chunks, which are missing or stale", folder, len(stale), len(numbers))
+            (folder / MANIFEST).unlink(missing_ok=True)
+            make_chunks(
+                _ChunkPacker(folder, self, source, reader, names, stamps, common),
+                stale,
+                f"packing {faces} faces",
+                self.num_workers,
+            )
+            for number in stale:
+                indices[number] = read_index(folder, number)
+        for path in set(folder.glob("chunk_*")) - {
+            path for number in numbers for path in (picture_path(folder, number), index_path(folder, number))
+        }:
+            path.unlink()
+        made = [index for index in indices if index is not None]
+        if len(made) < len(numbers):
+            raise InputError(f"{folder}: a chunk that was just made cannot be read; check the disk")
+        compared = np.concatenate([index["compared"] for index in made])
+        manifest = {
+            **self._described(source),
+            "root": str(source.root.resolve()),
+            "faces": len(names),
+            "chunk": CHUNK,
+            "bad": int(sum((index["reason"] != "").sum() for index in made)),
+            "unlisted": reader.num_filtered,
+            "has_boxes": reader.has_boxes,
+            "compared": len(compared),
+            "mean_difference": round(float(compared.mean()), 4) if len(compared) else None,
+        }
+        if read_manifest(folder) != manifest:
+            _write_bad_files(folder, made)
+            write_json(folder / MANIFEST, manifest)
+            if self.kind == "loose" and len(compared):
+                log.info("%s: crops differ from the files' by %.2f grey levels on average", folder, compared.mean())
+
+
+class FixedPack(FacePack):
+    """Each face's crop as the rule makes it without augmentation: a training from it is bit for bit the training from files."""
+
+    kind = "fixed"
+
+    def size(self, source: Source) -> int:
+        """The crop's."""
+        return source.crop.size
+
+    def content(self, source: Source) -> dict[str, Any]:
+        """The rule with all its options."""
+        return {"crop": {"name": source.crop.name, **vars(source.crop)}}
+
+    def make(self, image: Image, annotation: Annotation, source: Source) -> Face:
+        """The crop; box and landmarks stay those of the whole picture, as a batch has them."""
+        return Face(source.crop(image, annotation.box), annotation.box, annotation.landmarks.astype(np.float32))
+
+    def rule(self, crop: CropRule) -> CropRule:
+        """None: the pack's pictures are finished crops."""
+        return ReadyCrop(crop)
+
+    def check(self, source: Source) -> None:
+        """A crop can neither be varied nor turned nor mirrored as the whole picture can (a mirrored box rounds otherwise)."""
+        super().check(source)
+        done = source.augmentation
+        if done is None:
+            return
+        asked = {
+            f"crop={source.crop.name}, whose cut training varies": source.crop.varies,
+            "augmentation.mirror": done.mirror,
+            "augmentation.rotation": done.rotation,
+            "augmentation.cut": done.cut,
+        }
+        if refused := next((what for what, is_asked in asked.items() if is_asked), None):
+            raise InputError(f"pack=fixed holds finished crops and cannot be used with {refused}; set pack=loose or pack=none")
+
+
+MAX_SIZE, MAX_MARGIN = 4096, 100
+"""Of a loose pack's pictures: side in pixels, and room around the box."""
+
+
+class LoosePack(FacePack):
+    """A smaller picture around each face, of which every rule and augmentation can make its crops.
+
+    It shows the square around the box's centre whose side is the box's longer one times 1 + 2 margin, as far as it lies in
+    the picture, made smaller (never larger) until its longer side is `size`; up to a hundredth above that it stays as it is.
+
+    Args:
+        root, num_workers: see `FacePack`.
+        size: side P of the largest picture in pixels; null for twice the crop's, larger by as much as a rotation needs.
+        margin: null for what the crop rule and a rotation need.
+
+    Raises:
+        InputError: a size or margin that is none.
+    """
+
+    kind = "loose"
+
+    def __init__(
+        self, root: str | Path, num_workers: int | None = None, size: int | None = None, margin: float | None = None
+    ) -> None:
+        super().__init__(root, num_workers)
+        if size is not None and not (isinstance(size, int) and 1 <= size <= MAX_SIZE):
+            raise InputError(f"pack.size={size} is not a number of pixels; give 1 to {MAX_SIZE}, or null")
+        if margin is not None and not (isinstance(margin, int | float) and 0 <= margin <= MAX_MARGIN):
+            raise InputError(f"pack.margin={margin} is not a share of the box; give 0 to {MAX_MARGIN}, or null")
+        self.fixed_size, self.fixed_margin = size, margin
+
+    def margin(self, source: Source) -> float:
+        """Beyond the box, as a share of its longer side; of a rule that may be turned, out to the corners."""
+        if self.fixed_margin is not None:
+            return self.fixed_margin
+        half = 0.5 + source.crop.reach
+        return round(half * (2**0.5 if _turns(source) else 1.0) - 0.5 + SLACK, 4)
+
+    def size(self, source: Source) -> int:
+        """Given, or so that a crop keeps about its resolution."""
+        return self.fixed_size or round(PACK_SCALE * source.crop.size * (2**0.5 if _turns(source) else 1.0))
+
+    def stored_size(self, source: Source) -> int:
+        """With room for those that are kept as they are."""
+        return math.ceil(KEPT * self.size(source))
+
+    def content(self, source: Source) -> dict[str, Any]:
+        """The margin, and the rule whose crops were compared."""
+        return {"margin": self.margin(source), "crop": {"name": source.crop.name, **vars(source.crop)}}
+
+    def make(self, image: Image, annotation: Annotation, source: Source) -> Face:
+        """Cut and made smaller; a pixel is the mean of those that it stands for."""
+        height, width = image.shape[:2]
+        x0, y0, x1, y1 = (float(side) for side in annotation.box)
+        half = (0.5 + self.margin(source)) * max(x1 - x0, y1 - y0)
+        center_x, center_y = (x0 + x1) / 2, (y0 + y1) / 2
+        left, top = max(int(np.floor(center_x - half)), 0), max(int(np.floor(center_y - half)), 0)
+        right, bottom = min(int(np.ceil(center_x + half)), width), min(int(np.ceil(center_y + half)), height)
+        part = image[top:bottom, left:right]
+        longer = max(part.shape[:2])
+        shrink = 1.0 if longer <= self.stored_size(source) else self.size(source) / longer
+        new_width, new_height = (max(round(shrink * length), 1) for length in (right - left, bottom - top))
+        if shrink < 1:
+            part = np.asarray(cv2.resize(part, (new_width, new_height), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+        scale = np.array([new_width / (right - left), new_height / (bottom - top)])
+        origin = np.array([left, top])
+        box = (annotation.box.reshape(2, 2) - origin) * scale
+        landmarks = (annotation.landmarks - origin) * scale
+        return Face(part, box.reshape(4).astype(np.float32), landmarks.astype(np.float32))
+
+    def rule(self, crop: CropRule) -> CropRule:
+        """The rule itself."""
+        return crop
+
+    @property
+    def rules(self) -> dict[str, str]:
+        """Errors differ a little from those on the files."""
+        return {"pack": "loose"}
+
+
+class _ChunkPacker(Dataset[int]):
+    """Makes a chunk where a DataLoader's worker asks for it; holds one picture at a time."""
+
+    def __init__(
+        self,
+        folder: Path,
+        pack: FacePack,
+        source: Source,
+        reader: FolderDataset,
+        names: list[str],
+        stamps: NDArray[np.int64],
+        common: NDArray[np.int64],
+    ) -> None:
+        self.folder, self.pack, self.source, self.reader = folder, pack, source, reader
+        self.names, self.stamps, self.common = names, stamps, common
+        self._last: tuple[Path, Image] | None = None
+
+    def __getitem__(self, number: int) -> int:
+        part = slice(number * CHUNK, (number + 1) * CHUNK)
+        n, size = len(self.names[part]), self.pack.stored_size(self.source)
+        index: Index = {
+            "name": np.array(self.names[part]),
+            "photo": np.array([self.reader.photo_of(name) for name in self.names[part]]),
+            "stamp": self.stamps[part],  # of before they are read: what changes meanwhile is stale
+            "common": self.common,
+            "pose": np.full((n, 3), np.nan),
+            "box": np.full((n, 4), np.nan, dtype=np.float32),
+            "landmarks": np.full((n, 68, 2), np.nan, dtype=np.float32),
+            "size": np.zeros((n, 2), dtype=np.int32),
+            "picture_size": np.zeros((n, 2), dtype=np.int32),
+            "source_box": np.full((n, 4), np.nan, dtype=np.float32),
+            "outside": np.zeros(n, dtype=np.int32),
+            "digest": np.zeros(n, dtype=np.uint64),
+        }
+        reasons, compared = [""] * n, list[float]()
+        index_path(self.folder, number).unlink(missing_ok=True)
+        with replacing(picture_path(self.folder, number)) as partial, partial.open("wb") as file:
+            header = {"descr": "|u1", "fortran_order": False, "shape": (n, size, size, 3)}
+            np.lib.format.write_array_header_1_0(file, header)
+            for row, path in enumerate(self.reader.files[part]):
+                square = np.zeros((size, size, 3), dtype=np.uint8)
+                try:
+                    face = self._face(path, index, row, compared)
+                    height, width = face.picture.shape[:2]
+                    square[:height, :width] = face.picture
+                    index["size"][row], index["box"][row], index["landmarks"][row] = (height, width), face.box, face.landmarks
+                    digest = hashlib.blake2b(face.picture.tobytes(), digest_size=8).digest()
+                    index["digest"][row] = int.from_bytes(digest, "little")
+                except InputError as error:
+                    reasons[row] = str(error)
+                file.write(square.tobytes())
+        index |= {"reason": np.array(reasons), "compared": np.array(compared, dtype=np.float32)}
+        with replacing(index_path(self.folder, number)) as partial, partial.open("wb") as file:
+            np.savez(file, allow_pickle=False, **index)
+        return number
+
+    def _face(self, path: Path, index: Index, row: int, compared: list[float]) -> Face:
+        annotation = self.reader.read_face(path)
+        index["pose"][row] = annotation.pose
+        image = self._picture(self.reader.picture_of(path))
+        height, width = image.shape[:2]
+        points = annotation.landmarks[np.isfinite(annotation.landmarks).all(axis=1)]
+        index["picture_size"][row], index["source_box"][row] = (height, width), annotation.box
+        index["outside"][row] = ((points < 0) | (points > [width, height])).any(axis=1).sum()
+        try:
+            check_box(annotation.box, width, height)
+            face = self.pack.make(image, annotation, self.source)
+            if len(compared) < NUM_COMPARED:
+                crop = self.source.crop
+                ours, theirs = self.pack.rule(crop)(face.picture, face.box), crop(image, annotation.box)
+                compared.append(float(np.abs(ours.astype(np.int16) - theirs).mean()))
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from error
+        return face
+
+    def _picture(self, path: Path) -> Image:
+        """Decoded, once for neighbours that share it."""
+        if self._last is None or self._last[0] != path:
+            self._last = path, read_image(path)
+        return self._last[1]
+
+
+def _listing(reader: FolderDataset) -> tuple[list[str], NDArray[np.int64], NDArray[np.int64]]:
+    """Names (n), size and time of change of each face's files (n, k, 2) and of the common ones (c, 2); nothing is read."""
+    stamps = np.array([[_stamp(file) for file in _files_of(reader, path)] for path in reader.files], dtype=np.int64)
+    common = np.array([_stamp(path) for path in reader.common_files()], dtype=np.int64).reshape(-1, 2)
+    return [reader.name_of(path) for path in reader.files], stamps, common
+
+
+def _files_of(reader: FolderDataset, path: Path) -> Sequence[Path | None]:
+    try:
+        return [reader.picture_of(path), *reader.label_files(path)]
+    except InputError:  # a label that names no picture; whoever reads it says so
+        return [None, *reader.label_files(path)]
+
+
+def _stamp(path: Path | None) -> tuple[int, int]:
+    try:
+        status = os.stat(path) if path is not None else None
+    except (OSError, ValueError):  # of a name that holds a zero byte, the latter
+        status = None
+    return (status.st_size, status.st_mtime_ns) if status else (-1, -1)
+
+
+def _write_bad_files(folder: Path, indices: Sequence[Index]) -> None:
+    with replacing(folder / BAD_FILES) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["name", "reason"])
+        for index in indices:
+            bad = index["reason"] != ""
+            writer.writerows(zip(index["name"][bad].tolist(), index["reason"][bad].tolist(), strict=True))
+
+
+def _turns(source: Source) -> bool:
+    return source.augmentation is not None and source.augmentation.rotation > 0
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]

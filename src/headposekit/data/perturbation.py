@@ -1,0 +1,81 @@
+"""What a test set's faces go through so that one sees what an estimator can bear: a function of seed and face alone."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headposekit.data.augmentation import lower_resolution
+from headposekit.data.dataset import check_seed
+from headposekit.errors import InputError
+from headposekit.types import Image, Sample
+
+BOX, POINTS = 0, 1
+"""Streams of random numbers; a landmark's noise depends on no other option, and is the same in every set of points."""
+
+
+class Perturbation:
+    """Coarser pixels, landmarks that shake, boxes that are off.
+
+    Args:
+        low_resolution: how many times as large the pixels of each cut face are made before it is resized.
+        jitter: noise of each landmark, uniform in x and in y up to this share of the face's size, which is the square root
+            of the area of the box around its 68 landmarks.
+        jitter_pixels: likewise, up to this many pixels of the whole picture.
+        shift: the box is moved in a random direction by this share of its width and height.
+        padding: what is added to the box on each side, as a share of its width and height.
+        seed: of all that is random.
+
+    Raises:
+        InputError: a value out of range.
+    """
+
+    def __init__(
+        self,
+        low_resolution: int = 1,
+        jitter: float = 0.0,
+        jitter_pixels: float = 0.0,
+        shift: float = 0.0,
+        padding: float = 0.0,
+        seed: int = 0,
+    ) -> None:
+        if not isinstance(low_resolution, int) or low_resolution < 1:
+            raise InputError(f"perturb.low_resolution={low_resolution} cannot enlarge pixels; give whole numbers of 1 or more")
+        for key, value in {"jitter": jitter, "jitter_pixels": jitter_pixels, "shift": shift, "padding": padding}.items():
+            if not isinstance(value, int | float) or not 0 <= value < float("inf"):
+                raise InputError(f"perturb.{key}={value} is no size of a perturbation; give a number from 0 on")
+        check_seed("perturb.seed", seed)
+        self.low_resolution, self.jitter, self.jitter_pixels = low_resolution, jitter, jitter_pixels
+        self.shift, self.padding, self.seed = shift, padding, seed
+
+    def on_sample(self, sample: Sample, index: int) -> Sample:
+        """The sample with another box and other landmarks; itself where nothing is asked for."""
+        changed = sample.copy()
+        if self.shift or self.padding:
+            changed["box"] = self._moved(sample["box"], index)
+        if self.jitter or self.jitter_pixels:
+            changed["landmarks"] = self._shaken(sample["landmarks"], index)
+        return changed
+
+    def on_cut(self, cut: Image) -> Image:
+        """The cut face in coarser pixels."""
+        return lower_resolution(cut, self.low_resolution) if self.low_resolution > 1 and cut.size else cut
+
+    @property
+    def rules(self) -> dict[str, float]:
+        """The options that change something, but for the seed."""
+        neutral = {"low_resolution": 1, "jitter": 0, "jitter_pixels": 0, "shift": 0, "padding": 0}
+        return {key: getattr(self, key) for key, value in neutral.items() if getattr(self, key) != value}
+
+    def _moved(self, box: NDArray[np.float32], index: int) -> NDArray[np.float32]:
+        size = box[2:] - box[:2]
+        angle = np.random.default_rng([self.seed, index, BOX]).uniform(0, 2 * np.pi)
+        step = self.shift * size * np.array([np.cos(angle), np.sin(angle)])
+        grown = np.concatenate([box[:2] - self.padding * size, box[2:] + self.padding * size])
+        moved: NDArray[np.float32] = (grown + np.tile(step, 2)).astype(np.float32)
+        return moved
+
+    def _shaken(self, landmarks: NDArray[np.float32], index: int) -> NDArray[np.float32]:
+        """NaN stays NaN."""
+        known = landmarks[np.isfinite(landmarks).all(axis=-1)]
+        size = float(np.sqrt(np.prod(np.ptp(known, axis=0)))) if len(known) else 0.0
+        noise = np.random.default_rng([self.seed, index, POINTS]).uniform(-1, 1, landmarks.shape)
+        return (landmarks + (self.jitter * size + self.jitter_pixels) * noise).astype(np.float32)

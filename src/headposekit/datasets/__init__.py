@@ -1,0 +1,26 @@
+"""One file for each data set: its reader and its DataModule."""
+
+from headposekit.datasets.aflw import AFLW, AFLWDataModule
+from headposekit.datasets.aflw2000 import AFLW2000, AFLW2000DataModule
+from headposekit.datasets.afw import AFW, AFWDataModule
+from headposekit.datasets.biwi import BIWI, BIWIDataModule
+from headposekit.datasets.synthetic import SyntheticDataModule, SyntheticHeads
+from headposekit.datasets.table import CSVDataModule, CSVTable
+from headposekit.datasets.w300lp import W300LP, W300LPDataModule
+
+__all__ = [
+    "AFLW",
+    "AFLW2000",
+    "AFW",
+    "BIWI",
+    "W300LP",
+    "AFLW2000DataModule",
+    "AFLWDataModule",
+    "AFWDataModule",
+    "BIWIDataModule",
+    "CSVDataModule",
+    "CSVTable",
+    "SyntheticDataModule",
+    "SyntheticHeads",
+    "W300LPDataModule",
+]

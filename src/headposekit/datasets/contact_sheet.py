@@ -1,0 +1,98 @@
+"""A picture of what a sampler draws, to be looked at before anything is trained on it."""
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from torch.utils.data import Dataset
+
+from headposekit.datasets.aflw2000 import AFLW2000
+from headposekit.datasets.synthetic import RENDER_SCALE
+from headposekit.errors import InputError
+from headposekit.files import write_picture
+from headposekit.geometry.crops import CropRule
+from headposekit.synthesis.sampler import HeadSampler
+from headposekit.types import Image
+
+ANGLES = (-90, -60, -30, 0, 30, 60, 90)
+TILTS = (-60, -40, -20, 0, 20, 40, 60)
+PLAIN = {"photo": 0.0, "borders": 0.0, "occluder": 0.0, "box_jitter": 0.0, "visible21": 0.0}
+GAP = 8
+MAX_SIZE = 1024
+
+
+class ContactSheet(Dataset[list[str]]):
+    """One PNG: people by yaw, one person by pitch and by roll; below them crops as networks see them, and real ones.
+
+    The upper part shows heads plainly (no photo effects, nothing before the face), the crops have all ingredients.
+
+    Args:
+        root: folder to write `contact_sheet.png` into.
+        heads: the sampler.
+        crop: the crop rule of the lower rows.
+        num_units: people, a row each.
+        num_random: rows of random heads' crops.
+        size: side of a head's picture in pixels.
+        real: folder of AFLW2000, whose first faces make the last row; null for none.
+    """
+
+    unit = "sheet"
+
+    def __init__(
+        self,
+        root: str | Path,
+        heads: HeadSampler,
+        crop: CropRule,
+        num_units: int = 8,
+        num_random: int = 3,
+        size: int = 160,
+        real: str | Path | None = None,
+    ) -> None:
+        if num_units < 1 or num_random < 0 or not 1 <= size <= MAX_SIZE:
+            raise InputError(
+                f"a sheet of {num_units} + {num_random} rows of {size} pixels cannot be drawn; give 1 or more, "
+                f"and {MAX_SIZE} pixels at most"
+            )
+        self.root, self.heads, self.crop = Path(root), heads, crop
+        self.num_units, self.num_random, self.size = num_units, num_random, size
+        self.photographs = None if real is None else AFLW2000(real, box=crop.aflw2000_box)
+        self.plain = HeadSampler(**{**heads.options, **PLAIN})
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, number: int) -> list[str]:
+        """Draw and write the sheet."""
+        rows = [self._row(person, [(yaw, 0, 0) for yaw in ANGLES]) for person in range(self.num_units)]
+        rows.append(self._row(0, [(20, pitch, 0) for pitch in TILTS]))
+        rows.append(self._row(0, [(0, 0, roll) for roll in TILTS]))
+        blocks = [np.concatenate(rows)]
+        if self.num_random:
+            blocks.append(np.concatenate([self._crops(row) for row in range(self.num_random)]))
+        if self.photographs is not None:
+            blocks.append(self._real_crops(self.photographs))
+        gap = np.full((GAP, blocks[0].shape[1], 3), 255, dtype=np.uint8)
+        sheet = np.concatenate([part for block in blocks for part in (block, gap)][:-1])
+        self.root.mkdir(parents=True, exist_ok=True)
+        write_picture(self.root / "contact_sheet.png", sheet)
+        return ["contact_sheet.png"]
+
+    def _row(self, person: int, poses: list[Any]) -> Image:
+        index = person * self.plain.poses_per_identity
+        return np.concatenate([self.plain.render(index, self.size, pose).image for pose in poses], axis=1)
+
+    def _crops(self, row: int) -> Image:
+        first = self.num_units + row * len(ANGLES)
+        indices = [self.heads.poses_per_identity * (first + column) for column in range(len(ANGLES))]
+        heads = [self.heads.render(index, round(RENDER_SCALE * self.crop.size)) for index in indices]
+        return np.concatenate([self._enlarge(self.crop(head.image, head.box)) for head in heads], axis=1)
+
+    def _real_crops(self, photographs: AFLW2000) -> Image:
+        samples = [photographs[index] for index in range(min(len(photographs), len(ANGLES)))]
+        crops = [self._enlarge(self.crop(sample["image"], sample["box"])) for sample in samples]
+        empty = [np.full((self.size, self.size, 3), 255, dtype=np.uint8)] * (len(ANGLES) - len(crops))
+        return np.concatenate([*crops, *empty], axis=1)
+
+    def _enlarge(self, crop: Image) -> Image:
+        return np.asarray(cv2.resize(crop, (self.size, self.size), interpolation=cv2.INTER_NEAREST), dtype=np.uint8)

@@ -1,0 +1,116 @@
+"""Anybody's own pictures: a CSV file names them and their angles."""
+
+import os
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from headposekit.csv_file import Row, number_in, read_rows, shown
+from headposekit.data.datamodule import FolderDataModule
+from headposekit.data.dataset import Annotation, FolderDataset, check_box_in_file, no_landmarks, whole_box
+from headposekit.errors import InputError
+from headposekit.geometry.conventions import ANGLES
+
+SIDES = ("x0", "y0", "x1", "y1")
+
+
+class CSVTable(FolderDataset):
+    """A CSV file with a header and a row for every face; see `headposekit.csv_file` for what a CSV file may look like.
+
+    Columns: `path` (relative to the file's folder, or absolute; Windows' backslashes are fine), `yaw`, `pitch`, `roll`
+    (degrees, signs of 300W-LP); optional `x0`, `y0`, `x1`, `y1` (tight box in pixels of the upright picture; without them the
+    pictures are crops already, to which the crop rule adds nothing) and `subject` (who it is: a split keeps people apart). A
+    picture may stand in several rows, one for each of its faces.
+
+    Args:
+        root: the CSV file.
+        max_angle, bad_files: see `FolderDataset`.
+
+    Raises:
+        InputError: no such file, a missing column, a row that is no label, a box that does not fit its picture; see also
+            `FolderDataset`.
+    """
+
+    title = "CSV file"
+    layout: ClassVar[str] = "rows of path,yaw,pitch,roll"
+
+    def check_root(self) -> None:
+        """A file with the four columns."""
+        self.table, self.root = self.root, self.root.parent
+        needed = f"needed are path,{','.join(ANGLES)}, optional {','.join(SIDES)},subject; set data.root or test.csv.root"
+        rows = read_rows(self.table, ("path", *ANGLES), needed)
+        num_sides = len(set(SIDES) & set(rows[0].cells)) if rows else 0
+        if 0 < num_sides < len(SIDES):
+            raise InputError(
+                f"{self.table}: a box needs all of the columns {','.join(SIDES)}; add the others or leave them out"
+            )
+        self._rows: dict[Path, Row] = {}
+        self._pictures: dict[Path, str] = {}
+        num_faces: dict[Path, int] = {}
+        for row in rows:
+            picture = self._picture(row)
+            key = first = self.root / picture
+            number = num_faces.get(first, 1)
+            while key in self._rows:
+                number += 1
+                key = Path(f"{first}#{number}")
+            num_faces[first] = number
+            self._rows[key], self._pictures[key] = row, picture
+        self.has_boxes = any(row.cells.get(side) for row in rows for side in SIDES)
+
+    def _picture(self, row: Row) -> str:
+        """The path of a row as this system writes it."""
+        path, where = row.cells["path"], f"{self.table}, line {row.line}"
+        if not path:
+            raise InputError(f"{where}: no path; remove the row")
+        if not Path(path).name:
+            raise InputError(f"{where}: the path {shown(path)} names no file; correct or remove the row")
+        if len(path.splitlines()) > 1 or "\0" in path:
+            raise InputError(f"{where}: the path {shown(path)} holds a line break; a quote may be open: close it")
+        if "\\" in path and not os.path.exists(self.root / path):
+            return path.replace("\\", "/")
+        return path
+
+    def list_images(self) -> list[Path]:
+        """The faces, in the order of the file."""
+        return list(self._rows)
+
+    def picture_of(self, path: Path) -> Path:
+        """The row's own path."""
+        return self.root / self._pictures[path]
+
+    def name_of(self, path: Path) -> str:
+        """The row's own path, `#2` and so on behind it for further faces of a picture."""
+        extra = str(path).removeprefix(str(self.picture_of(path)))
+        return Path(self._pictures[path]).as_posix() + extra
+
+    def common_files(self) -> list[Path]:
+        """The table."""
+        return [self.table]
+
+    def read_annotation(self, path: Path) -> Annotation:
+        """The row's numbers."""
+        row = self._rows[path]
+        where = f"{self.table}, line {row.line}"
+        pose = np.array([number_in(where, row, angle) for angle in ANGLES])
+        given = [side for side in SIDES if row.cells.get(side)]
+        if (len(given) == len(SIDES)) != self.has_boxes or 0 < len(given) < len(SIDES):
+            raise InputError(f"{where}: give every row its box ({','.join(SIDES)}), or none of them one")
+        if self.has_boxes:
+            box = np.array([number_in(where, row, side) for side in SIDES])
+            size = check_box_in_file(where, box, self.picture_of(path))
+            return Annotation(pose, box.astype(np.float32), no_landmarks(), size)
+        return Annotation(pose, whole_box(self.picture_of(path)), no_landmarks())
+
+    def photo_of(self, name: str) -> str:
+        """The subject where there is one, else the picture."""
+        path = self.root / name
+        return self._rows[path].cells.get("subject") or self.picture_of(path).as_posix()
+
+
+class CSVDataModule(FolderDataModule):
+    """Loaders of a CSV file's faces; `root` is the file."""
+
+    dataset_name: ClassVar[str] = "csv"
+    reader = CSVTable

@@ -1,0 +1,50 @@
+"""Data sets of synthetic heads in the real layouts; small ones where a configuration asks for them (`budget=smoke`)."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from rich.progress import track
+from torch.utils.data import DataLoader
+
+from headposekit.datasets.contact_sheet import ContactSheet
+from headposekit.files import write_text
+from headposekit.process import available_cores, one_thread
+from headposekit.synthesis.sampler import GENERATOR_VERSION, HeadSampler
+from headposekit.synthesis.writers import LayoutWriter
+
+
+def write_trees(config: DictConfig) -> None:
+    """Write each tree of `config.trees` that a data set of the configuration reads and that is not there in full."""
+    roots = {Path(node.root) for node in (config.get("data"), *config.test.values()) if node is not None}
+    for folder, writer in config.trees.items():
+        for root in roots:
+            if root.name == folder and root.parent.name == "smoke":
+                write_tree(root, writer)
+
+
+def write_tree(root: Path, writer: Any) -> None:
+    """Write one tree, unless the same one stands there already; two processes at once write it once."""
+    label = f"{dict(writer)} generator {GENERATOR_VERSION}\n"
+    done = root / ".complete"
+    root.mkdir(parents=True, exist_ok=True)
+    with FileLock(root.parent / f".{root.name}.lock"):
+        if done.is_file() and done.read_text() == label:
+            return
+        units = instantiate(writer, root=root, heads=HeadSampler(), _convert_="all")
+        write_units(units, min(available_cores(), len(units)))
+        write_text(done, label)
+
+
+def write_units(units: LayoutWriter | ContactSheet, num_workers: int) -> int:
+    """Have all units written, in parallel, with a progress bar; returns the number of pictures."""
+    units.root.mkdir(parents=True, exist_ok=True)  # a folder that cannot be made is said here, not by a worker
+    # A generator of its own: a training must not depend on whether its data had to be written first.
+    loader = DataLoader(units, batch_size=None, num_workers=num_workers, generator=torch.Generator(), worker_init_fn=one_thread)
+    pictures = sum(len(names) for names in track(loader, description=f"writing {len(units)} {units.unit}s", total=len(units)))
+    if isinstance(units, LayoutWriter):
+        units.finish()
+    return pictures

@@ -1,0 +1,161 @@
+"""What the page shows of a picture: its faces, found once, and what every network says of them."""
+
+import base64
+import contextlib
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from headposekit.detectors.base import FaceDetector, tried
+from headposekit.errors import InputError
+from headposekit.geometry.conventions import ANGLES
+from headposekit.geometry.perspective import focal_length
+from headposekit.inference.estimator import DETECTORS, HeadPose, PoseEstimator, make_detector
+from headposekit.inference.outputs import draw_faces
+from headposekit.inference.stream import TrackedPose
+from headposekit.pictures import decode_image
+from headposekit.types import Image
+
+DRAWN = ("axes", "cube")
+LONGER_SIDE = (640, 1280)
+"""Least and most pixels of a drawn picture's longer side."""
+
+
+@dataclass
+class Comparison:
+    """Networks side by side, and the detectors to choose from.
+
+    Args:
+        networks: by the names that the page shows.
+        detectors: likewise, the preferred one first.
+        max_megapixels: size of a picture from which it is refused.
+    """
+
+    networks: dict[str, PoseEstimator]
+    detectors: dict[str, FaceDetector]
+    max_megapixels: float = 50.0
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def describe(self) -> dict[str, Any]:
+        """What can be chosen, as plain containers."""
+        networks = [{"name": name, "about": _about(network)} for name, network in self.networks.items()]
+        return {"networks": networks, "detectors": list(self.detectors), "drawn": list(DRAWN)}
+
+    def __call__(
+        self, raw: bytes, detector: str, draw: str = "axes", name: str = "", field_of_view: float | None = None
+    ) -> dict[str, Any]:
+        """Estimate the pose of every face in a picture, by every network.
+
+        Args:
+            raw: the picture's file.
+            detector: one of `detectors`.
+            draw: `axes` or `cube`.
+            name: of the file, for detectors that look boxes up; no file is opened by it.
+            field_of_view: of the camera in degrees, for poses in its frame, see `PoseEstimator`.
+
+        Returns:
+            `faces`, the surest first: `box` (pixels of the picture), `score`, and of each network in `poses` yaw, pitch,
+            roll, their `spread` (degrees or null) and the `crop` that it saw; `pictures`, the drawn picture of each network;
+            `milliseconds` of detection and networks. Pictures are data URLs.
+
+        Raises:
+            InputError: no readable picture, one too large, an unknown detector or way to draw, an impossible field of view.
+        """
+        if detector not in self.detectors or draw not in DRAWN:
+            raise InputError(f"detector={detector} draw={draw}: choose {', '.join(self.detectors)}, and {' or '.join(DRAWN)}")
+        if field_of_view is not None:
+            focal_length(field_of_view, 1)
+        finder, networks = self.detectors[detector], list(self.networks.values())
+        with self._lock:  # one large picture at a time
+            picture = decode_image(raw, "", self.max_megapixels)
+            start = time.perf_counter()
+            found = finder(picture, name)
+            seen = [network.cut(picture, found, finder.boxes_are_crops) for network in networks]
+            poses = []
+            for network, faces in zip(networks, seen, strict=True):
+                network.field_of_view = field_of_view
+                poses += network.poses([faces])
+            seconds = time.perf_counter() - start
+            described = [
+                {
+                    "box": [round(side, 2) for side in same[0].box],
+                    "score": same[0].score,
+                    "poses": [_pose(pose, faces.crops[number]) for pose, faces in zip(same, seen, strict=True)],
+                }
+                for number, same in enumerate(zip(*poses, strict=True))
+            ]
+            pictures = [data_url(drawn(picture, of_network, draw)) for of_network in poses]
+        return {"faces": described, "pictures": pictures, "milliseconds": round(1000 * seconds, 1)}
+
+
+def drawn(picture: Image, poses: Sequence[HeadPose], draw: str) -> Image:
+    """A copy of a picture in the size to show it in, with its poses; faces are numbered where there are several."""
+    least, most = LONGER_SIDE
+    scale = float(np.clip(max(picture.shape[:2]), least, most) / max(picture.shape[:2]))
+    sides = [max(1, round(scale * side)) for side in picture.shape[1::-1]]
+    shown = np.asarray(cv2.resize(picture, sides, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC), np.uint8)
+    faces = []
+    for number, pose in enumerate(poses, start=1):
+        x0, y0, x1, y1 = (scale * side for side in pose.box)
+        faces.append(TrackedPose(replace(pose, box=(x0, y0, x1, y1)), number if len(poses) > 1 else None))
+    return draw_faces(shown, faces, "axes" if draw == "axes" else "cube")
+
+
+def data_url(picture: NDArray[np.uint8]) -> str:
+    """An RGB picture as a JPEG that stands in the page itself."""
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg(picture)).decode()
+
+
+def jpeg(picture: NDArray[np.uint8]) -> bytes:
+    """An RGB picture as a JPEG file."""
+    return cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes()
+
+
+def detectors_beside(name: str, detector: FaceDetector) -> dict[str, FaceDetector]:
+    """A detector and, after it, those that have a short name and what they need.
+
+    Raises:
+        InputError: the first one lacks something.
+    """
+    usable = {name: tried(detector)}
+    for other in (key for key in DETECTORS if key != name):
+        with contextlib.suppress(InputError):
+            usable[other] = tried(make_detector(other))
+    return usable
+
+
+def short_names(paths: Sequence[str]) -> list[str]:
+    """Each file's name, with the folders above it that it takes to tell it from the others."""
+    whole = [Path(path).absolute() for path in paths]
+    names = []
+    for given, path in zip(paths, whole, strict=True):
+        tails = ("/".join(path.parts[-depth:]) for depth in range(1, len(path.parts)))
+        names.append(next((tail for tail in tails if sum(str(other).endswith(f"/{tail}") for other in whole) == 1), given))
+    return names
+
+
+def _pose(pose: HeadPose, crop: Image) -> dict[str, Any]:
+    angles = {name: round(angle, 3) for name, angle in zip(ANGLES, pose.pose, strict=True)}
+    return {**angles, "spread": pose.spread and [round(value, 3) for value in pose.spread], "crop": data_url(crop)}
+
+
+def _about(network: PoseEstimator) -> str:
+    """Architecture and training data, as the file says."""
+    (member,) = network.members
+    names = [target.rsplit(".")[-1] for target in _targets(member.model_config)]
+    if not member.card:
+        return f"{' + '.join(names)}, published weights"
+    cards = member.card.get("sources") or [member.card]  # an exported file says what it was made of
+    sets = {str(card["training_data"]["dataset"]) for card in cards if card.get("training_data")}
+    return ", ".join([" + ".join(names), *([f"trained on {' and '.join(sorted(sets))}"] if sets else [])])
+
+
+def _targets(model_config: dict[str, Any]) -> list[str]:
+    return [member["_target_"] for member in model_config.get("members", [model_config])]

@@ -1,0 +1,62 @@
+"""A folder of one's own networks, losses, data sets and experiments, beside the project and without touching it.
+
+`HEADPOSEKIT_EXTENSIONS` names it. Python files in it can be imported, its `conf/` and `experiments/` are searched like the
+project's, and checkpoints may build the classes that its files define. docs/extending.md shows one.
+"""
+
+import importlib.util
+import inspect
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from headposekit.errors import InputError
+
+VARIABLE = "HEADPOSEKIT_EXTENSIONS"
+
+
+def extensions_dir() -> Path | None:
+    """The folder, absolute; None where none was named.
+
+    Raises:
+        InputError: it is not there.
+    """
+    named = os.environ.get(VARIABLE)
+    if not named:
+        return None
+    folder = Path(named).resolve()
+    if not folder.is_dir():
+        raise InputError(f"{VARIABLE}={named}: no such folder; create it or unset the variable")
+    return folder
+
+
+def make_importable() -> None:
+    """Let the folder's files be imported, after everything that is installed, so that none of them hides a package."""
+    folder = extensions_dir()
+    if folder is not None and str(folder) not in sys.path:
+        sys.path.append(str(folder))
+
+
+def is_extension(target: str) -> bool:
+    """Whether a dotted name begins with a Python file (or package) of the folder; nothing is imported to find out.
+
+    >>> is_extension("os.system")
+    False
+    """
+    folder, name = extensions_dir(), target.split(".", maxsplit=1)[0]
+    if folder is None or not name.isidentifier():
+        return False
+    make_importable()
+    spec = importlib.util.find_spec(name)
+    return spec is not None and spec.origin is not None and _is_below(Path(spec.origin), folder)
+
+
+def defines(cls: type[Any]) -> bool:
+    """Whether a class stands in a file of the folder, rather than having been imported there."""
+    folder = extensions_dir()
+    return folder is not None and _is_below(Path(inspect.getfile(cls)), folder)
+
+
+def _is_below(path: Path, folder: Path) -> bool:
+    return path.resolve().is_relative_to(folder)

@@ -1,0 +1,174 @@
+"""Files that appear whole or not at all, and say their own name where they cannot be written."""
+
+import contextlib
+import fcntl
+import itertools
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import cv2
+
+from headposekit.errors import InputError
+from headposekit.types import Image
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A file beside `path` to write into, which no other process writes into.
+
+    At the end of the block it is on the disk and takes the place of `path`. Where the block fails it is removed, and what was
+    at `path` before is still there. What a killed process left of its own is used again.
+
+    Raises:
+        InputError: the file cannot be written, as on a full disk, or is a folder or a device; names `path`.
+    """
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path}: is {'a folder' if path.is_dir() else 'no regular file'}; give the path of a file")
+    partial, lock = path, None
+    try:
+        target = Path(os.path.realpath(path))  # what a link points to
+        for number in itertools.count(1):
+            partial = target.with_name(f"{target.name}.partial{number if number > 1 else ''}")
+            lock = lock_file(partial)
+            if lock is not None:
+                lock.truncate(0)
+                break
+        yield partial
+        _flush(partial)
+        partial.replace(target)
+        _flush_folder(target.parent)
+    except BaseException as error:
+        if lock is not None:
+            with contextlib.suppress(OSError):
+                partial.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename in (None, str(partial), partial):
+            raise cannot_write(path, error) from error
+        raise
+    finally:
+        if lock is not None:
+            lock.close()
+
+
+def lock_file(path: Path) -> BinaryIO | None:
+    """A file of ours alone for as long as it is open; None where another process has it.
+
+    The system takes it from a process that dies. Where a file system knows no locks, everybody gets the file.
+    """
+    while True:
+        file = path.open("ab")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            return None
+        except OSError:
+            return file
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                return file
+        file.close()  # whoever had it has renamed or removed it meanwhile
+
+
+def check_writable(path: Path) -> None:
+    """Raise InputError where a file could not be written, before its content is computed; what is there stays."""
+    try:
+        with replacing(path):
+            raise _GivenUp
+    except _GivenUp:
+        pass
+
+
+class _GivenUp(Exception):
+    pass
+
+
+def cannot_write(path: Path, error: Exception | None = None) -> InputError:
+    """The refusal of a path that cannot be written."""
+    said = "" if error is None else getattr(error, "strerror", None) or str(error)
+    reason = f" ({said.splitlines()[0]})" if said else ""
+    return InputError(f"{path}: cannot be written{reason}; check the folder's permissions and the room left")
+
+
+def append_text(path: Path, content: str) -> None:
+    """Add whole lines to the end of a file, which other processes may do at the same time.
+
+    Half a line that a killed process left at the end is taken off.
+
+    Raises:
+        InputError: they cannot be written; the file is as before then, and named.
+    """
+    try:
+        with path.open("a+b", buffering=0) as file:
+            with contextlib.suppress(OSError):
+                fcntl.flock(file, fcntl.LOCK_EX)
+            file.seek(0)
+            end = file.read().rfind(b"\n") + 1
+            file.truncate(end)
+            left = memoryview(content.encode())
+            try:
+                while left:
+                    left = left[file.write(left) or 0 :]
+                os.fsync(file.fileno())
+            except OSError:
+                file.truncate(end)
+                raise
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a whole file; raises InputError naming it where that fails."""
+    with replacing(path) as partial:
+        partial.write_bytes(content)
+
+
+def write_text(path: Path, content: str) -> None:
+    """Write a whole UTF-8 file; raises InputError naming it where that fails."""
+    write_bytes(path, content.encode("utf-8", errors="backslashreplace"))
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON that any reader understands: NaN and infinity are refused."""
+    write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+def encode_picture(path: Path, image: Image, options: Sequence[int] = ()) -> bytes:
+    """A picture (H, W, 3) RGB in the format of the path's suffix; raises InputError where OpenCV cannot encode it."""
+    try:
+        is_encoded, content = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), list(options))
+    except cv2.error:
+        is_encoded = False
+    if not is_encoded:
+        form = path.suffix or "a file without suffix"
+        raise InputError(f"{path}: a picture of shape {image.shape} cannot be stored as {form}; check suffix and shape")
+    return bytes(content.tobytes())
+
+
+def write_picture(path: Path, image: Image, options: Sequence[int] = ()) -> None:
+    """Write a picture (H, W, 3) RGB in the format of its suffix; raises InputError naming it where that fails.
+
+    Args:
+        path: the file.
+        image: (H, W, 3) uint8 RGB.
+        options: of `cv2.imencode`.
+    """
+    write_bytes(path, encode_picture(path, image, options))
+
+
+def _flush(path: Path) -> None:
+    """See to it that what was written is on the disk before it gets its name."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def _flush_folder(folder: Path) -> None:
+    """See to it that a new name is on the disk; file systems that cannot do that for a folder are left alone."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,491 @@
+"""From a tight box to the square the network sees, by the rules of both papers and by a clean one.
+
+A crop rule is a small object with a `name`, a `size` (pixels of the square) and a call `(image, box) -> square`; it is
+written into the checkpoint, so training, evaluation and prediction share it. Boxes are x0, y0, x1, y1 in pixels.
+The functions under the classes are the papers' arithmetic, pixel for pixel, oddities included and named.
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar, Literal, NamedTuple, Protocol, get_args
+
+import cv2
+import numpy as np
+import PIL.Image
+from numpy.typing import ArrayLike, NDArray
+
+from headposekit.errors import InputError
+from headposekit.types import Image
+
+AFLW2000Box = Literal["official", "visible21", "pt3d_68"]
+
+HOPENET_SIDES: dict[str, tuple[float, float, float, float]] = {
+    "300w_lp": (0.6, 2.0, 0.6, 0.6),
+    "synhead": (0.6, 2.0, 0.6, 0.6),
+    "aflw2000": (2.0, 2.0, 2.0, 0.6),
+    "biwi": (0.6, 1.0, 0.6, 0.6),
+    "crops": (0.0, 0.0, 0.0, 0.0),
+    "afw": (0.8, 2.0, 0.8, 1.0),
+}
+"""Left, top, right, bottom factors of Hopenet's loaders, multiplied by k."""
+
+HOPENET_K: dict[str, tuple[float, float]] = {
+    "300w_lp": (0.2, 0.4),
+    "synhead": (0.2, 0.4),
+    "aflw2000": (0.2, 0.2),
+    "biwi": (0.35, 0.35),
+    "crops": (0.0, 0.0),  # boxes that are crops already
+    "afw": (0.32, 0.32),
+}
+"""Range from which Hopenet's loaders draw k uniformly, per sample."""
+
+
+HOPENET_TRAINING_SIDE = 240 / 224
+"""Shorter side before the random crop of training, over the side of the square."""
+NO_FACE = "the face box lies outside its picture or has no area; check the annotation's points or box"
+MAX_BOX = 2
+"""Side of the largest box, over the picture's longer side."""
+MAX_PIXELS = 2**27
+"""Of anything that is cut out of a picture or made of a cut: with a fourth channel in PIL, half a gigabyte."""
+
+
+class Regions(NamedTuple):
+    """What the square shows of each of B pictures, for whoever cuts a whole batch at once."""
+
+    cut: NDArray[np.int64]  # (B, 4), what `cut` cuts; whole pixels, ends exclusive
+    shown: NDArray[np.float64]  # (B, 4), what `fit` leaves of it; pixels counted from the corner of the first
+
+
+class CropRule(Protocol):
+    """What a DataModule needs of a crop rule.
+
+    Attributes:
+        clips: whether a cut ends where its picture does, and the square shows the edge's pixels there; it is black otherwise.
+    """
+
+    name: str
+    size: int
+    aflw2000_box: AFLW2000Box
+    drop_negative_points: bool
+    clips: bool
+    varies: bool
+    """Whether training draws anew what is cut out of a picture."""
+
+    @property
+    def reach(self) -> float:
+        """How far a cut may leave the tight box, as a share of the box's longer side beyond the square around its centre."""
+
+    def __call__(self, image: Image, box: ArrayLike) -> Image:
+        """(H, W, 3) picture and tight box to the (size, size, 3) square."""
+
+    def cut(self, image: Image, box: ArrayLike, rng: np.random.Generator | None = None) -> Image:
+        """First half of a call: the part of the picture at its own resolution; with `rng`, as training varies it."""
+
+    def fit(self, cut: Image, rng: np.random.Generator | None = None) -> Image:
+        """Second half: what was cut to the (size, size, 3) square."""
+
+    def regions(
+        self, box: NDArray[np.floating], width: ArrayLike, height: ArrayLike, draws: NDArray[np.float64] | None = None
+    ) -> Regions:
+        """Both halves for B boxes (B, 4) in pictures of B sizes; with `draws` (B, 3) in [0, 1), as training varies them."""
+
+    def for_dataset(self, name: str) -> "CropRule":
+        """The form of the rule for a dataset's boxes: a face detector's hold more than the landmarks', for one."""
+
+
+class FSANetCrop:
+    """FSA-Net's crop: the box grown by `margin` on each side, clipped to the picture, resized without keeping its shape.
+
+    Args:
+        size: side of the square in pixels.
+        margin: share of the box's width (height) added left and right (above and below).
+        aflw2000_box: which points of AFLW2000 make the tight box, see `aflw2000_box`.
+        detector_margin: the margin around a face detector's box, as in BIWI; the last row and column then belong to it.
+
+    Reference: shamangary/FSA-Net, data/type1/TYY_create_db_type1.py and data/type3/TYY_create_db_biwi.py.
+    """
+
+    name = "fsanet"
+    drop_negative_points: ClassVar[bool] = True
+    clips: ClassVar[bool] = True
+    varies: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        size: int = 64,
+        margin: float = 0.6,
+        aflw2000_box: AFLW2000Box = "visible21",
+        detector_margin: float = 0.4,
+    ) -> None:
+        self.size, self.margin, self.aflw2000_box = _check(size, margin, aflw2000_box)
+        self.detector_margin = _check_margin("detector_margin", detector_margin)
+        self.dataset = ""
+
+    def __call__(self, image: Image, box: ArrayLike) -> Image:
+        """Cut and resize; raises InputError where the box lies outside the picture."""
+        return self.fit(self.cut(image, box))
+
+    def cut(self, image: Image, box: ArrayLike, rng: np.random.Generator | None = None) -> Image:
+        """The grown box, clipped; training does not vary it."""
+        height, width = image.shape[:2]
+        x0, y0, x1, y1 = self._grown(box, width, height)
+        return image[y0:y1, x0:x1]
+
+    @property
+    def reach(self) -> float:
+        """The margin of the dataset's boxes."""
+        return {"biwi": self.detector_margin, "crops": 0.0}.get(self.dataset, self.margin)
+
+    def fit(self, cut: Image, rng: np.random.Generator | None = None) -> Image:
+        """Resized (bilinear), its shape not kept."""
+        return _resize(cut, self.size)
+
+    def regions(
+        self, box: NDArray[np.floating], width: ArrayLike, height: ArrayLike, draws: NDArray[np.float64] | None = None
+    ) -> Regions:
+        """All of the grown box."""
+        cut = self._grown(box, width, height)
+        return Regions(cut, cut.astype(np.float64))
+
+    def _grown(self, box: ArrayLike, width: ArrayLike, height: ArrayLike) -> NDArray[np.int64]:
+        last = int(self.dataset == "biwi")
+        grown: NDArray[np.int64] = fsanet_box(box, self.reach, width, height) + np.array([0, 0, last, last])
+        return grown
+
+    def for_dataset(self, name: str) -> "FSANetCrop":
+        """For BIWI's detections: `detector_margin`, ends included; boxes that are crops already (`crops`) as they are."""
+        rule = FSANetCrop(self.size, self.margin, self.aflw2000_box, self.detector_margin)
+        rule.dataset = name
+        return rule
+
+
+class MarginCrop:
+    """The clean crop: a square around the box's centre, its side the box's longer side times 1 + 2 margin, black outside.
+
+    Order of the sides plays no part, the shape of the face is kept, and nothing is clipped.
+
+    Args:
+        size: side of the square in pixels.
+        margin: share of the longer side added on each side.
+        aflw2000_box: which points of AFLW2000 make the tight box, see `aflw2000_box`.
+    """
+
+    name = "margin"
+    drop_negative_points: ClassVar[bool] = False
+    clips: ClassVar[bool] = False
+    varies: ClassVar[bool] = False
+
+    def __init__(self, size: int = 64, margin: float = 0.3, aflw2000_box: AFLW2000Box = "pt3d_68") -> None:
+        self.size, self.margin, self.aflw2000_box = _check(size, margin, aflw2000_box)
+
+    def __call__(self, image: Image, box: ArrayLike) -> Image:
+        """Cut and resize; raises InputError where the box has no area."""
+        return self.fit(self.cut(image, box))
+
+    def cut(self, image: Image, box: ArrayLike, rng: np.random.Generator | None = None) -> Image:
+        """The square; training does not vary it."""
+        return crop_with_black_border(image, square_box(box, self.margin))
+
+    @property
+    def reach(self) -> float:
+        """The margin."""
+        return self.margin
+
+    def fit(self, cut: Image, rng: np.random.Generator | None = None) -> Image:
+        """Resized (bilinear)."""
+        return _resize(cut, self.size)
+
+    def regions(
+        self, box: NDArray[np.floating], width: ArrayLike, height: ArrayLike, draws: NDArray[np.float64] | None = None
+    ) -> Regions:
+        """All of the square."""
+        cut = square_box(box, self.margin)
+        return Regions(cut, cut.astype(np.float64))
+
+    def for_dataset(self, name: str) -> "MarginCrop":
+        """The same, but for boxes that are crops already: detectors' differ more among each other than from landmarks'."""
+        return MarginCrop(self.size, 0.0, self.aflw2000_box) if name == "crops" else self
+
+
+class HopenetCrop:
+    """Hopenet's crop: a loose box with factors of its dataset, the shorter side resized, a square taken from the middle.
+
+    In training the looseness k is drawn for every face, the shorter side becomes 240/224 of the square's, and the square is
+    taken anywhere. What lies outside the picture is black.
+
+    Args:
+        size: side of the square in pixels.
+        aflw2000_box: which points of AFLW2000 make the tight box, see `aflw2000_box`.
+        order_free: take every margin of the tight box (`loose_box`) instead of in the original's order (`hopenet_box`).
+
+    Reference: natanielruiz/deep-head-pose, code/datasets.py, code/train_hopenet.py and code/test_hopenet.py.
+    """
+
+    name = "hopenet"
+    drop_negative_points: ClassVar[bool] = False
+    clips: ClassVar[bool] = False
+    varies: ClassVar[bool] = True
+
+    def __init__(self, size: int = 224, aflw2000_box: AFLW2000Box = "official", order_free: bool = False) -> None:
+        self.size, _, self.aflw2000_box = _check(size, 0.0, aflw2000_box)
+        self.order_free = order_free
+        self.dataset = "300w_lp"
+
+    def __call__(self, image: Image, box: ArrayLike) -> Image:
+        """Cut and fit as in a test; raises InputError where the box has no area."""
+        return self.fit(self.cut(image, box))
+
+    def cut(self, image: Image, box: ArrayLike, rng: np.random.Generator | None = None) -> Image:
+        """The loose box; k is the middle of its range, or drawn from it."""
+        return crop_with_black_border(image, self._loose(box, 0.5 if rng is None else rng.random()))
+
+    @property
+    def reach(self) -> float:
+        """The widest margin of the loosest box."""
+        k = HOPENET_K[self.dataset][1]
+        left, top, right, bottom = (side * k for side in HOPENET_SIDES[self.dataset])
+        return max(left, top, *((right, bottom) if self.order_free else (right * (1 + left), bottom * (1 + top))))
+
+    def fit(self, cut: Image, rng: np.random.Generator | None = None) -> Image:
+        """Shorter side to `size` and its middle, or to 240/224 of it and anywhere; filtered as PIL does."""
+        if cut.size == 0:
+            raise InputError(NO_FACE)
+        new_width, new_height = (int(side) for side in self._resized(cut.shape[1], cut.shape[0], rng is not None))
+        _check_size(new_width, new_height)
+        picture = PIL.Image.fromarray(cut).resize((new_width, new_height), PIL.Image.Resampling.BILINEAR)
+        room_x, room_y = new_width - self.size, new_height - self.size
+        if rng is None:
+            left, top = round(room_x / 2), round(room_y / 2)
+        else:
+            left, top = int(rng.integers(room_x + 1)), int(rng.integers(room_y + 1))
+        return np.asarray(picture.crop((left, top, left + self.size, top + self.size)), dtype=np.uint8)
+
+    def regions(
+        self, box: NDArray[np.floating], width: ArrayLike, height: ArrayLike, draws: NDArray[np.float64] | None = None
+    ) -> Regions:
+        """A square of the loose box; the draws are of k and of the square's place."""
+        cut = self._loose(box, 0.5 if draws is None else draws[:, 0])
+        start, extent = cut[:, :2], cut[:, 2:] - cut[:, :2]
+        resized = np.stack(self._resized(extent[:, 0], extent[:, 1], draws is not None), axis=-1)
+        room = resized - self.size
+        corner = np.rint(room / 2) if draws is None else np.floor(draws[:, 1:3] * (room + 1))
+        scale = extent / resized
+        return Regions(cut, np.concatenate([start + corner * scale, start + (corner + self.size) * scale], axis=-1))
+
+    def _loose(self, box: ArrayLike, draw: ArrayLike) -> NDArray[np.int64]:
+        low, high = HOPENET_K[self.dataset]
+        loosen = loose_box if self.order_free else hopenet_box
+        return loosen(box, low + (high - low) * np.asarray(draw), HOPENET_SIDES[self.dataset])
+
+    def _resized(self, width: ArrayLike, height: ArrayLike, in_training: bool) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Width and height of a cut once its shorter side is as long as the square's, or as training wants it."""
+        width, height = np.asarray(width), np.asarray(height)
+        shorter = round(self.size * HOPENET_TRAINING_SIDE) if in_training else self.size
+        is_tall = width <= height
+        longer = (shorter * np.maximum(width, height) / np.maximum(np.minimum(width, height), 1)).astype(np.int64)
+        return np.where(is_tall, shorter, longer), np.where(is_tall, longer, shorter)
+
+    def for_dataset(self, name: str) -> "HopenetCrop":
+        """With the dataset's factors; 300W-LP's where the published code has none."""
+        rule = HopenetCrop(self.size, self.aflw2000_box, self.order_free)
+        rule.dataset = name if name in HOPENET_K else "300w_lp"
+        return rule
+
+
+class ReadyCrop:
+    """A rule whose squares have been made already: it takes a picture for one, whatever the box.
+
+    Args:
+        rule: that made them.
+    """
+
+    def __init__(self, rule: CropRule) -> None:
+        self.name, self.size, self.aflw2000_box = rule.name, rule.size, rule.aflw2000_box
+        self.drop_negative_points, self.clips = rule.drop_negative_points, True
+        self.varies, self.reach = False, 0.0
+
+    def __call__(self, image: Image, box: ArrayLike) -> Image:
+        """The picture."""
+        return image
+
+    def cut(self, image: Image, box: ArrayLike, rng: np.random.Generator | None = None) -> Image:
+        """The picture."""
+        return image
+
+    def fit(self, cut: Image, rng: np.random.Generator | None = None) -> Image:
+        """The picture."""
+        return cut
+
+    def regions(
+        self, box: NDArray[np.floating], width: ArrayLike, height: ArrayLike, draws: NDArray[np.float64] | None = None
+    ) -> Regions:
+        """All of each picture."""
+        corners = np.broadcast_arrays(0, 0, width, height, np.zeros(len(box), np.int64))[:4]
+        cut = np.stack(corners, axis=-1)
+        return Regions(cut, cut.astype(np.float64))
+
+    def for_dataset(self, name: str) -> "ReadyCrop":
+        """The rule itself."""
+        return self
+
+
+def check_box(box: ArrayLike, width: int, height: int, name: str = "the box") -> None:
+    """Refuse a box (4,) that no face of a picture can have; a crop of it could fill the memory.
+
+    Args:
+        box: x0, y0, x1, y1 in pixels.
+        width, height: of the picture.
+        name: of the box, for the message.
+
+    Raises:
+        InputError: the box has no area, does not overlap the picture, or has a side longer than twice the picture's longer one.
+    """
+    x0, y0, x1, y1 = (float(side) for side in np.asarray(box))
+    shown, picture = f"{name} ({x0:g}, {y0:g}, {x1:g}, {y1:g})", f"its picture of {width}×{height}"
+    if not (x0 < x1 and y0 < y1):  # so written, NaN is refused
+        raise InputError(
+            f"{shown} has no area; x0 < x1 and y0 < y1 in pixels are needed (x1, y1 are a corner, not width and height)"
+        )
+    if x1 <= 0 or y1 <= 0 or x0 >= width or y0 >= height:
+        raise InputError(f"{shown} lies outside {picture}; give x0, y0, x1, y1 in pixels of the upright picture")
+    if max(x1 - x0, y1 - y0) > MAX_BOX * max(width, height):
+        raise InputError(f"{shown} is more than twice as large as {picture}; give x0, y0, x1, y1 in pixels")
+
+
+def landmarks_box(points: ArrayLike) -> NDArray[np.float32]:
+    """Tight box of (N, 2) points."""
+    points = np.asarray(points)
+    return np.concatenate([points.min(axis=0), points.max(axis=0)]).astype(np.float32)
+
+
+def drop_negative_points(points: ArrayLike) -> NDArray[np.float64]:
+    """FSA-Net's filter: the points with x > 0, or those with y > 0 if they are fewer.
+
+    Args:
+        points: (N, 2).
+
+    Returns:
+        (M, 2), M <= N.
+    """
+    points = np.asarray(points, dtype=np.float64)
+    keep_x, keep_y = points[:, 0] > 0, points[:, 1] > 0
+    return points[keep_y if keep_x.sum() > keep_y.sum() else keep_x]
+
+
+def aflw2000_box(points21: ArrayLike, points68: ArrayLike, rule: AFLW2000Box) -> NDArray[np.float32]:
+    """Tight box of an AFLW2000 face.
+
+    Args:
+        points21: (21, 2), `pt2d`; invisible points have x = -1.
+        points68: (68, 2), x and y of `pt3d_68`.
+        rule: `official`: all of `pt2d` with its -1s, as Hopenet's released test does (86 % of the crops become too wide);
+            `visible21`: those with positive coordinates, as FSA-Net does (no jaw line, so tighter than in training);
+            `pt3d_68`: the 68 points, as in 300W-LP.
+
+    Returns:
+        (4,) x0, y0, x1, y1; of no points, NaN.
+    """
+    if rule == "official":
+        points = np.asarray(points21)
+    elif rule == "visible21":
+        points = drop_negative_points(points21)
+    elif rule == "pt3d_68":
+        points = np.asarray(points68)
+    else:
+        raise InputError(f"box={rule} is unknown; choose {', '.join(get_args(AFLW2000Box))}")
+    return landmarks_box(points) if len(points) else np.full(4, np.nan, dtype=np.float32)
+
+
+def fsanet_box(box: ArrayLike, margin: float, width: ArrayLike, height: ArrayLike) -> NDArray[np.int64]:
+    """FSA-Net's enlarged boxes (..., 4), whole pixels, their ends exclusive: never reach a picture's last row and column."""
+    x0, y0, x1, y1 = np.trunc(_sides(box))
+    box_width, box_height = x1 - x0, y1 - y0
+    sides = [
+        np.maximum(np.trunc(x0 - margin * box_width), 0),
+        np.maximum(np.trunc(y0 - margin * box_height), 0),
+        np.minimum(np.trunc(x1 + margin * box_width), np.subtract(width, 1)),
+        np.minimum(np.trunc(y1 + margin * box_height), np.subtract(height, 1)),
+    ]
+    return np.stack(sides, axis=-1).astype(np.int64)
+
+
+def hopenet_box(box: ArrayLike, k: ArrayLike, sides: tuple[float, float, float, float]) -> NDArray[np.int64]:
+    """Hopenet's loose boxes, margins in the original's order: right and bottom grow from the already enlarged box.
+
+    For a 100 px box, k = 0.3 and factors of 0.6, that is 18 px on the left and 21 px on the right. Ends are exclusive and
+    may lie outside the picture (black there, see `crop_with_black_border`). `loose_box` is the order-free alternative.
+
+    Args:
+        box: (..., 4) tight boxes.
+        k: (...) overall factors, see `HOPENET_K`.
+        sides: left, top, right, bottom factors, see `HOPENET_SIDES`.
+
+    Reference: natanielruiz/deep-head-pose, code/datasets.py.
+    """
+    (x0, y0, x1, y1), k = _sides(box), np.asarray(k)
+    left, top, right, bottom = sides
+    x0 = x0 - left * k * abs(x1 - x0)
+    y0 = y0 - top * k * abs(y1 - y0)
+    x1 = x1 + right * k * abs(x1 - x0)
+    y1 = y1 + bottom * k * abs(y1 - y0)
+    return np.stack([x0, y0, x1, y1], axis=-1).astype(np.int64)  # towards zero
+
+
+def loose_box(box: ArrayLike, k: ArrayLike, sides: tuple[float, float, float, float]) -> NDArray[np.int64]:
+    """The clean form of `hopenet_box`: every margin is a share of the tight box."""
+    (x0, y0, x1, y1), k = _sides(box), np.asarray(k)
+    width, height = abs(x1 - x0), abs(y1 - y0)
+    left, top, right, bottom = sides
+    grown = [x0 - left * k * width, y0 - top * k * height, x1 + right * k * width, y1 + bottom * k * height]
+    return np.stack(grown, axis=-1).astype(np.int64)  # towards zero
+
+
+def square_box(box: ArrayLike, margin: float) -> NDArray[np.int64]:
+    """Squares (..., 4) around the boxes' centres, side (1 + 2 margin) × the longer side, in whole pixels."""
+    x0, y0, x1, y1 = _sides(box)
+    side = np.rint((1 + 2 * margin) * np.maximum(x1 - x0, y1 - y0))
+    left, top = np.rint((x0 + x1 - side) / 2), np.rint((y0 + y1 - side) / 2)
+    return np.stack([left, top, left + side, top + side], axis=-1).astype(np.int64)
+
+
+def _sides(box: ArrayLike) -> NDArray[np.float64]:
+    """(..., 4) to (4, ...)."""
+    return np.moveaxis(np.asarray(box, dtype=np.float64), -1, 0)
+
+
+def crop_with_black_border(image: Image, box: Sequence[int] | NDArray[np.int64]) -> Image:
+    """The (y1 - y0, x1 - x0, 3) cut of a whole-pixel box, ends exclusive; black where it leaves the picture (as PIL)."""
+    x0, y0, x1, y1 = (int(side) for side in box)
+    height, width = image.shape[:2]
+    _check_size(x1 - x0, y1 - y0)
+    cut = np.zeros((max(y1 - y0, 0), max(x1 - x0, 0), 3), dtype=np.uint8)
+    inner = image[max(y0, 0) : max(y1, 0), max(x0, 0) : max(x1, 0)]
+    if inner.size and y0 < height and x0 < width:
+        top, left = max(-y0, 0), max(-x0, 0)
+        cut[top : top + inner.shape[0], left : left + inner.shape[1]] = inner
+    return cut
+
+
+def _check_size(width: int, height: int) -> None:
+    if max(width, 0) * max(height, 0) > MAX_PIXELS:
+        raise InputError(f"a crop of {width}×{height} pixels is too large; check the box, or give a smaller margin or picture")
+
+
+def _resize(cut: Image, size: int) -> Image:
+    if cut.size == 0:
+        raise InputError(NO_FACE)
+    return np.asarray(cv2.resize(cut, (size, size)), dtype=np.uint8)
+
+
+def _check(size: int, margin: float, box: AFLW2000Box) -> tuple[int, float, AFLW2000Box]:
+    if not isinstance(size, int) or size < 1:
+        raise InputError(f"crop.size={size} is not a number of pixels; give 1 or more")
+    _check_margin("margin", margin)
+    if box not in get_args(AFLW2000Box):
+        raise InputError(f"crop.aflw2000_box={box} is unknown; choose {', '.join(get_args(AFLW2000Box))}")
+    return size, margin, box
+
+
+def _check_margin(name: str, margin: float) -> float:
+    if not isinstance(margin, int | float) or not margin >= 0:
+        raise InputError(f"crop.{name}={margin} is not a share of the box; give 0 or more")
+    return margin

@@ -1,0 +1,290 @@
+"""A checkpoint put to use: faces are found, cropped by the checkpoint's own rule, and estimated in batches."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NamedTuple, overload
+
+import numpy as np
+import PIL.Image
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from headposekit.detectors.base import Detections, FaceDetector
+from headposekit.errors import InputError
+from headposekit.geometry.conventions import ANGLES
+from headposekit.geometry.crops import CropRule, check_box
+from headposekit.geometry.perspective import focal_length, ray_to_camera
+from headposekit.geometry.rotations import nearest_pose, pose_to_matrix
+from headposekit.pictures import as_picture
+from headposekit.types import Image
+from headposekit.weights.checkpoint import LoadedNetwork, build
+from headposekit.weights.load import fastest, load_members
+
+Triple = tuple[float, float, float]
+Source = str | Path | NDArray[Any] | PIL.Image.Image
+
+DETECTORS = {
+    "default": "headposekit.detectors.centers.CenterDetector",
+    "cascade": "headposekit.detectors.native.Cascade",
+    "dlib": "headposekit.detectors.native.DlibHog",
+    "none": "headposekit.detectors.whole.WholePicture",
+}
+"""Detectors that need no options, by their short names."""
+
+
+@dataclass(frozen=True)
+class HeadPose:
+    """The pose of one face.
+
+    Attributes:
+        box: tight box in the picture, x0, y0, x1, y1 in pixels.
+        score: how sure the detector is, in its own units; None where it does not say.
+        yaw, pitch, roll: degrees, signs of 300W-LP: positive yaw turns the nose to the image's left, positive pitch looks up,
+            positive roll leans clockwise.
+        spread: standard deviation of the bins of yaw, pitch and roll in degrees, where the network has bins.
+    """
+
+    box: tuple[float, float, float, float]
+    score: float | None
+    yaw: float
+    pitch: float
+    roll: float
+    spread: Triple | None = None
+
+    @property
+    def pose(self) -> Triple:
+        """Yaw, pitch, roll in degrees."""
+        return self.yaw, self.pitch, self.roll
+
+    @property
+    def matrix(self) -> NDArray[np.float64]:
+        """(3, 3) rotation of the head to the camera: x right, y up, z toward the viewer."""
+        matrix: NDArray[np.float64] = pose_to_matrix(torch.tensor(self.pose, dtype=torch.float64)).numpy()
+        return matrix
+
+    def __str__(self) -> str:
+        spread = [""] * 3 if self.spread is None else [f" ± {value:.1f}" for value in self.spread]
+        angles = zip(ANGLES, self.pose, spread, strict=True)
+        box = ", ".join(f"{side:.0f}" for side in self.box)
+        return f"{'  '.join(f'{name} {angle:+.1f}{off}' for name, angle, off in angles)}  box ({box})"
+
+
+class Faces(NamedTuple):
+    """The N faces of one picture on their way into the network."""
+
+    boxes: NDArray[np.float64]  # (N, 4), pixels
+    scores: NDArray[np.float64]  # (N,), NaN where the detector does not say
+    crops: NDArray[np.uint8]  # (N, S, S, 3), RGB
+    size: tuple[int, int]  # width and height of the picture
+
+
+class Estimates(NamedTuple):
+    """What a network says of N faces."""
+
+    pose: NDArray[np.float64]  # (N, 3), yaw, pitch, roll in degrees
+    spread: NDArray[np.float64] | None  # (N, 3), degrees, where the network has bins
+
+
+class PoseEstimator:
+    """A network with its crop rule and a detector; called with pictures, it returns poses. `headposekit.load` makes one.
+
+    Args:
+        members: one network, or those of a late fusion.
+        detector: finds faces where no boxes are given; or the short name of one that needs no options.
+        device: of torch, such as `cpu` or `cuda`; null for a GPU where there is one.
+        batch_size: faces in a batch.
+        field_of_view: of the camera, degrees from side to side of a picture; poses are then those in the camera's frame (as
+            by `headposekit.geometry.perspective`). Null leaves them as the crops show them, relative to the ray to each head.
+
+    Raises:
+        InputError: an unknown detector or device, an impossible field of view or batch size.
+    """
+
+    def __init__(
+        self,
+        members: Sequence[LoadedNetwork],
+        detector: FaceDetector | str = "default",
+        device: str | None = None,
+        batch_size: int = 64,
+        field_of_view: float | None = None,
+    ) -> None:
+        self.members = tuple(members)
+        self.batch_size, self.field_of_view = batch_size, field_of_view
+        if field_of_view is not None:
+            if not isinstance(field_of_view, int | float):
+                raise InputError(f"field_of_view={field_of_view!r} is not a number of degrees, nor None")
+            focal_length(field_of_view, 1)
+        if not isinstance(batch_size, int) or batch_size < 1:
+            raise InputError(f"batch_size={batch_size} is less than 1; give a whole number of faces")
+        self.detector = make_detector(detector)
+        try:
+            self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+            self.network = fastest(self.members, self.device)
+        except (RuntimeError, AssertionError, TypeError, NotImplementedError) as error:
+            raise InputError(f"device={device} cannot be used ({str(error).splitlines()[0]}); give cpu or cuda") from error
+        self.crop: CropRule = build(self.members[0].crop_config)
+        blank = np.zeros((1, self.crop.size, self.crop.size, 3), dtype=np.uint8)
+        self.has_spread = self.estimate(blank).spread is not None
+
+    @overload
+    def __call__(
+        self, images: Source, boxes: ArrayLike | None = None, detector: FaceDetector | str | None = None
+    ) -> list[HeadPose]: ...
+
+    @overload
+    def __call__(
+        self,
+        images: list[Any] | tuple[Any, ...],
+        boxes: Sequence[ArrayLike] | None = None,
+        detector: FaceDetector | str | None = None,
+    ) -> list[list[HeadPose]]: ...
+
+    def __call__(self, images: Any, boxes: Any = None, detector: FaceDetector | str | None = None) -> Any:
+        """Estimate the pose of every face.
+
+        Args:
+            images: a picture, or a list of pictures: a path, an (H, W, 3) uint8 RGB array, or a PIL image. (OpenCV reads
+                BGR: give `cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)`, or `frame[..., ::-1]`.)
+            boxes: (N, 4) tight boxes (as of all 68 landmarks) in pixels, then nothing is detected; a list of such for a list
+                of pictures. What of a crop lies outside its picture is what the rule makes of it: FSA-Net's ends at the edge,
+                the others are black there.
+            detector: another than the estimator's own.
+
+        Returns:
+            the faces of the picture: those given, or those found, the surest first; a list of such lists for a list.
+
+        Raises:
+            InputError: an unreadable picture; boxes that are not (N, 4) numbers; a box without area, wholly outside its
+                picture, or more than twice as large.
+        """
+        if not isinstance(images, list | tuple):
+            return self._faces([images], None if boxes is None else [boxes], detector)[0]
+        given = len(boxes) if hasattr(boxes, "__len__") else type(boxes).__name__
+        if boxes is not None and given != len(images):
+            raise InputError(f"{len(images)} pictures, but boxes of {given}; give a (N, 4) array of boxes for each picture")
+        found: list[list[HeadPose]] = []
+        for start in range(0, len(images), self.batch_size):
+            part = slice(start, start + self.batch_size)
+            found += self._faces(images[part], None if boxes is None else boxes[part], detector)
+        return found
+
+    def _faces(self, images: Sequence[Source], boxes: Any, detector: FaceDetector | str | None) -> list[list[HeadPose]]:
+        finder = self.detector if detector is None and boxes is None else make_detector(detector or "none")
+        faces = []
+        for number, source in enumerate(images):  # a picture is let go as soon as its faces are cut out
+            picture = as_picture(source)
+            if boxes is None:
+                found = finder(picture, str(source) if isinstance(source, str | Path) else "")
+                faces.append(self.cut(picture, found, finder.boxes_are_crops))
+            else:
+                given = _as_boxes(boxes[number])
+                faces.append(self.cut(picture, Detections(given, np.full(len(given), np.nan))))
+        return self.poses(faces)
+
+    def cut(self, picture: Image, found: Detections, boxes_are_crops: bool = False) -> Faces:
+        """Cut a picture's faces out.
+
+        Args:
+            picture: (H, W, 3) uint8 RGB.
+            found: its faces.
+            boxes_are_crops: whether the boxes are no tight ones, but what the network is to see.
+
+        Raises:
+            InputError: a box without area, wholly outside the picture, or more than twice as large.
+        """
+        rule = self.crop.for_dataset("crops") if boxes_are_crops else self.crop
+        height, width = picture.shape[:2]
+        for number, box in enumerate(found.boxes):
+            check_box(box, width, height, f"box {number}")
+        squares = np.array([rule(picture, box) for box in found.boxes], dtype=np.uint8)
+        return Faces(*found, squares.reshape(-1, rule.size, rule.size, 3), (width, height))
+
+    def poses(self, faces: Sequence[Faces]) -> list[list[HeadPose]]:
+        """The poses of several pictures' faces, in one batch."""
+        pose, spread = self.estimate(np.concatenate([one.crops for one in faces]))
+        spreads = [None] * len(pose) if spread is None else [(a, b, c) for a, b, c in spread.tolist()]
+        poses, start = [], 0
+        for one in faces:
+            part = slice(start, start + len(one.boxes))
+            shown = self._in_camera(pose[part], one)
+            rows = zip(one.boxes.tolist(), one.scores.tolist(), shown.tolist(), spreads[part], strict=True)
+            poses.append(
+                [
+                    HeadPose((x0, y0, x1, y1), None if math.isnan(score) else score, yaw, pitch, roll, off)
+                    for (x0, y0, x1, y1), score, (yaw, pitch, roll), off in rows
+                ]
+            )
+            start = part.stop
+        return poses
+
+    def _in_camera(self, pose: NDArray[np.float64], faces: Faces) -> NDArray[np.float64]:
+        if self.field_of_view is None:
+            return pose
+        seen, center = torch.from_numpy(pose), torch.from_numpy((faces.boxes[:, :2] + faces.boxes[:, 2:]) / 2)
+        turned = ray_to_camera(seen, center, faces.size, focal_length(self.field_of_view, faces.size[0]))
+        camera: NDArray[np.float64] = nearest_pose(turned, seen).numpy()
+        return camera
+
+    def estimate(self, crops: NDArray[np.uint8]) -> Estimates:
+        """Poses of crops (N, S, S, 3) uint8 RGB, any N."""
+        poses, spreads = [np.empty((0, 3))], [np.empty((0, 3))]
+        with torch.inference_mode():
+            for start in range(0, len(crops), self.batch_size):
+                batch = torch.from_numpy(crops[start : start + self.batch_size]).to(self.device)
+                output = self.network({"image": batch.permute(0, 3, 1, 2)})
+                poses.append(output.pose.double().cpu().numpy())
+                spread = getattr(output, "spread", None)
+                if spread is not None:
+                    spreads.append(spread.double().cpu().numpy())
+        return Estimates(np.concatenate(poses), np.concatenate(spreads) if len(spreads) == len(poses) > 1 else None)
+
+
+def load(
+    paths: str | Path | Iterable[str | Path],
+    detector: FaceDetector | str = "default",
+    device: str | None = None,
+    batch_size: int = 64,
+    field_of_view: float | None = None,
+) -> PoseEstimator:
+    """Load a network to call with pictures.
+
+    Args:
+        paths: a checkpoint (.ckpt), a .safetensors file with its .json, an exported .onnx file, or published weights (.h5 of
+            FSA-Net and SSR-Net-MD, .pkl of Hopenet); several make their late fusion.
+        detector, device, batch_size, field_of_view: see `PoseEstimator`.
+
+    Raises:
+        InputError: an unusable file, networks of different crops, an unknown detector or device.
+    """
+    files = list(paths) if isinstance(paths, Iterable) and not isinstance(paths, str | bytes) else [paths]
+    for file in files:
+        if not isinstance(file, str | Path):
+            raise InputError(f"{file!r} is no path of a network's file; give a str or Path, or a list of these")
+    return PoseEstimator(load_members(files), detector, device, batch_size, field_of_view)
+
+
+def make_detector(detector: FaceDetector | str) -> FaceDetector:
+    """A detector by its short name; one that is made already as it is. InputError for an unknown name."""
+    if not isinstance(detector, str):
+        if not callable(detector):
+            raise InputError(f"detector={detector!r} is no detector; choose {', '.join(DETECTORS)}, or give a detector object")
+        return detector
+    if detector not in DETECTORS:
+        raise InputError(f"detector={detector} is unknown; choose {', '.join(DETECTORS)}, or give a detector object")
+    module, _, name = DETECTORS[detector].rpartition(".")
+    made: FaceDetector = getattr(import_module(module), name)()
+    return made
+
+
+def _as_boxes(boxes: Any) -> NDArray[np.float64]:
+    """(N, 4) numbers; one box, or none, may be given flat."""
+    try:
+        given = np.asarray(boxes, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError("boxes that are no numbers; give (N, 4): x0, y0, x1, y1 in pixels") from error
+    if given.size and given.shape[-1:] != (4,):
+        raise InputError(f"boxes of shape {given.shape}; give (N, 4): x0, y0, x1, y1 in pixels")
+    return given.reshape(-1, 4)

@@ -1,0 +1,114 @@
+"""A prediction from its inputs to its files, with a progress bar."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from headposekit.errors import InputError
+from headposekit.files import cannot_write, write_json
+from headposekit.inference.outputs import COLUMNS, SPREAD, Draw, Drawing, Format, TableWriter, pose_row
+from headposekit.inference.sources import Input, ahead, count_frames, read_frames
+from headposekit.inference.stream import PoseStream
+from headposekit.pictures import MAX_MEGAPIXELS
+
+MAX_COUNTED = 50
+"""Videos whose frames are counted for the progress bar; each has to be opened for that."""
+
+
+@dataclass
+class Outputs:
+    """Where a prediction goes: `poses.csv` (or `.jsonl`), `unreadable.csv`, `summary.json`, and what is drawn, below `drawn`.
+
+    Args:
+        folder: made if it is not there.
+        form: `csv` or `jsonl`.
+        draw: `none`, `axes` or `cube`.
+    """
+
+    folder: Path
+    form: Format
+    draw: Draw
+
+
+class Speed(ProgressColumn):
+    """Frames a second, over all until now."""
+
+    def render(self, task: Task) -> Text:
+        """Frames a second, as text."""
+        return Text(f"{task.completed / task.elapsed if task.elapsed else 0:.1f} frames/s")
+
+
+def predict_all(
+    stream: PoseStream, inputs: list[Input], outputs: Outputs, max_megapixels: float = MAX_MEGAPIXELS
+) -> dict[str, Any]:
+    """Estimate the poses of all inputs, writing each frame's rows as soon as they are known.
+
+    Args:
+        stream: estimates.
+        inputs: files and cameras.
+        outputs: where to.
+        max_megapixels: size of a picture from which it is left out.
+
+    Returns:
+        the content of summary.json: counts, seconds, frames a second, and the files.
+
+    Raises:
+        InputError: something cannot be written; or nothing could be read.
+    """
+    try:
+        outputs.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(outputs.folder, error) from error
+    table = outputs.folder / f"poses.{outputs.form}"
+    problems = outputs.folder / "unreadable.csv"
+    columns = (*COLUMNS, *(SPREAD if stream.model.has_spread else ()))
+    counts = {"inputs": len(inputs), "frames": 0, "faces": 0, "without_face": 0, "unreadable": 0}
+    unreadable: list[str] = []
+    start = time.perf_counter()
+    with (
+        TableWriter(table, columns, outputs.form) as rows,
+        TableWriter(problems, ("file", "frame", "reason"), "csv") as reasons,
+        Drawing(outputs.folder / "drawn", outputs.draw) as drawing,
+        Progress(TextColumn("estimating"), BarColumn(), MofNCompleteColumn(), Speed(), TimeRemainingColumn()) as progress,
+    ):
+        bar = progress.add_task("", total=None)
+        progress.update(bar, total=_count_all(inputs))
+        for frame, faces in stream(ahead(read_frames(inputs, max_megapixels))):
+            if frame.problem:
+                unreadable.append(frame.problem)
+                reasons.write([{"file": frame.source.name, "frame": frame.index, "reason": frame.problem}])
+                counts["unreadable"] += 1
+            if frame.image is not None and not frame.problem:
+                counts["frames"] += 1
+                counts["faces"] += len(faces)
+                counts["without_face"] += not faces
+                rows.write([pose_row(frame, face) for face in faces])
+                drawing.write(frame, faces)
+            progress.advance(bar)
+    seconds = time.perf_counter() - start
+    summary = {
+        **counts,
+        "seconds": round(seconds, 3),
+        "frames_per_second": round(counts["frames"] / seconds, 2),
+        "poses": str(table),
+        "drawn": None if outputs.draw == "none" else str(outputs.folder / "drawn"),
+        "problems": unreadable,
+        "not_drawn": drawing.problems,
+    }
+    write_json(outputs.folder / "summary.json", summary)
+    if not counts["frames"]:
+        more = f" (and {len(unreadable) - 1} more, see {problems})" if len(unreadable) > 1 else ""
+        raise InputError(f"nothing could be read: {unreadable[0]}{more}")
+    return summary
+
+
+def _count_all(inputs: list[Input]) -> int | None:
+    """How many frames there are to come; None where nobody knows, or it would take long to count them."""
+    if sum(not source.is_picture for source in inputs) > MAX_COUNTED:
+        return None
+    counts = [count_frames(source) for source in inputs]
+    return None if None in counts else sum(count or 0 for count in counts)

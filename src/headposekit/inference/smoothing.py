@@ -1,0 +1,117 @@
+"""Less jitter in the poses of a video, for a stated lag: filters on rotations, so that ±180 degrees is no edge.
+
+Each filter is called with the identity of a face, the time and the estimated pose, in the order of the frames, and returns
+the smoothed pose. What is smoothed is the rotation; of the two triples of angles that name it, the one nearest to the
+estimate is returned.
+"""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
+
+from headposekit.errors import InputError
+from headposekit.geometry.rotations import matrix_to_pose, nearest_pose, pose_to_matrix
+
+Triple = tuple[float, float, float]
+Smoothing = Callable[[int, float, Triple], Triple]
+"""Identity, seconds, pose in degrees to the smoothed pose."""
+
+
+class NoSmoothing:
+    """Leaves every pose as it is."""
+
+    def __call__(self, track: int, time: float, pose: Triple) -> Triple:
+        """The pose."""
+        return pose
+
+
+class _State(NamedTuple):
+    time: float
+    estimated: Rotation
+    smoothed: Rotation
+    speed: NDArray[np.float64]  # (3,), filtered angular velocity, degrees a second
+
+
+class Slerp:
+    """Each smoothed rotation lies on the way (SLERP) from the one before to the estimate, at a fixed share of it.
+
+    The lag is the same at every speed and frame rate: a head that turns steadily is shown where it was `lag` seconds ago.
+
+    Args:
+        lag: seconds, more than 0.
+
+    Raises:
+        InputError: another lag.
+    """
+
+    def __init__(self, lag: float = 0.08) -> None:
+        self.lag = _positive("lag", lag)
+        self._states: dict[int, _State] = {}
+
+    def __call__(self, track: int, time: float, pose: Triple) -> Triple:
+        """The smoothed pose."""
+        return _step(self._states, track, time, pose, lambda speed: self.lag, speed_lag=self.lag)
+
+
+class OneEuro:
+    """The One-Euro filter on rotations: a still head is smoothed much, a turning one little.
+
+    The cutoff frequency is `min_cutoff + beta × speed`, so a head that turns steadily at `speed` degrees a second is shown
+    where it was 1 / (2π (min_cutoff + beta × speed)) seconds ago; see `lag`.
+
+    Args:
+        min_cutoff: Hz, of a still head; less is smoother.
+        beta: Hz by which a degree a second raises it; more follows turns faster.
+        speed_cutoff: Hz, at which the speed itself is smoothed.
+
+    Raises:
+        InputError: a cutoff that is not more than 0, or a negative beta.
+
+    Reference: Casiez, Roussel and Vogel, 1€ Filter, CHI 2012.
+    """
+
+    def __init__(self, min_cutoff: float = 1.0, beta: float = 0.05, speed_cutoff: float = 1.0) -> None:
+        self.min_cutoff, self.speed_cutoff = _positive("min_cutoff", min_cutoff), _positive("speed_cutoff", speed_cutoff)
+        if not beta >= 0:
+            raise InputError(f"smoothing.beta={beta} is less than 0; give 0 or more")
+        self.beta = beta
+        self._states: dict[int, _State] = {}
+
+    def lag(self, speed: float) -> float:
+        """Seconds by which a head is late that turns at so many degrees a second."""
+        return 1 / (2 * math.pi * (self.min_cutoff + self.beta * speed))
+
+    def __call__(self, track: int, time: float, pose: Triple) -> Triple:
+        """The smoothed pose."""
+        return _step(self._states, track, time, pose, self.lag, speed_lag=1 / (2 * math.pi * self.speed_cutoff))
+
+
+def _step(
+    states: dict[int, _State], track: int, time: float, pose: Triple, lag: Callable[[float], float], speed_lag: float
+) -> Triple:
+    """One step of a first-order low-pass filter whose lag depends on the speed."""
+    estimate = torch.tensor(pose, dtype=torch.float64)
+    estimated = Rotation.from_matrix(pose_to_matrix(estimate).numpy())
+    before = states.get(track)
+    if before is None or time <= before.time:
+        states[track] = _State(time, estimated, estimated, np.zeros(3))
+        return pose
+    step = time - before.time
+    moved = np.degrees((before.estimated.inv() * estimated).as_rotvec()) / step
+    speed = before.speed + step / (step + speed_lag) * (moved - before.speed)
+    share = step / (step + lag(float(np.linalg.norm(speed))))  # a ramp then comes exactly `lag` late
+    smoothed = before.smoothed * (before.smoothed.inv() * estimated) ** share
+    states[track] = _State(time, estimated, smoothed, speed)
+    yaw, pitch, roll = nearest_pose(matrix_to_pose(torch.from_numpy(smoothed.as_matrix())), estimate).tolist()
+    return yaw, pitch, roll
+
+
+def _positive(name: str, value: float) -> float:
+    if not value > 0:
+        raise InputError(f"smoothing.{name}={value} is not more than 0; give another, or smoothing=none")
+    return value

@@ -1,0 +1,229 @@
+"""Where landmarks come from: the data set, a detector, or a file."""
+
+import csv
+import importlib
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from headposekit.errors import InputError
+from headposekit.landmarks.points import NUM_LANDMARKS
+from headposekit.safe_files import read_file, read_npz
+from headposekit.types import Batch
+
+Landmarks = NDArray[np.float64]
+MAX_PTS = 2**20
+EXPECTED = "give a CSV or .npz file or a folder of .pts files in model.source.path"
+FAN_NETWORKS = {"2d": ("TWO_D", "2DFAN-4"), "3d": ("TWO_HALF_D", "3DFAN-4")}
+"""Of face-alignment, by the kind of its points: the visible outline, or the picture of the points in space."""
+
+
+class Source(Protocol):
+    """What says where the landmarks of a batch's faces lie.
+
+    Attributes:
+        needs_picture: whether it looks at the whole pictures.
+    """
+
+    needs_picture: bool
+
+    def __call__(self, batch: Batch) -> Landmarks:
+        """(B, 68, 2) in pixels of the whole picture; NaN where nothing was found."""
+
+
+class Truth:
+    """The data set's own landmarks, as its test set perturbs them; NaN where it has none."""
+
+    needs_picture = False
+
+    def __call__(self, batch: Batch) -> Landmarks:
+        """Those of the batch."""
+        return batch["landmarks"].cpu().numpy().astype(np.float64)
+
+
+class FAN:
+    """FAN (Bulat and Tzimiropoulos, ICCV 2017) by the package face-alignment, in the box of each face.
+
+    The box takes the place of a face detector's. Nothing is downloaded: the network's file has to lie in torch's cache.
+
+    Args:
+        kind: `2d` (points of the visible outline) or `3d` (the points of 300W-LP and AFLW2000, which lie on the head).
+        device: of torch.
+
+    Raises:
+        InputError: the package or the file is missing, or the file is none of its networks.
+    """
+
+    needs_picture = True
+
+    def __init__(self, kind: Literal["2d", "3d"] = "3d", device: str = "cpu") -> None:
+        if kind not in FAN_NETWORKS:
+            raise InputError(f"model.source.kind={kind} is unknown; choose {' or '.join(FAN_NETWORKS)}")
+        self.kind, self.device = kind, device
+
+    @cached_property
+    def _network(self) -> Any:
+        package = _import("face_alignment", "face-alignment", "fan")
+        points, network = FAN_NETWORKS[self.kind]
+        url = package.api.models_urls[network]
+        path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", maxsplit=1)[-1]
+        if not path.is_file():
+            raise InputError(f"landmarks=fan: {path} is missing; fetch it from {url} (nothing is downloaded unasked)")
+        kind = getattr(package.LandmarksType, points)
+        # `folder` is the detector that needs no file of its own; the boxes are given.
+        try:
+            return package.FaceAlignment(kind, device=self.device, face_detector="folder", compile=False)
+        except (RuntimeError, UnpicklingError, EOFError) as error:  # of torch.load, load_state_dict and the device
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise InputError(f"landmarks=fan: {path} cannot be used on {self.device} ({reason}); fetch it again") from error
+
+    def __call__(self, batch: Batch) -> Landmarks:
+        """Those of the face in each box."""
+        found = np.full((len(batch["name"]), NUM_LANDMARKS, 2), np.nan)
+        for index, (picture, box) in enumerate(zip(batch["picture"], batch["box"].tolist(), strict=True)):
+            faces = self._network.get_landmarks_from_image(picture, detected_faces=[np.array(box)])
+            if faces:
+                found[index] = np.asarray(faces[0], dtype=np.float64)[:, :2]
+        return found
+
+
+class Dlib:
+    """Dlib's shape predictor (Kazemi and Sullivan, CVPR 2014) in the box of each face.
+
+    Args:
+        path: a predictor's file of 68 points, such as shape_predictor_68_face_landmarks.dat.
+
+    Raises:
+        InputError: the package or the file is missing, or the file is no predictor of 68 points.
+    """
+
+    needs_picture = True
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    @cached_property
+    def _dlib(self) -> tuple[Any, Callable[..., Any]]:
+        package = _import("dlib", "dlib", "dlib")
+        if not self.path.is_file():
+            raise InputError(
+                f"model.source.path={self.path}: no such file; fetch shape_predictor_68_face_landmarks.dat from dlib.net/files"
+            )
+        try:
+            return package, package.shape_predictor(str(self.path))
+        except RuntimeError as error:
+            raise InputError(f"model.source.path={self.path}: no shape predictor of dlib's; fetch it again") from error
+
+    def __call__(self, batch: Batch) -> Landmarks:
+        """Those of the face in each box."""
+        package, predictor = self._dlib
+        found = np.full((len(batch["name"]), NUM_LANDMARKS, 2), np.nan)
+        for index, (picture, box) in enumerate(zip(batch["picture"], batch["box"].tolist(), strict=True)):
+            shape = predictor(picture, package.rectangle(*(round(value) for value in box)))
+            if shape.num_parts != NUM_LANDMARKS:
+                raise InputError(f"model.source.path={self.path}: predicts {shape.num_parts} points, not {NUM_LANDMARKS}")
+            found[index] = [(point.x, point.y) for point in shape.parts()]
+        return found
+
+
+class LandmarkFile:
+    """Landmarks that some other program has found, by the names of the faces.
+
+    Args:
+        path: a CSV file with the columns name, x0, y0, ..., x67, y67 (any others are ignored; empty where nothing was found);
+            an .npz file with `names` (N,) and `landmarks` (N, 68, 2), NaN where nothing was found; or a folder with
+            `<name>.pts` for each face (iBUG's format). Pixels of the whole picture.
+
+    Raises:
+        InputError: no such file, something else in it, or a face that it does not name.
+    """
+
+    needs_picture = False
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    @cached_property
+    def _faces(self) -> dict[str, Landmarks]:
+        if self.path.suffix == ".npz":
+            return _read_npz(self.path)
+        return _read_csv(self.path)
+
+    def __call__(self, batch: Batch) -> Landmarks:
+        """Those of the named faces."""
+        if self.path.is_dir():
+            return np.stack([_read_pts(self.path / f"{name}.pts") for name in batch["name"]])
+        if missing := [name for name in batch["name"] if name not in self._faces]:
+            raise InputError(f"{self.path}: no face {missing[0]} in it; add its row, without numbers if nothing was found")
+        return np.stack([self._faces[name] for name in batch["name"]])
+
+
+def _import(module: str, package: str, choice: str) -> Any:
+    """A package of the extra `landmarks`; InputError where it is not installed."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise InputError(f"landmarks={choice} needs the package {package}; pip install -e '.[landmarks]'") from error
+
+
+def _read_csv(path: Path) -> dict[str, Landmarks]:
+    columns = [f"{axis}{number}" for number in range(NUM_LANDMARKS) for axis in "xy"]
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            if missing := [column for column in ("name", *columns) if column not in (reader.fieldnames or ())]:
+                raise InputError(f"{path}: column {missing[0]} is missing; name,x0,y0,...,x67,y67 are expected")
+            rows = list(reader)
+    except (OSError, UnicodeDecodeError) as error:
+        raise _unreadable(path) from error
+    faces = {}
+    for row in rows:
+        try:
+            faces[row["name"]] = np.array([float(row[column] or "nan") for column in columns]).reshape(NUM_LANDMARKS, 2)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"{path}: face {row['name']} has something else than numbers; correct its row") from error
+    return faces
+
+
+def _read_npz(path: Path) -> dict[str, Landmarks]:
+    try:
+        arrays = read_npz(path)
+    except InputError as error:
+        raise InputError(f"{error} ({EXPECTED})") from error
+    if missing := [key for key in ("names", "landmarks") if key not in arrays]:
+        raise InputError(f"{path}: no {missing[0]} in it; `names` (N,) and `landmarks` (N, 68, 2) are expected")
+    names, landmarks = arrays["names"], arrays["landmarks"]
+    if names.ndim != 1 or landmarks.dtype.kind not in "fiu" or landmarks.shape != (len(names), NUM_LANDMARKS, 2):
+        raise InputError(
+            f"{path}: names have the shape {names.shape} and landmarks {landmarks.dtype} of {landmarks.shape}; "
+            "`names` (N,) and `landmarks` (N, 68, 2) are expected"
+        )
+    return dict(zip(names.astype(str).tolist(), landmarks.astype(np.float64), strict=True))
+
+
+def _read_pts(path: Path) -> Landmarks:
+    try:
+        text = read_file(path, MAX_PTS).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise _unreadable(path) from error
+    except InputError as error:
+        raise InputError(f"{error} ({EXPECTED})") from error
+    inner = text.partition("{")[2].partition("}")[0].split()
+    try:
+        points = np.array([float(value) for value in inner])
+    except ValueError as error:
+        raise InputError(f"{path}: something else than numbers between the braces; write it again") from error
+    if len(points) != 2 * NUM_LANDMARKS:
+        raise InputError(f"{path}: {len(points)} numbers between braces, expected 68 lines x y; write it again")
+    return points.reshape(NUM_LANDMARKS, 2)
+
+
+def _unreadable(path: Path) -> InputError:
+    reason = "no such file" if not path.exists() else "not readable"
+    return InputError(f"{path}: {reason}; {EXPECTED}")

@@ -1,0 +1,121 @@
+"""Trunks of Hopenet: pictures to one vector of features, ImageNet weights or none."""
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+import torch
+import torchvision
+from torch import Tensor, nn
+
+from headposekit.errors import InputError
+
+OFFLINE = "give model.backbone.checkpoint_path=FILE, or model.backbone.pretrained=false to start from random weights"
+
+
+class TimmBackbone(nn.Module):
+    """Any network of timm without its classifier.
+
+    Args:
+        model_name: as timm spells it, with the training run after a dot where that matters (resnet50.tv_in1k).
+        pretrained: start from its ImageNet weights, fetched from the model hub.
+        checkpoint_path: or from a local file of them (.safetensors, or .pth of tensors); its classifier is not used.
+
+    Attributes:
+        num_features: length of the vector.
+        stem: names of the parameters before the first block, which Hopenet's code keeps frozen.
+
+    Raises:
+        InputError: unknown name, weights that cannot be fetched or do not fit.
+    """
+
+    def __init__(self, model_name: str, pretrained: bool = False, checkpoint_path: str | Path | None = None) -> None:
+        import timm  # takes a second or two, which only its networks should cost
+
+        super().__init__()
+        known = timm.list_models() + timm.list_pretrained()
+        if model_name not in known:  # nor any hub address: a checkpoint's card must not make us fetch things
+            near = difflib.get_close_matches(model_name, known, n=3, cutoff=0) or known[:3]
+            raise InputError(f"backbone {model_name} is unknown to timm; nearest: {', '.join(near)}")
+        try:
+            trunk: Any = timm.create_model(model_name, pretrained=pretrained and checkpoint_path is None, num_classes=0)
+        except Exception as error:  # the hub has its own ways to fail
+            if not pretrained:
+                raise InputError(f"backbone {model_name} cannot be built: {error}") from error
+            raise InputError(
+                f"ImageNet weights of {model_name} cannot be fetched ({type(error).__name__}); {OFFLINE}"
+            ) from error
+        if not pretrained:
+            for layer in trunk.modules():  # timm starts the last one of a residual block at 0, the published code all at 1
+                if isinstance(layer, nn.BatchNorm2d):
+                    nn.init.ones_(layer.weight)
+        if checkpoint_path is not None:
+            _fill(trunk, Path(checkpoint_path))
+        self.trunk = trunk
+        first_conv = trunk.pretrained_cfg.get("first_conv") or ""
+        self.stem = tuple(
+            name for name, _ in trunk.named_parameters() if name.startswith((f"{first_conv}.", "bn1.", "norm1.", "stem."))
+        )
+
+    @property
+    def num_features(self) -> int:
+        """Length of the vector."""
+        return int(self.trunk.head_hidden_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 3, S, S) normalised as for ImageNet to (B, num_features)."""
+        features: Tensor = self.trunk(x)
+        return features
+
+
+class AlexNetBackbone(nn.Module):
+    """torchvision's AlexNet without its last layer, as in Hopenet's AlexNet rows.
+
+    Args:
+        pretrained, checkpoint_path: see `TimmBackbone`.
+    """
+
+    num_features = 4096
+    stem = ("features.0.weight", "features.0.bias")
+
+    def __init__(self, pretrained: bool = False, checkpoint_path: str | Path | None = None) -> None:
+        super().__init__()
+        network = torchvision.models.alexnet()
+        self.features, self.avgpool, self.classifier = network.features, network.avgpool, network.classifier[:-1]
+        if checkpoint_path is not None:
+            _fill(self, Path(checkpoint_path))
+        elif pretrained:
+            weights = torchvision.models.AlexNet_Weights.IMAGENET1K_V1
+            try:
+                state = weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
+            except Exception as error:  # as above
+                raise InputError(
+                    f"ImageNet weights of AlexNet cannot be fetched ({type(error).__name__}); {OFFLINE}"
+                ) from error
+            self.load_state_dict({key: value for key, value in state.items() if key in self.state_dict()})
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 3, S, S) normalised as for ImageNet to (B, 4096); S of at least 63."""
+        features: Tensor = self.classifier(self.avgpool(self.features(x)).flatten(1))
+        return features
+
+
+def _fill(network: nn.Module, path: Path) -> None:
+    """Load a file of ImageNet weights; what is left over may only be the classifier's."""
+    import timm
+
+    if not path.is_file():
+        raise InputError(f"model.backbone.checkpoint_path={path}: no such file; check the path")
+    try:
+        with torch.no_grad():
+            odd = timm.models.load_checkpoint(network, str(path), strict=False, weights_only=True)
+    except RuntimeError as error:
+        if "size mismatch" not in str(error):
+            raise InputError(f"{path}: not a readable file of weights; fetch it again") from error
+        raise InputError(f"{path}: weights of another network than model.backbone; choose its own file") from error
+    except Exception as error:  # safetensors, zip and pickle each fail in their own way
+        raise InputError(f"{path}: not a readable file of weights ({type(error).__name__}); fetch it again") from error
+    last = {key.split(".")[0] for key in odd.unexpected_keys}
+    if odd.missing_keys or len(last) > 1:
+        wrong = (odd.missing_keys or odd.unexpected_keys)[0]
+        raise InputError(f"{path}: weights of another network than model.backbone ({wrong} does not fit); choose its own file")

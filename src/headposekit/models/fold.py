@@ -1,0 +1,78 @@
+"""The inference form of any network: each batch normalisation disappears into the convolution or linear layer before it.
+
+Which ones do is seen while pictures pass, so a network of one's own needs nothing for it. A network that can do more has a
+method `fold_blocks`, which changes it in place (`FSANet`).
+"""
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
+
+from headposekit.models.summary import input_size_of
+from headposekit.types import Batch
+
+TOLERANCE = 1e-4
+"""Degrees; a network whose angles change by more stays as it is."""
+
+
+def fold(network: nn.Module) -> nn.Module:
+    """A copy for inference, in eval mode and without gradients.
+
+    Args:
+        network: any; it stays as it is. One that cannot be folded, or computes something else then, is copied unfolded.
+    """
+    plain = copy.deepcopy(network).eval().requires_grad_(False)
+    first = next(plain.parameters(), None)
+    if first is None:
+        return plain
+    folded = copy.deepcopy(plain).double()  # products of weights are rounded once, at the end
+    try:
+        batch = random_pictures(2, input_size_of(plain), first.device)
+        with torch.no_grad():
+            expected = folded(batch).pose
+            for module in list(folded.modules()):
+                if hasattr(module, "fold_blocks"):
+                    module.fold_blocks()  # type: ignore[operator]  # a method, not a tensor
+            _fold_norms(folded.eval(), batch)
+            difference = float((folded(batch).pose - expected).abs().max())
+    except Exception:  # what a network of one's own cannot do in double precision has no end
+        return plain
+    return folded.to(first.dtype) if difference <= TOLERANCE else plain
+
+
+def random_pictures(count: int, size: int, device: torch.device | None = None) -> Batch:
+    """Noise in the shape of faces, laid out in memory as the data sets do; always the same."""
+    noise = torch.randint(0, 256, (count, size, size, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    batch: Batch = {"image": noise.permute(0, 3, 1, 2).to(device)}  # type: ignore[typeddict-item]  # networks read no labels
+    return batch
+
+
+def _fold_norms(network: nn.Module, batch: Batch) -> None:
+    """Fold, in place, each batch normalisation that directly follows a layer of which nothing else is made."""
+    made_by: dict[int, tuple[nn.Module, Tensor]] = {}
+    pairs: list[tuple[nn.Module, _BatchNorm]] = []
+
+    def after(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Linear):
+            made_by[id(output)] = (module, output)  # the tensor is kept, or its id would be given away again
+        elif isinstance(module, _BatchNorm) and id(inputs[0]) in made_by and module.running_mean is not None:
+            pairs.append((made_by[id(inputs[0])][0], module))
+
+    hooks = [module.register_forward_hook(after) for module in network.modules()]
+    network(batch)
+    for hook in hooks:
+        hook.remove()
+    layers, norms = ([pair[side] for pair in pairs] for side in (0, 1))
+    once = [(layer, norm) for layer, norm in pairs if layers.count(layer) == 1 and norms.count(norm) == 1]
+    folded: dict[nn.Module, nn.Module] = {}
+    for layer, norm in once:
+        fuse: Any = fuse_linear_bn_eval if isinstance(layer, nn.Linear) else fuse_conv_bn_eval
+        folded[layer] = fuse(layer, norm)
+        folded[norm] = nn.Sequential(*norm.children())  # timm's own classes normalise and activate in one
+    for name, module in list(network.named_modules(remove_duplicate=False)):
+        if module in folded:
+            network.set_submodule(name, folded[module])

@@ -1,0 +1,69 @@
+"""Published numbers, as printed, and what a reader must know of them."""
+
+import csv
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from headposekit.errors import InputError
+from headposekit.geometry.conventions import ANGLES
+
+UNVERIFIED = "UNVERIFIED"
+"""With which the note of a number begins that nobody has looked up in its paper."""
+ROUNDING = 0.015
+"""By how much a printed mean of three printed angles may be off it (and a little)."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """One printed row.
+
+    Attributes:
+        errors: yaw, pitch, roll and mae in degrees; what was not printed is absent.
+        size_mb: of the model file, as printed.
+        notes: misprints, missing verification, whatever the data file remarks.
+    """
+
+    errors: dict[str, float]
+    size_mb: str = ""
+    notes: tuple[str, ...] = field(default=())
+
+
+def read_published(path: Path) -> list[dict[str, str]]:
+    """The rows of the data file, column by column.
+
+    Raises:
+        InputError: no such file, or columns missing.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; it belongs to the project, restore it") from error
+    missing = {"paper", "table", "test_set", "method", *ANGLES, "mae", "note"} - set(rows[0] if rows else {})
+    if missing:
+        raise InputError(f"{path}: column {sorted(missing)[0]} is missing; restore the file")
+    for row in rows:
+        if row["note"].startswith(UNVERIFIED):
+            row["note"] = "not compared with the paper itself"
+    return rows
+
+
+def find_published(rows: list[dict[str, str]], **wanted: str) -> Published | None:
+    """The one row whose columns say what is wanted; None where nothing was printed.
+
+    Raises:
+        InputError: several rows fit.
+    """
+    fitting = [row for row in rows if all(row[column] == value for column, value in wanted.items())]
+    if not fitting:
+        return None
+    if len(fitting) > 1:
+        raise InputError(f"{len(fitting)} published rows fit {wanted}; say more in the experiment's `published:`")
+    (row,) = fitting
+    errors = {key: float(row[key]) for key in (*ANGLES, "mae") if row[key]}
+    notes = [row["note"]] if row["note"] else []
+    if len(errors) == 4:
+        mean = sum(errors[angle] for angle in ANGLES) / 3
+        if abs(mean - errors["mae"]) > ROUNDING and "average to" not in row["note"]:
+            notes.append(f"printed angles average to {mean:.2f}")
+    return Published(errors, row["model_size_mb"], tuple(notes))

@@ -1,0 +1,176 @@
+"""Files that others made, read with every size checked before memory is taken for it; what cannot be read is one line.
+
+`matlab.py` and `tensor_files.py` do the same for their formats.
+"""
+
+import io
+import json
+import math
+import os
+import re
+import stat
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headposekit.errors import InputError
+
+MAX_BYTES = 2**30
+MAX_JSON = 2**24
+MAX_HEADER = 4096
+"""Characters of an .npy file's header."""
+ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+
+
+def check_file(path: str | Path, limit: int = 2**62, what: str = "file") -> int:
+    """The size in bytes of a regular file; nothing is opened, so that a pipe cannot block.
+
+    Args:
+        path: the file.
+        limit: bytes that it may have.
+        what: it is called in the message where it is missing.
+
+    Raises:
+        InputError: a web address, no such file, a folder, pipe or device, or a file of more than `limit` bytes.
+    """
+    refuse_address(path)
+    try:
+        status = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:  # ValueError: a name with a null byte
+        raise InputError(f"{path}: no such {what}; check the path") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+    if not stat.S_ISREG(status.st_mode):
+        kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe or device"
+        raise InputError(f"{path}: {kind}, expected a file; check the path")
+    if status.st_size > limit:
+        raise InputError(f"{path}: {status.st_size:,} bytes, more than the {limit:,} that such a file may have; check the file")
+    return status.st_size
+
+
+def refuse_address(path: str | Path) -> None:
+    """Raise InputError where a path is a web address: nothing is downloaded."""
+    if ADDRESS.match(str(path)) and not os.path.exists(path):
+        raise InputError(f"{path}: a web address; download the file and give its path")
+
+
+def read_file(path: str | Path, limit: int = MAX_BYTES) -> bytes:
+    """All of a regular file of at most `limit` bytes; raises InputError, see `check_file`."""
+    check_file(path, limit)
+    try:
+        with open(path, "rb") as file:
+            return file.read(limit)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); check the file") from error
+
+
+def read_json(path: str | Path, limit: int = MAX_JSON) -> Any:
+    """What a JSON file holds; raises InputError where it is none."""
+    return parse_json(read_file(path, limit), path)
+
+
+def parse_json(text: str | bytes, path: str | Path) -> Any:
+    """What JSON text holds; raises InputError naming `path` where it is none, or nested too deeply."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not readable JSON ({type(error).__name__}); write it again") from error
+
+
+def read_npz(path: str | Path, limit: int = MAX_BYTES) -> dict[str, NDArray[Any]]:
+    """The arrays of an .npz file.
+
+    Args:
+        path: the file.
+        limit: bytes that its arrays may take in memory.
+
+    Returns:
+        name to array of numbers or text; anything else is refused.
+
+    Raises:
+        InputError: the file cannot be read, is damaged, or its arrays would take more than `limit`.
+    """
+    content = read_file(path, limit)
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            members = archive.infolist()
+            if sum(member.file_size for member in members) > limit:
+                raise ValueError(f"its arrays take more than {limit:,} bytes")
+            return {member.filename.removesuffix(".npy"): _parse_npy(archive.read(member)) for member in members}
+    except Exception as error:  # zipfile, zlib and NumPy's parser of headers each raise many kinds
+        raise InputError(f"{path}: not a readable .npz file ({_reason(error)}); write it again") from error
+
+
+def read_npy(path: str | Path, limit: int = MAX_BYTES) -> NDArray[Any]:
+    """The array of an .npy file; raises InputError, see `read_npz`."""
+    content = read_file(path, limit)
+    try:
+        return _parse_npy(content)
+    except Exception as error:  # as above
+        raise InputError(f"{path}: not a readable .npy file ({_reason(error)}); write it again") from error
+
+
+def map_npy(path: str | Path) -> NDArray[Any]:
+    """The array of an .npy file, mapped into memory, read-only; raises InputError, see `read_npz`."""
+    size = check_file(path)
+    try:
+        with open(path, "rb") as file:
+            kind, shape, is_fortran, start = _read_header(file)
+            _check_size(kind, shape, size - start)
+            if not size - start:
+                return np.empty(shape, kind)
+            return np.memmap(file, kind, "r", start, shape, "F" if is_fortran else "C")
+    except Exception as error:  # as above
+        raise InputError(f"{path}: not a readable .npy file ({_reason(error)}); write it again") from error
+
+
+def has_arrays(arrays: Mapping[str, NDArray[Any]], expected: Mapping[str, tuple[str, tuple[int | None, ...]]]) -> bool:
+    """Whether all expected arrays are there, with their kind (as `dtype.kind`; several letters allow each) and shape.
+
+    Args:
+        arrays: by name.
+        expected: name to kinds and shape; a side of None may have any length.
+    """
+    return all(
+        name in arrays
+        and arrays[name].dtype.kind in kinds
+        and arrays[name].ndim == len(shape)
+        and all(side in (None, length) for side, length in zip(shape, arrays[name].shape, strict=True))
+        for name, (kinds, shape) in expected.items()
+    )
+
+
+def _parse_npy(content: bytes) -> NDArray[Any]:
+    file = io.BytesIO(content)
+    kind, shape, is_fortran, start = _read_header(file)
+    _check_size(kind, shape, len(content) - start)
+    array = np.frombuffer(content, kind, offset=start) if len(content) > start else np.empty(0, kind)
+    array = array.reshape(shape, order="F" if is_fortran else "C").astype(kind.newbyteorder("="))  # a copy, writable
+    if kind.kind == "U" and array.size and np.frombuffer(array.tobytes(), np.uint32).max() > 0x10FFFF:
+        raise ValueError("text with characters that do not exist")
+    return array
+
+
+def _read_header(file: Any) -> tuple[np.dtype[Any], tuple[int, ...], bool, int]:
+    """Type, shape, whether the first side varies fastest, and where the numbers begin."""
+    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    version = np.lib.format.read_magic(file)
+    if version not in readers:
+        raise ValueError(f"version {version} of the format")
+    shape, is_fortran, kind = readers[version](file, max_header_size=MAX_HEADER)
+    if kind.kind not in "?biufUS" or not kind.itemsize:
+        raise ValueError(f"{str(kind)[:40]} where numbers or text are expected")
+    return kind, shape, is_fortran, file.tell()
+
+
+def _check_size(kind: np.dtype[Any], shape: tuple[int, ...], num_bytes: int) -> None:
+    if any(side < 0 for side in shape) or math.prod(shape) * kind.itemsize != num_bytes:
+        raise ValueError("another number of bytes than its shape says")
+
+
+def _reason(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:120]

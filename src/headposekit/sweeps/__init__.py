@@ -1,0 +1,1 @@
+"""Sweeps and searches: cells, the pool of trainings, run folders."""

@@ -1,0 +1,52 @@
+"""Configurations of trainings and experiments, composed as an entry point composes them."""
+
+import copy
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import DictConfig, OmegaConf
+
+from headposekit.paths import CONF, EXPERIMENTS
+from headposekit.training.protocols import settle_tests
+
+
+@functools.cache
+def experiment_names() -> list[str]:
+    """Names of all experiments, such as `fsanet/table4`."""
+    return sorted(str(path.relative_to(EXPERIMENTS).with_suffix("")) for path in EXPERIMENTS.rglob("*.yaml"))
+
+
+@functools.cache
+def raw_experiment(name: str) -> dict[str, Any]:
+    """An experiment's file as it stands, nothing composed."""
+    raw: Any = OmegaConf.to_container(OmegaConf.load(EXPERIMENTS / f"{name}.yaml"))
+    return dict(raw)
+
+
+def compose_cell(cell: Mapping[str, Any], given: Sequence[str]) -> DictConfig:
+    """The training that a row's cell means, under the options that the sweep was given."""
+    keys = {option.split("=")[0] for option in given}
+    groups = [f"{key}={value}" for key, value in cell.items() if "." not in key]
+    config = copy.deepcopy(_composed((*groups, *given), "train"))
+    for key, value in cell.items():
+        if "." in key and key not in keys:
+            OmegaConf.update(config, key, value)
+    settle_tests(config)
+    return config
+
+
+def compose_training(overrides: list[str], program: str = "train") -> DictConfig:
+    """The configuration of `train.py`, or of another program that knows trainings, with these overrides."""
+    config = copy.deepcopy(_composed(tuple(overrides), program))
+    settle_tests(config)
+    return config
+
+
+@functools.lru_cache(maxsize=64)  # rows of a table often differ in single values only; composing takes a quarter of a second
+def _composed(overrides: tuple[str, ...], program: str) -> DictConfig:
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose(program, list(overrides))

@@ -1,0 +1,121 @@
+"""What conf/ asks Python for: ids, folders and names of runs."""
+
+import functools
+import math
+import os
+import re
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, ListConfig, OmegaConf
+
+from headposekit.errors import InputError
+from headposekit.files import write_text
+from headposekit.paths import ROOT, datasets_dir, output_dir, runs_dir
+from headposekit.sweeps.folders import SWEEP, RunFolders, folders_of
+from headposekit.training.identity import train_id
+from headposekit.training.runs import read_results
+
+TAGGED = ("model", "backbone", "aggregation", "scoring", "data", "protocol")
+"""Groups whose choices are a run's tags."""
+
+
+def register_resolvers(folders: RunFolders | None = None) -> None:
+    """Make known what conf/ uses: resolvers, and the project's root, where experiments/ is found.
+
+    Args:
+        folders: of the run that has begun; none where configurations are only composed.
+    """
+    os.environ["HEADPOSEKIT_ROOT"] = str(ROOT)
+    resolvers: dict[str, Callable[..., Any]] = {
+        "train_id": lambda *, _root_: train_id(_root_),
+        "run_dir": functools.partial(_run_dir, folders),
+        "shared_dir": lambda path: str(folders.take(Path(path)) if folders else path),
+        "run_name": lambda: output_dir().name,
+        "dataset_root": _dataset_root,
+        "run_id": _run_id,
+        "runs_dir": lambda: str(runs_dir()),
+        "run_group": _run_group,
+        "folder_name": _folder_name,
+        "run_tags": _run_tags,
+        "thirds": _thirds,
+    }
+    for name, resolver in resolvers.items():
+        OmegaConf.register_new_resolver(name, resolver, replace=True)
+
+
+def _thirds(epochs: Any) -> ListConfig:
+    """One and two thirds of a number of epochs; of anything else nothing, `check_options` then says what is wrong."""
+    return OmegaConf.create([math.ceil(epochs / 3), math.ceil(2 * epochs / 3)] if isinstance(epochs, int) else [])
+
+
+def _folder_name(name: Any) -> str:
+    """A name that makes one folder, in the place where it is asked for."""
+    if not isinstance(name, str) or not re.fullmatch(r"[^/\\\0]+", name) or name.startswith("."):
+        raise InputError(f"search.name={name} names no folder of its own; give one word, such as search.name=first")
+    return name
+
+
+def _run_dir(folders: RunFolders | None, name: str, *, _root_: DictConfig) -> str:
+    """Folder of a single run: a new one, or that of the training it resumes (so one training has one folder).
+
+    Raises:
+        InputError: the training that it resumes is still running.
+    """
+    resume, resumed = _root_.get("resume"), None
+    if resume == "auto":
+        wanted = train_id(_root_)
+        unfinished = [
+            folder
+            for folder in folders_of(wanted, runs_dir())
+            if folder.name != wanted and any(folder.glob("checkpoints/*.ckpt")) and read_results(folder) is None
+        ]
+        resumed = unfinished[-1] if unfinished else None
+    elif resume is not None and Path(resume).is_file() and Path(resume).resolve().parent.name == "checkpoints":
+        resumed = Path(resume).resolve().parent.parent
+    if folders is None:
+        return str(resumed or runs_dir() / name)
+    return str(folders.take(resumed) if resumed else folders.new(runs_dir() / name))
+
+
+def _run_id(*, _root_: DictConfig) -> str:
+    """An id of this training for services that keep runs apart by id; a resumed training has its own again."""
+    path = output_dir() / ".hydra" / "run_id"
+    if not path.is_file() or (_root_.get("resume") is None and is_first_process()):
+        write_text(path, secrets.token_hex(6))
+    return path.read_text()
+
+
+def _run_group() -> str | None:
+    """The experiment, sweep or search that a run belongs to, for services that group runs."""
+    return HydraConfig.get().runtime.choices.get("experiments") or os.environ.get(SWEEP) or None
+
+
+def _run_tags(*, _root_: DictConfig) -> ListConfig:
+    """What was chosen, as `group=choice`."""
+    choices = HydraConfig.get().runtime.choices
+    chosen = {group: choices[group] for group in TAGGED if choices.get(group)}
+    if chosen.get("protocol") == "none":
+        del chosen["protocol"]
+    tags = [f"{group}={choice}" for group, choice in chosen.items()] + [f"test={name}" for name in _root_.test]
+    return OmegaConf.create([tag[:64] for tag in tags])  # longer ones W&B refuses
+
+
+def _dataset_root(folder: str, *, _parent_: DictConfig, _root_: DictConfig) -> str:
+    """Where a dataset lies: as a test set, where the training set lies if it is the same dataset; else $HEADPOSEKIT_DATASETS.
+
+    A tree that the configuration has written (see `headposekit.datasets.trees`) lies below `smoke/` there.
+    """
+    data = _root_.get("data")
+    if data is not None and data is not _parent_ and data.get("_target_") == _parent_.get("_target_"):
+        return str(data.root)
+    datasets = datasets_dir()
+    return str((datasets / "smoke" if folder in (_root_.get("trees") or {}) else datasets) / folder)
+
+
+def is_first_process() -> bool:
+    """Whether this is the process the user started; Lightning numbers those it starts itself."""
+    return int(os.environ.get("LOCAL_RANK", 0)) == 0

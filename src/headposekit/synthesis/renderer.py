@@ -1,0 +1,214 @@
+"""Grids of vertices to a shaded picture, with OpenCV's triangle rasteriser.
+
+The rasteriser interpolates three numbers a vertex; they are (u, v, shade), and the atlas is looked up afterwards per pixel, so
+a coarse mesh carries fine features. Measured conventions of cv2.triangleRasterize (OpenCV 5.0): with an identity camera and a
+field of view of 90 degrees a point (X, Y, -Z) falls on ((X/Z + 1) W/2, (1 - Y/Z) H/2), pixel centres at .5, depth Z.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from headposekit.synthesis.appearance import FACE_HEIGHT, WIDTH
+
+Array = NDArray[Any]
+NEAR, FAR = 1.0, 120.0  # head units; the depth buffer loses precision as their ratio grows
+EMPTY = -1.0
+SETTINGS = cv2.TriangleRasterizeSettings()
+SETTINGS.setShadingType(cv2.RASTERIZE_SHADING_SHADED)
+SETTINGS.setCullingMode(cv2.RASTERIZE_CULLING_CW)  # half the work; sheets with two sides are drawn both ways round
+
+
+@dataclass(frozen=True)
+class Light:
+    """Light on a head, relative to the camera.
+
+    Args:
+        ambient: everywhere alike.
+        direct: strength of the main light.
+        direction: unit vector toward the main light, frame A.
+        second: strength of a weak light from `second_direction`.
+        second_direction: unit vector.
+        sky: how much more light falls from above than from below.
+        shadow: share of the main light that what stands before it takes away; 0 for no cast shadows.
+    """
+
+    ambient: float
+    direct: float
+    direction: tuple[float, float, float]
+    second: float
+    second_direction: tuple[float, float, float]
+    sky: float
+    shadow: float
+
+
+@dataclass
+class Sheet:
+    """A grid of vertices at rest, frame A.
+
+    Args:
+        vertices: (rows, columns, 3).
+        uv: (rows, columns, 2), texels.
+        outward: whether it is the outside of something solid; any other sheet is seen from both sides.
+        follows_body: whether its lower part keeps to the shoulders when the head turns.
+        darken: (rows, columns), factor on the shade; null for 1.
+    """
+
+    vertices: Array
+    uv: Array
+    outward: bool = False
+    follows_body: bool = False
+    darken: Array | None = None
+
+
+class Mesh:
+    """Sheets as one mesh: flat arrays, since a head is too small a mesh for a loop over its parts.
+
+    Attributes:
+        vertices: (V, 3), at rest.
+        uv: (V, 2), texels.
+        outward, follows_body: (V,), what the sheet of each vertex says of itself.
+        darken: (V,), factor on the shade.
+        triangles: (T, 3), counter-clockwise from outside; of sheets with two sides, both ways round.
+        coarse_triangles: fewer of them.
+    """
+
+    def __init__(self, sheets: list[Sheet]) -> None:
+        sizes = [sheet.vertices.shape[0] * sheet.vertices.shape[1] for sheet in sheets]
+        self.vertices = np.concatenate([sheet.vertices.reshape(-1, 3) for sheet in sheets], dtype=np.float32)
+        self.uv = np.concatenate([sheet.uv.reshape(-1, 2) for sheet in sheets], dtype=np.float32)
+        self.outward = np.repeat([sheet.outward for sheet in sheets], sizes)
+        self.follows_body = np.repeat([sheet.follows_body for sheet in sheets], sizes)
+        self.darken = np.ones(len(self.vertices), np.float32)
+        for sheet, end, size in zip(sheets, np.cumsum(sizes), sizes, strict=True):
+            if sheet.darken is not None:
+                self.darken[end - size : end] = sheet.darken.reshape(-1)
+        closed = [np.abs(sheet.vertices[:, 0] - sheet.vertices[:, -1]).max() < 1e-3 for sheet in sheets]
+        grids = tuple(
+            (*sheet.vertices.shape[:2], sheet.outward, bool(tube)) for sheet, tube in zip(sheets, closed, strict=True)
+        )
+        self.triangles, self.coarse_triangles = _triangles(grids, 1), _triangles(grids, 2)
+        self._neighbors = _neighbors(grids)
+
+    def normals(self, vertices: Array) -> Array:
+        """Unit normals (V, 3) of the mesh with its vertices (V, 3) moved; those of two-sided sheets face the camera."""
+        above, below, before, after = (vertices.take(index, axis=0) for index in self._neighbors)
+        (dx, dy, dz), (rx, ry, rz) = (below - above).T, (after - before).T
+        n = np.column_stack([dy * rz - dz * ry, dz * rx - dx * rz, dx * ry - dy * rx])
+        n[~self.outward & (n[:, 2] < 0)] *= -1
+        n /= np.sqrt(np.einsum("vc,vc->v", n, n) + np.float32(1e-18))[:, None]
+        return n
+
+
+Grids = tuple[tuple[int, int, bool, bool], ...]
+"""Rows, columns, whether seen from outside only, whether first and last column are one."""
+
+
+@lru_cache(maxsize=256)
+def _triangles(grids: Grids, step: int) -> NDArray[np.int32]:
+    """Triangles of grids one after the other, taking every `step`-th row and column of large ones."""
+    start, parts = 0, []
+    for rows, columns, one_sided, _closed in grids:
+        index = np.arange(start, start + rows * columns, dtype=np.int32).reshape(rows, columns)
+        if rows > 30:
+            index = index[::step, ::step]
+        a, b, c, d = index[:-1, :-1], index[:-1, 1:], index[1:, :-1], index[1:, 1:]
+        front = np.concatenate([np.stack([a, c, b], -1).reshape(-1, 3), np.stack([b, c, d], -1).reshape(-1, 3)])
+        parts += [front] if one_sided else [front, front[:, ::-1]]
+        start += rows * columns
+    return np.concatenate(parts)
+
+
+@lru_cache(maxsize=256)
+def _neighbors(grids: Grids) -> list[NDArray[np.intp]]:
+    """Of each vertex the one above, below, before and after; at an edge without any, the vertex itself."""
+    start, parts = 0, []
+    for rows, columns, _one_sided, closed in grids:
+        row, column = np.indices((rows, columns))
+        above, below = np.maximum(row - 1, 0), np.minimum(row + 1, rows - 1)
+        before, after = np.maximum(column - 1, 0), np.minimum(column + 1, columns - 1)
+        if closed:
+            before[:, 0], after[:, -1] = columns - 2, 1
+        places = [above * columns + column, below * columns + column, row * columns + before, row * columns + after]
+        parts.append(start + np.stack(places).reshape(4, -1))
+        start += rows * columns
+    return list(np.concatenate(parts, axis=1))
+
+
+def shade(mesh: Mesh, vertices: Array, light: Light) -> Array:
+    """Brightness (V,) of a mesh whose vertices were moved to (V, 3)."""
+    normals = mesh.normals(vertices)
+    facing = normals @ np.array([light.direction, light.second_direction], np.float32).T
+    np.maximum(facing, 0, out=facing)
+    direct = np.float32(light.direct) * facing[:, 0]
+    if light.shadow:
+        direct *= 1 - np.float32(light.shadow) * (1 - _lit(mesh, vertices, light.direction))
+    soft = np.float32(light.second) * facing[:, 1] + np.float32(light.sky) * normals[:, 1]
+    ambient = np.float32(light.ambient) * (1 + np.float32(0.25) * normals[:, 2])
+    brightness: Array = np.maximum(ambient + direct + soft, np.float32(0.03)) * mesh.darken
+    return brightness
+
+
+def _lit(mesh: Mesh, vertices: Array, direction: tuple[float, float, float], size: int = 96) -> Array:
+    """Share of the main light that reaches each vertex (V,): a depth map from the light, four taps."""
+    toward = np.array(direction)
+    side = np.cross([0.0, 1.0, 0.0], toward)
+    side /= np.linalg.norm(side) + 1e-9
+    turned = vertices @ np.stack([side, np.cross(toward, side), toward], axis=1).astype(np.float32)
+    half_width, away = np.float32(6.5), np.float32(40)  # of the light's view, in head units
+    screen, distance = turned[:, :2] / half_width, away - turned[:, 2]
+    depth = np.full((size, size), FAR, np.float32)
+    # What casts shadows may be coarser than what receives them.
+    _rasterize_depth(np.column_stack([screen * distance[:, None], -distance]), mesh.coarse_triangles, depth)
+    column = np.floor((screen[:, 0] + 1) * (size / 2) - 0.5).astype(np.int32).clip(0, size - 2)
+    row = np.floor((1 - screen[:, 1]) * (size / 2) - 0.5).astype(np.int32).clip(0, size - 2)
+    first, flat, limit = row * size + column, depth.reshape(-1), distance - np.float32(0.16)
+    taps = [flat.take(first + offset) > limit for offset in (0, 1, size, size + 1)]
+    return np.stack(taps).mean(axis=0, dtype=np.float32)
+
+
+def _rasterize_depth(vertices: Array, triangles: NDArray[np.int32], depth: Array) -> None:
+    eye = np.eye(4, dtype=np.float32)
+    cv2.triangleRasterizeDepth(vertices, triangles, depth, eye, np.pi / 2, NEAR, FAR, SETTINGS)
+
+
+def rasterize(
+    mesh: Mesh, brightness: Array, screen: Array, depth: Array, atlas: Array, size: int
+) -> tuple[Array, NDArray[np.uint8], Array]:
+    """Draw a mesh.
+
+    Args:
+        mesh: what to draw.
+        brightness: (V,), see `shade`.
+        screen: (V, 2), pixels of the picture (pixel centres at .5).
+        depth: (V,), distance from the camera plane.
+        atlas: (FACE_HEIGHT + STRIP, WIDTH, 3) uint8.
+        size: side of the picture in pixels.
+
+    Returns:
+        colours (size, size, 3), about 0 to 1; 1 where anything was drawn (size, size); depth (size, size), about FAR elsewhere.
+    """
+    z = depth.astype(np.float32)
+    x = (screen[:, 0] * (2 / size) - 1).astype(np.float32) * z
+    y = (1 - screen[:, 1] * (2 / size)).astype(np.float32) * z
+    buffer = np.full((size, size, 3), EMPTY, np.float32)
+    zbuffer = np.full((size, size), FAR, np.float32)
+    eye, attributes = np.eye(4, dtype=np.float32), np.column_stack([mesh.uv, brightness])
+    cv2.triangleRasterize(
+        np.column_stack([x, y, -z]), mesh.triangles, attributes, buffer, zbuffer, eye, np.pi / 2, NEAR, FAR, SETTINGS
+    )
+    u, v, shade = cv2.split(buffer)
+    texels = cv2.remap(atlas, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    colors = cv2.multiply(texels, cv2.merge([shade, shade, shade]), scale=1 / 255, dtype=cv2.CV_32F)
+    return np.asarray(colors, np.float32), (np.asarray(u) >= 0).astype(np.uint8), zbuffer
+
+
+@lru_cache
+def head_uv(rows: int, columns: int) -> Array:
+    """Texels (rows, columns, 2) of the head's own grid."""
+    u, v = np.meshgrid(np.linspace(0, WIDTH - 1, columns), np.linspace(0, FACE_HEIGHT - 1, rows))
+    return np.stack([u, v], axis=-1)

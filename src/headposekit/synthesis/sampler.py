@@ -1,0 +1,431 @@
+"""Random heads: every choice that varies, drawn from (seed, index), put together and rendered."""
+
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from headposekit.geometry.conventions import ANGLE_LIMIT
+from headposekit.geometry.rotations import matrix_to_pose, pose_to_matrix
+from headposekit.synthesis import appearance, head, photograph, renderer
+from headposekit.synthesis.appearance import Style
+from headposekit.synthesis.fit_modes import face_modes_68
+from headposekit.synthesis.points21 import EARS, points21
+from headposekit.synthesis.renderer import Light, Mesh, Sheet
+
+Array = NDArray[Any]
+Rng = np.random.Generator
+
+GENERATOR_VERSION = 3
+"""Raised whenever the same options and seed give other pictures; packs of another version are rebuilt."""
+
+PIVOT = np.array([0.0, 0.0, -1.6])
+PARALLEL_DISTANCE = 60.0
+"""Head units from a parallel camera to the pivot, where distances are counted from; they change nothing else."""
+MILLIMETRES = 36.0
+"""Of a head unit."""
+
+
+@dataclass
+class Head:
+    """One rendered head.
+
+    Attributes:
+        image: (S, S, 3) uint8 RGB.
+        pose: (3,), yaw, pitch, roll in degrees, relative to the viewing ray.
+        box: (4,) tight box in pixels, jittered as the options say.
+        landmarks: (68, 3), x and y in pixels and depth toward the viewer in the same units.
+        points21: (21, 2), AFLW's points in pixels; NaN where turned away.
+        depth: (S, S), distance from the camera in head units (to the pivot `PARALLEL_DISTANCE` where the camera is parallel)
+            of the head and its body, not of what occludes them; inf where there is background.
+        identity: number of the person.
+        neutral: (68, 3), the landmarks at rest, head units, frame A.
+        pose_para: (7,) as 300W-LP labels it: pitch, yaw, roll in radians, tx, ty, tz, scale, so that
+            `project_pose_para(neutral, pose_para, S)` gives the landmarks (counted from 1, as MATLAB does); None where the
+            camera is near, since a near camera is no such projection.
+    """
+
+    image: NDArray[np.uint8]
+    pose: Array
+    box: Array
+    landmarks: Array
+    points21: Array
+    depth: Array
+    identity: int
+    neutral: Array
+    pose_para: Array | None
+
+
+class HeadSampler:
+    """Heads as a function of (seed, index); each option is one ingredient and can be switched off to measure its effect.
+
+    Args:
+        seed: of everything.
+        poses_per_identity: heads in a row that are the same person.
+        identity: spread of the face's shape; 1 is that of real faces, 0 gives everyone the mean face.
+        expression: spread of mouth and brows likewise.
+        wide_pitch: share of tilts drawn uniformly from ±48 degrees instead of N(-3, 17).
+        skin_texture: mottling, blush, sockets, folds.
+        hair: hair and hats; without it everyone is bald.
+        beard: probability of a beard.
+        glasses: probability of glasses.
+        hat: probability of a hat.
+        body: ears, neck and shoulders; without it the head is a mask that floats.
+        occluder: probability of something before the face.
+        light_variation: random light instead of one frontal light.
+        shadows: probability of cast shadows.
+        backgrounds: something behind the head instead of grey.
+        borders: probability of black borders where a photo ended.
+        photo: strength of gamma, contrast, saturation, blur, noise, JPEG and grey; 0 for none, 1 for the worst snapshots.
+        box_jitter: standard deviation of the box's sides, as a share of its size.
+        visible21: probability that the box is that of the visible of AFLW's 21 points instead of all 68.
+        perspective: camera distance in head units (36 mm), its logarithm drawn uniformly; null is a camera infinitely far away.
+        texture_pool: number of different styles, paired freely with shapes.
+    """
+
+    def __init__(
+        self,
+        seed: int = 0,
+        poses_per_identity: int = 2,
+        identity: float = 1.3,
+        expression: float = 1.0,
+        wide_pitch: float = 0.3,
+        skin_texture: bool = True,
+        hair: bool = True,
+        beard: float = 0.25,
+        glasses: float = 0.22,
+        hat: float = 0.15,
+        body: bool = True,
+        occluder: float = 0.1,
+        light_variation: bool = True,
+        shadows: float = 0.4,
+        backgrounds: bool = True,
+        borders: float = 0.3,
+        photo: float = 0.5,
+        box_jitter: float = 0.04,
+        visible21: float = 0.5,
+        perspective: tuple[float, float] | None = (20.0, 120.0),
+        texture_pool: int = 400,
+    ) -> None:
+        self.options = {key: value for key, value in locals().items() if key not in ("self", "__class__")}
+        self.seed, self.poses_per_identity = seed, poses_per_identity
+        self.identity, self.expression, self.wide_pitch = identity, expression, wide_pitch
+        self.skin_texture, self.hair, self.beard, self.glasses, self.hat = skin_texture, hair, beard, glasses, hat
+        self.body, self.occluder = body, occluder
+        self.light_variation, self.shadows, self.photo = light_variation, shadows, photo
+        self.backgrounds, self.borders = backgrounds, borders
+        self.box_jitter, self.visible21, self.perspective = box_jitter, visible21, perspective
+        self.texture_pool = texture_pool
+        self._atlas = lru_cache(maxsize=texture_pool)(self._paint)
+        self._background = lru_cache(maxsize=texture_pool)(self._paint_background)
+
+    def render(
+        self,
+        index: int,
+        size: int,
+        pose: tuple[float, float, float] | None = None,
+        supersample: float = 2.0,
+        canvas: float = 2.5,
+    ) -> Head:
+        """Head number `index`, the same for ever.
+
+        Args:
+            index: which; `index // poses_per_identity` is the person.
+            size: side of the picture in pixels.
+            pose: yaw, pitch, roll in degrees instead of drawn ones.
+            supersample: how much larger it is rendered before averaging down.
+            canvas: side of the picture in longer sides of the box.
+        """
+        identity = index // self.poses_per_identity
+        person = np.random.default_rng([self.seed, 1, identity])
+        rng = np.random.default_rng([self.seed, 2, index])
+        drawn = self._draw_pose(rng)
+        pose_degrees = np.array(pose, dtype=float) if pose is not None else drawn
+        style, atlas = self._atlas(int(person.integers(self.texture_pool)))
+        surface, landmarks = self._shape(person, rng)
+        mesh = Mesh(self._build(person, surface, landmarks, style))
+
+        rotation = pose_to_matrix(torch.tensor(pose_degrees)).numpy()
+        vertices = _turn_mesh(mesh, rotation, self._draw_body(rng, rotation))
+        points, ears = _turn(landmarks, rotation), _turn(EARS, rotation)
+        distance = None if self.perspective is None else float(np.exp(rng.uniform(*np.log(self.perspective))))
+
+        plane68, plane_ears = _project(points, distance), _project(ears, distance)
+        plane21 = points21(plane68, plane_ears, pose_degrees[0])
+        x0, y0, x1, y1 = box = self._draw_box(rng, plane68, plane21)
+        side = canvas * max(x1 - x0, y1 - y0)
+        corner = np.array([(x0 + x1 - side) / 2, (y0 + y1 + side) / 2])  # y up
+        scale = size / side
+
+        def to_pixels(plane: Array) -> Array:
+            return (plane - corner) * [scale, -scale]
+
+        work = round(size * supersample)
+        brightness = renderer.shade(mesh, vertices, self._draw_light(rng))
+        factor = work / size
+        screen, depth = to_pixels(_project(vertices, distance)) * factor, _depth(vertices, distance)
+        colors, mask, zbuffer = renderer.rasterize(mesh, brightness, screen, depth, atlas, work)
+        colors = photograph.expose(colors, mask, rng if self.light_variation else None)
+        backdrop = cv2.copyTo(colors, mask, self._backdrop(rng, work))
+        if rng.random() < self.occluder:
+            skin = np.array(cv2.mean(colors, mask)[:3])
+            photograph.occlude(backdrop, rng, to_pixels(plane68) * factor, skin)
+        picture = np.asarray(cv2.resize(backdrop, (size, size), interpolation=cv2.INTER_AREA), dtype=np.float32)
+        pixel_box = np.concatenate([to_pixels(box[[0, 3]]), to_pixels(box[[2, 1]])])
+        if rng.random() < self.borders:
+            photograph.black_borders(picture, rng, pixel_box)
+        image = photograph.develop(picture, rng, self.photo)
+        # Not by comparing with FAR: the rasteriser leaves the background a rounding error before it.
+        zbuffer = cv2.resize(np.where(mask, zbuffer, np.float32(np.inf)), (size, size), interpolation=cv2.INTER_NEAREST)
+        return Head(
+            image=image,
+            pose=pose_degrees,
+            box=pixel_box,
+            landmarks=np.concatenate(
+                [to_pixels(plane68), points[:, 2:] * scale * (1 if distance is None else 1 / distance)], axis=1
+            ),
+            points21=to_pixels(plane21),
+            depth=np.asarray(zbuffer, np.float32),
+            identity=identity,
+            neutral=landmarks,
+            pose_para=_pose_para(pose_degrees, rotation, scale, corner, size) if distance is None else None,
+        )
+
+    def __reduce__(self) -> tuple[Any, tuple[()]]:
+        return partial(type(self), **self.options), ()  # the textures it has painted stay where they are
+
+    # ------------------------------------------------------------------------------------------------------ what is drawn
+
+    def _draw_pose(self, rng: Rng) -> Array:
+        """How real heads stand: turned about their own axis, then tilted, then leaning in the picture, each for itself.
+
+        Yaw, pitch and roll of that are not independent: beyond 45 degrees of yaw, pitch and roll grow and go together, as
+        in the labels of AFLW2000 (correlation .94 beyond 60 degrees). Poses beyond ±99 degrees are drawn again, as the
+        papers drop them.
+        """
+        while True:
+            turn = rng.uniform(-90, 90) if rng.random() < 0.5 else rng.normal(0, 30)
+            tilt = rng.uniform(-48, 48) if rng.random() < self.wide_pitch else rng.normal(-3, 17)
+            lean = rng.uniform(-50, 50) if rng.random() < 0.1 else rng.normal(0, 12)
+            pose: Array = matrix_to_pose(torch.tensor(_posture(turn, tilt, lean))).numpy()
+            if np.abs(pose).max() <= ANGLE_LIMIT:
+                return pose
+
+    def _draw_body(self, rng: Rng, rotation: Array) -> Array:
+        """Rotation of the shoulders: they follow the head's turn, tilt and lean in part, or wholly."""
+        # The inverse of `_posture`.
+        tilt = -np.degrees(np.arcsin(np.clip(rotation[2, 1], -1, 1)))
+        turn, lean = np.degrees(np.arctan2(rotation[[2, 0], [0, 1]], rotation[[2, 1], [2, 1]]))
+        if rng.random() < 0.25:
+            return _posture(turn, np.clip(tilt, -15, 15), lean)
+        tilted = np.clip(rng.uniform(0, 0.5) * tilt, -15, 15)  # no chest swings into the camera
+        return _posture(rng.uniform(0.2, 1) * turn + rng.normal(0, 8), tilted, rng.uniform(0, 0.6) * lean)
+
+    def _draw_light(self, rng: Rng) -> Light:
+        if not self.light_variation:
+            return Light(0.5, 0.6, (0.0, 0.3, 0.954), 0.0, (0.0, 1.0, 0.0), 0.1, 0.0)
+        ambient = rng.uniform(0.2, 0.65)
+        azimuth, height = rng.uniform(-1.5, 1.5), rng.uniform(-0.15, 1.2)
+        direction = (np.sin(azimuth) * np.cos(height), np.sin(height), np.cos(azimuth) * np.cos(height))
+        second = rng.normal(size=3)
+        second /= np.linalg.norm(second)
+        return Light(
+            ambient=ambient,
+            direct=rng.uniform(0.5, 1.5) * (1.15 - ambient),
+            direction=(float(direction[0]), float(direction[1]), float(direction[2])),
+            second=rng.uniform(0, 0.25),
+            second_direction=(float(second[0]), float(second[1]), float(second[2])),
+            sky=rng.uniform(0, 0.15),
+            shadow=rng.uniform(0.5, 1.0) if rng.random() < self.shadows else 0.0,
+        )
+
+    def _draw_box(self, rng: Rng, plane68: Array, plane21: Array) -> Array:
+        """x0, y0, x1, y1 on the camera plane, y up (y0 the lower side)."""
+        visible = plane21[~np.isnan(plane21[:, 0])]
+        points = visible if rng.random() < self.visible21 else plane68
+        low, high = points.min(axis=0), points.max(axis=0)
+        jitter = rng.normal(0, self.box_jitter, 4) * np.tile(high - low, 2)
+        return np.concatenate([low, high]) + jitter
+
+    def _shape(self, person: Rng, rng: Rng) -> tuple[Array, Array]:
+        """Surface and landmarks of a person with an expression."""
+        model = head.head_model()
+        code = person.normal(size=len(face_modes_68())).clip(-2, 2) * self.identity
+        movement = np.einsum("k,kpc->pc", code, face_modes_68())
+        mean = model.landmarks(model.mean.reshape(head.ROWS, head.COLUMNS, 3))
+        lips = rng.uniform(-1.0, 0.6) if rng.random() < 0.75 else rng.uniform(0.6, 2.6)
+        opening = self.expression * lips * np.array([[0.8], [1.0], [0.8]]) * (mean[[61, 62, 63]] - mean[[67, 66, 65]])
+        movement[[61, 62, 63]] += 0.2 * opening
+        movement[[67, 66, 65]] -= 0.8 * opening
+        if lips > 0.6:  # an open mouth takes lower lip, chin and jaw along
+            drop = 0.8 * opening[1]
+            movement[[55, 56, 57, 58, 59]] -= drop * np.array([[0.55], [0.9], [1.0], [0.9], [0.55]])
+            movement[5:12] -= 0.7 * drop
+        # Lips may touch, not cross, and are never thinner than two millimetres.
+        height = (mean + movement)[:, 1]
+        crossed = np.minimum(height[[61, 62, 63]] - height[[67, 66, 65]] - 0.01, 0)
+        movement[[61, 62, 63], 1] -= 0.5 * crossed
+        movement[[67, 66, 65], 1] += 0.5 * crossed
+        height = (mean + movement)[:, 1]
+        movement[[50, 51, 52], 1] += np.maximum(0.06 - (height[[50, 51, 52]] - height[[61, 62, 63]]), 0)
+        movement[[58, 57, 56], 1] -= np.maximum(0.06 - (height[[67, 66, 65]] - height[[58, 57, 56]]), 0)
+        corners = self.expression * rng.normal(0, 0.07)
+        movement[[48, 54, 60, 64], 1] += corners
+        movement[17:27, 1] += self.expression * rng.normal(0, 0.06)
+        surface = model.deform(movement)
+        stretch = 1 + (self.identity > 0) * person.normal(0, 0.03, 3)
+        surface = head.CENTER + (surface - head.CENTER) * stretch
+        return surface, model.landmarks(surface)
+
+    # ------------------------------------------------------------------------------------------------------- what is built
+
+    def _build(self, person: Rng, surface: Array, landmarks: Array, style: Style) -> list[Sheet]:
+        """All sheets of a head at rest."""
+        rows, columns = surface.shape[:2]
+        sheets = [Sheet(surface, renderer.head_uv(rows, columns), outward=True)]
+
+        def add(vertices: Array, material: str, repeat: tuple[float, float], **options: Any) -> None:
+            rows, columns = vertices.shape[:2]
+            sheets.append(Sheet(vertices, appearance.sheet_uv(material, rows, columns, repeat), **options))
+
+        if self.body:
+            self._add_body(person, surface, sheets, add)
+        if self.hair:
+            self._add_hair(person, surface, add)
+        if person.random() < self.glasses:
+            frames, lenses = head.make_glasses(
+                landmarks,
+                person.uniform(0.5, 0.68),
+                person.uniform(0.32, 0.52),
+                person.uniform(2, 5),
+                person.uniform(0.02, 0.055),
+            )
+            for frame in frames:
+                add(frame, "frame", (1, 1))
+            for lens in lenses if style.dark_lenses else ():
+                add(lens, "lens", (1, 1))
+        return sheets
+
+    def _add_body(self, person: Rng, surface: Array, sheets: list[Sheet], add: Any) -> None:
+        """Ears, neck, torso and what covers it."""
+        flare, tilt, size = person.uniform(15, 38), person.uniform(8, 20), person.uniform(0.85, 1.12)
+        for side in (-1.0, 1.0):
+            ear = head.make_ear(surface, side, flare, tilt, size)
+            angle = np.linspace(0, 2 * np.pi, ear.shape[1])[None]
+            ring = np.linspace(0, 1, ear.shape[0])[:, None]
+            uv = appearance.material_uv("ear", 0.5 + 0.49 * ring * np.cos(angle), 0.5 - 0.49 * ring * np.sin(angle))
+            sheets.append(Sheet(ear, uv))
+        neck, shoulders, depth = person.uniform(1.3, 1.75), person.uniform(4.2, 6.5), person.uniform(-2.6, -2.3)
+        body = head.make_body(neck, shoulders, depth)
+        in_front = head.smoothstep((body[..., 2] - depth + 0.6) / 1.2)
+        under_chin = 1 - person.uniform(0.1, 0.45) * head.smoothstep((body[..., 1] + 3.3) / 1.6) * in_front
+        add(body, "skin", (5, 4), outward=True, follows_body=True, darken=under_chin)
+        collar, dip, point = person.uniform(-4.0, -2.6), person.uniform(0.1, 1.6), person.uniform(0.8, 4)
+        garment = head.make_garment(neck, shoulders, depth, collar, dip, point)
+        add(garment, "cloth", (5, 4), outward=True, follows_body=True)
+
+    def _add_hair(self, person: Rng, surface: Array, add: Any) -> None:
+        rows, columns = surface.shape[:2]
+        bald, hat = person.random() < 0.08, person.random() < self.hat
+        if not bald:
+            long = person.random() < 0.4
+            hairline = head.hairline_of(person.normal(0, 5) - (person.uniform(0, 20) if long else 0), person.normal(0, 6) + 4)
+            if person.random() < 0.3:  # a fringe
+                hairline -= person.uniform(8, 26) * head.smoothstep((48 - np.abs(head.LONGITUDES)) / 20)
+            if not long and person.random() < 0.7:  # cut free of the ears
+                hairline += person.uniform(10, 22) * np.exp(-(((np.abs(head.LONGITUDES) - 100) / 16) ** 2))
+            hairline += 2.0 * np.interp(np.arange(columns), np.linspace(0, columns - 1, 24), person.normal(size=24))
+            if person.random() < 0.97:  # few let their hair fall over brows and eyes
+                hairline = np.maximum(hairline, np.interp(np.abs(head.LONGITUDES), [42, 62, 63], [34, 0, -90]))
+            top = person.uniform(0.08, 0.6) * (0.5 if hat else 1)
+            rough = appearance.noise(person, rows, columns, 5) * head.smoothstep((88 - head.LATITUDES[:, None]) / 20)
+            side_part = person.normal(0, 0.25) * (
+                np.sin(np.radians(head.LONGITUDES)) * np.cos(np.radians(head.LATITUDES[:, None]))
+            )
+            thickness = np.clip(top * (1 + 0.18 * rough + side_part), 0.04, None)
+            add(head.hair_shell(surface, hairline, thickness), "hair", (9, 2.2), outward=True)
+            if long:
+                add(
+                    head.make_curtain(person.uniform(-5, -0.8), person.uniform(0.1, 0.7), person.uniform(0, 6)),
+                    "hair",
+                    (7, 1.5),
+                    follows_body=True,
+                )
+            elif person.random() < 0.12:  # a bun
+                center = np.array([0, person.uniform(1.5, 4.2), 0.0])
+                center[2] = -4.9 + 0.55 * max(0, center[1] - 2.5)
+                lon, lat = np.meshgrid(np.linspace(-180, 180, 13), np.linspace(89, -89, 9))
+                add(center + person.uniform(0.5, 0.9) * head.direction(lon, lat), "hair", (3, 1), outward=True)
+        if hat:
+            edge = person.uniform(28, 45)
+            hairline = np.full(columns, edge) - 22 * head.smoothstep((np.abs(head.LONGITUDES) - 60) / 60)
+            crown = head.smoothstep((head.LATITUDES[:, None] - 30) / 60) * person.uniform(0, 0.6)
+            shell = head.hair_shell(surface, hairline, np.full((rows, columns), person.uniform(0.3, 0.6)) + crown)
+            add(shell, "hat", (5, 3), outward=True)
+            if person.random() < 0.6:
+                add(head.make_brim(shell, person.uniform(0.7, 1.5), person.uniform(0, 0.5)), "hat", (3, 1))
+
+    def _paint(self, number: int) -> tuple[Style, Array]:
+        rng = np.random.default_rng([self.seed, 3, number])
+        style = appearance.draw_style(rng, self.beard, self.skin_texture)
+        return style, appearance.paint_atlas(style, rng)
+
+    def _paint_background(self, number: int) -> Array:
+        return appearance.draw_background(np.random.default_rng([self.seed, 4, number]), 128)
+
+    def _backdrop(self, rng: Rng, size: int) -> Array:
+        if not self.backgrounds:
+            return np.full((size, size, 3), 0.5, np.float32)
+        image = self._background(int(rng.integers(self.texture_pool)))
+        side = int(rng.uniform(50, 128))
+        x, y = (int(value) for value in rng.integers(0, 128 - side + 1, 2))
+        cut = image[y : y + side, x : x + side]
+        if rng.random() < 0.5:
+            cut = cut[:, ::-1]
+        cut = cv2.resize(np.ascontiguousarray(cut[..., rng.permutation(3)]), (size, size), interpolation=cv2.INTER_LINEAR)
+        return np.multiply(cut, np.float32(rng.uniform(0.5, 1.2) / 255), dtype=np.float32)
+
+
+def _posture(turn: float, tilt: float, lean: float) -> Array:
+    """Rotation matrix of a head turned about its own axis, then tilted, then leaning in the picture; degrees."""
+    steps = torch.tensor([[0, 0, lean], [0, tilt, 0], [turn, 0, 0]], dtype=torch.float64)
+    matrix: Array = torch.linalg.multi_dot(list(pose_to_matrix(steps))).numpy()
+    return matrix
+
+
+def _turn(points: Array, rotation: Array) -> Array:
+    """Rotate points of the head at rest around the pivot; the camera looks at it."""
+    turned: Array = (points - PIVOT) @ rotation.T
+    return turned
+
+
+def _turn_mesh(mesh: Mesh, rotation: Array, body: Array) -> Array:
+    """Vertices (V, 3) of a mesh whose head is turned, and whose neck and shoulders turn with the body below."""
+    offset = mesh.vertices - PIVOT.astype(np.float32)
+    turned: Array = offset @ rotation.T.astype(np.float32)
+    low = np.flatnonzero(mesh.follows_body & (mesh.vertices[:, 1] < -1.5))
+    weight = head.smoothstep((-1.5 - mesh.vertices[low, 1:2]) / 1.5)
+    turned[low] += weight * (offset[low] @ body.T.astype(np.float32) - turned[low])
+    return turned
+
+
+def _project(points: Array, distance: float | None) -> Array:
+    """x and y on the camera plane, y up; perspective at `distance`, or parallel."""
+    return points[..., :2] if distance is None else points[..., :2] / (distance - points[..., 2:])
+
+
+def _depth(points: Array, distance: float | None) -> Array:
+    """Distance from the camera, which must be positive for the rasteriser."""
+    depth: Array = (PARALLEL_DISTANCE if distance is None else distance) - points[..., 2]
+    return depth
+
+
+def _pose_para(pose: Array, rotation: Array, scale: float, corner: Array, size: int) -> Array:
+    """300W-LP's label of a head under a parallel camera; pixels count from 1, and y starts at the lower edge."""
+    yaw, pitch, roll = np.radians(pose)
+    shift = scale * np.append(-corner, 0.0) + [0.5, size + 0.5, 0.0]
+    return np.concatenate([[pitch, yaw, roll], shift - scale * rotation @ PIVOT, [scale]])

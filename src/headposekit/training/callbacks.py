@@ -1,0 +1,190 @@
+"""What happens beside the steps of a training."""
+
+import contextlib
+import io
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint, RichProgressBar
+from pytorch_lightning.plugins.io import TorchCheckpointIO
+
+from headposekit.files import write_bytes
+from headposekit.training.epoch_csv import EpochCSVLogger
+
+
+class SeedEpochs(Callback):
+    """Make the random numbers inside the network (dropout) a function of seed and epoch, so that a resume repeats them.
+
+    Args:
+        seed: of the training.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Seed all devices."""
+        torch.manual_seed((self.seed * 1_000_003 + trainer.current_epoch) % 2**63)
+
+
+class SelfDescription(Callback):
+    """Write into each checkpoint what is needed to use it, see `headposekit.weights.checkpoint`, and the epoch's numbers.
+
+    Args:
+        card: the `headposekit` entry, plain containers; the errors of the moment are added.
+    """
+
+    def __init__(self, card: dict[str, Any]) -> None:
+        self.card = card
+
+    def on_save_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Add the entry."""
+        errors = {key: float(value) for key, value in trainer.callback_metrics.items() if key.startswith("val/")}
+        checkpoint["headposekit"] = {**self.card, "epoch": trainer.current_epoch, "errors": errors}
+        checkpoint["logged"] = {key: float(value) for key, value in trainer.callback_metrics.items()}
+
+    def on_load_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Log the epoch's numbers again: Lightning logs some after it has saved, and the training may have ended in between."""
+        if logged := checkpoint.get("logged"):
+            for logger in trainer.loggers:
+                if isinstance(logger, EpochCSVLogger):
+                    logger.log_metrics({**logged, "epoch": checkpoint["epoch"]})
+
+
+class Heartbeat(Callback):
+    """Touch a file as long as batches go by, so that a sweep can tell a slow training from one that hangs.
+
+    Args:
+        path: the file.
+        seconds: at most this often.
+    """
+
+    def __init__(self, path: str | Path, seconds: float = 10.0) -> None:
+        self.path, self.seconds, self._last = Path(path), seconds, 0.0
+
+    def on_train_batch_end(self, *_: Any, **__: Any) -> None:
+        """Touch the file."""
+        if time.monotonic() - self._last > self.seconds:
+            self._last = time.monotonic()
+            with contextlib.suppress(OSError):  # a full disk is for those to say who have something to keep
+                self.path.touch()
+
+    on_validation_batch_end = on_train_batch_end
+    on_test_batch_end = on_train_batch_end
+
+
+class Progress(RichProgressBar):
+    """A bar in a terminal; elsewhere, as in a file, one plain line for each epoch.
+
+    Args:
+        leave: whether the bars of finished epochs stay.
+    """
+
+    def __init__(self, leave: bool = False) -> None:
+        self.is_plain = not sys.stdout.isatty()
+        super().__init__(refresh_rate=0 if self.is_plain else 100, leave=leave)
+        self._start, self._ended = 0.0, -1
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, *arguments: Any) -> None:
+        """Start the clock."""
+        self._print_ended(trainer)
+        super().on_train_epoch_start(trainer, *arguments)
+        self._start = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, *arguments: Any) -> None:
+        """Remember that a line is due: the module logs the epoch's means after this."""
+        super().on_train_epoch_end(trainer, *arguments)
+        self._ended = trainer.current_epoch
+
+    def on_train_end(self, trainer: pl.Trainer, *arguments: Any) -> None:
+        """The last line."""
+        self._print_ended(trainer)
+        super().on_train_end(trainer, *arguments)
+
+    def _print_ended(self, trainer: pl.Trainer) -> None:
+        """Print the line of the epoch that has ended, from one process."""
+        if self._ended < 0 or not self.is_plain or not trainer.is_global_zero:
+            return
+        said = [f"epoch {self._ended + 1}/{trainer.max_epochs}"]
+        for name, key, unit in (("loss", "train/loss", ""), ("val MAE", "val/mae", " degrees")):
+            if key in trainer.callback_metrics:
+                said.append(f"{name} {float(trainer.callback_metrics[key]):.4g}{unit}")
+        print(", ".join([*said, f"{time.perf_counter() - self._start:.1f} s"]), flush=True)
+        self._ended = -1
+
+
+class EpochCheckpoint(ModelCheckpoint):
+    """Lightning's checkpoint of each epoch's end, in a run folder that may have been moved since."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up the state; paths of the folder it was saved in become those of this one."""
+        old, new = str(state_dict["dirpath"]), str(self.dirpath)
+
+        def moved(value: Any) -> Any:
+            if isinstance(value, dict):
+                return {moved(key): item for key, item in value.items()}
+            return new + value.removeprefix(old) if isinstance(value, str) and value.startswith(old) else value
+
+        super().load_state_dict({key: moved(value) for key, value in state_dict.items()})
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """A plugin for Lightning's Trainer: a checkpoint takes the place of the one before when all of it is on the disk.
+
+    Lightning's own is written to the system's temporary folder and copied over the one before where that is elsewhere.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
+        """Write one; raises InputError naming it where that fails."""
+        content = io.BytesIO()
+        torch.save(checkpoint, content)
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(path, content.getvalue())
+
+
+class Stopwatch(Callback):
+    """Seconds spent in training epochs and faces seen, over all sessions of a resumed training.
+
+    Attributes:
+        seconds, images: up to now.
+    """
+
+    def __init__(self) -> None:
+        self.seconds, self.images = 0.0, 0
+        self._start = 0.0
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the clock."""
+        self._start = time.perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Count the faces of all processes."""
+        self.images += len(batch["pose"]) * trainer.world_size
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stop before validation, or at the end of the epoch where there is none."""
+        self._stop()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stop if validation has not."""
+        self._stop()
+
+    def _stop(self) -> None:
+        if self._start:
+            self.seconds += time.perf_counter() - self._start
+            self._start = 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Kept in the checkpoint."""
+        return {"seconds": self.seconds, "images": self.images}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on counting."""
+        self.seconds, self.images = state_dict["seconds"], state_dict["images"]

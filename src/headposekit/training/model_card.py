@@ -1,0 +1,85 @@
+"""The model card of a training: what its checkpoints are, how good, and what may be done with them, in Markdown."""
+
+from typing import Any
+
+from headposekit.metrics.pose_error import ERRORS
+from headposekit.training.rules import describe_rules
+
+RESEARCH = "for research only; ask its authors for anything else, also for what may be done with weights trained on it"
+LICENCES = {
+    "synthetic": "heads drawn by this program; no photograph, and no terms of others",
+    "csv": "your own pictures; their terms are known to you",
+    "300w_lp": f"300W-LP: {RESEARCH}",
+    "aflw2000": f"AFLW2000-3D: {RESEARCH}",
+    "biwi": f"BIWI: {RESEARCH}",
+    "aflw": f"AFLW: {RESEARCH}",
+}
+"""Terms of what a network may have seen, by the name of the data set."""
+
+
+def describe_training(results: dict[str, Any], card: dict[str, Any]) -> str:
+    """The card as Markdown.
+
+    Args:
+        results: the content of results.json of a finished training.
+        card: the `headposekit` entry of its checkpoints.
+    """
+    train, data = results["train"], card["training_data"]
+    name = card["model"]["_target_"].rsplit(".", maxsplit=1)[-1]
+    backbone = card["model"].get("backbone") or {}
+    seen = [LICENCES.get(data["dataset"], f"{data['dataset']}: ask its authors")]
+    if backbone.get("pretrained") or backbone.get("checkpoint_path"):
+        seen.append("ImageNet, on which the trunk was trained before: for research only")
+    if results["config"].get("init_weights") is not None:
+        seen.append("whatever the weights had seen that the training began with (`init_weights=`)")
+    rows = [
+        (test, weights, *(f"{entry[weights][angle]:.2f}" for angle in ERRORS), f"{entry['n']:,}", str(entry["skipped"]))
+        for test, entry in results["test"].items()
+        for weights in ("last", "best")
+        if weights in entry
+    ]
+    side = card["input"]["size"]
+    rules = data.get("rules") or {"dataset": data["protocol"]}  # an older version wrote a sentence
+    best = "" if train.get("best_epoch") is None else f"; `best.ckpt` is of epoch {train['best_epoch'] + 1}"
+    return "\n".join(
+        [
+            f"# {name}, head pose from a face crop",
+            "",
+            f"Yaw, pitch and roll of a head; {results['params']:,} parameters, training `{results['train_id']}`, commit "
+            f"{results['commit']}. `last.ckpt` is of the last of {train['epochs']} epochs{best} (chosen on held-out training "
+            "faces, never on a test set).",
+            "",
+            "```python",
+            "from headposekit import load",
+            'model = load("last.ckpt")',
+            'poses = model("picture.jpg")  # one a face: box, yaw, pitch, roll in degrees',
+            "```",
+            "",
+            "| | |",
+            "|---|---|",
+            f"| network | {_options(card['model'])} |",
+            f"| input | {side}×{side} {card['input']['channels']}, {card['input']['range']} |",
+            f"| crop of a tight box | {_options(card['crop'])} |",
+            f"| output | {card['convention']} |",
+            f"| trained on | {describe_rules(rules)}: {data['n']:,} faces |",
+            f"| terms of what it saw | {'; '.join(seen)} |",
+            "",
+            "Mean absolute errors in degrees:",
+            "",
+            "| test set | weights | yaw | pitch | roll | MAE | geodesic | faces | skipped |",
+            "|---|---|---|---|---|---|---|---|---|",
+            *(f"| {' | '.join(row)} |" for row in rows),
+            "",
+        ]
+    )
+
+
+def _options(config: dict[str, Any]) -> str:
+    """A configuration in words: the class, and its options in brackets."""
+    options = [
+        f"{key} {_options(value) if isinstance(value, dict) else value}"
+        for key, value in config.items()
+        if not key.startswith("_") and value is not None
+    ]
+    name = str(config.get("_target_", "")).rsplit(".", maxsplit=1)[-1]
+    return f"{name} ({', '.join(options)})" if options else name

@@ -1,0 +1,200 @@
+"""The small base of all LightningModules: one shared step, metrics, and what a test leaves behind."""
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar, Literal
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+from torchmetrics import MeanMetric
+
+from headposekit.errors import InputError
+from headposekit.geometry.conventions import ANGLES
+from headposekit.geometry.rotations import geodesic_distance
+from headposekit.metrics import PoseError
+from headposekit.training.schedules import WarmupCosine
+from headposekit.types import Batch, PoseOutput
+
+Stage = Literal["train", "val", "test"]
+Loss = Callable[[PoseOutput, Batch], Tensor]
+Prediction = dict[str, Any]
+
+
+class PoseEvaluator(pl.LightningModule):
+    """Anything that estimates poses, under test: a network, a fusion, a baseline.
+
+    A model whose output has `is_refused` and `is_behind`, (B,) each, may have no pose (NaN) for a face; errors are means over
+    the others.
+
+    Attributes:
+        predictions: after a test, on every process: one row a face (name, true and predicted angles in degrees, geodesic
+            error), in the order of the test set's names; NaN for a face without a pose.
+        test_errors: after a test: what `PoseError` computes, as plain numbers.
+        test_failures: after a test of a model that can fail: how many faces were `refused`, how many poses stood `behind` the
+            camera, and how many faces have no pose (`without_pose`); otherwise empty.
+
+    Args:
+        model: called with a batch, returns an output with `.pose`.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        self.averages = nn.ModuleDict()
+        self.errors: Mapping[str, PoseError] = nn.ModuleDict(  # type: ignore[assignment]  # a ModuleDict hides its type
+            {f"{stage}_error": PoseError() for stage in ("train", "val", "test")}
+        )
+        self.predictions: list[Prediction] = []
+        self.test_errors: dict[str, float] = {}
+        self.test_failures: dict[str, int] = {}
+
+    def on_test_epoch_start(self) -> None:
+        """Forget the last test; measure in the angles of this one."""
+        self.predictions, self.test_failures = [], {}
+        self.errors["test_error"].euler_order = getattr(self.trainer.datamodule, "euler_order", "ypr")  # type: ignore[attr-defined]
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Predict a batch and keep its rows."""
+        output = self._predict(batch, "test")
+        pose, predicted = batch["pose"].cpu(), output.pose.float().cpu()
+        geodesic = geodesic_distance(predicted, pose)
+        for failure in ("refused", "behind"):
+            if hasattr(output, f"is_{failure}"):
+                self.test_failures[failure] = self.test_failures.get(failure, 0) + int(getattr(output, f"is_{failure}").sum())
+        for name, true, guess, error in zip(batch["name"], pose.tolist(), predicted.tolist(), geodesic.tolist(), strict=True):
+            self.predictions.append({"name": name, "true": true, "predicted": guess, "geodesic": error})
+
+    def on_test_epoch_end(self) -> None:
+        """Bring the rows and sums of all processes together."""
+        if self.trainer.world_size > 1:
+            gathered: list[Any] = [None] * self.trainer.world_size
+            torch.distributed.all_gather_object(gathered, (self.predictions, self.test_failures))
+            self.predictions = [row for rows, _ in gathered for row in rows]
+            self.test_failures = {key: sum(part[key] for _, part in gathered) for key in self.test_failures}
+        self.predictions.sort(key=lambda row: str(row["name"]))
+        if self.test_failures:
+            self.test_failures["without_pose"] = sum(math.isnan(row["geodesic"]) for row in self.predictions)
+        self.test_errors = {key: value.item() for key, value in self._finish_errors("test").items()}
+
+    def _predict(self, batch: Batch, stage: Stage) -> PoseOutput:
+        output: PoseOutput = self.model(batch)
+        pose, true = output.pose, batch["pose"]
+        if hasattr(output, "is_refused"):
+            has_pose = torch.isfinite(pose).all(dim=-1)
+            pose, true = pose[has_pose], true[has_pose]
+        self.errors[f"{stage}_error"].update(pose, true)
+        return output
+
+    def _finish_errors(self, stage: Stage) -> dict[str, Tensor]:
+        error = self.errors[f"{stage}_error"]
+        values: dict[str, Tensor] = error.compute()
+        error.reset()
+        return values
+
+
+class HeadPoseModule(PoseEvaluator):
+    """Training of one architecture; subclasses say which, and what of it is worth watching.
+
+    Args:
+        model: the network.
+        loss: called with the network's output and the batch.
+        optimizer: called with the parameter groups.
+        scheduler: called with the optimiser; steps once an epoch, `WarmupCosine` with every batch.
+
+    Raises:
+        InputError: the network is of another architecture.
+    """
+
+    architecture: ClassVar[type[nn.Module]]
+
+    def __init__(
+        self,
+        model: nn.Module,
+        loss: Loss,
+        optimizer: Callable[[Iterable[Any]], Optimizer],
+        scheduler: Callable[[Optimizer], LRScheduler],
+    ) -> None:
+        if not isinstance(model, self.architecture):
+            raise InputError(
+                f"{type(self).__name__} trains {self.architecture.__name__}, not {type(model).__name__}; "
+                "choose a matching model="
+            )
+        super().__init__(model)
+        self.loss, self.optimizer, self.scheduler = loss, optimizer, scheduler
+
+    def on_train_epoch_start(self) -> None:
+        """Log the learning rate of the first parameter group."""
+        self.log("train/lr", self.trainer.optimizers[0].param_groups[0]["lr"])
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """One batch's loss."""
+        return self._step(batch, "train")
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """One batch's loss, and what the architecture shows of itself."""
+        self._step(batch, "val")
+
+    def on_train_epoch_end(self) -> None:
+        """Log the epoch's means over augmented faces; a training that has diverged ends here, before it is saved."""
+        values = self._log_epoch("train")
+        if not math.isfinite(values["train/loss"]):
+            kept = "; checkpoints/last.ckpt is of the epoch before" if self.current_epoch else ""
+            raise InputError(
+                f"training diverged: the loss of epoch {self.current_epoch} is {values['train/loss']}{kept}. "
+                "Lower optimizer.lr (and adamw_lr), or clip with trainer.gradient_clip_val"
+            )
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the means over the held-out faces."""
+        self._log_epoch("val")
+
+    def configure_optimizers(self) -> Any:
+        """The injected optimiser and scheduler."""
+        try:
+            optimizer = self.optimizer(self.parameter_groups())
+        except (TypeError, ValueError) as error:
+            raise InputError(f"optimizer: {error}; correct optimizer.*") from error
+        scheduler, interval = self.scheduler(optimizer), "epoch"
+        if isinstance(scheduler, WarmupCosine):
+            scheduler.span(int(self.trainer.estimated_stepping_batches))
+            interval = "step"
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": interval}}
+
+    def parameter_groups(self) -> Iterable[Any]:
+        """What the optimiser is given; an architecture with several learning rates overrides this."""
+        return self.model.parameters()
+
+    def diagnostics(self, output: Any) -> dict[str, Tensor]:
+        """Named scalars of a validation batch that show whether the network is healthy."""
+        return {}
+
+    def _step(self, batch: Batch, stage: Stage) -> Tensor:
+        output = self._predict(batch, stage)
+        loss = self.loss(output, batch)
+        with torch.no_grad():
+            for key, value in {"loss": loss, **(self.diagnostics(output) if stage == "val" else {})}.items():
+                self._average(stage, key).update(value, weight=len(batch["pose"]))
+        return loss
+
+    def _average(self, stage: Stage, key: str) -> MeanMetric:
+        name = f"{stage}_{key}"
+        if name not in self.averages:
+            # A look for NaN would wait for the device with every batch; a NaN shows in the mean.
+            self.averages[name] = MeanMetric(nan_strategy="disable").to(self.device)
+        average: MeanMetric = self.averages[name]  # type: ignore[assignment]  # a ModuleDict hides its type
+        return average
+
+    def _log_epoch(self, stage: Stage) -> dict[str, float]:
+        """Compute and log an epoch's means, summed over all processes in one place and in one order."""
+        errors = self._finish_errors(stage)
+        values = {f"{stage}/mae_{angle}": errors[angle] for angle in ANGLES}
+        values |= {f"{stage}/{key}": errors[key] for key in ("mae", "geodesic")}
+        for name in sorted(name for name in self.averages if name.startswith(stage)):
+            average = self._average(stage, name.removeprefix(f"{stage}_"))
+            values[name.replace("_", "/", 1)] = average.compute()
+            average.reset()
+        self.log_dict({key: value.float() for key, value in values.items()})
+        return {key: float(value) for key, value in values.items()}

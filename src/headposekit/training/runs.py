@@ -1,0 +1,239 @@
+"""What the pool of trainings holds, found again by what was trained."""
+
+import csv
+import hashlib
+import json
+import logging
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headposekit.files import replacing
+from headposekit.geometry.conventions import ANGLES
+from headposekit.metrics.pose_error import ERRORS
+
+log = logging.getLogger(__name__)
+
+Predictions = dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]]
+"""Name of a face to its true and predicted yaw, pitch, roll in degrees; predicted NaN where there is no pose."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished training: its folder and the content of its results.json."""
+
+    folder: Path
+    results: dict[str, Any]
+
+    @property
+    def seed(self) -> int:
+        """Seed of the training."""
+        return int(self.results["config"]["seed"])
+
+    def without(self, test_sets: Iterable[str]) -> "Run":
+        """The run as if it had not been tested on these."""
+        left_out = set(test_sets)
+        tests = {name: entry for name, entry in self.results["test"].items() if name not in left_out}
+        return Run(self.folder, {**self.results, "test": tests})
+
+
+def seedless(identity: dict[str, Any]) -> str:
+    """Key of a training up to its seed: runs with the same key are repetitions of each other."""
+    plain = json.loads(json.dumps(identity))
+    plain.pop("seed", None)
+    plain.get("data", {}).pop("seed", None)
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+
+
+def leaves(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted keys and values of a nested configuration.
+
+    >>> dict(leaves({"model": {"bins": 66}, "seed": 0}))
+    {'model.bins': 66, 'seed': 0}
+    """
+    if isinstance(node, dict):
+        for name, value in node.items():
+            yield from leaves(value, f"{key}.{name}".strip("."))
+    else:
+        yield key, node
+
+
+def read_runs(runs: Path) -> tuple[list[Run], dict[str, str]]:
+    """All runs below a folder that have something to show, and why the other folders have not.
+
+    Returns:
+        what trainings and evaluations left, by name of folder; and each folder that is left out with its reason, but for those
+        of the other entry points.
+    """
+    found, left_out = [], {}
+    for folder in sorted(path for path in runs.iterdir() if path.is_dir()):
+        logs = {path.stem for path in folder.glob("*.log")}
+        if logs and not logs & {"train", "evaluate"}:
+            continue
+        try:
+            found.append(Run(folder, _checked(_read_json(folder / "results.json"))))
+        except FileNotFoundError:
+            left_out[folder.name] = _failure(folder)
+        except ValueError as error:
+            left_out[folder.name] = f"results.json: {error}"
+            log.warning("%s: %s; it does not count", folder / "results.json", error)
+    return found, left_out
+
+
+def read_results(folder: Path) -> dict[str, Any] | None:
+    """The results.json of a run that has ended; None where it is not there or, with a warning, damaged."""
+    path = folder / "results.json"
+    try:
+        results = _read_json(path)
+        tests, train = (results.get("test", {}), results.get("train", {})) if isinstance(results, dict) else (None, None)
+        if not isinstance(train, dict) or not isinstance(tests, dict) or not all(isinstance(t, dict) for t in tests.values()):
+            raise ValueError("not the results of a run")
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        if path not in _named:
+            _named.add(path)
+            log.warning("%s: %s; the run counts as not finished", path, error)
+        return None
+    return {"test": {}, **results}
+
+
+_named: set[Path] = set()
+"""Damaged files that a warning has named."""
+
+
+def _read_json(path: Path) -> Any:
+    """The content of a JSON file.
+
+    Raises:
+        FileNotFoundError: it is not there.
+        ValueError: it cannot be read, with the reason in words.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise
+    except (OSError, RecursionError) as error:
+        raise ValueError(getattr(error, "strerror", None) or str(error)) from error
+    except ValueError as error:
+        raise ValueError("no JSON, or cut short") from error
+
+
+def read_pool(runs: Path) -> dict[str, list[Run]]:
+    """Finished trainings below a folder, by `seedless` key, in the order of their seeds; unreadable ones do not count."""
+    return pool_of(read_runs(runs)[0] if runs.is_dir() else [])
+
+
+def pool_of(runs: Iterable[Run]) -> dict[str, list[Run]]:
+    """Those that are cells of sweeps, by `seedless` key, in the order of their seeds; single runs are nobody's cells."""
+    pool: dict[str, list[Run]] = {}
+    for run in runs:
+        if run.results["status"] == "finished" and run.folder.name == run.results["train_id"]:
+            pool.setdefault(seedless(run.results["config"]), []).append(run)
+    return {key: sorted(members, key=lambda run: run.seed) for key, members in pool.items()}
+
+
+def read_predictions(run: Run, test_set: str) -> Predictions | None:
+    """A run's predictions of its last epoch on a test set; None where there are none."""
+    columns = [f"{kind}_{angle}" for kind in ("true", "predicted") for angle in ANGLES]
+    try:
+        with (run.folder / f"predictions_{test_set}.csv").open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        angles = np.array([[float(row[column] or "nan") for column in columns] for row in rows]).reshape(-1, 6)
+        return {row["name"]: (pose[:3], pose[3:]) for row, pose in zip(rows, angles, strict=True)}
+    except (OSError, ValueError, KeyError, TypeError, csv.Error):
+        return None
+
+
+def write_predictions(path: Path, predictions: Sequence[dict[str, Any]]) -> None:
+    """One row a face: name, true and predicted yaw, pitch, roll, and the geodesic error, all in degrees; empty where NaN."""
+    columns = ["name", *(f"true_{a}" for a in ANGLES), *(f"predicted_{a}" for a in ANGLES), "geodesic"]
+    with replacing(path) as partial, partial.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        for row in predictions:
+            numbers = [*row["true"], *row["predicted"], row["geodesic"]]
+            writer.writerow([row["name"], *("" if math.isnan(number) else f"{number:.6f}" for number in numbers)])
+
+
+def _failure(folder: Path) -> str:
+    """Why a folder has no results.json."""
+    try:
+        return f"failed: {_read_json(folder / 'failed.json')['reason']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "unfinished" if (folder / "train.log").is_file() else "no results.json; no run of this program"
+
+
+def _checked(results: Any) -> dict[str, Any]:
+    """The content of a results.json.
+
+    Raises:
+        ValueError: it does not say what this room reads.
+    """
+    if not isinstance(results, dict) or results.get("status") not in ("finished", "evaluated"):
+        raise ValueError("its status is neither finished nor evaluated")
+    kinds: dict[str, type] = {"config": dict, "test": dict, "train": dict, "versions": dict, "params": int, "commit": str}
+    for key, kind in kinds.items():
+        if key not in ("config", "test"):
+            results[key] = results.get(key) or kind()
+        if not isinstance(results.get(key), kind):
+            raise ValueError(f"no usable `{key}`")
+    if results["status"] == "finished" and not isinstance(results.get("train_id"), str):
+        raise ValueError("no usable `train_id`")
+    if results["status"] == "finished" and not isinstance(results["config"].get("seed"), int):
+        raise ValueError("no usable `seed`")
+    for entry in (results["train"], *results["test"].values()):
+        if isinstance(entry, dict) and "rules" not in entry and isinstance(entry.get("protocol"), str):
+            entry["rules"] = {"dataset": entry["protocol"]}  # an older version wrote a sentence
+        if isinstance(entry, dict) and "rules" in entry and not _are_rules(entry["rules"]):
+            raise ValueError("no usable `rules`")
+    for name, entry in results["test"].items():
+        kinds = {"rules": dict, "crop": str, "n": int, "last": dict}
+        if "/" in name or not isinstance(entry, dict) or not all(isinstance(entry.get(key), k) for key, k in kinds.items()):
+            raise ValueError(f"test set {name} lacks one of {', '.join(kinds)}")
+        for errors in (entry["last"], entry.get("best", entry["last"])):
+            values = [errors.get(key) for key in ERRORS] if isinstance(errors, dict) else [None]
+            if not all(map(_is_number, values)):
+                raise ValueError(f"test set {name} lacks one of the errors {', '.join(ERRORS)}")
+        if not isinstance(entry.get("of_protocol", {}), dict) or not isinstance(entry.get("without_pose", 0), int):
+            raise ValueError(f"test set {name} has no usable `of_protocol` or `without_pose`")
+    return results
+
+
+def _are_rules(rules: Any) -> bool:
+    perturb = rules.get("perturb", {}) if isinstance(rules, dict) else None
+    return isinstance(perturb, dict) and isinstance(rules.get("dataset"), str) and all(map(_is_number, perturb.values()))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, float | int) and math.isfinite(value)
+
+
+def read_metrics(folder: Path, column: str) -> dict[int, float]:
+    """A column of a run's metrics.csv by epoch, counted from one; empty where there is none."""
+    try:
+        with (folder / "metrics.csv").open(newline="", encoding="utf-8") as file:
+            return {int(row["epoch"]) + 1: float(row[column]) for row in csv.DictReader(file) if row.get(column)}
+    except (OSError, ValueError, KeyError, TypeError, csv.Error):
+        return {}
+
+
+def with_pose(predictions: Predictions) -> Predictions:
+    """The faces that have a predicted pose."""
+    return {name: pair for name, pair in predictions.items() if np.isfinite(pair[1]).all()}
+
+
+def fuse(members: Iterable[Predictions]) -> Predictions | None:
+    """Late fusion: the mean of several networks' predictions; None where they did not see the same faces.
+
+    A face that one of them has no pose for gets none.
+    """
+    members = list(members)
+    if not members or any(set(member) != set(members[0]) for member in members):
+        return None
+    return {name: (true, np.mean([member[name][1] for member in members], axis=0)) for name, (true, _) in members[0].items()}

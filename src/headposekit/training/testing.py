@@ -1,0 +1,146 @@
+"""Testing on named test sets, and what each leaves in the run folder."""
+
+import functools
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+
+from headposekit.data.datamodule import HeadPoseDataModule
+from headposekit.errors import InputError
+from headposekit.files import write_picture
+from headposekit.geometry.drawing import draw_examples
+from headposekit.geometry.rotations import angular_error
+from headposekit.metrics.pose_error import ERRORS
+from headposekit.training import PoseEvaluator
+from headposekit.training.loggers import ResultLogger
+from headposekit.training.module import Prediction
+from headposekit.training.runs import write_predictions
+from headposekit.types import Image
+
+log = logging.getLogger(__name__)
+
+NUM_EXAMPLES = 16
+
+
+def check_sets(module: PoseEvaluator, datamodules: Mapping[str, HeadPoseDataModule]) -> None:
+    """Read every dataset and refuse what cannot work, before anything is computed.
+
+    Raises:
+        InputError: an unusable dataset, or crops of another size than the network takes.
+    """
+    for name, datamodule in datamodules.items():
+        size = module.model.input_size  # of what takes no crops, None
+        if size is not None and datamodule.crop.size != size:
+            network = type(module.model).__name__
+            raise InputError(
+                f"{name}: crop.size={datamodule.crop.size}, but {network} takes {size} pixels; set crop.size={size}"
+            )
+        if name.startswith("test."):
+            datamodule.dataset.verify(datamodule.test_indices)
+        for face, reason in datamodule.dataset.skipped.items():
+            log.warning("%s: %s left out: %s", name, face, reason)
+        for doubt in datamodule.dataset.doubts:
+            log.warning("%s: %s", name, doubt)
+
+
+def run_tests(
+    trainer: pl.Trainer,
+    module: PoseEvaluator,
+    test_sets: Mapping[str, HeadPoseDataModule],
+    results: dict[str, Any],
+    weights: str,
+    folder: Path | None = None,
+    records: Mapping[str, dict[str, Any]] | None = None,
+) -> None:
+    """Test on every set and enter the errors into `results["test"][set][weights]`.
+
+    Args:
+        trainer: that fitted, or any other.
+        module: with the weights to test.
+        test_sets: by name.
+        results: content of results.json, filled in place.
+        weights: `initial`, `last` or `best`.
+        folder: where predictions_<set>.csv and examples_<set>.png go; None writes none.
+        records: what else results.json says of each set.
+    """
+    for name, datamodule in test_sets.items():
+        datamodule.with_pictures = bool(getattr(module.model, "needs_picture", False))
+        trainer.test(module, datamodule=datamodule, verbose=False)
+        errors, failures = dict(module.test_errors), dict(module.test_failures)
+        if failures and not errors["n"]:
+            raise InputError(
+                f"{name}: none of {len(module.predictions)} faces got a pose ({failures['refused']} refused, "
+                f"{failures['behind']} behind the camera); check that the set has landmarks, and the solver"
+            )
+        if not all(math.isfinite(value) for value in errors.values()):
+            raise InputError(
+                f"{name}: the network predicts NaN or infinity ({weights} weights); it has diverged, lower optimizer.lr"
+            )
+        entry = results["test"].setdefault(name, describe(datamodule))
+        if records is not None:
+            entry |= records[name]
+        n = int(errors.pop("n")) + failures.get("without_pose", 0)
+        if _tests_a_part(trainer):
+            entry["n"] = n
+        if n != entry["n"]:
+            raise RuntimeError(f"{name}: {n} faces tested, {entry['n']} expected")
+        entry[weights] = errors
+        if failures:
+            entry |= {**failures, "skipped": entry["skipped"] + failures["refused"], "median": medians(module.predictions)}
+        if folder is not None and trainer.is_global_zero:
+            write_predictions(folder / f"predictions_{name}.csv", module.predictions)
+            sheet = examples(module, datamodule)
+            write_picture(folder / f"examples_{name}.png", sheet)
+            for logger in trainer.loggers:
+                if isinstance(logger, ResultLogger):
+                    logger.log_test(name, module.predictions, functools.partial(crops_of, datamodule))
+
+
+def _tests_a_part(trainer: pl.Trainer) -> bool:
+    """Whether the trainer's own switches (fast_dev_run, limit_test_batches) leave faces out."""
+    limit = trainer.limit_test_batches
+    return isinstance(limit, int) or limit < 1.0
+
+
+def describe(datamodule: HeadPoseDataModule) -> dict[str, Any]:
+    """What a test set is, as results.json names it."""
+    dataset = datamodule.dataset
+    return {
+        "rules": datamodule.rules,
+        "crop": datamodule.crop.name,
+        "n": len(datamodule.test_indices),
+        "filtered": dataset.num_filtered,
+        "skipped": len(dataset.skipped),
+    }
+
+
+def medians(predictions: Sequence[Prediction]) -> dict[str, float]:
+    """Median errors over the faces that have a pose, in degrees, which a few failures do not move."""
+    rows = [row for row in predictions if math.isfinite(row["geodesic"])]
+    true, predicted = (torch.tensor([row[key] for row in rows], dtype=torch.float64) for key in ("true", "predicted"))
+    angles = angular_error(predicted, true)
+    values = [*angles.T, angles.mean(dim=-1), torch.tensor([row["geodesic"] for row in rows], dtype=torch.float64)]
+    return {key: value.quantile(0.5).item() for key, value in zip(ERRORS, values, strict=True)}
+
+
+def crops_of(datamodule: HeadPoseDataModule, names: Sequence[str]) -> list[Image]:
+    """Crops of faces of a test set, RGB, as the test saw them."""
+    number = {datamodule.dataset.names[index]: index for index in datamodule.test_indices}
+    return list(datamodule.faces([number[name] for name in names])["image"].permute(0, 2, 3, 1).numpy())
+
+
+def examples(module: PoseEvaluator, datamodule: HeadPoseDataModule) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """A sheet of faces of the test set with the last test's predictions, evenly drawn from it."""
+    tested = {row["name"] for row in module.predictions}
+    indices = [index for index in datamodule.test_indices if datamodule.dataset.names[index] in tested]
+    chosen = [indices[int(i)] for i in np.linspace(0, len(indices) - 1, min(NUM_EXAMPLES, len(indices)))]
+    names = [datamodule.dataset.names[index] for index in chosen]
+    rows = {row["name"]: row for row in module.predictions}
+    shown = [rows[name] for name in names]
+    return draw_examples(crops_of(datamodule, names), [row["true"] for row in shown], [row["predicted"] for row in shown])

@@ -1,0 +1,244 @@
+"""Checkpoints that explain themselves, and their safe reading.
+
+A checkpoint is Lightning's, with one more entry, `headposekit`: plain containers with the network's resolved configuration, the
+crop rule, input size, channel order, angle convention, training data and errors. It opens with `weights_only=True`; what its
+configuration may build is decided here, not by Hydra (which would call anything that can be imported).
+"""
+
+import contextlib
+import inspect
+import math
+import zipfile
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.utils import get_object
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from headposekit.errors import InputError
+from headposekit.extensions import defines, is_extension
+from headposekit.safe_files import check_file
+from headposekit.weights.published import load_published
+from headposekit.weights.tensor_files import check_tensors, load_tensors
+
+CARD_VERSION = 1
+CONVENTION = "yaw, pitch, roll in degrees; signs of 300W-LP: nose to image left, face up, head clockwise"
+
+
+MAX_DEPTH, MAX_LENGTH, MAX_TEXT, MAX_NUMBER = 16, 64, 256, 4096
+"""Of the options in a file: how deep they are nested, entries of each list, letters, and the numbers themselves."""
+MAX_SIZE, MAX_MARGIN = 1024, 4
+"""Of a file's crop rule: pixels of the square, and the margin as a share of the box."""
+SPARE_VALUES = 2**24
+"""How many more values building a network may take than its file holds: a classifier that is cut off again."""
+
+
+@dataclass(frozen=True)
+class LoadedNetwork:
+    """A network that a file holds, with what it needs to be used right.
+
+    Attributes:
+        path: the file.
+        model: the network, in eval mode.
+        model_config, crop_config: plain containers with `_target_`s.
+        card: what else the file says of itself; nothing of a published one.
+    """
+
+    path: str
+    model: nn.Module
+    model_config: dict[str, Any]
+    crop_config: dict[str, Any]
+    card: dict[str, Any]
+
+
+def read_card(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Open a checkpoint of this suite without running anything in it.
+
+    Args:
+        path: a .ckpt file.
+
+    Returns:
+        the whole checkpoint, and its `headposekit` entry.
+
+    Raises:
+        InputError: missing, cut short, holding anything but tensors and plain containers, or not of this suite.
+    """
+    path = Path(path)
+    check_file(path, what="checkpoint")
+    is_archive = False  # what torch.save writes is a zip archive
+    with contextlib.suppress(zipfile.BadZipFile, OSError):  # of a damaged one
+        is_archive = zipfile.is_zipfile(path)
+    if not is_archive:
+        raise InputError(f"{path}: not a readable checkpoint, or cut short; restore it (published files go with weights=)")
+    content = load_tensors(path)
+    card = content.get("headposekit") if isinstance(content, dict) else None
+    if not isinstance(card, dict) or "state_dict" not in content:
+        raise InputError(f"{path}: not a checkpoint of this suite (no `headposekit` entry); published files go with weights=")
+    check_tensors(path, content["state_dict"])
+    check_format(path, card)
+    return content, card
+
+
+def check_format(path: str | Path, card: dict[str, Any]) -> None:
+    """Raise InputError where what a file says of itself is in another format."""
+    found = card.get("format")
+    if found != CARD_VERSION or type(found) is not int:
+        raise InputError(f"{path}: checkpoint format {found!r:.40}, this version reads {CARD_VERSION}; convert or retrain")
+
+
+def load_checkpoint(path: str | Path) -> LoadedNetwork:
+    """Rebuild a network from its checkpoint alone, in eval mode.
+
+    Raises:
+        InputError: see `read_card` and `rebuild`.
+    """
+    content, card = read_card(path)
+    return rebuild(path, card, content["state_dict"])
+
+
+def rebuild(path: str | Path, card: dict[str, Any], state_dict: dict[str, Any]) -> LoadedNetwork:
+    """A network from what its file says of itself and from its `model.*` tensors, in eval mode.
+
+    Raises:
+        InputError: the configuration names something that may not be built, or does not fit the tensors.
+    """
+    num_values = sum(value.numel() for value in state_dict.values())
+    try:
+        crop = build_crop(card["crop"])
+        with _AtMost(num_values + SPARE_VALUES):
+            model = build(card["model"])
+    except Exception as error:  # what a stranger's options can do to a constructor has no end
+        reason = (str(error) or type(error).__name__).splitlines()[0][:300]
+        raise InputError(f"{path}: its configuration cannot be used: {reason}") from error
+    if not isinstance(model, nn.Module) or not hasattr(crop, "aflw2000_box"):
+        raise InputError(f"{path}: its configuration does not describe a network and a crop rule; refused")
+    size = getattr(model, "input_size", crop.size)
+    if size != crop.size:
+        raise InputError(f"{path}: its crops have {crop.size} pixels, but its network takes {size}; refused")
+    load_network_state(model, state_dict, path)
+    return LoadedNetwork(str(path), model.eval(), card["model"], card["crop"], card)
+
+
+class _AtMost(TorchDispatchMode):
+    """Within it, new tensors of no more values than these in all can be made; raises InputError before memory is taken."""
+
+    def __init__(self, num_values: int) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # torch's own
+        self.left = num_values
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+        """Count what an operation is asked to make."""
+        if args and isinstance(args[0], list | tuple) and all(isinstance(side, int) for side in args[0]):
+            self.left -= math.prod(args[0])
+        elif func.overloadpacket in (torch.ops.aten.arange, torch.ops.aten.linspace):
+            self.left -= int(max(abs(value) for value in args if isinstance(value, int | float)))
+        if self.left < 0:
+            raise InputError("it describes a network that is larger than the file's tensors; refused")
+        return func(*args, **(kwargs or {}))
+
+
+def read_weights_into(model: nn.Module, path: str | Path) -> None:
+    """Fill a network from one of our checkpoints.
+
+    Raises:
+        InputError: see `read_card`; or the checkpoint is of another network.
+    """
+    content, _ = read_card(path)
+    load_network_state(model, content["state_dict"], path)
+
+
+def load_initial_weights(model: nn.Module, path: str | Path) -> None:
+    """Fill a network before training, from one of our checkpoints (.ckpt) or a published file (any other suffix).
+
+    Raises:
+        InputError: an unusable file, or one of another network.
+    """
+    if Path(path).suffix == ".ckpt":
+        read_weights_into(model, path)
+    else:
+        published, _ = load_published(path)
+        load_network_state(model, {f"model.{key}": value for key, value in published.state_dict().items()}, path)
+
+
+def load_network_state(model: nn.Module, state_dict: dict[str, Any], path: str | Path) -> None:
+    """Fill a network with the `model.*` tensors of a checkpoint; InputError in one line where they do not fit."""
+    state = {key.removeprefix("model."): value for key, value in state_dict.items() if key.startswith("model.")}
+    own = model.state_dict()
+    odd = sorted(set(state) ^ set(own)) or sorted(key for key in own if own[key].shape != state[key].shape)
+    if odd:
+        raise InputError(
+            f"{path}: holds another network than {type(model).__name__} as configured (they differ in {odd[0][:80]})"
+        )
+    model.load_state_dict(state)
+
+
+def build_crop(config: Any) -> Any:
+    """A crop rule from its plain configuration, see `build`; raises InputError also where its squares are too large."""
+    crop = build(config)
+    options = vars(crop) if hasattr(crop, "aflw2000_box") else {}
+    for name, value in options.items():
+        limit = MAX_SIZE if name == "size" else MAX_MARGIN if name.endswith("margin") else None
+        if limit is not None and isinstance(value, int | float) and not value <= limit:
+            raise InputError(f"crop.{name}={value} is beyond {limit}; refused")
+    return crop
+
+
+def build(config: Any, depth: int = 0) -> Any:
+    """Instantiate a plain configuration, with `_target_`s of this suite's networks and crop rules only, and of extensions.
+
+    A small, closed counterpart of `hydra.utils.instantiate` for files from strangers.
+
+    Raises:
+        InputError: a target outside the allowed ones, an option of Hydra's that has no business here, or a value beyond what
+            any network needs (`MAX_NUMBER` and others).
+    """
+    if depth > MAX_DEPTH:
+        raise InputError(f"options nested more than {MAX_DEPTH} deep; refused")
+    if isinstance(config, list | tuple | dict | str) and len(config) > (MAX_TEXT if isinstance(config, str) else MAX_LENGTH):
+        raise InputError(f"an option of {len(config):,} entries or letters; refused")
+    if isinstance(config, list | tuple):
+        return [build(item, depth + 1) for item in config]
+    if not isinstance(config, dict):
+        return config
+    arguments = {key: build(value, depth + 1) for key, value in config.items() if not key.startswith("_")}
+    # A trunk's ImageNet weights: the checkpoint's own come in their place, so nothing is fetched or opened.
+    arguments |= {key: without for key, without in {"pretrained": False, "checkpoint_path": None}.items() if key in arguments}
+    if "_target_" not in config:
+        return arguments
+    unexpected = {key for key in config if key.startswith("_")} - {"_target_", "_partial_"}
+    if unexpected:
+        raise InputError(f"{sorted(unexpected)[0]} is not allowed in a checkpoint")
+    target = _allowed_target(config["_target_"])
+    for key, value in arguments.items():
+        if not is_extension(config["_target_"]) and isinstance(value, int | float) and not abs(value) <= MAX_NUMBER:
+            raise InputError(f"{key}={str(value)[:40]} is beyond {MAX_NUMBER}; refused")
+    return partial(target, **arguments) if config.get("_partial_") else target(**arguments)
+
+
+def _allowed_target(name: Any) -> Any:
+    """The class behind a target, if it is a network or crop rule of ours, or of the user's own extensions.
+
+    Never what a name reaches by walking through the attributes of such a file, as another package that it imports.
+    """
+    refusal = InputError(
+        f"target {name} is not one of this suite's networks or crop rules; refused (for a network of your own, "
+        "name its folder in HEADPOSEKIT_EXTENSIONS)"
+    )
+    if not isinstance(name, str):
+        raise refusal
+    is_ours = name.startswith(("headposekit.models.", "headposekit.geometry.crops.", "headposekit.geometry.bins."))
+    if not is_ours and not is_extension(name):
+        raise refusal
+    try:
+        target = get_object(name)
+    except Exception as error:  # Hydra raises several kinds for a name that leads nowhere
+        raise refusal from error
+    if not inspect.isclass(target) or f"{target.__module__}.{target.__qualname__}" != name:
+        raise refusal
+    if not is_ours and not defines(target):
+        raise refusal
+    return target

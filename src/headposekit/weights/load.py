@@ -1,0 +1,122 @@
+"""Networks from files of every kind, each with what is needed to use it right."""
+
+import contextlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from headposekit.errors import InputError
+from headposekit.models.fold import fold
+from headposekit.models.fusion import LateFusion
+from headposekit.safe_files import refuse_address
+from headposekit.weights.checkpoint import LoadedNetwork, build, load_checkpoint
+from headposekit.weights.onnx_files import OnnxNetwork, in_onnx_runtime, load_onnx
+from headposekit.weights.published import load_published
+from headposekit.weights.safetensors_files import load_safetensors
+
+FSANET_CROP = {
+    "_target_": "headposekit.geometry.crops.FSANetCrop",
+    "size": 64,
+    "margin": 0.6,
+    "aflw2000_box": "visible21",
+    "detector_margin": 0.4,
+}
+HOPENET_CROP = {
+    "_target_": "headposekit.geometry.crops.HopenetCrop",
+    "size": 224,
+    "aflw2000_box": "official",
+    "order_free": False,
+}
+PUBLISHED_CROP = {
+    "headposekit.models.fsanet.FSANet": FSANET_CROP,
+    "headposekit.models.ssrnet.SSRNetMD": FSANET_CROP,
+    "headposekit.models.hopenet.Hopenet": HOPENET_CROP,
+}
+"""With which each architecture's published weights were trained on 300W-LP."""
+
+
+def load_member(path: str | Path) -> LoadedNetwork:
+    """Load one file, by its suffix.
+
+    Args:
+        path: a checkpoint (.ckpt), a .safetensors file with its .json, an exported .onnx file, or a published file of the
+            authors (.h5, .pkl).
+
+    Raises:
+        InputError: an unusable file; or a .pt2, which cannot be opened without trusting it (torch.export.load unpickles).
+    """
+    refuse_address(path)
+    suffix = Path(path).suffix.lower()
+    if suffix in (".ckpt", ".safetensors"):
+        return load_own(path)
+    if suffix == ".pt2":
+        raise InputError(f"{path}: opening a .pt2 file could run code in it; export as format=onnx or format=safetensors")
+    if suffix == ".onnx":
+        exported, card = load_onnx(path)
+        return LoadedNetwork(str(path), exported, card["model"], card["crop"], card)
+    model, model_config = load_published(path)
+    return LoadedNetwork(str(path), model, model_config, PUBLISHED_CROP[model_config["_target_"]], {})
+
+
+def load_own(path: str | Path) -> LoadedNetwork:
+    """Load a checkpoint of this suite, or the .safetensors form of one; InputError where it is neither."""
+    return load_safetensors(path) if Path(path).suffix.lower() == ".safetensors" else load_checkpoint(path)
+
+
+def load_members(paths: Sequence[str | Path]) -> list[LoadedNetwork]:
+    """Load the files of one network or of a late fusion.
+
+    Raises:
+        InputError: no file, one named twice, an unusable one, or networks that want different crops.
+    """
+    named = [str(path) for path in paths]
+    if not named:
+        raise InputError("no network given; name a checkpoint or a file of published weights (several make their late fusion)")
+    refuse_repeated(named)
+    members = [load_member(path) for path in named]
+    refuse_other_crops(members)
+    return members
+
+
+def refuse_repeated(paths: Sequence[str]) -> None:
+    """Raise InputError where a file is named twice."""
+    if twice := [path for path in paths if paths.count(path) > 1]:
+        raise InputError(f"{twice[0]} is named twice; a fusion counts each file once")
+
+
+def refuse_other_crops(members: Sequence[LoadedNetwork]) -> None:
+    """Raise InputError where networks were trained with different crops."""
+    first = vars(build(members[0].crop_config))
+    for member in members[1:]:
+        other = vars(build(member.crop_config))
+        if odd := [f"{key}: {first.get(key)}, {other.get(key)}" for key in first | other if first.get(key) != other.get(key)]:
+            raise InputError(
+                f"{member.path}: trained with another crop than {members[0].path} ({'; '.join(odd)}); use them separately"
+            )
+
+
+def fuse(members: Sequence[LoadedNetwork]) -> nn.Module:
+    """One network, or the late fusion of several, in eval mode."""
+    models = [member.model for member in members]
+    return (models[0] if len(models) == 1 else LateFusion(models)).eval()
+
+
+def fastest(members: Sequence[LoadedNetwork], device: torch.device) -> nn.Module:
+    """The same on a device, in the form that is fastest there: in ONNX Runtime on a CPU, folded on a GPU.
+
+    A network that ONNX Runtime cannot take over runs folded as well, and one that cannot be folded as it is.
+    """
+    models = [_fastest(member.model, device) for member in members]
+    return (models[0] if len(models) == 1 else LateFusion(models)).eval()
+
+
+def _fastest(network: nn.Module, device: torch.device) -> nn.Module:
+    if isinstance(network, OnnxNetwork):
+        return network
+    folded = fold(network)
+    if device.type == "cpu":
+        with contextlib.suppress(InputError):
+            return in_onnx_runtime(folded)
+    return folded.to(device)

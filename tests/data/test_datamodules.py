@@ -1,0 +1,96 @@
+from pathlib import Path
+
+import albumentations as A
+import numpy as np
+import pytest
+import torch
+
+from headposekit.data.augmentation import Augmentation, FourWayCrop
+from headposekit.datasets import AFLW2000DataModule, W300LPDataModule
+from headposekit.errors import InputError
+from headposekit.geometry.crops import FSANetCrop, MarginCrop
+
+
+def augmentation() -> Augmentation:
+    return Augmentation(mirror=0.5, pipeline=A.Compose([FourWayCrop()]))
+
+
+def test_batch_holds_the_cropped_samples(aflw2000_root: Path) -> None:
+    datamodule = AFLW2000DataModule(aflw2000_root, FSANetCrop(), batch_size=4)
+    batches = list(datamodule.test_dataloader())
+    assert [len(batch["name"]) for batch in batches] == [4, 4, 2]
+    batch = batches[0]
+    assert batch["image"].shape == (4, 3, 64, 64)
+    assert batch["image"].dtype == torch.uint8
+    sample = datamodule.dataset[2]
+    crop = FSANetCrop()(sample["image"], sample["box"])
+    np.testing.assert_array_equal(batch["image"][2].permute(1, 2, 0).numpy(), crop)
+    assert batch["name"][2] == sample["name"]
+    for key in ("pose", "box", "landmarks"):
+        np.testing.assert_array_equal(batch[key][2].numpy(), sample[key])  # type: ignore[literal-required]
+
+
+def test_training_batches_are_augmented_and_validation_ones_are_not(w300lp_root: Path) -> None:
+    plain = W300LPDataModule(w300lp_root, FSANetCrop(), None, batch_size=8, val_fraction=0.25)
+    augmented = W300LPDataModule(w300lp_root, FSANetCrop(), augmentation(), batch_size=8, val_fraction=0.25)
+    first = [next(iter(datamodule.train_dataloader())) for datamodule in (plain, augmented)]
+    assert first[0]["name"] == first[1]["name"]
+    assert not torch.equal(first[0]["image"], first[1]["image"])
+    validation = [next(iter(datamodule.val_dataloader())) for datamodule in (plain, augmented)]
+    assert torch.equal(validation[0]["image"], validation[1]["image"])
+
+
+def test_workers_change_nothing(w300lp_root: Path) -> None:
+    epochs = []
+    for num_workers in (0, 2):
+        datamodule = W300LPDataModule(w300lp_root, FSANetCrop(), augmentation(), batch_size=8, num_workers=num_workers, seed=5)
+        loader = datamodule.train_dataloader()
+        loader.sampler.set_epoch(3)  # type: ignore[attr-defined]
+        epochs.append(list(loader))
+    for one, two in zip(*epochs, strict=True):
+        assert one["name"] == two["name"]
+        assert torch.equal(one["image"], two["image"])
+
+
+def test_epochs_differ_in_order_and_augmentation(w300lp_root: Path) -> None:
+    datamodule = W300LPDataModule(w300lp_root, FSANetCrop(), augmentation(), batch_size=48)
+    loader = datamodule.train_dataloader()
+    by_name = []
+    for epoch in (0, 1):
+        loader.sampler.set_epoch(epoch)  # type: ignore[attr-defined]
+        (batch,) = loader
+        by_name.append(dict(zip(batch["name"], batch["image"], strict=True)))
+    assert list(by_name[0]) != list(by_name[1])
+    assert sum(torch.equal(image, by_name[1][name]) for name, image in by_name[0].items()) < 16
+
+
+def test_num_test_is_the_first_of_the_seeded_order(aflw2000_root: Path) -> None:
+    few = AFLW2000DataModule(aflw2000_root, FSANetCrop(), num_test=4)
+    more = AFLW2000DataModule(aflw2000_root, FSANetCrop(), num_test=7)
+    assert len(few.test_indices) == 4
+    assert set(few.test_indices) < set(more.test_indices)
+    assert AFLW2000DataModule(aflw2000_root, FSANetCrop(), num_test=99).test_indices == list(range(10))
+
+
+def test_box_rule_is_the_crops(aflw2000_root: Path) -> None:
+    official = AFLW2000DataModule(aflw2000_root, FSANetCrop(aflw2000_box="official")).dataset
+    assert (official.box[:, 0] == -1).all()
+    whole = AFLW2000DataModule(aflw2000_root, MarginCrop()).dataset
+    np.testing.assert_allclose(whole.box[:, 0], whole.landmarks[:, :, 0].min(axis=1))
+
+
+def test_nothing_held_out_gives_no_validation(aflw2000_root: Path) -> None:
+    assert AFLW2000DataModule(aflw2000_root, FSANetCrop()).val_dataloader() == []
+
+
+@pytest.mark.parametrize("key", ["num_train", "num_val", "num_test"])
+def test_zero_faces_is_refused(aflw2000_root: Path, key: str) -> None:
+    with pytest.raises(InputError, match=f"{key}=0 leaves no face"):
+        AFLW2000DataModule(aflw2000_root, FSANetCrop(), **{key: 0})
+
+
+def test_face_outside_its_picture_is_named(aflw2000_root: Path) -> None:
+    datamodule = AFLW2000DataModule(aflw2000_root, FSANetCrop())
+    datamodule.dataset.box[1] = [900, 900, 950, 950]
+    with pytest.raises(InputError, match=r"image00001: the box .* lies outside its picture of 450×450"):
+        list(datamodule.test_dataloader())

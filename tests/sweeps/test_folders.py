@@ -1,0 +1,86 @@
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from configs import train_config
+from headposekit.errors import InputError
+from headposekit.sweeps.folders import CELL, LOCK, RunFolders, folders_of, hold, take_folder
+from headposekit.training.identity import train_id
+
+
+def test_runs_of_one_second_get_a_folder_each(tmp_path: Path) -> None:
+    path = tmp_path / "runs" / "2026-01-02_03-04-05_predict"
+    with RunFolders() as first, RunFolders() as second, RunFolders() as third:
+        names = [folders.new(path).name for folders in (first, second, third)]
+        assert names == [path.name, f"{path.name}_2", f"{path.name}_3"]
+        assert second.new(path).name == f"{path.name}_2"  # however often it is looked up
+    assert sorted(folder.name for folder in path.parent.iterdir()) == names
+    assert not list(path.parent.glob("*/*"))
+
+
+def test_a_folder_that_another_run_holds_is_refused_until_its_end(tmp_path: Path) -> None:
+    with RunFolders() as first:
+        first.take(tmp_path)
+        first.take(tmp_path)
+        with RunFolders() as second, pytest.raises(InputError, match="another run is at work in it"):
+            second.take(tmp_path)
+    with RunFolders() as second:
+        assert second.take(tmp_path) == tmp_path
+        assert str(os.getpid()) in (tmp_path / LOCK).read_text()
+
+
+@pytest.mark.parametrize("variable", [CELL, "LOCAL_RANK"])
+def test_processes_of_a_run_share_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    with hold(tmp_path) as mine, RunFolders() as child:
+        assert mine
+        monkeypatch.setenv(variable, "1")
+        assert child.take(tmp_path) == tmp_path
+        assert child.new(tmp_path / "a") == tmp_path / "a"
+
+
+def test_a_folder_is_free_when_its_run_is_dead_whatever_its_workers_do(tmp_path: Path) -> None:
+    with hold(tmp_path):
+        worker = os.fork()
+        if worker == 0:
+            signal.pause()
+            os._exit(0)
+    try:
+        with hold(tmp_path) as mine:
+            assert mine
+    finally:
+        os.kill(worker, signal.SIGKILL)
+        os.waitpid(worker, 0)
+
+
+def test_what_is_written_beside_the_run_folder_is_held_as_well(tmp_path: Path) -> None:
+    with RunFolders():
+        take_folder(tmp_path / "out")
+        with hold(tmp_path / "out") as mine:
+            assert not mine
+    take_folder(tmp_path / "else")
+    assert not list((tmp_path / "else").iterdir())
+
+
+def test_folders_of_a_training(tmp_path: Path) -> None:
+    wanted = ["0123456789ab", "2026-01-01_00-00-00_0123456789ab", "2026-01-01_00-00-00_0123456789ab_2"]
+    for name in [*wanted, "0123456789abc", "x0123456789ab", "2026-01-01_00-00-00_0123456789ab_x"]:
+        (tmp_path / name).mkdir()
+    assert [path.name for path in folders_of("0123456789ab", tmp_path)] == wanted
+
+
+def test_a_given_folder_that_another_run_holds_is_refused_before_anything_is_written(refused, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    with hold(tmp_path / "mine"):
+        line = refused("train", "hydra.run.dir=mine")
+        assert line.startswith("error: mine: another run is at work in it")
+        assert [path.name for path in (tmp_path / "mine").iterdir()] == [LOCK]
+
+
+def test_a_training_that_is_running_is_not_resumed(refused, tmp_path: Path) -> None:
+    folder = tmp_path / "runs" / f"2026-01-01_00-00-00_{train_id(train_config())}"
+    (folder / "checkpoints").mkdir(parents=True)
+    (folder / "checkpoints" / "last.ckpt").touch()
+    with hold(folder):
+        assert f"{folder}: another run is at work in it" in refused("train", "resume=auto")

@@ -1,0 +1,213 @@
+import json
+import logging
+import multiprocessing
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from configs import train_config
+from headposekit.sweeps import pool
+
+
+def write_results(folder: Path, **content: object) -> None:
+    folder.mkdir(exist_ok=True)
+    (folder / "results.json").write_text(json.dumps(content))
+
+
+def test_a_cell_is_finished_when_this_training_was_tested_on_all_it_is_asked_for(tmp_path: Path) -> None:
+    config = train_config("test=[synthetic,aflw2000]")
+    tested = {name: {"test_id": pool.id_of_test(config, name)} for name in config.test}
+    assert pool.cell_state(config, tmp_path).state == "missing"
+    write_results(tmp_path, status="finished", train_id=pool.train_id(config), test=tested)
+    assert pool.cell_state(config, tmp_path).state == "finished"
+
+    other_box = train_config("test=[synthetic,aflw2000]", "test.aflw2000.box=official")
+    assert pool.untested(other_box, pool.finished_results(other_box, tmp_path)) == ["aflw2000"]  # type: ignore[arg-type]
+    elsewhere = train_config("test=[synthetic,aflw2000]", "test.aflw2000.root=/elsewhere")
+    assert pool.cell_state(elsewhere, tmp_path).state == "finished"
+    assert pool.cell_state(train_config("seed=1"), tmp_path).state == "missing"  # another training
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]x", '{"status": "finished"}'])
+def test_a_broken_result_counts_as_none(tmp_path: Path, content: str) -> None:
+    (tmp_path / "results.json").write_text(content)
+    (tmp_path / "failed.json").write_text('{"status": "failed", "reason": "the disk is full"}')
+    state = pool.cell_state(train_config(), tmp_path)
+    assert (state.state, state.reason) == ("failed", "the disk is full")
+
+
+def holds(folder: Path, started: object, end: object) -> None:
+    with pool.hold(folder) as mine:
+        assert mine
+        started.set()  # type: ignore[attr-defined]
+        end.wait()  # type: ignore[attr-defined]
+
+
+def test_a_folder_belongs_to_one_process_until_it_dies(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("forkserver")
+    started, end = context.Event(), context.Event()
+    holder = context.Process(target=holds, args=(tmp_path, started, end))
+    holder.start()
+    started.wait()
+    with pool.hold(tmp_path) as mine:
+        assert not mine
+    assert str(holder.pid) in (tmp_path / "running.lock").read_text()
+    holder.kill()
+    holder.join()
+    with pool.hold(tmp_path) as mine:
+        assert mine
+
+
+def gpu_config(**trainer: object) -> object:
+    return OmegaConf.create({"trainer": {"accelerator": "auto", "devices": 1, **trainer}})
+
+
+def test_cells_side_by_side_get_a_gpu_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADPOSEKIT_RUNS", str(tmp_path))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6,7")
+    with pool._own_gpus(gpu_config()) as first, pool._own_gpus(gpu_config(devices=2)) as second:  # type: ignore[arg-type]
+        assert first == {"CUDA_VISIBLE_DEVICES": "4"}
+        assert second == {"CUDA_VISIBLE_DEVICES": "6,7"}
+    with pool._own_gpus(gpu_config()) as again:  # type: ignore[arg-type]
+        assert again == {"CUDA_VISIBLE_DEVICES": "4"}  # given back
+
+
+@pytest.mark.parametrize(("visible", "trainer"), [("3", {}), ("", {}), ("4,6", {"accelerator": "cpu"})])
+def test_what_a_launcher_has_shared_out_is_left_alone(tmp_path: Path, monkeypatch, visible: str, trainer: dict) -> None:
+    monkeypatch.setenv("HEADPOSEKIT_RUNS", str(tmp_path))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    with pool._own_gpus(gpu_config(**trainer)) as environment:  # type: ignore[arg-type]
+        assert environment == {}
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        ("raise SystemExit(0)", None),
+        ("raise SystemExit(3)", "exit status 3"),
+        ("import os; os.kill(os.getpid(), 9)", "killed by SIGKILL"),
+        ("import time; time.sleep(60)", "no sign of life"),
+    ],
+    ids=["well", "fails", "killed", "hangs"],
+)
+def test_how_a_process_ended_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, reason: str | None) -> None:
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "train.py").write_text(script)
+    monkeypatch.setattr(pool, "ROOT", tmp_path)
+    told = pool._run_child(tmp_path, [], 1, {}, patience=2 / 60, given_up=lambda: None)
+    assert told is None if reason is None else told is not None and reason in told
+
+
+def test_threads_are_shared_by_jobs_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "available_cores", lambda: 8)
+    assert [pool._jobs(n) for n in (1, 3, -1, -2)] == [1, 3, 8, 7]
+
+
+def test_a_cell_that_is_given_up_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "train.py").write_text("import time; time.sleep(60)")
+    monkeypatch.setattr(pool, "ROOT", tmp_path)
+    folder = tmp_path / "cell"
+    state = pool.finish_cell(train_config("trainer=cpu"), folder, [], given_up=lambda: "unpromising after epoch 1")
+    assert (state.state, state.reason) == ("failed", "unpromising after epoch 1")
+
+
+def test_launchers_worker_dies_with_its_sweep(tmp_path: Path) -> None:
+    """A grandchild stands for the worker, its parent for the sweep."""
+    code = """
+import os, sys, time
+from headposekit.sweeps import pool
+os.environ[pool.SWEEPER] = str(os.getpid())
+worker = os.fork()
+if worker == 0:
+    pool.finish_cell = lambda *_: time.sleep(60)
+    pool.HydraConfig.get = lambda: type("H", (), {"overrides": type("O", (), {"task": []}), "launcher": {}})
+    pool.output_dir = lambda: None
+    print(os.getpid(), flush=True)
+    pool.run_cell(None)
+time.sleep(60)
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as sweep:
+        assert sweep.stdout is not None
+        worker = int(sweep.stdout.readline())
+        time.sleep(0.5)
+        sweep.kill()
+        sweep.wait()
+        deadline = time.monotonic() + 10
+        while psutil.pid_exists(worker) and psutil.Process(worker).status() != psutil.STATUS_ZOMBIE:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b"null", b"\xff\xfe", b'{"status": "finished", "test": []}', b"[" * 100_000], ids=range(7)
+)
+def test_a_damaged_result_is_named_once_and_the_cell_is_not_finished(tmp_path: Path, caplog, content: bytes) -> None:
+    path = tmp_path / "results.json"
+    path.write_bytes(content)
+    (tmp_path / "failed.json").write_bytes(content)
+    for _ in range(2):
+        assert pool.cell_state(train_config(), tmp_path).state == "missing"
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line.startswith(f"{path}: ")
+    assert line.endswith("; the run counts as not finished")
+
+
+def test_a_file_dated_tomorrow_is_no_sign_of_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "train.py").write_text("import time; time.sleep(60)")
+    monkeypatch.setattr(pool, "ROOT", tmp_path)
+    os.utime(tmp_path / "src", (time.time() + 86400,) * 2)
+    said = pool._run_child(tmp_path, [], 1, {}, patience=2 / 60, given_up=lambda: None)
+    assert said is not None
+    assert "no sign of life" in said
+
+
+def write_last(folder: Path, name: str = "last.ckpt", **card: object) -> Path:
+    path = folder / "checkpoints" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    identity = pool.identity(train_config("seed=3"))
+    content = {"state_dict": {"model.a": torch.arange(5000.0)}, "headposekit": {"format": 1, "identity": identity, **card}}
+    torch.save(content, path)
+    return path
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", [cut, flip])
+@pytest.mark.parametrize("resume", ["auto", "the file itself"])
+def test_a_damaged_checkpoint_is_named_and_the_newest_whole_one_taken(tmp_path: Path, caplog, damage, resume: str) -> None:
+    last, best = write_last(tmp_path), write_last(tmp_path, "best.ckpt")
+    config = train_config("seed=3", f"resume={'auto' if resume == 'auto' else last}")
+    assert pool.find_resume(config, tmp_path) == str(last)
+    assert not caplog.records
+    damage(last)
+    assert pool.find_resume(config, tmp_path) == str(best)
+    assert caplog.messages == [f"{last}: damaged or cut short; going on from best.ckpt"]
+    caplog.clear()
+    damage(best)
+    assert pool.find_resume(config, tmp_path) is None
+    assert [f"{path}: damaged or cut short; starting from the first epoch" for path in (last, best)] == caplog.messages
+
+
+def test_a_damaged_best_checkpoint_is_named_where_the_last_is_whole(tmp_path: Path, caplog) -> None:
+    last, best = write_last(tmp_path), write_last(tmp_path, "best.ckpt")
+    cut(best)
+    with caplog.at_level(logging.WARNING):
+        assert pool.find_resume(train_config("seed=3", "resume=auto"), tmp_path) == str(last)
+    assert caplog.messages == [f"{best}: damaged or cut short; going on from last.ckpt"]
