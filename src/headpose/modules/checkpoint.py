@@ -87,7 +87,8 @@ def check_format(path: str | Path, card: dict[str, Any]) -> None:
     """Raise InputError where what a file says of itself is in another format."""
     found = card.get("format")
     if found != CARD_VERSION or type(found) is not int:
-        raise InputError(f"{path}: checkpoint format {found!r:.40}, this version reads {CARD_VERSION}; convert or retrain")
+        shown = repr(found)[:40] if isinstance(found, int | float | str) else type(found).__name__
+        raise InputError(f"{path}: checkpoint format {shown}, this version reads {CARD_VERSION}; convert or retrain")
 
 
 def load_checkpoint(path: str | Path) -> LoadedNetwork:
