@@ -174,6 +174,6 @@ def test_only_usable_detectors_are_offered(tmp_path: Path, monkeypatch: pytest.M
     )
     assert list(detectors_beside("two", Two())) == ["two", "none"]
     assert next(iter(detectors_beside("none", Two()).values())).name == "two"
-    with pytest.raises(InputError, match="no such box file"):
+    with pytest.raises(InputError, match="no such file; run a face detector"):
         detectors_beside("file", FileBoxes(tmp_path / "gone.csv"))
     assert {"default", "none"} <= set(DETECTORS)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from headpose.detectors.base import FaceDetector, tried
 from headpose.errors import InputError
+from headpose.files import encode_picture
 from headpose.geometry.conventions import ANGLES
 from headpose.geometry.perspective import focal_length
 from headpose.inference.estimator import DETECTORS, HeadPose, PoseEstimator, make_detector
@@ -115,7 +116,7 @@ def data_url(picture: NDArray[np.uint8]) -> str:
 
 def jpeg(picture: NDArray[np.uint8]) -> bytes:
     """An RGB picture as a JPEG file."""
-    return cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes()
+    return encode_picture(Path("picture.jpg"), picture, [cv2.IMWRITE_JPEG_QUALITY, 90])
 
 
 def detectors_beside(name: str, detector: FaceDetector) -> dict[str, FaceDetector]:

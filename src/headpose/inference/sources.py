@@ -19,7 +19,8 @@ import cv2
 import numpy as np
 
 from headpose.errors import InputError
-from headpose.pictures import MAX_MEGAPIXELS, check_size, has_picture_header, open_regular, read_image
+from headpose.pictures import MAX_MEGAPIXELS, check_size, has_picture_header, read_image
+from headpose.safe_files import open_file
 from headpose.types import Image
 
 PICTURES = frozenset({
@@ -180,7 +181,7 @@ def _open_video(path: Path | int) -> Iterator[cv2.VideoCapture]:
         if isinstance(path, int):
             video = cv2.VideoCapture(path)
         else:
-            file = stack.enter_context(open_regular(path))
+            file = stack.enter_context(open_file(path))
             name = str(path.absolute())  # FFmpeg takes the relative name `a:b` for an address
             # A name that is not UTF-8 would end the process inside OpenCV.
             video = cv2.VideoCapture(name if printable(name) == name else f"/dev/fd/{file.fileno()}", cv2.CAP_FFMPEG)

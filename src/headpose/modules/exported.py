@@ -10,6 +10,7 @@ import io
 import json
 import logging
 import math
+import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from headpose.errors import InputError
+from headpose.files import cannot_write
 from headpose.models.fold import random_pictures
 from headpose.models.summary import count_parameters, input_size_of
 from headpose.modules.checkpoint import CARD_VERSION, build_crop
@@ -199,7 +201,7 @@ def int8_bytes(content: bytes, card: dict[str, Any], pictures: NDArray[np.uint8]
         folder: for the quantiser's files, removed again.
 
     Raises:
-        InputError: onnxruntime is not installed.
+        InputError: onnxruntime is not installed, or the folder cannot be written into.
     """
     for package in ("onnx", "onnxruntime"):
         _import(package)
@@ -216,15 +218,15 @@ def int8_bytes(content: bytes, card: dict[str, Any], pictures: NDArray[np.uint8]
             picture = next(self.left, None)
             return None if picture is None else {"image": picture[None]}
 
-    before, after = folder / "float.onnx.partial", folder / "int8.onnx.partial"
     try:
-        before.write_bytes(content)
-        with _quiet("root"):  # it recommends a pass that changes nothing here
+        with tempfile.TemporaryDirectory(prefix="int8.", dir=folder) as own, _quiet("root"):
+            # It recommends a pass that changes nothing here.
+            before, after = Path(own) / "float.onnx", Path(own) / "int8.onnx"
+            before.write_bytes(content)
             quantize_static(before, after, Faces(), QuantFormat.QDQ, op_types_to_quantize=["Conv"], per_channel=True)
-        return with_card(after.read_bytes(), card)
-    finally:
-        for path in (before, after):
-            path.unlink(missing_ok=True)
+            return with_card(after.read_bytes(), card)
+    except OSError as error:
+        raise cannot_write(folder, error) from error
 
 
 class OnnxNetwork(nn.Module):
