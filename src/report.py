@@ -8,9 +8,8 @@ from headpose.errors import InputError
 from headpose.files import replacing, write_text
 from headpose.reporting.runs import read_pool
 from headpose.running.entry import entry_point, output_dir, runs_dir
-from headpose.running.experiments import asked_for, draw_figures, experiment_table
+from headpose.running.experiments import asked_for, draw_figures, experiment_table, still_missing
 from headpose.running.overview import write_overview
-from headpose.running.recorded import still_missing
 
 
 @entry_point("report", reads_runs=True)
@@ -39,7 +38,7 @@ def report(config: DictConfig) -> None:
                 figure.savefig(partial, dpi=150, format=suffix)
         written.append(f", {figure_name}.png")
     console.print(Markdown(table.markdown(("published", "last", "difference"))))
-    for line in still_missing(name, given, table, [run for members in pool.values() for run in members]):
+    for line in still_missing(name, config, given, table, [run for members in pool.values() for run in members]):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     console.print(f"written to {folder}: table.md, table.csv, table.tex{''.join(written)}")
 

@@ -12,6 +12,7 @@ from headpose.modules.callbacks import SelfDescription
 from headpose.modules.checkpoint import load_initial_weights, read_weights_into
 from headpose.process import keep_freed_memory
 from headpose.reporting.console import print_results
+from headpose.running.cells import record_cell
 from headpose.running.entry import entry_point, is_sweep, output_dir
 from headpose.running.identity import learns
 from headpose.running.loggers import logging_to
@@ -84,6 +85,7 @@ def train(config: DictConfig) -> Any:
             run_tests(trainer, module, test_sets, results, "best", records=records)
 
         results["status"] = "finished"
+        record_cell(results, config)
         if trainer.is_global_zero:
             (folder / "failed.json").unlink(missing_ok=True)
             write_model_card(folder, results)

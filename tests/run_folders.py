@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from configs import train_config
+from headpose.running.cells import split_options
 from headpose.running.identity import id_of_test, identity, train_id
 from headpose.running.protocols import settle_tests
 
@@ -56,13 +57,16 @@ def write_run(runs: Path, error: float, *options: str, test_sets: tuple[str, ...
     folder = runs / train_id(config)
     folder.mkdir(parents=True)
     errors = {**dict.fromkeys(("yaw", "pitch", "roll", "mae"), abs(error)), "geodesic": 7.0}
-    entry = {"protocol": "p", "crop": "fsanet", "n": 2, "skipped": 0, "last": errors}
+    entry = {"rules": {"dataset": "p"}, "crop": "fsanet", "n": 2, "skipped": 0, "last": errors}
     if config.get("protocol"):
         entry["of_protocol"] = {"name": config.protocol.name, "hash": "x", "complete": False}
     tested = {name: {**entry, "test_id": id_of_test(config, name)} for name in test_sets or config.test}
+    chosen = [option.partition("=")[2] for option in options if option.startswith("experiments=")]
+    own, others = split_options(options, config.table)
+    cell = {"experiment": chosen[0] if chosen else None, "cell": own, "options": others}
     content = {
         "status": "finished", "train_id": train_id(config), "config": identity(config), "params": 1, "size_mb": 0.95,
-        "commit": "abc", "train": {"best_epoch": None}, "test": tested,
+        "commit": "abc", "train": {"best_epoch": None}, "test": tested, "cells": [cell],
     }  # fmt: skip
     (folder / "results.json").write_text(json.dumps(content))
     angles = ("yaw", "pitch", "roll")

@@ -34,7 +34,7 @@ def test_resume_and_evaluation_are_those_of_one_run(run, roots, aflw2000_root: P
     assert evaluated.returncode == 0, evaluated.stderr
     each = results(tmp_path / "several")["test"]
     assert each["aflw2000_x1"]["last"] == errors["last"] != each["aflw2000_x15"]["last"]
-    assert "in 15 times larger pixels" in each["aflw2000_x15"]["protocol"]
+    assert each["aflw2000_x15"]["rules"]["perturb"] == {"low_resolution": 15}
     assert errors["crop"] == ours["crop"] == "hopenet"
     assert abs(errors["last"]["mae"] - ours["last"]["mae"]) < 1e-4
 

@@ -26,7 +26,13 @@ def test_true_landmarks_need_no_checkpoint(run, labels_root: Path, tmp_path: Pat
 
 
 def test_solutions_behind_the_camera_are_counted_or_count(run, labels_root: Path, tmp_path: Path) -> None:
-    arguments = ("model=landmarks", "solver=iterative", *TEST, f"test.aflw2000.root={labels_root}")
+    arguments = (
+        "model=landmarks",
+        "solver=perspective",
+        "model.solver.method=iterative",
+        *TEST,
+        f"test.aflw2000.root={labels_root}",
+    )
     for folder, option in (("out", ()), ("in", ("model.use_behind=true",))):
         done = run("evaluate", *arguments, *option, f"hydra.run.dir={folder}")
         assert done.returncode == 0, done.stderr
@@ -56,7 +62,7 @@ def test_a_training_of_nothing_takes_its_place_in_the_pool(run, aflw2000_root: P
 
 def test_it_is_the_first_thing_that_works_and_is_tested_on_synthetic_heads(run, tmp_path: Path) -> None:
     small = ("test.synthetic.num_heads=16", "test.synthetic.heads.texture_pool=2", f"test.synthetic.root={tmp_path}/packs")
-    done = run("train", "model=landmarks", "solver=iterative_frontal", "model.solver.focal=3", *small, "hydra.run.dir=out")
+    done = run("train", "model=landmarks", "solver=perspective", "model.solver.focal=3", *small, "hydra.run.dir=out")
     assert done.returncode == 0, done.stderr
     content = results(tmp_path / "out")
     assert content["train"] == {"dataset": None, "n": 0, "epochs": 0, "seconds": 0.0, "best_epoch": None}
@@ -111,7 +117,10 @@ def test_a_figure_of_curves_is_drawn_of_a_sweep(run, aflw2000_root: Path, tmp_pa
         (["landmarks=file"], "model.source.path is needed"),
         (["landmarks=dlib"], "landmarks=dlib needs the package dlib; pip install"),
         (["landmarks=fan"], "landmarks=fan needs the package face-alignment; pip install"),
-        (["solver=iterative", "model.points=5"], "model.points=5 are too few for this solver: it needs 6"),
+        (
+            ["solver=perspective", "model.solver.method=iterative", "model.points=5"],
+            "model.points=5 are too few for this solver: it needs 6",
+        ),
         (["checkpoint=x.ckpt"], "LandmarkPose learns nothing; leave checkpoint="),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

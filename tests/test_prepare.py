@@ -116,7 +116,7 @@ def test_missing_pack_is_made_by_the_training_and_bad_files_stop_or_are_left_out
     assert "image00004 left out" in skipped.stdout
     train = results(tmp_path / "ok")["train"]
     assert (train["n"], train["filtered"], train["skipped"]) == (9, 2, 1)
-    assert ", loose pack" in train["protocol"]
+    assert train["rules"]["pack"] == "loose"
 
 
 def _without(line: str, columns: list[int]) -> list[str]:

@@ -1,6 +1,5 @@
 """`python src/report.py`: a table of what the pool holds, made here of runs written by hand."""
 
-import json
 import shutil
 from pathlib import Path
 
@@ -88,9 +87,7 @@ def test_structure_maps_are_drawn_over_synthetic_heads(run, tmp_path: Path) -> N
 
 def test_missing_rows_are_named_with_the_command_and_the_options_that_the_pool_has(run, tmp_path: Path) -> None:
     smoke = ("experiments=fsanet/table4", "budget=smoke", "seed=1", "aggregation=capsule", "scoring=conv")
-    folder = write_run(tmp_path / "runs", 1.0, *smoke)
-    (folder / ".hydra").mkdir()
-    (folder / ".hydra" / "overrides.yaml").write_text(json.dumps(smoke))
+    write_run(tmp_path / "runs", 1.0, *smoke)
     plain = run("report", "experiments=fsanet/table4").stdout
     assert "capsule, 1x1; capsule, var; `python src/train.py -m experiments=fsanet/table4` goes on with them\n" in plain
     assert "the pool has it with budget=smoke\n" in plain
@@ -101,12 +98,10 @@ def test_missing_rows_are_named_with_the_command_and_the_options_that_the_pool_h
 
 
 def test_options_that_make_cells_are_no_other_sweep(run, tmp_path: Path) -> None:
-    cell = ("experiments=fsanet/figure6a", "model=fsanet", "aggregation=capsule", "scoring=conv")
-    folder = write_run(tmp_path / "runs", 1.0, *cell)
-    (folder / ".hydra").mkdir()
-    (folder / ".hydra" / "overrides.yaml").write_text(json.dumps(cell))
+    cell = ("experiments=fsanet/figure6a", "aggregation=capsule", "scoring=conv")
+    write_run(tmp_path / "runs", 1.0, *cell)
     said = run("report", *cell[:2]).stdout
-    assert "Missing: var; w/o; `python src/train.py -m experiments=fsanet/figure6a model=fsanet` goes on" in said
+    assert "Missing: var; w/o; `python src/train.py -m experiments=fsanet/figure6a aggregation=capsule` goes on" in said
     assert "the pool has it" not in said
     assert "the pool has it with no options" in run("report", cell[0], "epochs=3").stdout
 

@@ -4,6 +4,7 @@ import signal
 import time
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hydra.core.plugins import Plugins
@@ -12,26 +13,25 @@ from omegaconf import OmegaConf
 from run_folders import SMALL, folders, results, rows
 
 
-def cells(blocks: list[dict[str, str]], *arguments: str) -> list[list[str]]:
+def cells(rows: list[dict[str, Any]], *arguments: str) -> list[list[str]]:
     Plugins.instance()  # executes the modules of all plugins anew: a class imported before would have lost its parent
     from hydra_plugins.grid_sweeper import GridSweeper
 
     sweeper = GridSweeper(max_batch_size=None)
-    sweeper.config = OmegaConf.create({"blocks": blocks})
+    sweeper.config = OmegaConf.create({"table": {"rows": [{"cell": cell} for cell in rows]} if rows else None})
     sweeper.hydra_context = SimpleNamespace(config_loader=None)  # type: ignore[assignment]
     return sweeper.cells(arguments)
 
 
-def test_blocks_are_united_multiplied_and_what_is_given_wins() -> None:
-    blocks = [{"model": "ssrnet"}, {"model": "fsanet", "aggregation": "none,capsule", "scoring": "conv,none"}]
-    assert len(cells(blocks)) == 5
-    assert len(cells(blocks, "seed=0,1,2")) == 15
-    assert len(cells([blocks[1], blocks[1]])) == 4  # equal cells run once
-    assert cells([blocks[1]], "aggregation=capsule", "scoring=conv") == [
-        ["model=fsanet", "aggregation=capsule", "scoring=conv"]
-    ]
-    assert cells([{}], "a=1,2") == [["a=1"], ["a=2"]]
-    assert cells([{"data.heads.hair": "false"}, {}]) == [["data.heads.hair=False"], []]
+def test_rows_are_multiplied_and_what_is_given_wins() -> None:
+    capsule = [{"aggregation": "capsule", "scoring": scoring} for scoring in ("conv", "none")]
+    rows = [{"model": "ssrnet"}, *capsule, {"aggregation": "none", "scoring": "conv"}]
+    assert len(cells(rows)) == 4
+    assert len(cells(rows, "seed=0,1,2")) == 12
+    assert len(cells([*capsule, *capsule])) == 2  # equal cells run once
+    assert cells(rows[1:], "aggregation=netvlad", "scoring=conv") == [["aggregation=netvlad", "scoring=conv"]]
+    assert cells([], "a=1,2") == [["a=1"], ["a=2"]]
+    assert cells([{"data.heads.hair": False, "a": None}, {}]) == [["data.heads.hair=False", "a=null"], []]
 
 
 def test_no_cell_stops_another_and_nothing_finished_is_repeated(run, roots, w300lp_root: Path, tmp_path: Path) -> None:

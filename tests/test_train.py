@@ -28,7 +28,7 @@ def test_run_folder_holds_all_that_a_run_promises(run, roots, tmp_path: Path) ->
     test = content["test"]["aflw2000"]
     assert (test["n"], test["filtered"], test["skipped"], test["crop"]) == (10, 2, 0, "fsanet")
     assert test["last"]["mae"] == pytest.approx(sum(test["last"][a] for a in ("yaw", "pitch", "roll")) / 3)
-    assert set(test) >= {"last", "best", "protocol"}
+    assert set(test) >= {"last", "best", "rules"}
     assert "aflw2000" in done.stdout
     assert f"{test['last']['mae']:.2f}" in done.stdout
     page = (folder / "checkpoints" / "README.md").read_text()

@@ -124,7 +124,12 @@ def test_evaluation_is_a_job_of_its_own_kind(run: Callable, aflw2000_root: Path,
     shutil.copytree(aflw2000_root, root)
     broken = root / "image00002.jpg"
     broken.write_bytes(broken.read_bytes()[:3000])
-    options = ("solver=iterative", f"test.aflw2000.root={root}", "test.aflw2000.bad_files=skip")
+    options = (
+        "solver=perspective",
+        "model.solver.method=iterative",
+        f"test.aflw2000.root={root}",
+        "test.aflw2000.bad_files=skip",
+    )
     done = run("evaluate", "model=landmarks", *options, *WANDB)
     assert done.returncode == 0, done.stderr
     folder = only_run(tmp_path)

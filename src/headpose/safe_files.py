@@ -41,10 +41,10 @@ def check_file(path: str | Path, limit: int = 2**62, what: str = "file") -> int:
     refuse_address(path)
     try:
         status = os.stat(path)
-    except (OSError, ValueError) as error:  # ValueError: of a name with a null byte
-        is_missing = isinstance(error, FileNotFoundError | NotADirectoryError | ValueError)
-        reason = f"no such {what}" if is_missing else f"cannot be read ({error.strerror})"
-        raise InputError(f"{path}: {reason}; check the path") from error
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:  # ValueError: a name with a null byte
+        raise InputError(f"{path}: no such {what}; check the path") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); check the path") from error
     if not stat.S_ISREG(status.st_mode):
         kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe or device"
         raise InputError(f"{path}: {kind}, expected a file; check the path")

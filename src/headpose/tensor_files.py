@@ -97,7 +97,7 @@ def check_tensors(path: str | Path, state: Any) -> dict[str, Tensor]:
     return state
 
 
-class _Unpickler(pickle._Unpickler):  # type: ignore[name-defined,misc]  # Python's own code: C's may take memory for sizes
+class _Unpickler(pickle._Unpickler):  # Python's own code: C's may take memory for sizes
     """Builds containers and tensors, and nothing else."""
 
     dispatch: ClassVar[dict[int, Any]] = {
@@ -106,7 +106,11 @@ class _Unpickler(pickle._Unpickler):  # type: ignore[name-defined,misc]  # Pytho
 
     def __init__(self, file: BinaryIO, storage: Callable[..., Tensor]) -> None:
         super().__init__(file, encoding="utf-8")
-        self.persistent_load = lambda saved: storage(*_checked_storage(saved))
+        self.storage = storage
+
+    def persistent_load(self, pid: Any) -> Tensor:
+        """The storage that a tensor lies in."""
+        return self.storage(*_checked_storage(pid))
 
     def find_class(self, module: str, name: str) -> Any:
         """The few things that a file of tensors names."""
@@ -188,10 +192,7 @@ def _load_archive(file: BinaryIO, size: int) -> Any:
         def storage(dtype: torch.dtype, key: str, length: int, part: Any) -> Tensor:
             if key not in read:
                 member = archive.getinfo(f"{folder}data/{key}")
-                content = bytearray(member.file_size)
-                with archive.open(member) as numbers:
-                    if numbers.readinto(content) != len(content) or numbers.read(1):
-                        raise TensorFileError("a tensor is cut short")
+                content = bytearray(archive.read(member))
                 read[key] = torch.frombuffer(content, dtype=torch.uint8) if content else torch.empty(0, dtype=torch.uint8)
             if length * dtype.itemsize != len(read[key]):
                 raise TensorFileError("a tensor has another size than what is stored of it")
@@ -230,8 +231,11 @@ def _load_old(file: BinaryIO, size: int) -> Any:
         stored = storages[key]
         if file.read(8) != struct.pack("<q", len(stored)):
             raise TensorFileError("a tensor has another size than what is stored of it")
-        if len(stored) and file.readinto(stored.view(torch.uint8).numpy()) != _num_bytes(stored):
+        content = bytearray(file.read(_num_bytes(stored)))
+        if len(content) != _num_bytes(stored):
             raise TensorFileError("it is cut short")
+        if content:
+            stored.copy_(torch.frombuffer(content, dtype=stored.dtype))
     return content
 
 

@@ -1,4 +1,4 @@
-"""Hydra's sweeper for experiments: a union of grids, and a table of how each of its cells ended."""
+"""Hydra's sweeper for experiments: the rows of a table, and a list of how each of its cells ended."""
 
 import os
 import time
@@ -17,11 +17,10 @@ BUSY_SECONDS = 5.0
 
 
 class GridSweeper(BasicSweeper):
-    """The cells of every grid in the configuration's `blocks:`, each multiplied by what the command line sweeps over.
+    """The cells of the rows of the configuration's `table:`, each multiplied by what the command line sweeps over.
 
-    A block maps options to values in the grammar of the command line (`aggregation: none,capsule`); what the command line
-    gives for the same option wins. Equal cells run once. Without blocks it is Hydra's basic sweeper. No cell stops another;
-    at the end a table says which finished, failed or are missing.
+    What the command line gives for an option of a cell wins. Equal cells run once. Without a table it is Hydra's basic
+    sweeper. No cell stops another; at the end a list says which finished, failed or are missing.
     """
 
     def sweep(self, arguments: list[str]) -> Any:
@@ -67,15 +66,17 @@ class GridSweeper(BasicSweeper):
 
     def cells(self, arguments: Sequence[str]) -> list[list[str]]:
         """Overrides of every cell, without repetition."""
+        from headpose.running.cells import cell_overrides, cells_of
+
         assert self.config is not None
         assert self.hydra_context is not None
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
-        blocks: Any = OmegaConf.to_container(self.config.get("blocks") or OmegaConf.create([{}]))
+        table: Any = OmegaConf.to_container(self.config.table) if self.config.get("table") else None
         out: dict[tuple[str, ...], list[str]] = {}
-        for block in blocks:
-            grid = [f"{key}={value}" for key, value in block.items()]
-            (combinations,) = self.split_arguments(parser.parse_overrides([*self._parse_config(), *grid, *arguments]), None)
-            out |= {tuple(sorted(cell)): list(cell) for cell in combinations}
+        for cell in cells_of(table):
+            options = [*self._parse_config(), *cell_overrides(cell), *arguments]
+            (combinations,) = self.split_arguments(parser.parse_overrides(options), None)
+            out |= {tuple(sorted(options)): list(options) for options in combinations}
         return list(out.values())
 
     def _launch(self, cells: list[list[str]], first: int) -> Sequence[JobReturn]:

@@ -88,7 +88,7 @@ def test_fixed_pack_gives_the_very_batches(written: Written, tmp_path: Path, nam
             assert ours["name"] == theirs["name"]
             for key in ("image", "pose", "box", "landmarks"):
                 assert torch.equal(torch.nan_to_num(ours[key]), torch.nan_to_num(theirs[key])), key
-    assert packed.protocol == files.protocol
+    assert packed.rules == files.rules
     assert packed.dataset.has_boxes == files.dataset.has_boxes
     assert packed.crop.name == files.crop.name
     assert [packed.dataset.photo_of(face) for face in packed.dataset.names] == [
@@ -103,7 +103,7 @@ def test_loose_pack_gives_nearly_the_batches(written: Written, tmp_path: Path, n
     ours, theirs = packed.faces(faces)["image"].float(), files.faces(faces)["image"].float()
     assert (ours - theirs).abs().mean() < 4
     assert packed.split.hash == files.split.hash
-    assert ", loose pack" in packed.protocol
+    assert packed.rules == {**files.rules, "pack": "loose"}
 
 
 def test_a_table_that_has_changed_is_packed_again(written: Written, tmp_path: Path) -> None:

@@ -347,9 +347,10 @@ def test_datamodule_adds_nothing_to_ready_crops(written: dict[str, Path]) -> Non
     shown = datamodule.faces([0])["image"][0].permute(1, 2, 0).numpy()
     # FSA-Net's rule never takes the last row and column.
     np.testing.assert_array_equal(shown, cv2.resize(datamodule.dataset.image(0)[:-1, :-1], (48, 48)))
-    assert datamodule.protocol == "AFLW, all angles, ready crops, all faces"
+    assert datamodule.rules == {"dataset": "AFLW", "max_angle": None, "box": "ready_crops", "part": "all"}
     datamodule = AFLWDataModule(written["sqlite"], HopenetCrop(48), max_angle=99, part="test", part_seed=3)
-    assert datamodule.protocol == "AFLW, |angles| <= 99, annotated boxes, test faces drawn with seed 3"
+    drawn = {"part": "test", "part_seed": 3}
+    assert datamodule.rules == {"dataset": "AFLW", "max_angle": 99, "box": "annotated", **drawn}
     whole = datamodule.dataset.image(0), datamodule.dataset.box[0]
     shown = datamodule.faces([0])["image"][0].permute(1, 2, 0).numpy()
     np.testing.assert_array_equal(shown, HopenetCrop(48)(*whole))
@@ -360,7 +361,8 @@ def test_datamodule_keeps_photographs_apart_and_takes_lists(written: dict[str, P
     datamodule = AFLWDataModule(
         written["sqlite"], FSANetCrop(), batch_size=2, val_fraction=0.25, max_angle=None, faces=tmp_path / "train.txt"
     )
-    assert "faces of train.txt" in datamodule.protocol
+    assert datamodule.rules["faces"] == "train.txt"
+    assert "part" not in datamodule.rules
     assert datamodule.dataset.names == FACES[2:]
     sides = [
         {datamodule.dataset.photo_of(FACES[2:][i]) for i in side} for side in (datamodule.split.train, datamodule.split.val)

@@ -137,4 +137,4 @@ def test_datamodule_cuts_by_hopenets_own_factors(written: Path) -> None:
     shown = datamodule.faces([1])["image"][0].permute(1, 2, 0).numpy()
     np.testing.assert_array_equal(shown, HopenetCrop(64).fit(cut))
     assert HOPENET_SIDES["afw"] != HOPENET_SIDES["300w_lp"]
-    assert datamodule.protocol == "AFW, |angles| <= 99"
+    assert datamodule.rules == {"dataset": "AFW", "max_angle": 99}

@@ -110,10 +110,11 @@ def test_poses_are_ours_whatever_angles_a_test_measures_in(biwi_root: Path) -> N
     other = BIWIDataModule(biwi_root, FSANetCrop(), euler_order="pyr", calibrated=True, part="train")
     number = plain.dataset.names.index(other.dataset.names[0])
     np.testing.assert_allclose(other.dataset.pose[0], plain.dataset.pose[number], atol=1e-3)  # its cameras stand in one place
-    assert other.protocol == (
-        "BIWI, |angles| <= 99, boxes fsanet_protocol1, train sequences by sequence (seed 0), calibrated, errors in pyr angles"
-    )
-    assert plain.protocol.endswith("boxes fsanet_protocol1, uncalibrated")
+    assert plain.rules == {
+        "dataset": "BIWI", "max_angle": 99, "box": "fsanet_protocol1", "part": "all", "calibrated": False, "euler_order": "ypr"
+    }  # fmt: skip
+    changed = {"part": "train", "part_by": "sequence", "part_seed": 0, "calibrated": True, "euler_order": "pyr"}
+    assert other.rules == {**plain.rules, **changed}
     with pytest.raises(InputError, match="euler_order=rpy is unknown; choose ypr or pyr"):
         BIWIDataModule(biwi_root, FSANetCrop(), euler_order="rpy")  # type: ignore[arg-type]
 
@@ -143,7 +144,7 @@ def test_dockerface_has_a_file_for_each_frame(root: Path, tmp_path: Path) -> Non
     np.testing.assert_array_equal(dataset.box[:3], [[10, 20, 110.5, 140], [0, 0, 640, 480], [10, 20, 110.5, 140]])
     write_dockerface(root, tmp_path / "elsewhere")
     np.testing.assert_array_equal(BIWI(root, boxes=tmp_path / "elsewhere", box_rule="dockerface").box[1], [10, 20, 110.5, 140])
-    assert ", boxes dockerface, " in BIWIDataModule(root, FSANetCrop(), box_rule="dockerface").protocol
+    assert BIWIDataModule(root, FSANetCrop(), box_rule="dockerface").rules["box"] == "dockerface"
 
 
 def test_frames_that_dockerface_misses_are_left_out(root: Path) -> None:
@@ -206,7 +207,7 @@ def test_a_published_list_says_which_frames_count_and_what_is_cut(root: Path) ->
     datamodule = BIWIDataModule(root, FSANetCrop(), boxes=root / "list.npz", box_rule="listed_crops")
     assert datamodule.dataset.names == ["01/frame_00003", "03/frame_00004"]
     assert datamodule.dataset.num_filtered == 7
-    assert "listed_crops of list.npz" in datamodule.protocol
+    assert (datamodule.rules["box"], datamodule.rules["box_file"]) == ("listed_crops", "list.npz")
     cut = datamodule.dataset.image(0)[150:250, 200:280]
     shown = datamodule.faces([0])["image"][0].permute(1, 2, 0).numpy()
     np.testing.assert_array_equal(shown, cv2.resize(cut, (64, 64)))

@@ -27,7 +27,7 @@ def test_nothing_asked_for_changes_nothing() -> None:
     changed = neutral.on_sample(given, 3)
     assert all(changed[key] is given[key] for key in given)  # type: ignore[literal-required]
     assert neutral.on_cut(given["image"]) is given["image"]
-    assert str(neutral) == ""
+    assert neutral.rules == {}
 
 
 @pytest.mark.parametrize("option", ["jitter", "jitter_pixels", "shift", "padding"])
@@ -81,7 +81,7 @@ def test_boxes_are_padded_on_each_side() -> None:
 def test_coarse_pixels_are_those_of_the_augmentation() -> None:
     image = sample()["image"]
     np.testing.assert_array_equal(Perturbation(low_resolution=5).on_cut(image), lower_resolution(image, 5))
-    assert str(Perturbation(low_resolution=5)) == " in 5 times larger pixels"
+    assert Perturbation(low_resolution=5).rules == {"low_resolution": 5}
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from headpose.reporting.published import Published
 from headpose.reporting.runs import Predictions
 from headpose.reporting.tables import Measured, Row, Table
 
+RULES = {"dataset": "p"}
 ERRORS = {"yaw": 4.0, "pitch": 6.0, "roll": 5.0, "mae": 5.0, "geodesic": 9.0}
 
 
@@ -20,7 +21,7 @@ def predictions(error: float) -> Predictions:
 
 
 def table() -> Table:
-    measured = Measured((ERRORS, {**ERRORS, "mae": 6.0}), (), 16, "AFLW2000", "fsanet", ("abc",))
+    measured = Measured((ERRORS, {**ERRORS, "mae": 6.0}), (), 16, {"dataset": "AFLW2000"}, "fsanet", ("abc",))
     published = Published({"yaw": 4.8, "pitch": 6.2, "roll": 4.8, "mae": 5.25})
     ours = Row("ours", 0.95, {"aflw2000": published}, {"aflw2000": measured}, {"aflw2000": [predictions(4), predictions(-2)]})
     small = Row("small", 0.4, {}, {"aflw2000": measured})
@@ -100,7 +101,7 @@ def test_yaw_counts_in_steps_of_15_degrees() -> None:
 def test_curves_over_test_sets_have_a_line_a_row_and_bars_over_seeds() -> None:
     seeds = ({**ERRORS, "mae": 4.0}, {**ERRORS, "mae": 6.0})
     sets = {"a_jitter0": 0.0, "a_jitter5px": 5.0}
-    rows = [Row(label, None, {}, {name: Measured(seeds, (), 16, "p", "c", ()) for name in sets}) for label in ("5", "68")]
+    rows = [Row(label, None, {}, {name: Measured(seeds, (), 16, RULES, "c", ()) for name in sets}) for label in ("5", "68")]
     drawn = figures.Curve("noise (pixels)", sets)
     noise = Table("Noise", dict.fromkeys(sets, "AFLW2000"), [*rows, Row("nothing yet")])
     figure = drawn(noise, "a_jitter0")
@@ -115,7 +116,7 @@ def test_curves_over_test_sets_have_a_line_a_row_and_bars_over_seeds() -> None:
 
 
 def test_curves_over_rows_join_those_of_a_line_and_bars_of_one_seed_are_over_faces() -> None:
-    measured = Measured((ERRORS,), (), 16, "p", "c", ())
+    measured = Measured((ERRORS,), (), 16, RULES, "c", ())
     faces = {f"{n}": (np.zeros(3), np.full(3, float(n))) for n in range(16)}
     faces["refused"] = (np.zeros(3), np.full(3, np.nan))
     rows = [Row(f"weak {x}", None, {}, {"a": measured}, {"a": [faces]}, line="weak", x=x) for x in (68, 5)]
@@ -132,7 +133,7 @@ def test_curves_over_rows_join_those_of_a_line_and_bars_of_one_seed_are_over_fac
 def test_curves_say_how_many_faces_a_line_leaves_out_and_where_its_points_lie() -> None:
     lines = (("own start", 68, 4), ("own start", 5, 8), ("frontal start", 68, 0))
     rows = [
-        Row(f"{line} {x}", None, {}, {"a": Measured((ERRORS,), (), 16, "p", "c", (), left_out)}, line=line, x=x)
+        Row(f"{line} {x}", None, {}, {"a": Measured((ERRORS,), (), 16, RULES, "c", (), left_out)}, line=line, x=x)
         for line, x, left_out in lines
     ]
     figure = figures.Curve("landmarks", in_log=True)(Table("Points", {"a": "AFLW2000"}, rows), "a")
@@ -143,7 +144,7 @@ def test_curves_say_how_many_faces_a_line_leaves_out_and_where_its_points_lie() 
 
 
 def test_a_legend_of_long_names_stays_in_the_figure() -> None:
-    measured = {"a": Measured((ERRORS,), (), 16, "p", "c", ())}
+    measured = {"a": Measured((ERRORS,), (), 16, RULES, "c", ())}
     rows = [Row(f"{n}", measured=measured, line=f"height, perspective, frontal start {n}", x=n) for n in range(4)]
     figure = figures.Curve("size")(Table("Stretched", {"a": "AFLW2000"}, rows), "a")
     assert figure is not None
@@ -164,8 +165,8 @@ def test_faces_without_a_pose_move_no_figure() -> None:
 
 def test_curves_name_the_data_set_and_the_solver_of_all_landmarks() -> None:
     sets = {"a_jitter2px": 2.0, "a_jitter4px": 4.0}
-    words = "AFLW2000 with landmarks off by up to 2 pixels, |angles| <= 99"
-    measured = {name: Measured((ERRORS,), (), 16, words, "c", ()) for name in sets}
+    rules = {"dataset": "AFLW2000", "perturb": {"jitter_pixels": 2}, "max_angle": 99}
+    measured = {name: Measured((ERRORS,), (), 16, rules, "c", ()) for name in sets}
     rows = [Row("68", measured=measured, solver="weak perspective"), Row("network", measured=measured)]
     noise = Table("Noise", dict.fromkeys(sets, "±"), rows)
 
@@ -184,7 +185,7 @@ def test_training_curves_are_means_over_seeds_by_epoch(tmp_path: Path) -> None:
         (tmp_path / str(seed)).mkdir()
         (tmp_path / str(seed) / "metrics.csv").write_text(f"epoch,train/mae,val/mae\n0,{train},{val}\n1,,2\n")
     checkpoints = [tmp_path / name / "checkpoints" / "last.ckpt" for name in ("0", "1", "gone")]
-    row = Row("ours", measured={"a": Measured((ERRORS,), (), 16, "p", "c", ())}, checkpoints=checkpoints)
+    row = Row("ours", measured={"a": Measured((ERRORS,), (), 16, RULES, "c", ())}, checkpoints=checkpoints)
     figure = figures.training_curves(Table("T", {"a": "A"}, [row]), "a")
     assert figure is not None
     held_out, training = figure.axes[0].lines

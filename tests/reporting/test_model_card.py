@@ -14,7 +14,7 @@ CARD = {
     "crop": {"_target_": "headpose.geometry.crops.FSANetCrop", "size": 64, "margin": 0.6},
     "input": {"size": 64, "channels": "BGR", "range": "0..255, normalised inside"},
     "convention": "yaw, pitch, roll in degrees",
-    "training_data": {"dataset": "synthetic", "protocol": "synthetic heads, training people", "n": 7680},
+    "training_data": {"dataset": "synthetic", "rules": {"dataset": "synthetic heads", "people": "of training"}, "n": 7680},
 }
 
 
@@ -24,7 +24,7 @@ def test_everything_one_needs_to_know() -> None:
         "| network | FSANet (scoring ConvScoring) |",
         "| input | 64×64 BGR, 0..255, normalised inside |",
         "| crop of a tight box | FSANetCrop (size 64, margin 0.6) |",
-        "| trained on | synthetic heads, training people: 7,680 faces |",
+        "| trained on | synthetic heads, people of training: 7,680 faces |",
         "| synthetic | last | 4.00 | 6.50 | 5.25 | 5.25 | 8.00 | 1,024 | 3 |",
         "| synthetic | best | 4.00 | 6.50 | 5.25 | 5.10 | 8.00 | 1,024 | 3 |",
         "| terms of what it saw | heads drawn by this program; no photograph, and no terms of others |",

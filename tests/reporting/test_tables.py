@@ -14,7 +14,9 @@ def errors(mae: float) -> dict[str, float]:
 
 
 def table() -> Table:
-    measured = Measured((errors(5.0), errors(6.0)), (errors(4.5), errors(4.5)), 1969, "AFLW2000", "fsanet", ("abc",))
+    measured = Measured(
+        (errors(5.0), errors(6.0)), (errors(4.5), errors(4.5)), 1969, {"dataset": "AFLW2000"}, "fsanet", ("abc",)
+    )
     return Table(
         "FSA-Net, Table 1",
         {"aflw2000": "AFLW2000"},
@@ -39,8 +41,8 @@ def test_cells_hold_mean_and_spread_over_seeds_and_dashes_where_nothing_is() -> 
 
 
 def test_rows_whose_errors_leave_faces_out_are_named() -> None:
-    left_out = Measured((errors(5.0),), (), 494, "p", "c", ("abc",), without_pose=197)
-    whole = Measured((errors(5.0),), (), 494, "p", "c", ("abc",))
+    left_out = Measured((errors(5.0),), (), 494, {"dataset": "p"}, "c", ("abc",), without_pose=197)
+    whole = Measured((errors(5.0),), (), 494, {"dataset": "p"}, "c", ("abc",))
     landmarks = Table("T", {"a": "AFLW2000"}, [Row("own", measured={"a": left_out}), Row("frontal", measured={"a": whole})])
     expected = "AFLW2000, faces without a pose, which the errors leave out: own 197 of 494."
     assert landmarks.provenance() == ["AFLW2000: p; crop c; 494 faces; commit abc.", expected]

@@ -202,7 +202,14 @@ def test_a_model_that_learns_nothing_is_its_configuration_and_its_seed(tmp_path:
     assert {id_of(option) for option in same} == {plain}
     others = [
         id_of(o)
-        for o in ("seed=1", "model.points=14", "solver=epnp", "model.width=1.2", "landmarks=fan", "model.use_behind=true")
+        for o in (
+            "seed=1",
+            "model.points=14",
+            "solver=perspective",
+            "model.width=1.2",
+            "landmarks=fan",
+            "model.use_behind=true",
+        )
     ]
     assert len({plain, *others}) == 7
     for name, text in (("a", "1"), ("b", "1"), ("c", "2")):

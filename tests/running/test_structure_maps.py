@@ -25,7 +25,7 @@ def test_nothing_trained_draws_nothing_and_an_unknown_row_is_named() -> None:
 def test_maps_come_from_the_checkpoint(aflw2000_root: Path, tmp_path: Path) -> None:
     checkpoint = write_checkpoint(tmp_path / "net.ckpt")
     datamodule = AFLW2000DataModule(aflw2000_root, FSANetCrop())
-    measured = Measured(({"mae": 1.0},), (), 10, "p", "fsanet", ("abc",))
+    measured = Measured(({"mae": 1.0},), (), 10, {"dataset": "p"}, "fsanet", ("abc",))
     row = Row("x", measured={"aflw2000": measured}, checkpoints=[checkpoint])
     maps = StructureMaps({"aflw2000": datamodule}, "x", stage=1, rows=(0, 4), num_faces=3)
     figure = maps(Table("t", {"aflw2000": "AFLW2000"}, [row]), "aflw2000")

@@ -74,8 +74,8 @@ class AFLWDataModule(FolderDataModule):
         return {"part": self.part, "faces": self.face_list, "part_seed": self.part_seed}
 
     @property
-    def protocol(self) -> str:
-        """Title, filter, form and which faces."""
-        drawn = "all faces" if self.part == "all" else f"{self.part} faces drawn with seed {self.part_seed}"
-        which = drawn if self.face_list is None else f"faces of {Path(self.face_list).name}"
-        return f"{super().protocol}, {'annotated boxes' if self.dataset.has_boxes else 'ready crops'}, {which}"
+    def rules(self) -> dict[str, Any]:
+        """Those of every folder, the box and which faces."""
+        drawn = {"part": self.part} if self.part == "all" else {"part": self.part, "part_seed": self.part_seed}
+        faces = drawn if self.face_list is None else {"faces": Path(self.face_list).name}
+        return {**super().rules, "box": "annotated" if self.dataset.has_boxes else "ready_crops", **faces}

@@ -69,6 +69,6 @@ class AFLW2000DataModule(FolderDataModule):
         return {"box": self.box}
 
     @property
-    def protocol(self) -> str:
-        """Title, filter and box."""
-        return f"{super().protocol}, box {self.box}"
+    def rules(self) -> dict[str, Any]:
+        """Those of every folder, and the box."""
+        return {**super().rules, "box": self.box}

@@ -239,9 +239,10 @@ class HeadPoseDataModule(pl.LightningDataModule):
         return sorted(np.random.default_rng(self.split_seed).permutation(n)[: self.num_test].tolist())
 
     @property
-    def protocol(self) -> str:
-        """Which faces count, in words for tables."""
-        return f"{self.dataset.title}{self.perturb or ''}"
+    def rules(self) -> dict[str, Any]:
+        """Which faces and labels count and how they are cut out, for results.json; see `reporting.rules` for words."""
+        perturb = self.perturb.rules if self.perturb else {}
+        return {"dataset": self.dataset.title, **({"perturb": perturb} if perturb else {})}
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Shuffled and augmented batches of the training side."""
@@ -285,7 +286,9 @@ class HeadPoseDataModule(pl.LightningDataModule):
     def _evaluation_loader(self, indices: Sequence[int], is_test: bool = False) -> DataLoader[Batch]:
         rank, world_size = self._process()
         if len(indices) < world_size:
-            raise InputError(f"{self.protocol}: {len(indices)} faces cannot be shared by {world_size} processes; use fewer")
+            raise InputError(
+                f"{self.dataset.title}: {len(indices)} faces cannot be shared by {world_size} processes; use fewer"
+            )
         sampler = EvaluationSampler(len(indices), self.batch_size, rank, world_size)
         perturb, with_pictures = (self.perturb, self.with_pictures) if is_test else (None, False)
         view = FaceBatches(self.dataset, indices, self.crop, perturb=perturb, with_pictures=with_pictures)
@@ -397,7 +400,6 @@ class FolderDataModule(HeadPoseDataModule):
         return super().test_dataloader()
 
     @property
-    def protocol(self) -> str:
-        """Title and filter."""
-        limit = "all angles" if self.max_angle is None else f"|angles| <= {self.max_angle:g}"
-        return f"{super().protocol}, {limit}{self.pack}"
+    def rules(self) -> dict[str, Any]:
+        """Those of every data set, filter and pack."""
+        return {**super().rules, "max_angle": self.max_angle, **self.pack.rules}

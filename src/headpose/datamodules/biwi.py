@@ -93,10 +93,9 @@ class BIWIDataModule(FolderDataModule):
         }
 
     @property
-    def protocol(self) -> str:
-        """Title, filter, boxes, sequences, whose poses and which frames."""
-        part = "" if self.part == "all" else f", {self.part} sequences by {self.part_by} (seed {self.part_seed})"
-        boxes = f"{self.box_rule}{'' if self.boxes is None else f' of {Path(self.boxes).name}'}"
-        frames = "" if self.frames is None else f", frames of {Path(self.frames).name}"
-        angles = "" if self.euler_order == "ypr" else f", errors in {self.euler_order} angles"
-        return f"{super().protocol}, boxes {boxes}{frames}{part}, {'' if self.calibrated else 'un'}calibrated{angles}"
+    def rules(self) -> dict[str, Any]:
+        """Those of every folder, boxes, frames, sequences, whose poses, and in which angles errors are measured."""
+        files = {key: Path(file).name for key, file in (("box_file", self.boxes), ("frames", self.frames)) if file is not None}
+        drawn = {} if self.part == "all" else {"part_by": self.part_by, "part_seed": self.part_seed}
+        parts = {"part": self.part, **drawn, "calibrated": self.calibrated, "euler_order": self.euler_order}
+        return {**super().rules, "box": self.box_rule, **files, **parts}

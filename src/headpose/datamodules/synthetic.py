@@ -1,7 +1,7 @@
 """Synthetic heads: training without any download, and people nobody has trained on to test with."""
 
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from headpose.datamodules.base import Feed, HeadPoseDataModule
 from headpose.datasets.augmentation import Augmentation
@@ -70,7 +70,7 @@ class SyntheticDataModule(HeadPoseDataModule):
         return SyntheticHeads(self.root, self.heads, self.num_heads, size, self.side, self.max_angle)
 
     @property
-    def protocol(self) -> str:
-        """Title, whose heads, and filter."""
-        limit = "" if self.max_angle is None else f", |angles| <= {self.max_angle:g}"
-        return f"{super().protocol}, {'unseen' if self.side == 'test' else 'training'} people{limit}"
+    def rules(self) -> dict[str, Any]:
+        """Those of every data set, whose heads, and filter."""
+        people = "unseen" if self.side == "test" else "of training"
+        return {**super().rules, "people": people, **({} if self.max_angle is None else {"max_angle": self.max_angle})}

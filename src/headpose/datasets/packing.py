@@ -85,9 +85,10 @@ class Pack(ABC):
     def open(self, source: Source, max_angle: float | None, bad_files: BadFiles) -> tuple[HeadPoseDataset, CropRule]:
         """The dataset, and the rule that crops its pictures."""
 
-    def __str__(self) -> str:
-        """What results say of it; nothing where the numbers are those of the files."""
-        return ""
+    @property
+    def rules(self) -> dict[str, str]:
+        """What results.json says of it; nothing where the numbers are those of the files."""
+        return {}
 
 
 class NoPack(Pack):
@@ -134,7 +135,7 @@ class FacePack(Pack):
 
     def check(self, source: Source) -> None:
         """Refuse what the pack's pictures cannot be put through; raises InputError."""
-        if source.perturb and str(source.perturb):
+        if source.perturb and source.perturb.rules:
             raise InputError(f"pack={self.kind} cannot serve a test{source.perturb}; set that test's pack to none")
 
     def open(self, source: Source, max_angle: float | None, bad_files: BadFiles) -> tuple[HeadPoseDataset, CropRule]:
@@ -358,9 +359,10 @@ class LoosePack(FacePack):
         """The rule itself."""
         return crop
 
-    def __str__(self) -> str:
-        """For tables; errors differ a little from those on the files."""
-        return ", loose pack"
+    @property
+    def rules(self) -> dict[str, str]:
+        """Errors differ a little from those on the files."""
+        return {"pack": "loose"}
 
 
 class _ChunkPacker(Dataset[int]):

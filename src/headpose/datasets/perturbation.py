@@ -59,16 +59,11 @@ class Perturbation:
         """The cut face in coarser pixels."""
         return lower_resolution(cut, self.low_resolution) if self.low_resolution > 1 and cut.size else cut
 
-    def __str__(self) -> str:
-        """In words for tables, each with a blank and no comma before; empty where nothing is done."""
-        words = {
-            f" in {self.low_resolution} times larger pixels": self.low_resolution > 1,
-            f" with landmarks off by up to {self.jitter:g} of the face": self.jitter,
-            f" with landmarks off by up to {self.jitter_pixels:g} pixels": self.jitter_pixels,
-            f" with boxes moved by {self.shift:g} of their size": self.shift,
-            f" with boxes padded by {self.padding:g} of their size": self.padding,
-        }
-        return "".join(text for text, is_done in words.items() if is_done)
+    @property
+    def rules(self) -> dict[str, float]:
+        """The options that change something, but for the seed."""
+        neutral = {"low_resolution": 1, "jitter": 0, "jitter_pixels": 0, "shift": 0, "padding": 0}
+        return {key: getattr(self, key) for key, value in neutral.items() if getattr(self, key) != value}
 
     def _moved(self, box: NDArray[np.float32], index: int) -> NDArray[np.float32]:
         size = box[2:] - box[:2]

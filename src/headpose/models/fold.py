@@ -5,6 +5,7 @@ method `fold_blocks`, which changes it in place (`FSANet`).
 """
 
 import copy
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -35,7 +36,7 @@ def fold(network: nn.Module) -> nn.Module:
             expected = folded(batch).pose
             for module in list(folded.modules()):
                 if hasattr(module, "fold_blocks"):
-                    module.fold_blocks()
+                    module.fold_blocks()  # type: ignore[operator]  # a method, not a tensor
             _fold_norms(folded.eval(), batch)
             difference = float((folded(batch).pose - expected).abs().max())
     except Exception:  # what a network of one's own cannot do in double precision has no end
@@ -69,7 +70,8 @@ def _fold_norms(network: nn.Module, batch: Batch) -> None:
     once = [(layer, norm) for layer, norm in pairs if layers.count(layer) == 1 and norms.count(norm) == 1]
     folded: dict[nn.Module, nn.Module] = {}
     for layer, norm in once:
-        folded[layer] = fuse_linear_bn_eval(layer, norm) if isinstance(layer, nn.Linear) else fuse_conv_bn_eval(layer, norm)
+        fuse: Any = fuse_linear_bn_eval if isinstance(layer, nn.Linear) else fuse_conv_bn_eval
+        folded[layer] = fuse(layer, norm)
         folded[norm] = nn.Sequential(*norm.children())  # timm's own classes normalise and activate in one
     for name, module in list(network.named_modules(remove_duplicate=False)):
         if module in folded:

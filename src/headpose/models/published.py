@@ -233,7 +233,7 @@ def _check_dataset(name: str, dataset: h5py.Dataset) -> int:
         raise InputError(f"{name} holds something else than numbers; give the network's .h5")
     num_bytes = math.prod(dataset.shape) * dataset.dtype.itemsize
     is_chunked = created.get_layout() == h5py.h5d.CHUNKED
-    stored = dataset.id.get_storage_size()
+    stored = int(dataset.id.get_storage_size())
     if num_bytes > stored or (not is_chunked and num_bytes != stored):
         raise InputError(f"{name} is larger than what is stored of it; the file is damaged")
     return stored

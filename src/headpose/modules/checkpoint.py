@@ -128,7 +128,7 @@ class _AtMost(TorchDispatchMode):
     """Within it, new tensors of no more values than these in all can be made; raises InputError before memory is taken."""
 
     def __init__(self, num_values: int) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # torch's own
         self.left = num_values
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:

@@ -108,7 +108,7 @@ def in_onnx_runtime(network: nn.Module) -> "OnnxNetwork":
             torch.onnx.export(
                 pictures,
                 (pictures.example,),
-                buffer,
+                buffer,  # type: ignore[arg-type]  # the older exporter writes to files in memory as well
                 dynamo=False,
                 opset_version=18,
                 input_names=["image"],

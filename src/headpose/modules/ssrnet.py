@@ -7,7 +7,7 @@ from headpose.modules.base import HeadPoseModule
 
 
 class SSRNetModule(HeadPoseModule):
-    """SSR-Net-MD: recipe in `conf/recipe/ssrnet_300w_lp.yaml`."""
+    """SSR-Net-MD: recipe in `conf/recipe/fsanet_300w_lp.yaml`, with batch 8."""
 
     architecture = SSRNetMD
 

@@ -1,6 +1,5 @@
 """Figures of the reports: of a table and the name of a test set; None where nothing has run that could be shown."""
 
-import re
 import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -253,8 +252,7 @@ def _columns(labels: Sequence[str], letters: int) -> int:
 def _what_is_shown(table: Table, test_sets: Sequence[str]) -> str:
     """A table's title, the data sets, and the solver where it is one for all landmarks."""
     shown = [row for row in table.rows if set(test_sets) & set(row.measured)]
-    protocols = {row.measured[name].protocol for row in shown for name in test_sets if name in row.measured}
-    sets = sorted({re.split(r",| with | in \d", protocol)[0] for protocol in protocols})
+    sets = sorted({str(row.measured[name].rules["dataset"]) for row in shown for name in test_sets if name in row.measured})
     solvers = {row.solver for row in shown if row.solver}
     names = [name for name in sets if name not in table.title]
     return ", ".join([table.title, *names]) + (f"; landmarks by {solvers.pop()}" if len(solvers) == 1 else "")

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headpose.geometry.conventions import pose_to_pyr
+from headpose.reporting.rules import BOX, describe_rules
 from headpose.reporting.runs import Predictions, Run, leaves, read_predictions, seedless
 from headpose.reporting.tables import Measured, Row
 
@@ -21,16 +22,14 @@ PRINTED = {
     "HopenetRegression": "Hopenet, regression",
     "LandmarkPose": "landmarks",
 }
-BOX = re.compile(r", (?:boxes|box) ([^,]+)|, (annotated boxes)")
 PERTURBED = {
-    "pixels as many times larger": re.compile(r" in ([\d.]+) times larger pixels"),
-    "noise of landmarks (share of the face)": re.compile(r" with landmarks off by up to ([\d.]+) of the face"),
-    "noise of landmarks (pixels, ±)": re.compile(r" with landmarks off by up to ([\d.]+) pixels"),
-    "shift of the box (share of its size)": re.compile(r" with boxes moved by ([\d.]+) of their size"),
-    "padding of the box (share of its size)": re.compile(r" with boxes padded by ([\d.]+) of their size"),
+    "low_resolution": "pixels as many times larger",
+    "jitter": "noise of landmarks (share of the face)",
+    "jitter_pixels": "noise of landmarks (pixels, ±)",
+    "shift": "shift of the box (share of its size)",
+    "padding": "padding of the box (share of its size)",
 }
-"""What the name of a test says it was put through, see `headpose.datasets.perturbation.Perturbation`."""
-IN_PYR = ", errors in pyr angles"
+"""Axes of curves over perturbations, see `headpose.datasets.perturbation.Perturbation`."""
 RESAMPLES = 2000
 TOLERANCE = 0.01
 """Degrees that the errors of a predictions file may be off those of results.json, which were summed in single precision."""
@@ -101,7 +100,9 @@ class Score:
         """The score as an entry of a table."""
         commits = tuple(sorted({str(run.results["commit"]) for run in self.runs}))
         last = tuple(entry["last"] for entry in self.entries)
-        return Measured(last, (), len(self.errors), self.rules, self.crop, commits, int(np.isnan(self.errors).sum()))
+        return Measured(
+            last, (), len(self.errors), self.entries[0]["rules"], self.crop, commits, int(np.isnan(self.errors).sum())
+        )
 
     @property
     def mae(self) -> float:
@@ -203,17 +204,20 @@ def score(all_networks: Iterable[Network]) -> tuple[list[Score], dict[tuple[str,
         for run in sorted(network.runs, key=lambda run: run.folder.name == run.results.get("train_id")):  # cells win
             for name, entry in run.results["test"].items():
                 predictions = read_predictions(run, name) or {}
-                errors = errors_of_faces(predictions, IN_PYR in entry["protocol"])
+                errors = errors_of_faces(predictions, entry["rules"].get("euler_order") == "pyr")
                 if fault := _fault(errors, entry["last"]["mae"]):
                     refused[run.folder.name, name] = f"predictions_{name}.csv {fault}"
                     continue
                 seed = run.results["config"].get("seed") if run.results["status"] == "finished" else None
-                key = (entry["protocol"], entry["crop"], digest(predictions))
+                key = (json.dumps(entry["rules"], sort_keys=True), entry["crop"], digest(predictions))
                 groups.setdefault(key, {})[seed] = run, name, errors
-        for (protocol, crop, faces), seeds in groups.items():
+        for (_, crop, faces), seeds in groups.items():
             runs, names, errors_of_seeds = zip(*(seeds[seed] for seed in sorted(seeds, key=str)), strict=True)
-            rules, box, perturbed = _parts(protocol)
-            scores.append(Score(network, runs, names, rules, box, crop, perturbed, faces, _mean(errors_of_seeds)))
+            rules = runs[0].results["test"][names[0]]["rules"]
+            box = " of ".join(str(rules[key]) for key in BOX if key in rules)
+            perturbed = tuple((PERTURBED.get(key, key), float(value)) for key, value in rules.get("perturb", {}).items())
+            words = describe_rules(rules, without=(*BOX, "perturb"))
+            scores.append(Score(network, runs, names, words, box, crop, perturbed, faces, _mean(errors_of_seeds)))
     return scores, refused
 
 
@@ -232,16 +236,6 @@ def _mean(errors: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
     stacked = np.stack(errors)
     counted = np.isfinite(stacked).sum(axis=0)
     return np.where(counted > 0, np.nansum(stacked, axis=0) / np.maximum(counted, 1), np.nan)
-
-
-def _parts(protocol: str) -> tuple[str, str, tuple[tuple[str, float], ...]]:
-    """What a test set's name says: rules without the box and what the faces were put through; the box; the latter."""
-    box = BOX.search(protocol)
-    perturbed = {kind: float(found[1]) for kind, pattern in PERTURBED.items() if (found := pattern.search(protocol))}
-    rules = BOX.sub("", protocol)
-    for pattern in PERTURBED.values():
-        rules = pattern.sub("", rules)
-    return rules, (box[1] or box[2]) if box else "", tuple(perturbed.items())
 
 
 def boards(scores: Iterable[Score]) -> list[Board]:

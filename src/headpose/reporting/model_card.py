@@ -3,6 +3,7 @@
 from typing import Any
 
 from headpose.metrics.pose_error import ERRORS
+from headpose.reporting.rules import describe_rules
 
 RESEARCH = "for research only; ask its authors for anything else, also for what may be done with weights trained on it"
 LICENCES = {
@@ -38,6 +39,7 @@ def describe_training(results: dict[str, Any], card: dict[str, Any]) -> str:
         if weights in entry
     ]
     side = card["input"]["size"]
+    rules = data.get("rules") or {"dataset": data["protocol"]}  # an older version wrote a sentence
     best = "" if train.get("best_epoch") is None else f"; `best.ckpt` is of epoch {train['best_epoch'] + 1}"
     return "\n".join(
         [
@@ -59,7 +61,7 @@ def describe_training(results: dict[str, Any], card: dict[str, Any]) -> str:
             f"| input | {side}×{side} {card['input']['channels']}, {card['input']['range']} |",
             f"| crop of a tight box | {_options(card['crop'])} |",
             f"| output | {card['convention']} |",
-            f"| trained on | {data['protocol']}: {data['n']:,} faces |",
+            f"| trained on | {describe_rules(rules)}: {data['n']:,} faces |",
             f"| terms of what it saw | {'; '.join(seen)} |",
             "",
             "Mean absolute errors in degrees:",

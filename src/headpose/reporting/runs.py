@@ -187,17 +187,31 @@ def _checked(results: Any) -> dict[str, Any]:
         raise ValueError("no usable `train_id`")
     if results["status"] == "finished" and not isinstance(results["config"].get("seed"), int):
         raise ValueError("no usable `seed`")
+    for entry in (results["train"], *results["test"].values()):
+        if isinstance(entry, dict) and "rules" not in entry and isinstance(entry.get("protocol"), str):
+            entry["rules"] = {"dataset": entry["protocol"]}  # an older version wrote a sentence
+        if isinstance(entry, dict) and "rules" in entry and not _are_rules(entry["rules"]):
+            raise ValueError("no usable `rules`")
     for name, entry in results["test"].items():
-        kinds = {"protocol": str, "crop": str, "n": int, "last": dict}
+        kinds = {"rules": dict, "crop": str, "n": int, "last": dict}
         if "/" in name or not isinstance(entry, dict) or not all(isinstance(entry.get(key), k) for key, k in kinds.items()):
             raise ValueError(f"test set {name} lacks one of {', '.join(kinds)}")
         for errors in (entry["last"], entry.get("best", entry["last"])):
             values = [errors.get(key) for key in ERRORS] if isinstance(errors, dict) else [None]
-            if not all(isinstance(value, float | int) and math.isfinite(value) for value in values):
+            if not all(map(_is_number, values)):
                 raise ValueError(f"test set {name} lacks one of the errors {', '.join(ERRORS)}")
         if not isinstance(entry.get("of_protocol", {}), dict) or not isinstance(entry.get("without_pose", 0), int):
             raise ValueError(f"test set {name} has no usable `of_protocol` or `without_pose`")
     return results
+
+
+def _are_rules(rules: Any) -> bool:
+    perturb = rules.get("perturb", {}) if isinstance(rules, dict) else None
+    return isinstance(perturb, dict) and isinstance(rules.get("dataset"), str) and all(map(_is_number, perturb.values()))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, float | int) and math.isfinite(value)
 
 
 def read_metrics(folder: Path, column: str) -> dict[int, float]:

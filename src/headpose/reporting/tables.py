@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from headpose.reporting.published import Published
+from headpose.reporting.rules import describe_rules
 from headpose.reporting.runs import Predictions
 
 DASH = "–"
@@ -21,14 +22,14 @@ class Measured:
     Attributes:
         last, best: one dict of errors (yaw, pitch, roll, mae, geodesic; degrees) a seed; `best` may be empty.
         n: faces.
-        protocol, crop, commits: as the runs recorded them.
+        rules, crop, commits: as the runs recorded them; of the rules see `describe_rules`.
         without_pose: for how many of the faces there is no pose, which the errors leave out; the most of any seed.
     """
 
     last: tuple[dict[str, float], ...]
     best: tuple[dict[str, float], ...]
     n: int
-    protocol: str
+    rules: dict[str, Any]
     crop: str
     commits: tuple[str, ...]
     without_pose: int = 0
@@ -134,11 +135,9 @@ class Table:
         lines = []
         for test_set, name in self.test_sets.items():
             runs = [row.measured[test_set] for row in self.rows if test_set in row.measured]
-            kinds = sorted({(run.protocol, run.crop, run.n) for run in runs})
+            kinds = sorted({(describe_rules(run.rules), run.crop, run.n) for run in runs})
             commits = sorted({commit for run in runs for commit in run.commits})
-            lines += [
-                f"{name}: {protocol}; crop {crop}; {n} faces; commit {', '.join(commits)}." for protocol, crop, n in kinds
-            ]
+            lines += [f"{name}: {rules}; crop {crop}; {n} faces; commit {', '.join(commits)}." for rules, crop, n in kinds]
             without = [
                 f"{row.label} {run.without_pose} of {run.n}"
                 for row in self.rows

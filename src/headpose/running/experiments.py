@@ -2,7 +2,7 @@
 
 import copy
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -23,6 +23,15 @@ from headpose.reporting.leaderboard import in_words
 from headpose.reporting.published import find_published, read_published
 from headpose.reporting.runs import Predictions, Run, fuse, read_predictions, seedless, with_pose
 from headpose.reporting.tables import Measured, Row, Table
+from headpose.running.cells import (
+    cell_overrides,
+    key_of,
+    quoted,
+    recorded_cells,
+    recorded_options,
+    split_options,
+    sweep_command,
+)
 from headpose.running.entry import ROOT
 from headpose.running.identity import absent_lists, id_of_test, identity, learns
 from headpose.running.protocols import settle_tests
@@ -30,9 +39,17 @@ from headpose.running.protocols import settle_tests
 PUBLISHED = ROOT / "experiments" / "published_results.csv"
 
 
+@functools.cache
 def experiment_names() -> list[str]:
     """Names of all experiments, such as `fsanet/table4`."""
     return sorted(str(path.relative_to(PUBLISHED.parent).with_suffix("")) for path in PUBLISHED.parent.rglob("*.yaml"))
+
+
+@functools.cache
+def raw_experiment(name: str) -> dict[str, Any]:
+    """An experiment's file as it stands, nothing composed."""
+    raw: Any = OmegaConf.to_container(OmegaConf.load(PUBLISHED.parent / f"{name}.yaml"))
+    return dict(raw)
 
 
 def asked_for() -> tuple[str | None, list[str]]:
@@ -57,19 +74,20 @@ def experiment_table(config: DictConfig, given: Sequence[str], pool: Mapping[str
     if not config.get("table"):
         raise InputError("the experiment's file has no `table:`; nothing to report")
     table: Any = OmegaConf.to_container(config.table)
+    may_have_run = filter_of(given, pool)
     published = read_published(PUBLISHED)
     rows: list[Row] = []
-    runs: dict[str, tuple[DictConfig, list[Run]]] = {}
+    runs: dict[str, tuple[DictConfig | None, list[Run]]] = {}
     missing: list[str] = []
     unmatched: dict[str, dict[str, None]] = {}  # list files that are not here, and of what
     for entry in table["rows"]:
         row = Row(entry["label"], line=entry.get("line"), x=entry.get("x"))
         if "cell" in entry:
-            cell = compose_cell(entry["cell"], given)
-            found = pool.get(seedless(identity(cell)), [])
+            cell = compose_cell(entry["cell"], given) if may_have_run(entry["cell"]) else None
+            found = [] if cell is None else pool.get(seedless(identity(cell)), [])
             runs[row.label] = cell, found
             row.size_mb = (found[0].results["size_mb"] or None) if found else None
-            row.solver = in_words(cell.model.solver) if "solver" in cell.model else None
+            row.solver = in_words(cell.model.solver) if cell is not None and "solver" in cell.model else None
             row.checkpoints = [run.folder / "checkpoints" / "last.ckpt" for run in found]
         members = [*entry.get("fuse", ()), *entry.get("mean", ())]
         if unknown := set(members) - set(runs):
@@ -100,6 +118,28 @@ def experiment_table(config: DictConfig, given: Sequence[str], pool: Mapping[str
     return Table(table["title"], table["test_sets"], rows, list(dict.fromkeys(missing)), [" ".join(said)] if said else [])
 
 
+def still_missing(name: str, config: DictConfig, given: Sequence[str], table: Table, runs: Iterable[Run]) -> list[str]:
+    """What to say to someone who wants a table that lacks rows; nothing where it lacks none.
+
+    Args:
+        name: of the experiment.
+        config: composed with it.
+        given: the options that the table was made with.
+        table: the one that lacks rows.
+        runs: in the pool.
+    """
+    if not table.missing:
+        return []
+    own = set(split_options(given, config.table)[1])
+    recorded = recorded_options(runs, [name]).get(name, set())
+    others = sorted(" ".join(map(quoted, known)) or "no options" for known in recorded if set(known) != own)
+    command = sweep_command(name, [option for option in given if not option.startswith("experiments=")])
+    return [
+        f"Missing: {'; '.join(table.missing)}; `{command}` goes on with them",
+        *(f"the pool has it with {known}" for known in others if known.isprintable()),  # anybody may have written it
+    ]
+
+
 def compose_cell(cell: Mapping[str, Any], given: Sequence[str]) -> DictConfig:
     """The training that a row's cell means, under the options that the sweep was given."""
     keys = {option.split("=")[0] for option in given}
@@ -126,12 +166,52 @@ def _composed(overrides: tuple[str, ...], program: str) -> DictConfig:
         return compose(program, list(overrides))
 
 
-def _tested(config: DictConfig, runs: list[Run], name: str) -> list[Run]:
-    wanted = id_of_test(config, name) if name in config.test else None
+def filter_of(given: Sequence[str], pool: Mapping[str, list[Run]]) -> Callable[[Mapping[str, Any]], bool]:
+    """Whether a row's cell may be in the pool, by what runs have recorded: composing each cell only to miss it takes long."""
+    name = next((option.partition("=")[2] for option in given if option.startswith("experiments=")), None)
+    fixed = {key_of(option) for option in given}
+    known: set[frozenset[tuple[str, str]]] = set()
+    for run in (run for members in pool.values() for run in members):
+        entries = list(recorded_cells(run))
+        if not entries:  # of an older version, which recorded nothing
+            return lambda cell: True
+        known |= {frozenset(_choices(other, [*cell, *options]).items()) for other, cell, options in entries}
+
+    def may_have_run(cell: Mapping[str, Any]) -> bool:
+        ours = {key: value for key, value in _choices(name, cell_overrides(cell)).items() if key not in fixed}
+        if ours.get("model") == "landmarks":  # data and protocol do not count where nothing is learned
+            ours = {key: value for key, value in ours.items() if key not in ("protocol", "data")}
+        return any(all(ours.get(key, value) == value for key, value in theirs) for theirs in known)
+
+    return may_have_run
+
+
+def _choices(name: str | None, options: Iterable[str]) -> dict[str, str]:
+    """What an experiment's defaults and the options choose; where nothing chooses the network, it is FSA-Net."""
+    defaults = raw_experiment(name)["defaults"] if name in experiment_names() else []
+    chosen = {"model": "fsanet"} if name is None or defaults else {}
+    for entry in defaults:
+        chosen |= (
+            {key.removeprefix("override /"): str(value) for key, value in entry.items()} if isinstance(entry, dict) else {}
+        )
+    chosen |= {key_of(option): option.partition("=")[2] for option in options}
+    return {key: _normal(value) for key, value in chosen.items() if not key.startswith("test")}
+
+
+def _normal(value: str) -> str:
+    """The same text for 1, 1.0 and for true, True."""
+    try:
+        return f"{float(value):g}"
+    except ValueError:
+        return value.lower()
+
+
+def _tested(config: DictConfig | None, runs: list[Run], name: str) -> list[Run]:
+    wanted = id_of_test(config, name) if config is not None and name in config.test else None
     return [run for run in runs if wanted and run.results["test"].get(name, {}).get("test_id") == wanted]
 
 
-def _fill(row: Row, name: str, test_set: str, config: DictConfig, runs: list[Run]) -> None:
+def _fill(row: Row, name: str, test_set: str, config: DictConfig | None, runs: list[Run]) -> None:
     """Enter into the column `name` what a training's repetitions measured on a test set."""
     tested = _tested(config, runs, test_set)
     if not tested:
@@ -142,8 +222,10 @@ def _fill(row: Row, name: str, test_set: str, config: DictConfig, runs: list[Run
     row.predictions[name] = [part for run in tested if (part := read_predictions(run, test_set)) is not None]
 
 
-def _absent_lists(test_set: str, config: DictConfig, runs: list[Run]) -> Iterator[tuple[str, str]]:
+def _absent_lists(test_set: str, config: DictConfig | None, runs: list[Run]) -> Iterator[tuple[str, str]]:
     """List files that are not here, which keeps runs from being found, or their tests; with what each is the list of."""
+    if config is None:
+        return
     if learns(config):
         yield from ((Path(path).name, "the training set") for path in absent_lists(config.data))
     if test_set in config.test and any(test_set in run.results["test"] for run in runs):
@@ -159,13 +241,13 @@ def _fill_mean(row: Row, name: str, members: list[Row]) -> None:
         tuple({key: fmean(seed[key] for seed in part.last) for key in part.last[0]} for part in measured),
         (),
         sum(part.n for part in measured),
-        f"mean of {len(measured)} splits",
+        {**measured[0].rules, "part_seed": None, "splits": len(measured)},
         measured[0].crop,
         tuple(sorted({commit for part in measured for commit in part.commits})),
     )
 
 
-def _fill_fused(row: Row, name: str, test_set: str, members: list[tuple[DictConfig, list[Run]]]) -> None:
+def _fill_fused(row: Row, name: str, test_set: str, members: list[tuple[DictConfig | None, list[Run]]]) -> None:
     """Enter the late fusion of several trainings, seed by seed, from their prediction files; nothing if one is missing."""
     by_seed = [{run.seed: run for run in _tested(config, runs, test_set)} for config, runs in members]
     together: list[Predictions] = []
@@ -177,7 +259,9 @@ def _fill_fused(row: Row, name: str, test_set: str, members: list[tuple[DictConf
             together.append(fused)
             used += [runs[seed] for runs in by_seed]
     if together:
-        order = members[0][0].test[test_set].get("euler_order", "ypr")
+        config = members[0][0]
+        assert config is not None  # else nothing of it would be in the pool
+        order = config.test[test_set].get("euler_order", "ypr")
         row.measured[name] = _measured(used, test_set, [errors_of(fused, order) for fused in together], [])
         row.predictions[name] = together
 
@@ -186,7 +270,7 @@ def _measured(runs: list[Run], test_set: str, last: list[dict[str, float]], best
     entry = runs[0].results["test"][test_set]
     commits = tuple(sorted({str(run.results["commit"]) for run in runs}))
     without_pose = max(run.results["test"][test_set].get("without_pose", 0) for run in runs)
-    return Measured(tuple(last), tuple(best), entry["n"], entry["protocol"], entry["crop"], commits, without_pose)
+    return Measured(tuple(last), tuple(best), entry["n"], entry["rules"], entry["crop"], commits, without_pose)
 
 
 def draw_figures(config: DictConfig, table: Table) -> Iterator[tuple[str, Figure]]:

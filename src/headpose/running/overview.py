@@ -25,12 +25,21 @@ from headpose.reporting import html
 from headpose.reporting.figures import Curve, error_by_angle, ranking, size_error, training_curves
 from headpose.reporting.leaderboard import Board, Network, Score, boards, networks, perturbations, score
 from headpose.reporting.published import read_published
+from headpose.reporting.rules import describe_rules
 from headpose.reporting.runs import Run, pool_of, read_runs, seedless
 from headpose.reporting.tables import DASH, Table, mean_and_std
+from headpose.running.cells import recorded_options, sweep_command
 from headpose.running.entry import register_resolvers, runs_dir
-from headpose.running.experiments import PUBLISHED, compose_training, draw_figures, experiment_names, experiment_table
+from headpose.running.experiments import (
+    PUBLISHED,
+    compose_training,
+    draw_figures,
+    experiment_names,
+    experiment_table,
+    filter_of,
+    raw_experiment,
+)
 from headpose.running.provenance import commit
-from headpose.running.recorded import family, raw_experiment, recorded_options, sweep_command
 
 MAX_EXAMPLES, MAX_DRAWN_BOARDS, MAX_RANKED, MAX_LINES = 60, 4, 15, 8
 MAX_PROCESSES = 4
@@ -233,9 +242,10 @@ def _perturbation_curves(scores: Sequence[Score]) -> Iterator[Markup]:
 def _experiments(runs: Sequence[Run]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
     """Name and tables of each experiment, none where nothing of it has run, made in processes side by side."""
     pool = pool_of(runs)
-    recorded = recorded_options(run for members in pool.values() for run in members)
+    names = experiment_names()
+    recorded = recorded_options((run for members in pool.values() for run in members), names)
     candidates = {}
-    for name in experiment_names():
+    for name in names:
         relatives = {
             tuple(option for option in options if option.startswith("budget="))
             for other, known in recorded.items()
@@ -252,10 +262,14 @@ def _tables(pool: Mapping[str, list[Run]], name: str, candidates: Sequence[Seque
     by_folder = {run.folder: run for members in pool.values() for run in members}
     shown: list[dict[str, Any]] = []
     proofs: list[set[tuple[str, str, Path]]] = []
+    cells = [row["cell"] for row in raw_experiment(name)["table"]["rows"] if "cell" in row]
     for options in candidates:
+        given = [f"experiments={name}", *options]
+        if not any(map(filter_of(given, pool), cells)):
+            continue
         try:
-            config = compose_training([f"experiments={name}", *options], "report")
-            table = experiment_table(config, [f"experiments={name}", *options], pool)
+            config = compose_training(given, "report")
+            table = experiment_table(config, given, pool)
         except (InputError, HydraException, OmegaConfBaseException):
             continue  # options of a relative that this one has no place for
         folders = {row.label: [path.parents[1] for path in row.checkpoints] for row in table.rows}
@@ -267,6 +281,12 @@ def _tables(pool: Mapping[str, list[Run]], name: str, candidates: Sequence[Seque
             runs = {label: [by_folder[folder] for folder in paths] for label, paths in folders.items()}
             shown.append(_experiment(name, options, config, table, runs))
     return shown
+
+
+def family(name: str) -> tuple[str, ...]:
+    """What experiments that can share trainings have in common: protocol and data."""
+    defaults = [item for item in raw_experiment(name)["defaults"] if isinstance(item, dict)]
+    return tuple(str(item[key]) for key in ("override /protocol", "override /data") for item in defaults if key in item)
 
 
 def _drawn(config: Any, table: Table, remarks: list[str]) -> Iterator[tuple[str, Figure]]:
@@ -332,7 +352,7 @@ def _network(network: Network) -> dict[str, Any]:
             str(run.results["train"].get("n", DASH)),
             str(run.results["train"].get("split_hash", DASH)),
             "; ".join(
-                f"{name}: {entry['protocol']}, crop {entry['crop']}, {entry['n']:,} faces"
+                f"{name}: {describe_rules(entry['rules'])}, crop {entry['crop']}, {entry['n']:,} faces"
                 for name, entry in run.results["test"].items()
             ),
         ]
@@ -343,7 +363,7 @@ def _network(network: Network) -> dict[str, Any]:
         "label": network.label,
         "params": first["params"],
         "epochs": train.get("epochs"),
-        "trained_on": train.get("protocol") or train.get("dataset"),
+        "trained_on": describe_rules(train["rules"]) if "rules" in train else train.get("dataset"),
         "versions": ", ".join(f"{package} {version}" for package, version in first["versions"].items()),
         "runs": runs,
         "config": _public(json.dumps(config, indent=1)),

@@ -46,7 +46,7 @@ def summarise_training(trainer: pl.Trainer, datamodule: HeadPoseDataModule, call
     best = callbacks.get("best")
     summary = {
         "dataset": datamodule.dataset_name,
-        "protocol": datamodule.protocol,
+        "rules": datamodule.rules,
         "n": len(datamodule.split.train),
         "n_val": len(datamodule.split.val),
         "filtered": datamodule.dataset.num_filtered,
@@ -85,7 +85,7 @@ def model_card(config: DictConfig, model: nn.Module, datamodule: HeadPoseDataMod
         "convention": CONVENTION,
         "training_data": {
             "dataset": datamodule.dataset_name,
-            "protocol": datamodule.protocol,
+            "rules": datamodule.rules,
             "n": len(datamodule.split.train),
         },
     }

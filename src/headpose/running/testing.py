@@ -112,7 +112,7 @@ def describe(datamodule: HeadPoseDataModule) -> dict[str, Any]:
     """What a test set is, as results.json names it."""
     dataset = datamodule.dataset
     return {
-        "protocol": datamodule.protocol,
+        "rules": datamodule.rules,
         "crop": datamodule.crop.name,
         "n": len(datamodule.test_indices),
         "filtered": dataset.num_filtered,

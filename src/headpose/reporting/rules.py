@@ -1,0 +1,42 @@
+"""The rules of a data set (which faces and labels, how they are cut and perturbed), as results.json has them, in words."""
+
+from collections.abc import Container, Mapping
+from typing import Any
+
+PERTURBATIONS = {
+    "low_resolution": "in {} times larger pixels",
+    "jitter": "with landmarks off by up to {} of the face",
+    "jitter_pixels": "with landmarks off by up to {} pixels",
+    "shift": "with boxes moved by {} of their size",
+    "padding": "with boxes padded by {} of their size",
+}
+BOX = ("box", "box_file")
+"""Rules that say by what box a face is cut out."""
+
+
+def describe_rules(rules: Mapping[str, Any], without: Container[str] = ()) -> str:
+    """The rules in one line, those in `without` left out.
+
+    >>> describe_rules({"dataset": "BIWI", "perturb": {"shift": 0.1}, "max_angle": 99, "box": "listed", "calibrated": False})
+    'BIWI with boxes moved by 0.1 of their size, |angles| <= 99, box listed, not calibrated'
+    """
+    perturbed = {} if "perturb" in without else rules.get("perturb", {})
+    words = [PERTURBATIONS.get(key, f"{key} {{}}").format(_plain(value)) for key, value in perturbed.items()]
+    parts = [" ".join([str(rules["dataset"]), *words])]
+    for key, value in rules.items():
+        if key in ("dataset", "perturb") or key in without:
+            continue
+        name = key.replace("_", " ")
+        if key == "max_angle":
+            parts.append("all angles" if value is None else f"|angles| <= {_plain(value)}")
+        elif key == "euler_order":
+            parts += [] if value == "ypr" else [f"errors in {value} angles"]
+        elif isinstance(value, bool):
+            parts.append(name if value else f"not {name}")
+        elif value is not None:
+            parts.append(f"{name} {_plain(value)}")
+    return ", ".join(parts)
+
+
+def _plain(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
