@@ -97,8 +97,10 @@ def test_networks_side_by_side_are_what_load_says(compare: Comparison, files: li
             {"sources": [{"training_data": {"dataset": "synthetic"}}, {"training_data": None}]},
             "FSANet + Hopenet, trained on synthetic",
         ),
+        (FSANET, {"training_data": 5, "sources": {"a": 1}}, "FSANet"),
+        (FSANET, {"sources": [5, {"training_data": {}}]}, "FSANet"),
     ],
-    ids=["published", "silent", "exported fusion"],
+    ids=["published", "silent", "exported fusion", "number", "damaged sources"],
 )
 def test_what_is_said_of_a_network(config: dict, card: dict, about: str) -> None:
     network: Any = SimpleNamespace(members=(LoadedNetwork("x", torch.nn.Identity(), config, CROP, card),))

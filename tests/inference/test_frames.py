@@ -48,6 +48,7 @@ def test_what_input_means(folder: Path) -> None:
     ("given", "message"),
     [
         ("gone.jpg", "input=gone.jpg: no such file, folder or camera"),
+        ("https://example.org/a.jpg", "a web address; download the file"),
         ("empty", "input=empty: no picture or video in this folder; recursive=true looks below"),
         ("*.bmp", r"input=\*.bmp: no file is named so"),
         (["in/b.jpg", "in/b.jpg"], "several files would be called b.jpg"),

@@ -126,6 +126,12 @@ def test_network_that_onnx_runtime_would_compute_otherwise_is_refused() -> None:
         in_onnx_runtime(OtherWay())
 
 
+def test_network_of_very_many_operators_is_refused_before_onnx_runtime_prepares_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headpose.modules.exported.MAX_NODES", 40)
+    with pytest.raises(InputError, match=r"FSANet: too many operators \(\d+\) for ONNX Runtime"):
+        in_onnx_runtime(FSANet(NoScoring(), LinearAggregation).eval())
+
+
 def test_bins_spread_is_the_second_output(tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = Hopenet(TimmBackbone("resnet18"), AngleBins(), input_size=64).eval()

@@ -153,8 +153,10 @@ def _about(network: PoseEstimator) -> str:
     names = [target.rsplit(".")[-1] for target in _targets(member.model_config)]
     if not member.card:
         return f"{' + '.join(names)}, published weights"
-    cards = member.card.get("sources") or [member.card]  # an exported file says what it was made of
-    sets = {str(card["training_data"]["dataset"]) for card in cards if card.get("training_data")}
+    sources = member.card.get("sources")  # an exported file says what it was made of
+    cards = sources if isinstance(sources, list) and sources else [member.card]
+    data = [card.get("training_data") for card in cards if isinstance(card, dict)]
+    sets = {str(one["dataset"])[:80] for one in data if isinstance(one, dict) and "dataset" in one}
     return ", ".join([" + ".join(names), *([f"trained on {' and '.join(sorted(sets))}"] if sets else [])])
 
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from headpose.errors import InputError
 from headpose.pictures import MAX_MEGAPIXELS, check_size, has_picture_header, read_image
-from headpose.safe_files import open_file
+from headpose.safe_files import open_file, refuse_address
 from headpose.types import Image
 
 PICTURES = frozenset({
@@ -129,6 +129,7 @@ def _find(given: Any, recursive: bool) -> list[Input]:
         return [_file(file, os.path.relpath(file, _common_folder(files))) for file in files]
     if re.fullmatch("[0-9]{1,4}", str(given)):
         return [Input(int(given), f"camera{int(given)}")]
+    refuse_address(str(given))
     quoting = "" if isinstance(given, str) else f"; put a name in quotes, as in 'input=\"{given}\"'"
     raise InputError(f"input={given}: no such file, folder or camera; check the path{quoting}")
 

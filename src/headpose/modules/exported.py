@@ -115,6 +115,9 @@ def in_onnx_runtime(network: nn.Module) -> "OnnxNetwork":
                 output_names=pictures.output_names,
                 dynamic_axes={name: {0: "N"} for name in ("image", *pictures.output_names)},
             )
+            num_nodes = len(_import("onnx").load_from_string(buffer.getvalue()).graph.node)
+            if num_nodes > MAX_NODES // 4:  # ONNX Runtime prepares a graph in more than proportional time
+                raise InputError(f"{type(network).__name__}: too many operators ({num_nodes:,}) for ONNX Runtime")
             card = {"input": {"size": pictures.input_size}, "params": count_parameters(network)}
             runtime = OnnxNetwork(buffer.getvalue(), type(network).__name__, card=card)
             for count in (1, 3):
