@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest import mock
 
 import numpy as np
 import torch
@@ -103,7 +104,9 @@ def in_onnx_runtime(network: nn.Module) -> "OnnxNetwork":
     """
     pictures, buffer = PictureNetwork(network).eval(), io.BytesIO()
     try:
-        with warnings.catch_warnings(), _quiet("torch.onnx"), torch.no_grad():
+        # The exporter's C++ prints the graph where it fails.
+        silent = mock.patch.object(torch._C, "_jit_onnx_log", lambda *_: None, create=True)
+        with warnings.catch_warnings(), _quiet("torch.onnx"), torch.no_grad(), silent:
             warnings.simplefilter("ignore")  # that this exporter is old, and what it cannot see; hence the comparison
             torch.onnx.export(
                 pictures,
