@@ -105,7 +105,7 @@ def in_onnx_runtime(network: nn.Module) -> "OnnxNetwork":
     pictures, buffer = PictureNetwork(network).eval(), io.BytesIO()
     try:
         # The exporter's C++ prints the graph where it fails.
-        silent = mock.patch.object(torch._C, "_jit_onnx_log", lambda *_: None, create=True)
+        silent = mock.patch.object(torch._C, "_jit_onnx_log", create=True)
         with warnings.catch_warnings(), _quiet("torch.onnx"), torch.no_grad(), silent:
             warnings.simplefilter("ignore")  # that this exporter is old, and what it cannot see; hence the comparison
             torch.onnx.export(
