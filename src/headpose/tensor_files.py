@@ -231,11 +231,11 @@ def _load_old(file: BinaryIO, size: int) -> Any:
         stored = storages[key]
         if file.read(8) != struct.pack("<q", len(stored)):
             raise TensorFileError("a tensor has another size than what is stored of it")
-        content = bytearray(file.read(_num_bytes(stored)))
-        if len(content) != _num_bytes(stored):
+        numbers = bytearray(file.read(_num_bytes(stored)))
+        if len(numbers) != _num_bytes(stored):
             raise TensorFileError("it is cut short")
-        if content:
-            stored.copy_(torch.frombuffer(content, dtype=stored.dtype))
+        if numbers:
+            stored.copy_(torch.frombuffer(numbers, dtype=stored.dtype))
     return content
 
 

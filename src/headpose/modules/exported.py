@@ -359,6 +359,7 @@ def _check_sizes(model: Any, size: int) -> None:
         image.type.tensor_type.shape.dim.add(dim_value=side)
     for output in fixed.graph.output:
         output.type.tensor_type.ClearField("shape")
+    _settle_batch(fixed.graph, image.name, (1, size, size, 3))
     inferred = onnx.shape_inference.infer_shapes(fixed, strict_mode=True, data_prop=True).graph
     shapes = {tensor.name: tuple(tensor.dims) for tensor in inferred.initializer}
     for value in (*inferred.input, *inferred.value_info, *inferred.output):
@@ -381,6 +382,23 @@ def _check_sizes(model: Any, size: int) -> None:
         products += math.prod(shapes[node.output[0]]) * math.prod(summed)
     if products > MAX_PRODUCTS:
         raise InputError(f"takes {products:,} multiplications, more than {MAX_PRODUCTS:,}")
+
+
+def _settle_batch(graph: Any, image: str, shape: tuple[int, ...]) -> None:
+    """Replace, in place, what follows from the input's shape by constants: shape inference knows a `Range` by these only."""
+    onnx = _import("onnx")
+    known = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer if math.prod(tensor.dims) <= 8}
+    for node in list(graph.node):
+        if node.op_type == "Shape" and list(node.input) == [image]:
+            options = {attribute.name: attribute.i for attribute in node.attribute}
+            value = np.array(shape, dtype=np.int64)[options.get("start", 0) : options.get("end")]
+        elif node.op_type in ("Squeeze", "Unsqueeze", "Gather") and node.input and all(name in known for name in node.input):
+            (value,) = onnx.reference.ReferenceEvaluator(node).run(None, {name: known[name] for name in node.input})
+        else:
+            continue
+        known[node.output[0]] = np.asarray(value)
+        graph.initializer.append(onnx.numpy_helper.from_array(known[node.output[0]], node.output[0]))
+        graph.node.remove(node)
 
 
 def _card_of(path: Path, model: Any) -> dict[str, Any]:

@@ -31,7 +31,7 @@ from headpose.reporting.runs import read_results
 from headpose.running.command_line import hydra_arguments
 from headpose.running.folders import CELL, RunFolders, folders_of
 from headpose.running.identity import train_id
-from headpose.running.options import check_options
+from headpose.running.options import check_options, check_values
 from headpose.running.protocols import settle_tests
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -71,7 +71,8 @@ def entry_point(
             def job(config: DictConfig) -> Any:
                 try:
                     check_options(config)
-                    settle_tests(config)
+                    settle_tests(config)  # of an option with several values it makes several test sets
+                    check_values(config)
                     return task(config)
                 except (KeyboardInterrupt, SystemExit) as error:  # Lightning turns both signals into an exit
                     _leave_reason("interrupted")

@@ -89,7 +89,7 @@ def check_options(config: DictConfig) -> None:
 
     Raises:
         InputError: an unknown experiment or budget, a budget that says nothing of the data, an option added by `+` that nothing
-            reads, a value of another type than the option takes, or a number out of its range.
+            reads.
     """
     chosen = HydraConfig.get()
     if chosen.job.chdir:
@@ -107,7 +107,6 @@ def check_options(config: DictConfig) -> None:
             "leave it out and give epochs= and data.num_train="
         )
     _check_added(config, chosen.overrides.task)
-    check_values(config)
 
 
 def _check_added(config: DictConfig, overrides: Sequence[str]) -> None:
