@@ -57,6 +57,8 @@ def choice(path: Path) -> list[str]:
         return [f"layout={name}", "root=x"]
     if group == "pack":
         return ["data=aflw2000", f"pack={name}"]
+    if group == "family":
+        return [f"model={name}", f"family={name}"]
     if group in ("solver", "landmarks"):
         return ["model=landmarks", f"{group}={name}", *(["model.source.path=x"] if name == "file" else [])]
     if name == "threeddfa":

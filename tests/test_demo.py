@@ -122,7 +122,7 @@ def shown_poses(page: Any) -> np.ndarray:
         ),
         (["checkpoint=gone.ckpt", "detector=none"], "gone.ckpt: no such checkpoint"),
         (["weights=[a.h5,a.h5]", "detector=none"], "a.h5 is named twice"),
-        (["checkpoint=a/net.ckpt", "detector=file", "detector.path=gone.csv"], "gone.csv: no such box file"),
+        (["checkpoint=a/net.ckpt", "detector=file", "detector.path=gone.csv"], "gone.csv: no such file"),
         (["checkpoint=gone.ckpt", "host="], "host= is empty; give 127.0.0.1 for this computer alone"),
         (["port=99999"], "port=99999 is not a whole number from 0 to 65535"),
         (["max_megabytes=few"], "max_megabytes=few is not a whole number from 1"),

@@ -51,7 +51,7 @@ def test_rotation_by_exif(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"", r"not a readable picture \(an empty file\)"), (b"no picture", "not a readable picture"), (None, "cannot be read")],
+    [(b"", r"not a readable picture \(an empty file\)"), (b"no picture", "not a readable picture"), (None, "no such file")],
     ids=["zero bytes", "text", "missing"],
 )
 def test_unreadable_files(tmp_path: Path, content: bytes | None, message: str, capfd: pytest.CaptureFixture[str]) -> None:
@@ -290,16 +290,18 @@ def test_the_limit_can_be_changed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("read", [read_image, read_whole, picture_size])
 def test_what_is_no_file_is_not_opened(tmp_path: Path, read) -> None:
     os.mkfifo(tmp_path / "pipe.jpg")
-    for path in (tmp_path / "pipe.jpg", tmp_path, Path("/dev/zero")):
-        with pytest.raises(InputError, match=f"{path.name}: not a regular file"):
+    for path, kind in {tmp_path / "pipe.jpg": "a pipe", tmp_path: "a folder", Path("/dev/zero"): "a pipe or device"}.items():
+        with pytest.raises(InputError, match=f"{path.name}: {kind}"):
             read(path)
+    with pytest.raises(InputError, match="a web address; download the file and give its path"):
+        read(Path("https://example.org/a.jpg"))
 
 
 def test_too_large_a_file_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(headposekit.pictures, "MAX_MEGABYTES", 1)
     with (tmp_path / "x.bmp").open("wb") as file:
         file.truncate(10**12)
-    with pytest.raises(InputError, match=r"x\.bmp: more than 1 MB; store it as a smaller file"):
+    with pytest.raises(InputError, match=r"x\.bmp: 1,000,[0-9,]+ bytes, more than the 1,000,000 that"):
         read_image(tmp_path / "x.bmp")
 
 

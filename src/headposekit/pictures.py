@@ -3,7 +3,6 @@
 import contextlib
 import io
 import re
-import stat
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ import PIL.ImageFile
 import PIL.ImageOps
 
 from headposekit.errors import InputError
+from headposekit.safe_files import open_file, read_file
 from headposekit.types import Image
 
 MAX_MEGAPIXELS = 120.0
@@ -58,7 +58,7 @@ def decode_image(raw: bytes, name: str, max_megapixels: float = MAX_MEGAPIXELS) 
 
 def picture_size(path: Path, max_megapixels: float = MAX_MEGAPIXELS) -> tuple[int, int]:
     """Width and height of a picture as `read_image` shows it, from its header; InputError where that refuses it."""
-    with open_regular(path) as raw, _opened(raw, str(path), max_megapixels) as file:
+    with open_file(path) as raw, _opened(raw, str(path), max_megapixels) as file:
         width, height = file.size
         # Pillow says the upright size of a TIFF, and the stored one of everything else.
         is_on_its_side = file.format != "TIFF" and file.getexif().get(EXIF_ORIENTATION) in (5, 6, 7, 8)
@@ -67,7 +67,7 @@ def picture_size(path: Path, max_megapixels: float = MAX_MEGAPIXELS) -> tuple[in
 
 def has_picture_header(path: Path) -> bool:
     """Whether a file begins as a picture does; InputError where it cannot be read."""
-    with open_regular(path) as raw:
+    with open_file(path) as raw:
         return _plugin(raw.read(16)) is not None
 
 
@@ -141,11 +141,7 @@ def is_whole_jpeg(raw: bytes, max_markers: int = 10**5, max_gap: int = 2**16) ->
 
 
 def _read_bytes(path: Path) -> bytes:
-    with open_regular(path) as file:
-        raw = file.read(10**6 * MAX_MEGABYTES + 1)
-    if len(raw) > 10**6 * MAX_MEGABYTES:
-        raise InputError(f"{path}: more than {MAX_MEGABYTES} MB; store it as a smaller file, such as a JPEG")
-    return raw
+    return read_file(path, 10**6 * MAX_MEGABYTES)
 
 
 def _check_whole(raw: bytes, name: str) -> None:
@@ -161,23 +157,6 @@ def check_size(name: str, width: float, height: float, max_megapixels: float) ->
     if width * height > 1e6 * max_megapixels:
         size = f"{width:.0f}×{height:.0f} pixels"
         raise InputError(f"{_prefix(name)}{size} are more than max_megapixels={max_megapixels:g}; make it smaller")
-
-
-@contextlib.contextmanager
-def open_regular(path: Path) -> Iterator[IO[bytes]]:
-    """A file that is neither a folder nor a pipe or device, which might never end; raises InputError."""
-    try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise InputError(f"{path}: not a regular file; give the path of a file")
-        file = path.open("rb")
-    except (OSError, UnicodeEncodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "no name of a file"
-        raise InputError(f"{path}: cannot be read ({reason}); restore the file") from error
-    with file:
-        try:
-            yield file
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read ({error.strerror}); restore the file") from error
 
 
 @contextlib.contextmanager

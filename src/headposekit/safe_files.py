@@ -3,6 +3,7 @@
 `matlab.py` and `tensor_files.py` do the same for their formats.
 """
 
+import contextlib
 import io
 import json
 import math
@@ -10,9 +11,9 @@ import os
 import re
 import stat
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,14 +59,21 @@ def refuse_address(path: str | Path) -> None:
         raise InputError(f"{path}: a web address; download the file and give its path")
 
 
-def read_file(path: str | Path, limit: int = MAX_BYTES) -> bytes:
-    """All of a regular file of at most `limit` bytes; raises InputError, see `check_file`."""
+@contextlib.contextmanager
+def open_file(path: str | Path, limit: int = 2**62) -> Iterator[IO[bytes]]:
+    """A regular file of at most `limit` bytes, to read from; raises InputError, see `check_file`."""
     check_file(path, limit)
     try:
         with open(path, "rb") as file:
-            return file.read(limit)
+            yield file
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); check the file") from error
+
+
+def read_file(path: str | Path, limit: int = MAX_BYTES) -> bytes:
+    """All of a regular file of at most `limit` bytes; raises InputError, see `check_file`."""
+    with open_file(path, limit) as file:
+        return file.read(limit)
 
 
 def read_json(path: str | Path, limit: int = MAX_JSON) -> Any:

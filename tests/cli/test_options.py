@@ -61,3 +61,19 @@ def test_value_of_another_type_is_refused_with_what_is_taken(program: str, optio
         check_values(compose_config(program, *options))
     assert message in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("program", "option", "key"),
+    [
+        ("train", "+foo=1", "foo"),
+        ("train", "++foo.bar=1", "foo.bar"),
+        ("train", "+pool.foo=1", "pool.foo"),
+        ("train", "+callbacks.mine=1", "callbacks.mine"),
+        ("predict", "+foo=1", "foo"),
+        ("search", "+search.foo=1", "search.foo"),
+    ],
+)
+def test_added_option_that_nothing_reads(refused, program: str, option: str, key: str) -> None:
+    needed = ["input=x"] if program == "predict" else []
+    assert refused(program, *needed, option) == f"error: no such option: {key}; see docs/config.md, or leave it out"

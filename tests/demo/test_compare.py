@@ -97,8 +97,10 @@ def test_networks_side_by_side_are_what_load_says(compare: Comparison, files: li
             {"sources": [{"training_data": {"dataset": "synthetic"}}, {"training_data": None}]},
             "FSANet + Hopenet, trained on synthetic",
         ),
+        (FSANET, {"training_data": 5, "sources": {"a": 1}}, "FSANet"),
+        (FSANET, {"sources": [5, {"training_data": {}}]}, "FSANet"),
     ],
-    ids=["published", "silent", "exported fusion"],
+    ids=["published", "silent", "exported fusion", "number", "damaged sources"],
 )
 def test_what_is_said_of_a_network(config: dict, card: dict, about: str) -> None:
     network: Any = SimpleNamespace(members=(LoadedNetwork("x", torch.nn.Identity(), config, CROP, card),))
@@ -174,6 +176,6 @@ def test_only_usable_detectors_are_offered(tmp_path: Path, monkeypatch: pytest.M
     )
     assert list(detectors_beside("two", Two())) == ["two", "none"]
     assert next(iter(detectors_beside("none", Two()).values())).name == "two"
-    with pytest.raises(InputError, match="no such box file"):
+    with pytest.raises(InputError, match="no such file; run a face detector"):
         detectors_beside("file", FileBoxes(tmp_path / "gone.csv"))
     assert {"default", "none"} <= set(DETECTORS)

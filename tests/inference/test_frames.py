@@ -48,6 +48,7 @@ def test_what_input_means(folder: Path) -> None:
     ("given", "message"),
     [
         ("gone.jpg", "input=gone.jpg: no such file, folder or camera"),
+        ("https://example.org/a.jpg", "a web address; download the file"),
         ("empty", "input=empty: no picture or video in this folder; recursive=true looks below"),
         ("*.bmp", r"input=\*.bmp: no file is named so"),
         (["in/b.jpg", "in/b.jpg"], "several files would be called b.jpg"),
@@ -217,10 +218,10 @@ def test_a_pipe_or_a_dead_link_is_listed_and_not_opened(tmp_path: Path) -> None:
     assert [count_frames(source) for source in sources] == [1] * 4
     problems = [frame.problem for frame in read_frames(sources)]
     assert [problem.split(": ")[1] for problem in problems] == [
-        "not a regular file; give the path of a file",
-        "not a regular file; give the path of a file",
-        "cannot be read (No such file or directory); restore the file",
-        "not a regular file; give the path of a file",
+        "a pipe or device, expected a file; check the path",
+        "a pipe or device, expected a file; check the path",
+        "no such file; check the path",
+        "a pipe or device, expected a file; check the path",
     ]
 
 

@@ -67,18 +67,22 @@ def test_what_is_wrong_with_a_file_is_said(tmp_path: Path) -> None:
     write_csv(tmp_path / "words.csv", NAMES, POINTS)
     text = (tmp_path / "words.csv").read_text()
     (tmp_path / "words.csv").write_text(text.replace("b,9,", "b,9,many", 1))
+    write_csv(tmp_path / "twice.csv", ["b", "b"], POINTS)
+    (tmp_path / "more.csv").write_text(text.replace("b,9,", "b,9,1,", 1))
     np.savez(tmp_path / "shape.npz", names=np.array(NAMES), landmarks=POINTS[:, :51])
     np.savez(tmp_path / "keys.npz", names=np.array(NAMES))
     (tmp_path / "no.npz").write_text("no archive")
     write_pts(tmp_path / "pts", "a/1", POINTS[0, :5])
     for name, message in {
-        "gone.csv": "no such file; give a CSV",
+        "gone.csv": "no such file; name,x0,y0,.* give a CSV",
         "short.csv": "no face a/1 in it; add its row",
-        "columns.csv": "column x1 is missing",
-        "words.csv": "face b has something else than numbers",
+        "columns.csv": "no column x1; name,x0,y0",
+        "words.csv": r"line 3: x0 is 'many.*', not a finite number",
+        "twice.csv": "line 3: face 'b' has had its row",
+        "more.csv": "line 3: 139 cells under 138 columns",
         "shape.npz": r"landmarks float64 of \(2, 51, 2\); `names` \(N,\) and `landmarks` \(N, 68, 2\) are expected",
         "keys.npz": "`names` .* are expected",
-        "no.npz": "not readable",
+        "no.npz": "not a readable .npz file",
         "pts": "10 numbers between braces, expected 68 lines",
     }.items():
         with pytest.raises(InputError, match=message):

@@ -1,6 +1,7 @@
 import copy
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from headposekit.errors import InputError
 from headposekit.models.fsanet import (
     CapsuleAggregation,
     ConvScoring,
@@ -223,3 +225,9 @@ def test_model_is_compiled_whole_and_exports() -> None:
         for n in (3, 4):
             few = {"image": batch["image"][:n]}
             torch.testing.assert_close(program(batch=few).pose, model(few).pose)
+
+
+@pytest.mark.parametrize("rounds", [0, 101, 10**9, 2.0])
+def test_number_of_routing_rounds(rounds: Any) -> None:
+    with pytest.raises(InputError, match=r"routing_iterations=.* is not a number of rounds; give 1 to 100"):
+        CapsuleAggregation(4, routing_iterations=rounds)

@@ -12,11 +12,12 @@ from headposekit.training.identity import train_id
 
 def test_runs_of_one_second_get_a_folder_each(tmp_path: Path) -> None:
     path = tmp_path / "runs" / "2026-01-02_03-04-05_predict"
+    wanted = [path.name, "2026-01-02_03-04-05-2_predict", "2026-01-02_03-04-05-3_predict"]
     with RunFolders() as first, RunFolders() as second, RunFolders() as third:
         names = [folders.new(path).name for folders in (first, second, third)]
-        assert names == [path.name, f"{path.name}_2", f"{path.name}_3"]
-        assert second.new(path).name == f"{path.name}_2"  # however often it is looked up
-    assert sorted(folder.name for folder in path.parent.iterdir()) == names
+        assert names == wanted
+        assert second.new(path).name == wanted[1]  # however often it is looked up
+    assert sorted(folder.name for folder in path.parent.iterdir()) == sorted(wanted)
     assert not list(path.parent.glob("*/*"))
 
 
@@ -64,7 +65,7 @@ def test_what_is_written_beside_the_run_folder_is_held_as_well(tmp_path: Path) -
 
 
 def test_folders_of_a_training(tmp_path: Path) -> None:
-    wanted = ["0123456789ab", "2026-01-01_00-00-00_0123456789ab", "2026-01-01_00-00-00_0123456789ab_2"]
+    wanted = ["0123456789ab", "2026-01-01_00-00-00-2_0123456789ab", "2026-01-01_00-00-00_0123456789ab"]
     for name in [*wanted, "0123456789abc", "x0123456789ab", "2026-01-01_00-00-00_0123456789ab_x"]:
         (tmp_path / name).mkdir()
     assert [path.name for path in folders_of("0123456789ab", tmp_path)] == wanted

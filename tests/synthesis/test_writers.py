@@ -152,7 +152,11 @@ def test_afw_is_annotated_in_steps_of_15_degrees(tmp_path: Path) -> None:
     np.testing.assert_array_equal([-float(line[1]) for line in lines], AFW(tmp_path).pose[:, 0])
 
 
-@pytest.mark.parametrize("options", [{"form": "csv"}, {"size": 0}], ids=str)
-def test_unknown_form_and_no_size(tmp_path: Path, options: dict[str, Any]) -> None:
-    with pytest.raises(InputError, match="choose sqlite or text, and 1 pixel or more"):
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"form": "csv"}, "choose sqlite or text"), ({"size": 0}, r"layout\.size=0 is out of range; give 32 to 4096")],
+    ids=["form", "size"],
+)
+def test_unknown_form_and_no_size(tmp_path: Path, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
         WriteAFLW(tmp_path, heads(), 1, **options)

@@ -160,7 +160,10 @@ def test_nan_in_a_checkpoint_is_refused(tmp_path: Path, network: FSANet) -> None
         ({"model": {**HOPENET, "bins": {**HOPENET["bins"], "limit": 10**9, "width": 1e-3}}}, "limit=1000000000 is beyond"),
         ({"model": {**HOPENET, "backbone": {**LARGE, "model_name": "x" * 10**6}}}, "1,000,000 entries or letters"),
         ({"model": nested(40)}, "nested more than 16 deep"),
+        ({"model": {**FSANET, "aggregation": {**FSANET["aggregation"], "routing_iterations": 4096}}}, "give 1 to 100"),
         ({"format": 10**30}, "checkpoint format 1000"),
+        ({"format": [1]}, "checkpoint format list"),
+        ({"training_data": {"dataset": torch.ones(1)}}, "what it says of itself is not made of numbers, texts and lists"),
     ],
     ids=[
         "integer key",
@@ -179,7 +182,10 @@ def test_nan_in_a_checkpoint_is_refused(tmp_path: Path, network: FSANet) -> None
         "beyond",
         "long name",
         "nested",
+        "rounds",
         "format",
+        "list",
+        "tensor",
     ],
 )
 def test_options_that_cannot_be(tmp_path: Path, network: FSANet, card: dict, message: str) -> None:

@@ -126,6 +126,19 @@ def test_network_that_onnx_runtime_would_compute_otherwise_is_refused() -> None:
         in_onnx_runtime(OtherWay())
 
 
+def test_network_of_very_many_operators_is_refused_before_onnx_runtime_prepares_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headposekit.weights.onnx_files.MAX_NODES", 40)
+    with pytest.raises(InputError, match=r"FSANet: too many operators \(\d+\) for ONNX Runtime"):
+        in_onnx_runtime(FSANet(NoScoring(), LinearAggregation).eval())
+
+
+def test_network_that_cannot_be_translated_is_refused_in_silence(capfd: pytest.CaptureFixture[str]) -> None:
+    network = Hopenet(AlexNetBackbone(pretrained=False), AngleBins(), input_size=64).eval()
+    with pytest.raises(InputError, match="Hopenet: cannot run in ONNX Runtime"):
+        in_onnx_runtime(network)
+    assert capfd.readouterr() == ("", "")
+
+
 def test_bins_spread_is_the_second_output(tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = Hopenet(TimmBackbone("resnet18"), AngleBins(), input_size=64).eval()

@@ -3,6 +3,7 @@
 import pickle
 import struct
 import zipfile
+from collections import Counter, OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -43,13 +44,13 @@ def test_tensors_and_containers_come_back(tmp_path: Path, is_zip: bool) -> None:
         "scalar": torch.tensor(2.5),
         "parameter": nn.Parameter(torch.randn(2)),
     }
-    others = {"list": [1, 2.5, "x", None, (True,)], "set": {1, 2}, "deep": {"a": {"b": torch.ones(2)}}}
+    others = {"list": [1, 2.5, "x", None, (True,)], "set": {1, 2}, "deep": {"a": {"b": torch.ones(2)}}, "n": Counter({3: 1})}
     network = nn.BatchNorm1d(3)
     found = load_tensors(save({**tensors, **others, "state": network.state_dict()}, tmp_path / "a.pth", is_zip))
     for key, tensor in tensors.items():
         assert found[key].dtype == tensor.dtype
         assert torch.equal(found[key], tensor)
-    assert (found["list"], found["set"]) == (others["list"], others["set"])
+    assert (found["list"], found["set"], found["n"]) == (others["list"], others["set"], others["n"])
     assert torch.equal(found["deep"]["a"]["b"], torch.ones(2))
     assert nn.BatchNorm1d(3).load_state_dict(found["state"])
 
@@ -124,6 +125,31 @@ def test_instruction_that_takes_memory_for_a_size(tmp_path: Path) -> None:
     (tmp_path / "a.pth").write_bytes(b"\x80\x05" + pickle.BYTEARRAY8 + struct.pack("<Q", 2**40))
     with pytest.raises(InputError, match=r"not a readable file of tensors"):
         load_tensors(tmp_path / "a.pth")
+
+
+class Pickled(dict[str, int]):
+    """Comes out of a file as what it is given: a function's result, with a state."""
+
+    def __init__(self, *reduced: Any) -> None:
+        self.reduced = reduced
+
+    def __reduce__(self) -> Any:
+        return self.reduced
+
+
+@forms
+def test_attributes_of_containers_are_left_out(tmp_path: Path, is_zip: bool) -> None:
+    state = Pickled(OrderedDict, ([("a", 1)],), {"items": "not callable"})
+    found = load_tensors(save({"state": state}, tmp_path / "a.pth", is_zip))
+    assert list(found["state"].items()) == [("a", 1)]
+
+
+@forms
+def test_tensor_that_is_given_a_state(tmp_path: Path, is_zip: bool) -> None:
+    tensor = torch.zeros(2)
+    state = Pickled(*tensor.__reduce_ex__(2)[:2], (torch.zeros(1), 0, (2**40,), (1,)))  # type: ignore[index]
+    with pytest.raises(InputError, match=r"an object's description is damaged"):
+        load_tensors(save({"x": state}, tmp_path / "a.pth", is_zip))
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from headposekit.cli.command_line import hydra_arguments
-from headposekit.cli.options import check_options
+from headposekit.cli.options import check_options, check_values
 from headposekit.errors import InputError
 from headposekit.files import write_json
 from headposekit.paths import CONF, output_dir, runs_dir
@@ -60,7 +60,8 @@ def entry_point(
             def job(config: DictConfig) -> Any:
                 try:
                     check_options(config)
-                    settle_tests(config)
+                    settle_tests(config)  # of an option with several values it makes several test sets
+                    check_values(config)
                     return task(config)
                 except (KeyboardInterrupt, SystemExit) as error:  # Lightning turns both signals into an exit
                     _leave_reason("interrupted")

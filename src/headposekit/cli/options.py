@@ -6,12 +6,13 @@ import math
 import os
 import re
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.utils import get_object
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
@@ -78,6 +79,8 @@ OPTIONS: dict[str, tuple[Any, float, float]] = {
 """Options that no constructor takes, or not all of whose numbers it may have: type, and range of the numbers."""
 NEEDED = ("input", "stages", "growth", "loader_workers", "batch_sizes", "scaling")
 """Lists that hold something."""
+OPEN = ("search.space", "trees")
+"""Options that hold names of the user's own."""
 IN_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", Path: "a path", NoneType: "null"}
 
 
@@ -85,8 +88,8 @@ def check_options(config: DictConfig) -> None:
     """Refuse what Hydra lets through.
 
     Raises:
-        InputError: an unknown experiment or budget, a budget that says nothing of the data, a value of another type than the
-            option takes, or a number out of its range.
+        InputError: an unknown experiment or budget, a budget that says nothing of the data, an option added by `+` that nothing
+            reads.
     """
     chosen = HydraConfig.get()
     if chosen.job.chdir:
@@ -103,7 +106,21 @@ def check_options(config: DictConfig) -> None:
             f"budget={budget} says nothing of data={data}, only of {', '.join(known)}; "
             "leave it out and give epochs= and data.num_train="
         )
-    check_values(config)
+    _check_added(config, chosen.overrides.task)
+
+
+def _check_added(config: DictConfig, overrides: Sequence[str]) -> None:
+    """Refuse what `+` adds beside the parts that take options: nothing would read it."""
+    for override in OverridesParser.create().parse_overrides(list(overrides)):
+        key = override.key_or_group
+        if not (override.is_add() or override.is_force_add()) or _files_of(key):
+            continue
+        parts = key.split(".")
+        above = [".".join(parts[:end]) for end in range(1, len(parts) + 1)]
+        nodes = [OmegaConf.select(config, name) for name in above]
+        is_read = key in OPTIONS or any(isinstance(node, DictConfig) and "_target_" in node for node in nodes)
+        if not is_read and not set(above) & set(OPEN):
+            raise InputError(f"no such option: {key}; see docs/config.md, or leave it out")
 
 
 def check_values(config: DictConfig) -> None:

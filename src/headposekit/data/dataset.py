@@ -333,7 +333,7 @@ def read_label_line(path: Path, columns: Sequence[str]) -> list[float]:
 def check_number(where: str, column: str, value: object) -> float:
     """A label's number; InputError where it is something else, NaN or infinite."""
     if not isinstance(value, int | float) or not np.isfinite(value):
-        raise InputError(f"{where}: {column} is {value!r}, not a finite number; correct or remove the label")
+        raise InputError(f"{where}: {column} is {repr(value)[:60]}, not a finite number; correct or remove the label")
     return float(value)
 
 

@@ -136,7 +136,9 @@ class FacePack(Pack):
     def check(self, source: Source) -> None:
         """Refuse what the pack's pictures cannot be put through; raises InputError."""
         if source.perturb and source.perturb.rules:
-            raise InputError(f"pack={self.kind} cannot serve a test{source.perturb}; set that test's pack to none")
+            raise InputError(
+                f"pack={self.kind} cannot serve a perturbed test ({source.perturb.rules}); set that test's pack to none"
+            )
 
     def open(self, source: Source, max_angle: float | None, bad_files: BadFiles) -> tuple[HeadPoseDataset, CropRule]:
         """Bring the pack up to date and open it; where the files are not there any more, as it is."""

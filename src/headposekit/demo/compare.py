@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from headposekit.detectors.base import FaceDetector, tried
 from headposekit.errors import InputError
+from headposekit.files import encode_picture
 from headposekit.geometry.conventions import ANGLES
 from headposekit.geometry.perspective import focal_length
 from headposekit.inference.estimator import DETECTORS, HeadPose, PoseEstimator, make_detector
@@ -115,7 +116,7 @@ def data_url(picture: NDArray[np.uint8]) -> str:
 
 def jpeg(picture: NDArray[np.uint8]) -> bytes:
     """An RGB picture as a JPEG file."""
-    return cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes()
+    return encode_picture(Path("picture.jpg"), picture, [cv2.IMWRITE_JPEG_QUALITY, 90])
 
 
 def detectors_beside(name: str, detector: FaceDetector) -> dict[str, FaceDetector]:
@@ -152,8 +153,10 @@ def _about(network: PoseEstimator) -> str:
     names = [target.rsplit(".")[-1] for target in _targets(member.model_config)]
     if not member.card:
         return f"{' + '.join(names)}, published weights"
-    cards = member.card.get("sources") or [member.card]  # an exported file says what it was made of
-    sets = {str(card["training_data"]["dataset"]) for card in cards if card.get("training_data")}
+    sources = member.card.get("sources")  # an exported file says what it was made of
+    cards = sources if isinstance(sources, list) and sources else [member.card]
+    data = [card.get("training_data") for card in cards if isinstance(card, dict)]
+    sets = {str(one["dataset"])[:80] for one in data if isinstance(one, dict) and "dataset" in one}
     return ", ".join([" + ".join(names), *([f"trained on {' and '.join(sorted(sets))}"] if sets else [])])
 
 

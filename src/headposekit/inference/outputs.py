@@ -195,7 +195,7 @@ def writable_rate(fps: float) -> float:
     if not 0 < fps < math.inf:  # so written, NaN is refused
         return 25.0
     decimals = next((places for places in (3, 2, 1) if fps * 10**places <= 65535), 0)
-    return min(max(round(fps, decimals), 0.01), 65535.0)
+    return min(max(round(float(fps), decimals), 0.01), 65535.0)
 
 
 def draw_faces(image: Image, faces: list[TrackedPose], kind: Draw) -> Image:

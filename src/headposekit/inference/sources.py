@@ -19,7 +19,8 @@ import cv2
 import numpy as np
 
 from headposekit.errors import InputError
-from headposekit.pictures import MAX_MEGAPIXELS, check_size, has_picture_header, open_regular, read_image
+from headposekit.pictures import MAX_MEGAPIXELS, check_size, has_picture_header, read_image
+from headposekit.safe_files import open_file, refuse_address
 from headposekit.types import Image
 
 PICTURES = frozenset({
@@ -128,6 +129,7 @@ def _find(given: Any, recursive: bool) -> list[Input]:
         return [_file(file, os.path.relpath(file, _common_folder(files))) for file in files]
     if re.fullmatch("[0-9]{1,4}", str(given)):
         return [Input(int(given), f"camera{int(given)}")]
+    refuse_address(str(given))
     quoting = "" if isinstance(given, str) else f"; put a name in quotes, as in 'input=\"{given}\"'"
     raise InputError(f"input={given}: no such file, folder or camera; check the path{quoting}")
 
@@ -180,7 +182,7 @@ def _open_video(path: Path | int) -> Iterator[cv2.VideoCapture]:
         if isinstance(path, int):
             video = cv2.VideoCapture(path)
         else:
-            file = stack.enter_context(open_regular(path))
+            file = stack.enter_context(open_file(path))
             name = str(path.absolute())  # FFmpeg takes the relative name `a:b` for an address
             # A name that is not UTF-8 would end the process inside OpenCV.
             video = cv2.VideoCapture(name if printable(name) == name else f"/dev/fd/{file.fileno()}", cv2.CAP_FFMPEG)

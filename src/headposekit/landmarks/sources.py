@@ -1,6 +1,5 @@
 """Where landmarks come from: the data set, a detector, or a file."""
 
-import csv
 import importlib
 from collections.abc import Callable
 from functools import cached_property
@@ -12,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from headposekit.csv_file import number_in, read_rows, shown
 from headposekit.errors import InputError
 from headposekit.landmarks.points import NUM_LANDMARKS
 from headposekit.safe_files import read_file, read_npz
@@ -174,20 +174,13 @@ def _import(module: str, package: str, choice: str) -> Any:
 
 def _read_csv(path: Path) -> dict[str, Landmarks]:
     columns = [f"{axis}{number}" for number in range(NUM_LANDMARKS) for axis in "xy"]
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            if missing := [column for column in ("name", *columns) if column not in (reader.fieldnames or ())]:
-                raise InputError(f"{path}: column {missing[0]} is missing; name,x0,y0,...,x67,y67 are expected")
-            rows = list(reader)
-    except (OSError, UnicodeDecodeError) as error:
-        raise _unreadable(path) from error
-    faces = {}
-    for row in rows:
-        try:
-            faces[row["name"]] = np.array([float(row[column] or "nan") for column in columns]).reshape(NUM_LANDMARKS, 2)
-        except (TypeError, ValueError) as error:
-            raise InputError(f"{path}: face {row['name']} has something else than numbers; correct its row") from error
+    faces: dict[str, Landmarks] = {}
+    for row in read_rows(path, ("name", *columns), f"name,x0,y0,...,x67,y67 are expected; {EXPECTED}"):
+        where, name = f"{path}, line {row.line}", row.cells["name"]
+        if name in faces:
+            raise InputError(f"{where}: face {shown(name)} has had its row; remove one of them")
+        values = [number_in(where, row, column) if row.cells[column] else np.nan for column in columns]
+        faces[name] = np.array(values).reshape(NUM_LANDMARKS, 2)
     return faces
 
 
@@ -211,7 +204,7 @@ def _read_pts(path: Path) -> Landmarks:
     try:
         text = read_file(path, MAX_PTS).decode("utf-8")
     except UnicodeDecodeError as error:
-        raise _unreadable(path) from error
+        raise InputError(f"{path}: not UTF-8 text; {EXPECTED}") from error
     except InputError as error:
         raise InputError(f"{error} ({EXPECTED})") from error
     inner = text.partition("{")[2].partition("}")[0].split()
@@ -222,8 +215,3 @@ def _read_pts(path: Path) -> Landmarks:
     if len(points) != 2 * NUM_LANDMARKS:
         raise InputError(f"{path}: {len(points)} numbers between braces, expected 68 lines x y; write it again")
     return points.reshape(NUM_LANDMARKS, 2)
-
-
-def _unreadable(path: Path) -> InputError:
-    reason = "no such file" if not path.exists() else "not readable"
-    return InputError(f"{path}: {reason}; {EXPECTED}")

@@ -27,6 +27,8 @@ NUM_STAGES, NUM_ANGLES, NUM_BINS = 3, 3, 3
 GRID, FEATURES = 8, 64
 PIXELS = GRID * GRID
 CAPSULE_DIM = 16
+MAX_ROUNDS = 100
+"""Of routing; the papers use two and three."""
 ANGLE_RANGE = 99.0
 
 
@@ -234,8 +236,10 @@ class CapsuleAggregation(nn.Module):
 
     def __init__(self, num_inputs: int, routing_iterations: int = 2) -> None:
         super().__init__()
-        if not isinstance(routing_iterations, int) or routing_iterations < 1:
-            raise InputError(f"aggregation.routing_iterations={routing_iterations} is not a number of rounds; give 1 or more")
+        if not isinstance(routing_iterations, int) or not 1 <= routing_iterations <= MAX_ROUNDS:
+            raise InputError(
+                f"aggregation.routing_iterations={routing_iterations} is not a number of rounds; give 1 to {MAX_ROUNDS}"
+            )
         self.routing_iterations = routing_iterations
         # One matrix per input capsule, all outputs side by side: the transform is then a single batched product.
         self.weight = nn.Parameter(torch.empty(num_inputs, FEATURES, NUM_STAGES * CAPSULE_DIM))

@@ -26,7 +26,7 @@ LOCK = "running.lock"
 
 def folders_of(train_id: str, runs: Path) -> list[Path]:
     """Folders below `runs` that are named after a training: its cell of sweeps, and single runs of it, in order."""
-    name = re.compile(rf"(.*_)?{train_id}(_\d+)?")
+    name = re.compile(rf"(.*_)?{train_id}")
     return sorted(path for path in runs.glob(f"*{train_id}*") if name.fullmatch(path.name))
 
 
@@ -81,13 +81,17 @@ class RunFolders:
         return folder
 
     def new(self, path: Path) -> Path:
-        """Make a folder that was not there before: `path`, or where that is taken `path`_2, `path`_3 ...; always the same."""
+        """Make a folder that was not there before, always the same for a path.
+
+        Its name is a time and what runs, TIME_WHAT; where that is taken TIME-2_WHAT, TIME-3_WHAT ...
+        """
         if not _is_on_its_own():  # another process has made it
             return path
         if path not in self._new:
             path.parent.mkdir(parents=True, exist_ok=True)
+            time, _, what = path.name.rpartition("_")
             for number in itertools.count(1):
-                folder = path if number == 1 else path.with_name(f"{path.name}_{number}")
+                folder = path if number == 1 else path.with_name(f"{time}-{number}_{what}")
                 with contextlib.suppress(FileExistsError):
                     folder.mkdir()
                     self._new[path] = self.take(folder)

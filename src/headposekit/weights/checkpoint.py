@@ -7,6 +7,7 @@ configuration may build is decided here, not by Hydra (which would call anything
 
 import contextlib
 import inspect
+import json
 import math
 import zipfile
 from dataclasses import dataclass
@@ -84,10 +85,15 @@ def read_card(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def check_format(path: str | Path, card: dict[str, Any]) -> None:
-    """Raise InputError where what a file says of itself is in another format."""
+    """Raise InputError where what a file says of itself is in another format, or not made of plain containers."""
     found = card.get("format")
     if found != CARD_VERSION or type(found) is not int:
-        raise InputError(f"{path}: checkpoint format {found!r:.40}, this version reads {CARD_VERSION}; convert or retrain")
+        shown = repr(found)[:40] if isinstance(found, int | float | str) else type(found).__name__
+        raise InputError(f"{path}: checkpoint format {shown}, this version reads {CARD_VERSION}; convert or retrain")
+    try:
+        json.dumps(card)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: what it says of itself is not made of numbers, texts and lists; restore the file") from error
 
 
 def load_checkpoint(path: str | Path) -> LoadedNetwork:

@@ -11,10 +11,12 @@ import io
 import json
 import logging
 import math
+import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest import mock
 
 import numpy as np
 import torch
@@ -22,6 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from headposekit.errors import InputError
+from headposekit.files import cannot_write
 from headposekit.models.fold import random_pictures
 from headposekit.models.summary import count_parameters, input_size_of
 from headposekit.safe_files import MAX_BYTES, check_file, parse_json, read_file
@@ -102,7 +105,9 @@ def in_onnx_runtime(network: nn.Module) -> "OnnxNetwork":
     """
     pictures, buffer = PictureNetwork(network).eval(), io.BytesIO()
     try:
-        with warnings.catch_warnings(), _quiet("torch.onnx"), torch.no_grad():
+        # The exporter's C++ prints the graph where it fails.
+        silent = mock.patch.object(torch._C, "_jit_onnx_log", create=True)
+        with warnings.catch_warnings(), _quiet("torch.onnx"), torch.no_grad(), silent:
             warnings.simplefilter("ignore")  # that this exporter is old, and what it cannot see; hence the comparison
             torch.onnx.export(
                 pictures,
@@ -114,6 +119,9 @@ def in_onnx_runtime(network: nn.Module) -> "OnnxNetwork":
                 output_names=pictures.output_names,
                 dynamic_axes={name: {0: "N"} for name in ("image", *pictures.output_names)},
             )
+            num_nodes = len(_import("onnx").load_from_string(buffer.getvalue()).graph.node)
+            if num_nodes > MAX_NODES // 4:  # ONNX Runtime prepares a graph in more than proportional time
+                raise InputError(f"{type(network).__name__}: too many operators ({num_nodes:,}) for ONNX Runtime")
             card = {"input": {"size": pictures.input_size}, "params": count_parameters(network)}
             runtime = OnnxNetwork(buffer.getvalue(), type(network).__name__, card=card)
             for count in (1, 3):
@@ -200,7 +208,7 @@ def int8_bytes(content: bytes, card: dict[str, Any], pictures: NDArray[np.uint8]
         folder: for the quantiser's files, removed again.
 
     Raises:
-        InputError: onnxruntime is not installed.
+        InputError: onnxruntime is not installed, or the folder cannot be written into.
     """
     for package in ("onnx", "onnxruntime"):
         _import(package)
@@ -217,15 +225,15 @@ def int8_bytes(content: bytes, card: dict[str, Any], pictures: NDArray[np.uint8]
             picture = next(self.left, None)
             return None if picture is None else {"image": picture[None]}
 
-    before, after = folder / "float.onnx.partial", folder / "int8.onnx.partial"
     try:
-        before.write_bytes(content)
-        with _quiet("root"):  # it recommends a pass that changes nothing here
+        with tempfile.TemporaryDirectory(prefix="int8.", dir=folder) as own, _quiet("root"):
+            # It recommends a pass that changes nothing here.
+            before, after = Path(own) / "float.onnx", Path(own) / "int8.onnx"
+            before.write_bytes(content)
             quantize_static(before, after, Faces(), QuantFormat.QDQ, op_types_to_quantize=["Conv"], per_channel=True)
-        return with_card(after.read_bytes(), card)
-    finally:
-        for path in (before, after):
-            path.unlink(missing_ok=True)
+            return with_card(after.read_bytes(), card)
+    except OSError as error:
+        raise cannot_write(folder, error) from error
 
 
 class OnnxNetwork(nn.Module):
@@ -352,6 +360,7 @@ def _check_sizes(model: Any, size: int) -> None:
         image.type.tensor_type.shape.dim.add(dim_value=side)
     for output in fixed.graph.output:
         output.type.tensor_type.ClearField("shape")
+    _settle_batch(fixed.graph, image.name, (1, size, size, 3))
     inferred = onnx.shape_inference.infer_shapes(fixed, strict_mode=True, data_prop=True).graph
     shapes = {tensor.name: tuple(tensor.dims) for tensor in inferred.initializer}
     for value in (*inferred.input, *inferred.value_info, *inferred.output):
@@ -374,6 +383,23 @@ def _check_sizes(model: Any, size: int) -> None:
         products += math.prod(shapes[node.output[0]]) * math.prod(summed)
     if products > MAX_PRODUCTS:
         raise InputError(f"takes {products:,} multiplications, more than {MAX_PRODUCTS:,}")
+
+
+def _settle_batch(graph: Any, image: str, shape: tuple[int, ...]) -> None:
+    """Replace, in place, what follows from the input's shape by constants: shape inference knows a `Range` by these only."""
+    onnx = _import("onnx")
+    known = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer if math.prod(tensor.dims) <= 8}
+    for node in list(graph.node):
+        if node.op_type == "Shape" and list(node.input) == [image]:
+            options = {attribute.name: attribute.i for attribute in node.attribute}
+            value = np.array(shape, dtype=np.int64)[options.get("start", 0) : options.get("end")]
+        elif node.op_type in ("Squeeze", "Unsqueeze", "Gather") and node.input and all(name in known for name in node.input):
+            (value,) = onnx.reference.ReferenceEvaluator(node).run(None, {name: known[name] for name in node.input})
+        else:
+            continue
+        known[node.output[0]] = np.asarray(value)
+        graph.initializer.append(onnx.numpy_helper.from_array(known[node.output[0]], node.output[0]))
+        graph.node.remove(node)
 
 
 def _card_of(path: Path, model: Any) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import math
 import pickle
 import struct
 import zipfile
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
@@ -37,8 +37,11 @@ STORAGES = {
 }
 KINDS = frozenset(STORAGES.values())
 """The types of tensors that networks here are made of."""
-UNUSED = (pickle.BYTEARRAY8, pickle.NEXT_BUFFER, pickle.READONLY_BUFFER, pickle.EXT1, pickle.EXT2, pickle.EXT4)
-"""Instructions of pickles that files of tensors never have; the first takes memory for a size before it looks for the bytes."""
+UNUSED = (pickle.BYTEARRAY8, pickle.NEXT_BUFFER, pickle.READONLY_BUFFER, pickle.EXT1, pickle.EXT2, pickle.EXT4, pickle.LONG4)
+"""Instructions of pickles that files of tensors never have.
+
+The first takes memory for a size before it looks for the bytes, the last makes whole numbers too long to be written out.
+"""
 SAVE_STATE = "save its tensors alone: torch.save(network.state_dict(), FILE)"
 
 
@@ -120,6 +123,14 @@ class _Unpickler(pickle._Unpickler):  # Python's own code: C's may take memory f
             raise ForeignObject(f"{module}.{name}"[:120])
         return known
 
+    def _build(self) -> None:
+        """Leave out what a state dict says of itself beside its tensors; nothing else has attributes here."""
+        self.stack.pop()
+        if not isinstance(self.stack[-1], OrderedDict):
+            raise TensorFileError("an object's description is damaged")
+
+    dispatch[pickle.BUILD[0]] = _build
+
 
 def _checked_storage(saved: Any) -> tuple[torch.dtype, str, int, Any]:
     """Type, key and length of a saved storage, and the part of it that is meant (of the older form)."""
@@ -148,6 +159,7 @@ def _parameter(tensor: Any, *rest: Any) -> Tensor:
 
 KNOWN: dict[tuple[str, str], Callable[..., Any]] = {
     ("collections", "OrderedDict"): OrderedDict,
+    ("collections", "Counter"): Counter,  # of torch's MultiStepLR
     ("builtins", "set"): set,
     ("__builtin__", "set"): set,
     ("torch", "Size"): tuple,
@@ -219,11 +231,11 @@ def _load_old(file: BinaryIO, size: int) -> Any:
         stored = storages[key]
         if file.read(8) != struct.pack("<q", len(stored)):
             raise TensorFileError("a tensor has another size than what is stored of it")
-        content = bytearray(file.read(_num_bytes(stored)))
-        if len(content) != _num_bytes(stored):
+        numbers = bytearray(file.read(_num_bytes(stored)))
+        if len(numbers) != _num_bytes(stored):
             raise TensorFileError("it is cut short")
-        if content:
-            stored.copy_(torch.frombuffer(content, dtype=stored.dtype))
+        if numbers:
+            stored.copy_(torch.frombuffer(numbers, dtype=stored.dtype))
     return content
 
 
