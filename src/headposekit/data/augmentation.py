@@ -148,11 +148,12 @@ class Pixels:
 
     def do(self, i: int, picture: Image) -> Image:
         """Whole rows are copied fast, single pixels are not: columns are copied as rows of the transposed picture."""
-        fill = self.fill[i] if self.leaves[i] else None
         for table in (self.rows[i], self.columns[i]):
-            if fill is not None:  # a last row of this value, which is row -1
-                picture = np.concatenate([picture, np.full_like(picture[:1], fill)])
-            picture = np.asarray(cv2.transpose(picture.take(table, axis=0)), dtype=np.uint8)
+            if self.leaves[i]:  # a last row of this value, which is row -1
+                longer = np.empty((len(picture) + 1, *picture.shape[1:]), dtype=np.uint8)
+                longer[:-1], longer[-1] = picture, self.fill[i]
+                picture = longer
+            picture = cv2.transpose(picture.take(table, axis=0))  # type: ignore[assignment]  # of the same type
         return picture
 
 

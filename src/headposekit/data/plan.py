@@ -161,7 +161,7 @@ class Planner:
         on_square = plan_transforms(self.augmentation.pipeline, self.crop.size, draws, key, indices, PIPELINE)
         turned = cut if on_cut else shown
         size = cut[:, 2:] - cut[:, :2] if on_cut else np.full((len(cut), 2), self.crop.size)
-        matrix = _matrix(turned, size, labels.box, angle, mirrored, width)
+        matrix = _matrix(turned, size, labels.box, angle, mirrored, width) if angle.any() else np.empty(0)
         place = None if drawn is None else drawn[:, 1:]
         return Plan(self.crop, mirrored, angle != 0, cut, place, turned, size, matrix, on_cut, on_square), labels
 

@@ -220,14 +220,20 @@ class HopenetCrop(CropRule):
         return max(left, top, *((right, bottom) if self.order_free else (right * (1 + left), bottom * (1 + top))))
 
     def fit(self, cut: Image, place: NDArray[np.float64] | None = None) -> Image:
-        """Shorter side to `size` and its middle, or to 240/224 of it and anywhere; filtered as PIL does."""
+        """Shorter side to `size` and its middle, or to 240/224 of it and anywhere.
+
+        Filtered as PIL does in a test; in training bilinear where that still sees every pixel, which is six times as fast.
+        """
         if cut.size == 0:
             raise InputError(NO_FACE)
-        new_width, new_height = (int(side) for side in self._resized(cut.shape[1], cut.shape[0], place is not None))
-        check_size(new_width, new_height)
-        picture = PIL.Image.fromarray(cut).resize((new_width, new_height), PIL.Image.Resampling.BILINEAR)
-        left, top = (int(side) for side in self._corner(np.array([new_width, new_height]), place))
-        return np.asarray(picture.crop((left, top, left + self.size, top + self.size)), dtype=np.uint8)
+        resized = tuple(int(side) for side in self._resized(cut.shape[1], cut.shape[0], place is not None))
+        check_size(*resized)
+        if place is not None and max(cut.shape) <= 2 * max(resized):
+            picture = cv2.resize(cut, resized)
+        else:
+            picture = np.asarray(PIL.Image.fromarray(cut).resize(resized, PIL.Image.Resampling.BILINEAR))
+        left, top = self._corner(np.array(resized), place).astype(int)
+        return np.asarray(picture[top : top + self.size, left : left + self.size], dtype=np.uint8)
 
     def regions(
         self, box: NDArray[np.floating], width: ArrayLike, height: ArrayLike, draws: NDArray[np.float64] | None = None
@@ -421,10 +427,10 @@ def crop_with_black_border(image: Image, box: Sequence[int] | NDArray[np.int64])
 
     A box within the picture gives a view of it.
     """
-    x0, y0, x1, y1 = (int(side) for side in box)
+    x0, y0, x1, y1 = map(int, box)
     height, width = image.shape[:2]
-    if min(x0, y0) >= 0 and x1 <= width and y1 <= height:
-        return image[y0 : max(y1, 0), x0 : max(x1, 0)]
+    if x0 >= 0 and y0 >= 0 and x1 <= width and y1 <= height:
+        return image[y0 : y1 if y1 > 0 else 0, x0 : x1 if x1 > 0 else 0]
     check_size(x1 - x0, y1 - y0)
     cut = np.zeros((max(y1 - y0, 0), max(x1 - x0, 0), 3), dtype=np.uint8)
     inner = image[max(y0, 0) : max(y1, 0), max(x0, 0) : max(x1, 0)]
