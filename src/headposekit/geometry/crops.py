@@ -245,7 +245,7 @@ class HopenetCrop(CropRule):
         start, extent = cut[:, :2], cut[:, 2:] - cut[:, :2]
         resized = np.stack(self._resized(extent[:, 0], extent[:, 1], draws is not None), axis=-1)
         corner = self._corner(resized, None if draws is None else draws[:, 1:])
-        scale = extent / resized
+        scale = extent / np.maximum(resized, 1)
         return Regions(cut, np.concatenate([start + corner * scale, start + (corner + self.size) * scale], axis=-1))
 
     def _corner(self, resized: NDArray[np.int64], place: NDArray[np.float64] | None) -> NDArray[np.float64]:
