@@ -57,10 +57,11 @@ def only_results(tmp_path: Path) -> tuple[Path, dict]:
     ("start", "targets"),
     [
         ("loss=huber", {"loss": {"_target_": "huber.Huber", "delta": 5}}),
+        ("augmentation=foggy", {"augmentation": {"mirror": 0.5, "pipeline": [{"_target_": "fog.Fog", "most": 0.3, "p": 0.5}]}}),
         ("model=hopenet backbone=tiny", {"model": {"backbone": {"_target_": "tiny.Tiny", "width": 8}}}),
     ],
 )
-def test_loss_and_trunk(run: Callable, mine: Path, tmp_path: Path, start: str, targets: dict) -> None:
+def test_loss_augmentation_and_trunk(run: Callable, mine: Path, tmp_path: Path, start: str, targets: dict) -> None:
     done = run("train", *command(start), *SMALL, *HEADS)
     assert done.returncode == 0, done.stderr
     config = only_results(tmp_path)[1]["config"]
