@@ -153,7 +153,7 @@ class Pixels:
                 longer = np.empty((len(picture) + 1, *picture.shape[1:]), dtype=np.uint8)
                 longer[:-1], longer[-1] = picture, self.fill[i]
                 picture = longer
-            picture = cv2.transpose(picture.take(table, axis=0))  # type: ignore[assignment]  # of the same type
+            picture = cv2.transpose(picture.take(table, axis=0))
         return picture
 
 

@@ -159,7 +159,7 @@ class Planner:
         cut, shown = self.crop.regions(labels.box, width, height, drawn)
         on_cut = plan_transforms(self.on_cut, 0, draws, key, indices, CUT)
         on_square = plan_transforms(self.augmentation.pipeline, self.crop.size, draws, key, indices, PIPELINE)
-        turned = cut if on_cut else shown
+        turned = cut.astype(np.float64) if on_cut else shown
         size = cut[:, 2:] - cut[:, :2] if on_cut else np.full((len(cut), 2), self.crop.size)
         matrix = _matrix(turned, size, labels.box, angle, mirrored, width) if angle.any() else np.empty(0)
         place = None if drawn is None else drawn[:, 1:]

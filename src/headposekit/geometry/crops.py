@@ -226,7 +226,8 @@ class HopenetCrop(CropRule):
         """
         if cut.size == 0:
             raise InputError(NO_FACE)
-        resized = tuple(int(side) for side in self._resized(cut.shape[1], cut.shape[0], place is not None))
+        width, height = self._resized(cut.shape[1], cut.shape[0], place is not None)
+        resized = int(width), int(height)
         check_size(*resized)
         if place is not None and max(cut.shape) <= 2 * max(resized):
             picture = cv2.resize(cut, resized)
