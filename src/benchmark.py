@@ -73,7 +73,7 @@ def benchmark(config: DictConfig) -> None:
         "step": lambda: benchmark_step(made("module.model"), config.batch_sizes, config.num_blocks, device),
         "epoch": lambda: benchmark_epoch(
             lambda: made("module"),
-            lambda feed: instantiate(config.data, feed=feed, _convert_="all"),
+            made("data"),
             config.num_blocks,
             device,
         ),

@@ -15,7 +15,7 @@ from headposekit.paths import ROOT
 
 CONF = ROOT / "conf"
 GROUPS = sorted(path.relative_to(CONF) for path in CONF.glob("*/*.yaml"))
-TRAINING_ONLY = {"augmentation", "feed", "split", "val_fraction", "split_seed", "seed", "num_train", "num_val"}
+TRAINING_ONLY = {"augmentation", "split", "val_fraction", "split_seed", "seed", "num_train", "num_val"}
 TEST_ONLY = {"perturb", "euler_order"}
 GIVEN_BY_NEIGHBOUR = {"num_inputs", "optimizer", "params"}
 NUM_PARAMETERS = {
@@ -141,7 +141,7 @@ def test_recipe_of_300w_lp_is_the_papers(model: str) -> None:
     assert config.data.batch_size == {"fsanet": 16, "ssrnet": 8}[model]
     assert (config.data.split, config.data.val_fraction, config.data.max_angle) == ("random", 0.2, 99)
     assert (config.crop.margin, config.crop.size) == (0.6, 64)
-    assert [t["_target_"].split(".")[-1] for t in config.augmentation.pipeline.transforms] == ["FourWayCrop", "RandomZoom"]
+    assert [t["_target_"].split(".")[-1] for t in config.augmentation.pipeline] == ["FourWayCrop", "RandomZoom"]
 
 
 @pytest.mark.parametrize(("options", "expected"), NUM_PARAMETERS.items(), ids=NUM_PARAMETERS)

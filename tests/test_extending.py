@@ -22,6 +22,13 @@ from run_folders import by_method, results
 
 PAGE = ROOT / "docs" / "extending.md"
 SMALL = ("epochs=1", "data.batch_size=8", "trainer=cpu")
+FOGGY = {
+    "_target_": "headposekit.data.augmentation.Augmentation",
+    "mirror": 0.5,
+    "rotation": 10.0,
+    "cut": None,
+    "pipeline": [{"_target_": "fog.Fog", "most": 0.3, "p": 0.5}],
+}
 HEADS = ("data.num_heads=48", "data.val_fraction=0.25", "test.synthetic.num_heads=8")
 
 
@@ -57,10 +64,11 @@ def only_results(tmp_path: Path) -> tuple[Path, dict]:
     ("start", "targets"),
     [
         ("loss=huber", {"loss": {"_target_": "huber.Huber", "delta": 5}}),
+        ("augmentation=foggy", {"data": {"augmentation": FOGGY}}),
         ("model=hopenet backbone=tiny", {"model": {"backbone": {"_target_": "tiny.Tiny", "width": 8}}}),
     ],
 )
-def test_loss_and_trunk(run: Callable, mine: Path, tmp_path: Path, start: str, targets: dict) -> None:
+def test_loss_augmentation_and_trunk(run: Callable, mine: Path, tmp_path: Path, start: str, targets: dict) -> None:
     done = run("train", *command(start), *SMALL, *HEADS)
     assert done.returncode == 0, done.stderr
     config = only_results(tmp_path)[1]["config"]

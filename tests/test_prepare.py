@@ -66,7 +66,7 @@ def test_training_from_fixed_packs_is_the_training_from_files(
     run, tmp_path: Path, w300lp_root: Path, aflw2000_root: Path
 ) -> None:
     roots = [f"data.root={w300lp_root}", f"test.aflw2000.root={aflw2000_root}"]
-    chosen = ["data=300w_lp", "test=[aflw2000]", "data.feed=workers", *roots]  # face by face, the draws are the same
+    chosen = ["data=300w_lp", "test=[aflw2000]", *roots]
     packs = ["pack=fixed", "data.pack.root=packs", "pack@test.aflw2000.pack=fixed", "test.aflw2000.pack.root=packs"]
     short = ["data.batch_size=8", "epochs=2", "trainer=cpu"]
     prepared = run("prepare", *chosen, *packs, "data.pack.num_workers=0")

@@ -63,7 +63,6 @@ def refusal(done) -> str:
         (["model=hopenet", "aggregation=capsule"], "aggregation"),
         (["model=hopenet", "data.root={trees}", "loss.alpha=-2", "model.backbone.pretrained=false"], "loss.alpha=-2"),
         (["data.root={trees}", "compile=fast"], "compile=fast is unknown; choose default, reduce-overhead"),
-        (["data.root={trees}", "data.feed=device"], "data.feed=device: 300W-LP is read from its files"),
         (["epochs=many"], "epochs=many is not a whole number from 1"),
         (["hydra.job.chdir=true"], "hydra.job.chdir=true: paths count from where the command was typed; leave it out"),
         (["callbacks=null"], "callbacks=null: callbacks needs a choice; choose default"),

@@ -1,6 +1,6 @@
 """What travels between the rooms: samples from datasets, batches into networks, outputs out of them."""
 
-from typing import Any, NotRequired, Protocol, TypedDict
+from typing import NotRequired, Protocol, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,10 +29,6 @@ class Batch(TypedDict):
     landmarks: Tensor  # (B, 68, 2), pixels of the whole picture
     name: list[str]
     picture: NotRequired[list[NDArray[np.uint8]]]  # B whole pictures (H, W, 3), RGB, where the model `needs_picture`
-    # Only on the way to a device that augments them itself, see `HeadPoseDataModule.on_after_batch_transfer`:
-    plan: NotRequired[Any]
-    numbers: NotRequired[Tensor]  # (B,), in the pack
-    pictures: NotRequired[Tensor]  # (B, P, P, 3), uint8, unless the device has the whole pack
 
 
 class PoseOutput(Protocol):

@@ -1,18 +1,21 @@
 from pathlib import Path
+from typing import cast
 
-import albumentations as A
 import numpy as np
 import pytest
 import torch
 
 from headposekit.data.augmentation import Augmentation, FourWayCrop
-from headposekit.datasets import AFLW2000DataModule, W300LPDataModule
+from headposekit.data.datamodule import FaceBatches
+from headposekit.data.sampling import BatchKey
+from headposekit.datasets import AFLW2000DataModule, SyntheticDataModule, W300LPDataModule
 from headposekit.errors import InputError
-from headposekit.geometry.crops import FSANetCrop, MarginCrop
+from headposekit.geometry.crops import FSANetCrop, HopenetCrop, MarginCrop
+from headposekit.synthesis.sampler import HeadSampler
 
 
 def augmentation() -> Augmentation:
-    return Augmentation(mirror=0.5, pipeline=A.Compose([FourWayCrop()]))
+    return Augmentation(mirror=0.5, pipeline=[FourWayCrop()])
 
 
 def test_batch_holds_the_cropped_samples(aflw2000_root: Path) -> None:
@@ -50,6 +53,34 @@ def test_workers_change_nothing(w300lp_root: Path) -> None:
     for one, two in zip(*epochs, strict=True):
         assert one["name"] == two["name"]
         assert torch.equal(one["image"], two["image"])
+
+
+@pytest.fixture(scope="module")
+def synthetic_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("heads")
+
+
+def test_a_face_is_drawn_alike_whatever_stands_beside_it(synthetic_root: Path) -> None:
+    def faces(seed: int) -> FaceBatches:
+        heads, rigid = HeadSampler(seed=0, texture_pool=4), Augmentation(mirror=0.5, rotation=10)
+        datamodule = SyntheticDataModule(synthetic_root, FSANetCrop(24), heads, 16, augmentation=rigid, batch_size=4, seed=seed)
+        return cast(FaceBatches, datamodule.train_dataloader().dataset)
+
+    both, alone = faces(3)[BatchKey(4, [9, 2])], faces(3)[BatchKey(4, [2])]
+    for name in ("image", "pose", "landmarks"):
+        assert torch.equal(both[name][1], alone[name][0])  # type: ignore[literal-required]
+    assert both["image"].is_contiguous(memory_format=torch.channels_last)
+    assert not torch.equal(faces(3)[BatchKey(5, [2])]["image"], alone["image"])
+    assert not torch.equal(faces(8)[BatchKey(4, [2])]["image"], alone["image"])
+
+
+def test_hopenets_crop_varies_only_with_an_augmentation(aflw2000_root: Path) -> None:
+    def images(augmentation: Augmentation | None, epoch: int) -> torch.Tensor:
+        datamodule = AFLW2000DataModule(aflw2000_root, HopenetCrop(32), augmentation, batch_size=4)
+        return datamodule.train_dataloader().dataset[BatchKey(epoch, [0, 1])]["image"]
+
+    assert torch.equal(images(None, 0), images(None, 1))
+    assert not torch.equal(images(Augmentation(), 0), images(Augmentation(), 1))
 
 
 def test_epochs_differ_in_order_and_augmentation(w300lp_root: Path) -> None:

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from headposekit.data.augmentation import Augmentation, FourWayCrop
+from headposekit.data.augmentation import Augmentation, FourWayCrop, LowResolution, PILBlur, RandomZoom
 from headposekit.data.datamodule import FolderDataModule
 from headposekit.data.packed_faces import PackedFaces
 from headposekit.data.packing import FixedPack, LoosePack, Pack
+from headposekit.data.sampling import BatchKey
 from headposekit.datasets import (
     AFLW2000DataModule,
     AFLWDataModule,
@@ -24,7 +25,7 @@ from headposekit.datasets import (
     W300LPDataModule,
 )
 from headposekit.errors import InputError
-from headposekit.geometry.crops import FSANetCrop
+from headposekit.geometry.crops import CropRule, FSANetCrop, HopenetCrop, MarginCrop
 from headposekit.synthesis.sampler import HeadSampler
 from headposekit.synthesis.writers_aflw import WriteAFLW, WriteAFW
 from headposekit.synthesis.writers_biwi import WriteBIWI
@@ -74,8 +75,8 @@ MODULES: dict[str, Callable[..., FolderDataModule]] = {
 
 
 def datamodule(written: Written, name: str, pack: Pack | None) -> FolderDataModule:
-    augmentation = Augmentation(pipeline=A.Compose([FourWayCrop()]))
-    options: Any = {"batch_size": 1, "val_fraction": 0.4, "split": "random", "feed": "workers"}
+    augmentation = Augmentation(pipeline=[FourWayCrop()])
+    options: Any = {"batch_size": 1, "val_fraction": 0.4, "split": "random"}
     return MODULES[name](written[name], FSANetCrop(), augmentation, pack=pack, **options)
 
 
@@ -104,6 +105,28 @@ def test_loose_pack_gives_nearly_the_batches(written: Written, tmp_path: Path, n
     assert (ours - theirs).abs().mean() < 4
     assert packed.split.hash == files.split.hash
     assert packed.rules == {**files.rules, "pack": "loose"}
+
+
+@pytest.mark.parametrize("crop", [FSANetCrop(24), HopenetCrop(24), MarginCrop(24)], ids=lambda crop: crop.name)
+def test_a_pack_of_the_same_pixels_gives_the_very_batches_whatever_is_augmented(
+    written: Written, tmp_path: Path, crop: CropRule
+) -> None:
+    """A loose pack with room for whole pictures."""
+    augmentation = Augmentation(
+        mirror=0.5,
+        rotation=10,
+        cut=[LowResolution(), PILBlur(0.5), A.GaussianBlur(p=0.5)],
+        pipeline=[FourWayCrop(4), A.GaussNoise(p=0.5), RandomZoom()],
+    )
+    files, packed = (
+        CSVDataModule(written["csv"], crop, augmentation, batch_size=2, pack=pack)
+        for pack in (None, LoosePack(tmp_path, 0, size=60, margin=10))
+    )
+    assert isinstance(packed.dataset, PackedFaces)
+    for epoch in range(5):
+        ours, theirs = (module.train_dataloader().dataset[BatchKey(epoch, [0, 1])] for module in (packed, files))
+        for key in ("image", "pose", "box", "landmarks"):
+            assert torch.equal(torch.nan_to_num(ours[key]), torch.nan_to_num(theirs[key])), key
 
 
 def test_a_table_that_has_changed_is_packed_again(written: Written, tmp_path: Path) -> None:

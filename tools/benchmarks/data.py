@@ -23,8 +23,6 @@ from headposekit.synthesis.sampler import HeadSampler
 from headposekit.synthesis.writers import Write300WLP
 from headposekit.timing import compare_times
 
-FEEDS = ("workers", "device")
-
 
 @dataclass
 class _Written:
@@ -60,14 +58,13 @@ class _Written:
         crop: CropRule,
         augmentation: Augmentation | None,
         kind: type[FixedPack | LoosePack],
-        feed: Any,
         batch_size: int = 1,
         num_workers: int = 0,
         packers: int = 0,
     ) -> W300LPDataModule:
         """As a training reads it."""
         pack = kind(self.folder / "packs", num_workers=packers)
-        return W300LPDataModule(self.root, crop, augmentation, batch_size, num_workers, split="random", pack=pack, feed=feed)
+        return W300LPDataModule(self.root, crop, augmentation, batch_size, num_workers, split="random", pack=pack)
 
 
 def benchmark_render(heads: HeadSampler, num_heads: int, size: int, num_workers: int | None) -> dict[str, Any]:
@@ -104,7 +101,7 @@ def benchmark_data(
     batch_size: int,
     num_blocks: int,
 ) -> dict[str, Any]:
-    """Faces a second and core: read from .jpg and .mat, from packs face by face (albumentations), from packs by batch.
+    """Faces a second and core: read from .jpg and .mat, without and with augmentation, and from packs.
 
     Args:
         heads: the sampler of what is read.
@@ -127,9 +124,10 @@ def benchmark_data(
             reader: Any = data.dataset  # a FolderDataset
             paths, rule = reader.paths, data.crop
             start = time.process_time()
-            fixed = {feed: _view(written.data(crop, augmentations["fsanet"], FixedPack, feed)) for feed in FEEDS}
+            fixed = _view(written.data(crop, augmentations["fsanet"], FixedPack))
             packed = len(paths) / (time.process_time() - start)
-            loose = {feed: _view(written.data(crop, augmentations["rigid"], LoosePack, feed)) for feed in FEEDS}
+            loose = _view(written.data(crop, augmentations["rigid"], LoosePack))
+            augmented = _view(W300LPDataModule(written.root, crop, augmentations["rigid"], 1, split="random"))
             chosen = np.random.default_rng(0).integers(0, len(paths), batch_size).tolist()
 
             def from_files() -> object:
@@ -139,11 +137,10 @@ def benchmark_data(
             key = BatchKey(0, chosen)
             ways = {
                 "files": from_files,
-                "fixed_pack_gathered": lambda: fixed["device"].store.gather(np.asarray(chosen)),
-                "fixed_pack_albumentations": lambda: fixed["workers"][key],
-                "fixed_pack_by_batch": lambda: fixed["device"][key],
-                "loose_pack_face_by_face": lambda: loose["workers"][key],
-                "loose_pack_by_batch": lambda: loose["device"][key],
+                "files_augmented": lambda: augmented[key],
+                "fixed_pack_gathered": lambda: fixed.dataset.store.gather(fixed.dataset.numbers[chosen]),
+                "fixed_pack": lambda: fixed[key],
+                "loose_pack": lambda: loose[key],
             }
             times = compare_times(ways, num_blocks, calls=16, clock=time.process_time)
     finally:
@@ -200,12 +197,12 @@ def benchmark_loader(
     workers: Sequence[int],
     num_blocks: int,
 ) -> dict[str, Any]:
-    """Epochs of a training's loader on a fixed pack, without a network: sizes of the data, ways to feed, worker processes.
+    """Epochs of a training's loader on a fixed pack, without a network: sizes of the data, worker processes.
 
     Args:
         heads, crop, num_units: see `benchmark_prepare`.
         augmentation: of finished crops.
-        growth: how many times as many faces, of feeding by batch without workers; the last one also for all else.
+        growth: how many times as many faces, without workers; the last one also with them.
         batch_size: faces in a batch.
         workers: numbers of worker processes.
         num_blocks: epochs of each, after one that is not measured.
@@ -215,19 +212,16 @@ def benchmark_loader(
     """
     results: dict[str, Any] = {"batch_size": batch_size, "threads": 1}
 
-    def rate(feed: str, num_workers: int) -> dict[str, float]:
-        loader = written.data(
-            crop, augmentation, FixedPack, feed, batch_size, num_workers, available_cores()
-        ).train_dataloader()
+    def rate(num_workers: int) -> dict[str, float]:
+        loader = written.data(crop, augmentation, FixedPack, batch_size, num_workers, available_cores()).train_dataloader()
         return asdict(measure_rate(len(loader) * batch_size, lambda: sum(1 for _ in loader), num_blocks))
 
     with tempfile.TemporaryDirectory() as folder:
         written = _Written(Path(folder), heads, num_units)
         for times in growth:
             written.grow(times)
-            results[f"by_batch_{times}x_faces_per_second"] = rate("device", 0)
-        for feed, name in {"device": "by_batch", "workers": "face_by_face"}.items():
-            results |= {f"{name}_{number}_workers_faces_per_second": rate(feed, number) for number in workers}
+            results[f"{times}x_faces_per_second"] = rate(0)
+        results |= {f"{number}_workers_faces_per_second": rate(number) for number in workers}
     return results
 
 

@@ -89,15 +89,15 @@ def benchmark_step(network: nn.Module, batch_sizes: Sequence[int], num_blocks: i
 
 def benchmark_epoch(
     make_module: Callable[[], HeadPoseModule],
-    make_data: Callable[[str], HeadPoseDataModule],
+    data: HeadPoseDataModule,
     num_blocks: int,
     device: torch.device,
 ) -> dict[str, Any]:
-    """An epoch of training and a test by Lightning, all included but the start; ours, and the plain network fed face by face.
+    """An epoch of training and a test by Lightning, all included but the start; ours, and the plain network.
 
     Args:
         make_module: architecture, loss and optimiser.
-        make_data: loaders by feed.
+        data: loaders.
         num_blocks: epochs of each, in turn.
         device: where.
 
@@ -106,20 +106,19 @@ def benchmark_epoch(
     """
     ours, naive = make_module(), make_module()
     naive.model = plain_form(naive.model)
-    data = {feed: make_data(feed) for feed in ("workers", "auto")}
-    faces = len(data["auto"].split.train) // data["auto"].batch_size * data["auto"].batch_size
+    faces = len(data.split.train) // data.batch_size * data.batch_size
     options: dict[str, Any] = {
         "accelerator": device.type, "devices": 1, "logger": False, "enable_checkpointing": False, "enable_progress_bar": False,
         "enable_model_summary": False, "num_sanity_val_steps": 0, "use_distributed_sampler": False, "limit_val_batches": 0,
         "max_epochs": 1,
     }  # fmt: skip
     pieces = {
-        "naive": lambda: pl.Trainer(**options).fit(naive, datamodule=data["workers"]),
-        "ours": lambda: pl.Trainer(**options).fit(ours, datamodule=data["auto"]),
-        "test": lambda: pl.Trainer(**options).test(ours, datamodule=data["auto"], verbose=False),
+        "naive": lambda: pl.Trainer(**options).fit(naive, datamodule=data),
+        "ours": lambda: pl.Trainer(**options).fit(ours, datamodule=data),
+        "test": lambda: pl.Trainer(**options).test(ours, datamodule=data, verbose=False),
     }
     times = compare_times(pieces, num_blocks, clock=time.perf_counter)
-    tested = len(data["auto"].test_indices)
+    tested = len(data.test_indices)
     return {
         "threads": torch.get_num_threads(),
         "faces": faces,

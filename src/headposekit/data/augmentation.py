@@ -1,27 +1,31 @@
-"""Training augmentations: of the whole face, its label with it (mirror, rotation), then of its crop (albumentations).
+"""What may happen to a training face: mirror, rotation, and transforms of what is cut out or of the finished square.
 
-What is drawn is a function of a key (seed, epoch, index), so the same epoch of the same training always sees the same
-pictures, whatever the number of workers and after any resume.
+The transforms of this file are drawn for a whole batch at once (`plan`). Any transform of albumentations can stand beside them
+and is drawn face by face. Either way, what is drawn is a function of seed, epoch and face.
 """
 
-import math
+import functools
 import random
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol
 
-import albumentations as A
 import cv2
 import numpy as np
 import PIL.Image
 import PIL.ImageFilter
 from numpy.typing import NDArray
 
+from headposekit.data.draws import Draws, integers
 from headposekit.errors import InputError
-from headposekit.geometry.conventions import ANGLE_LIMIT
-from headposekit.geometry.face_model import MIRROR_68
-from headposekit.types import Image, Sample
+from headposekit.types import Image
 
-ROTATION_TRIALS = 20
+Floats = NDArray[np.floating[Any]]
+Flags = NDArray[np.bool_]
+
+CUT, PIPELINE = 8, 32
+"""Streams of random numbers; each transform takes the next."""
 
 
 class Augmentation:
@@ -31,116 +35,191 @@ class Augmentation:
         mirror: probability that the whole face is mirrored, its annotations with it.
         rotation: standard deviation, in degrees, of a rotation in the picture, likewise; drawn anew where it would lead
             beyond ±99 degrees of yaw, pitch or roll.
-        cut: what is done to what the crop rule cuts out, at the picture's own resolution; null for nothing.
-        pipeline: what is done to its crop, labels untouched; null for nothing.
+        cut: transforms of what the crop rule cuts out, at the picture's own resolution, labels untouched; null for none.
+        pipeline: transforms of the finished square, labels untouched; null for none.
+
+    Each transform is one of this file or of albumentations.
 
     Raises:
-        InputError: `mirror` is not a probability, or `rotation` not an angle.
+        InputError: `mirror` is not a probability, `rotation` not an angle, or a transform not one that can stand there.
     """
 
     def __init__(
         self,
         mirror: float = 0.0,
         rotation: float = 0.0,
-        cut: A.Compose | None = None,
-        pipeline: A.Compose | None = None,
+        cut: Sequence[Any] | None = None,
+        pipeline: Sequence[Any] | None = None,
     ) -> None:
         if not isinstance(mirror, int | float) or not 0 <= mirror <= 1:
             raise InputError(f"augmentation.mirror={mirror} is not a probability; give 0 to 1")
         if not isinstance(rotation, int | float) or not 0 <= rotation <= 180:
             raise InputError(f"augmentation.rotation={rotation} is no spread of angles; give 0 to 180 degrees")
-        self.mirror, self.rotation, self.cut, self.pipeline = mirror, rotation, cut, pipeline
-
-    def before_crop(self, sample: Sample, *key: int) -> Sample:
-        """The sample, or what a mirror or a tilted camera would have made of it."""
-        if not self.mirror and not self.rotation:
-            return sample
-        rng = np.random.default_rng([*key, 1])
-        if rng.random() < self.mirror:
-            sample = mirror_sample(sample)
-        if self.rotation:
-            return self._rotate(sample, rng)
-        return sample
-
-    def _rotate(self, sample: Sample, rng: np.random.Generator) -> Sample:
-        for _ in range(ROTATION_TRIALS):
-            rotated = rotate_sample(sample, self.rotation * rng.normal())
-            if np.abs(rotated["pose"]).max() <= ANGLE_LIMIT:
-                return rotated
-        return sample  # it lies beyond the limit itself
-
-    def on_cut(self, cut: Image, *key: int) -> Image:
-        """(H, W, 3) to the same."""
-        return _through(self.cut, cut, *key, 3)
-
-    def after_crop(self, crop: Image, *key: int) -> Image:
-        """(S, S, 3) to the same."""
-        return _through(self.pipeline, crop, *key)
+        self.mirror, self.rotation = mirror, rotation
+        self.cut, self.pipeline = _transforms("cut", cut), _transforms("pipeline", pipeline)
 
 
-def _through(pipeline: A.Compose | None, picture: Image, *key: int) -> Image:
-    if pipeline is None or not picture.size:
+def _transforms(key: str, given: Any) -> list[Any]:
+    transforms = [] if given is None else list(given) if isinstance(given, list | tuple) else [given]
+    for transform in transforms:
+        name = type(transform).__name__
+        if not isinstance(transform, Transform) and not callable(transform):
+            raise InputError(f"augmentation.{key}: {name} is no transform; give those of albumentations or of this suite")
+        if key == "cut" and isinstance(transform, FourWayCrop | RandomZoom):
+            raise InputError(f"augmentation.cut: {name} takes finished squares only; put it into augmentation.pipeline")
+    return transforms
+
+
+class Step(Protocol):
+    """Something done to some pictures of a batch."""
+
+    @property
+    def chosen(self) -> Flags:
+        """(B,), to which."""
+
+    def do(self, i: int, picture: Image) -> Image:
+        """To picture i of the batch, (H, W, 3)."""
+
+
+class Transform(ABC):
+    """A transform that is drawn for a whole batch at once.
+
+    Args:
+        p: probability.
+    """
+
+    def __init__(self, p: float = 1.0) -> None:
+        self.p = p
+
+    @abstractmethod
+    def plan(self, draws: Floats, chosen: Flags, size: int) -> list[Step]:
+        """What to do.
+
+        Args:
+            draws: (B, 7) numbers in [0, 1).
+            chosen: (B,), which pictures it happens to at all.
+            size: side of a picture, where they are finished squares.
+        """
+
+
+def plan_transforms(
+    transforms: Sequence[Any], size: int, draws: Draws, key: tuple[int, int], indices: NDArray[np.int64], stream: int
+) -> list[Step]:
+    """What transforms of `Augmentation` do to B faces, in order; the first of them draws from `stream`."""
+    steps: list[Step] = []
+    for number, transform in enumerate(transforms, start=stream):
+        if not isinstance(transform, Transform):
+            steps.append(FaceByFace(transform, key, indices, number, np.ones(len(indices), dtype=np.bool_)))
+            continue
+        drawn = draws(number, 8)
+        for step in transform.plan(drawn[:, 1:], drawn[:, 0] < transform.p, size):
+            last = steps[-1] if steps else None
+            merged = last.merge(step) if isinstance(last, Pixels) and isinstance(step, Pixels) else None
+            steps[-1 if merged else len(steps) :] = [merged or step]
+    return steps
+
+
+@dataclass
+class Pixels:
+    """Whole pixels moved: output row i copies row `rows[i]`, column j column `columns[j]`; -1 stands for `fill`."""
+
+    rows: NDArray[np.int16]  # (B, H)
+    columns: NDArray[np.int16]  # (B, W)
+    fill: NDArray[np.uint8]  # (B,)
+
+    @functools.cached_property
+    def leaves(self) -> Flags:
+        """(B,), which copy anything from outside."""
+        return np.logical_or((self.rows < 0).any(axis=1), (self.columns < 0).any(axis=1))
+
+    @functools.cached_property
+    def chosen(self) -> Flags:
+        """(B,), whose pixels move at all."""
+        rows, columns = ((table != np.arange(table.shape[1])).any(axis=1) for table in (self.rows, self.columns))
+        moved: Flags = rows | columns
+        return moved
+
+    def merge(self, then: "Pixels") -> "Pixels | None":
+        """Both in one, unless the second fills."""
+        if then.leaves.any():
+            return None
+        rows, columns = (np.take_along_axis(a, b, axis=1) for a, b in ((self.rows, then.rows), (self.columns, then.columns)))
+        return Pixels(rows, columns, self.fill)
+
+    def do(self, i: int, picture: Image) -> Image:
+        """Whole rows are copied fast, single pixels are not: columns are copied as rows of the transposed picture."""
+        for table in (self.rows[i], self.columns[i]):
+            if self.leaves[i]:  # a last row of this value, which is row -1
+                longer = np.empty((len(picture) + 1, *picture.shape[1:]), dtype=np.uint8)
+                longer[:-1], longer[-1] = picture, self.fill[i]
+                picture = longer
+            picture = cv2.transpose(picture.take(table, axis=0))
         return picture
-    reseed(pipeline, *key)
-    return np.asarray(pipeline(image=picture)["image"], dtype=np.uint8)
 
 
-def mirror_sample(sample: Sample) -> Sample:
-    """The face as a mirror shows it: picture, pose, box and landmarks.
+@dataclass
+class Enlarged:
+    """A part of some pictures (x0, y0, x1, y1) enlarged to all of it, bicubic."""
 
-    Box and landmarks count from the left edge of the first pixel, whose centre is 0.5; x becomes width - x. The points of
-    300W-LP and AFLW2000 are MATLAB's, whose first pixel's centre is 1, and their mirror image would be width + 1 - x. For
-    these the mirrored box and landmarks therefore lie one pixel of the picture further left on the face than the unmirrored.
-    That is kept: a training crop of 300W-LP is some 250 pixels wide, and Hopenet's crop alone moves it by ±8.
-    """
-    width = sample["image"].shape[1]
-    x0, y0, x1, y1 = sample["box"]
-    yaw, pitch, roll = sample["pose"]
-    return {
-        "image": np.asarray(cv2.flip(sample["image"], 1), dtype=np.uint8),
-        "pose": np.array([-yaw, pitch, -roll], dtype=np.float32),
-        "box": np.array([width - x1, y0, width - x0, y1], dtype=np.float32),
-        "landmarks": (sample["landmarks"][MIRROR_68] * [-1, 1] + [width, 0]).astype(np.float32),
-        "name": sample["name"],
-    }
+    part: NDArray[np.int64]  # (B, 4)
+    chosen: Flags  # (B,)
+
+    def do(self, i: int, picture: Image) -> Image:
+        """(H, W, 3) to the same."""
+        (height, width), (x0, y0, x1, y1) = picture.shape[:2], self.part[i].tolist()
+        enlarged = cv2.resize(picture[y0:y1, x0:x1], (width, height), interpolation=cv2.INTER_CUBIC)
+        return np.asarray(enlarged, dtype=np.uint8)
 
 
-def rotate_pose(pose: Sequence[float] | NDArray[Any], angle: float) -> NDArray[np.float32]:
-    """Pose (3,) of a face whose picture is turned counter-clockwise by `angle` degrees; roll alone does not say it.
+@dataclass
+class Coarse:
+    """Pixels made `factor` times as large."""
 
-    It is `matrix_to_pose(Z(angle) @ pose_to_matrix(pose))` of `rotations.py` on plain numbers: one face at a time, forty
-    times as fast.
-    """
-    yaw, pitch, roll = (math.radians(value) for value in pose)
-    sin_y, sin_p, sin_r, sin_a = (math.sin(value) for value in (-yaw, -pitch, -roll, math.radians(angle)))
-    cos_y, cos_p, cos_r, cos_a = (math.cos(value) for value in (yaw, pitch, roll, math.radians(angle)))
-    first = (cos_y * cos_r, -cos_y * sin_r, sin_y)
-    second = (sin_p * sin_y * cos_r + cos_p * sin_r, cos_p * cos_r - sin_p * sin_y * sin_r, -sin_p * cos_y)
-    x, y, z = (cos_a * one - sin_a * other for one, other in zip(first, second, strict=True))
-    height = sin_a * first[2] + cos_a * second[2]
-    turned = (math.atan2(-z, math.hypot(x, y)), math.atan2(height, cos_p * cos_y), math.atan2(y, x))
-    return np.array([math.degrees(value) for value in turned], dtype=np.float32)
+    factor: NDArray[np.int64]  # (B,)
+    chosen: Flags  # (B,)
 
-
-def rotate_sample(sample: Sample, angle: float) -> Sample:
-    """The face turned counter-clockwise by `angle` degrees about the centre of its box, which stays; the edges are mirrored."""
-    x0, y0, x1, y1 = (float(side) for side in sample["box"])
-    turn = cv2.getRotationMatrix2D(((x0 + x1) / 2, (y0 + y1) / 2), angle, 1.0)
-    # OpenCV counts from the first pixel's centre, we from its corner.
-    of_centers = turn.copy()
-    of_centers[:, 2] = turn[:, 2] + turn[:, :2] @ np.full(2, 0.5) - 0.5
-    height, width = sample["image"].shape[:2]
-    image = cv2.warpAffine(sample["image"], of_centers, (width, height), borderMode=cv2.BORDER_REFLECT_101)
-    return {
-        "image": np.asarray(image, dtype=np.uint8),
-        "pose": rotate_pose(sample["pose"], angle),
-        "box": sample["box"],
-        "landmarks": (sample["landmarks"] @ turn[:, :2].T + turn[:, 2]).astype(np.float32),
-        "name": sample["name"],
-    }
+    def do(self, i: int, picture: Image) -> Image:
+        """(H, W, 3) to the same: made smaller and enlarged again, both nearest pixel."""
+        height, width = picture.shape[:2]
+        small = (max(width // int(self.factor[i]), 1), max(height // int(self.factor[i]), 1))
+        for side in (small, (width, height)):
+            picture = np.asarray(cv2.resize(picture, side, interpolation=cv2.INTER_NEAREST_EXACT), dtype=np.uint8)
+        return picture
 
 
-class FourWayCrop(A.ImageOnlyTransform):
+@dataclass
+class Blurred:
+    """PIL's fixed 5×5 `BLUR`, which leaves the two outermost rows and columns alone."""
+
+    chosen: Flags  # (B,)
+
+    def do(self, i: int, picture: Image) -> Image:
+        """(H, W, 3) to the same."""
+        return np.asarray(PIL.Image.fromarray(picture).filter(PIL.ImageFilter.BLUR), dtype=np.uint8)
+
+
+@dataclass
+class FaceByFace:
+    """A transform of albumentations, which draws its own random numbers."""
+
+    transform: Any
+    key: tuple[int, int]  # seed and epoch
+    indices: NDArray[np.int64]  # (B,), which faces
+    stream: int
+    chosen: Flags  # (B,); all, as it leaves some alone itself
+
+    def do(self, i: int, picture: Image) -> Image:
+        """(H, W, 3) to whatever the transform makes of it; InputError where that is no picture."""
+        reseed(self.transform, *self.key, int(self.indices[i]), self.stream)
+        made = self.transform(image=np.array(picture))["image"]
+        if not isinstance(made, np.ndarray) or made.dtype != np.uint8 or made.ndim != 3 or made.shape[2] != 3:
+            made = f"{getattr(made, 'dtype', type(made).__name__)} of shape {tuple(getattr(made, 'shape', ()))}"
+            name = type(self.transform).__name__
+            raise InputError(f"augmentation: {name} made {made} of a picture; (H, W, 3) uint8 is needed, so leave it out")
+        return made
+
+
+class FourWayCrop(Transform):
     """FSA-Net's random cropping: a quarter each of zoomed in, shifted on black, shifted on white, left alone.
 
     A patch of side S - d, d uniform in 1..max_shift, is cut at a random place; then it is resized to S (bicubic), or pasted
@@ -154,30 +233,28 @@ class FourWayCrop(A.ImageOnlyTransform):
     """
 
     def __init__(self, max_shift: int = 15, p: float = 1.0) -> None:
-        super().__init__(p=p)
+        super().__init__(p)
         self.max_shift = max_shift
 
-    def get_params(self) -> dict[str, Any]:
+    def plan(self, draws: Floats, chosen: Flags, size: int) -> list[Step]:
         """Which of the four ways, how much is cut, from where, to where."""
-        rng = self.random_generator
-        shrink = int(rng.integers(1, self.max_shift + 1))
-        source_y, source_x, target_y, target_x = (int(value) for value in rng.integers(0, shrink, size=4))
-        return {"way": int(rng.integers(4)), "shrink": shrink, "source": (source_y, source_x), "target": (target_y, target_x)}
+        way = np.where(chosen, integers(draws[:, 0], 4), 3)
+        shrink = 1 + integers(draws[:, 1], self.max_shift)
+        source, target = (integers(draws[:, first : first + 2], shrink[:, None]) for first in (2, 4))  # (B, 2): y, x
+        part = np.stack([source[:, 1], source[:, 0], source[:, 1] + size - shrink, source[:, 0] + size - shrink], axis=-1)
+        position, is_pasted = np.arange(size), (way == 1) | (way == 2)
 
-    def apply(self, img: Image, way: int, shrink: int, source: tuple[int, int], target: tuple[int, int], **_: Any) -> Image:
-        """(S, S, 3) uint8 to the same."""
-        height, width = img.shape[:2]
-        patch = img[source[0] : source[0] + height - shrink, source[1] : source[1] + width - shrink]
-        if way == 0:
-            return np.asarray(cv2.resize(patch, (width, height), interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
-        if way == 3:
-            return img
-        canvas = np.full_like(img, 0 if way == 1 else 255)
-        canvas[target[0] : target[0] + patch.shape[0], target[1] : target[1] + patch.shape[1]] = patch
-        return canvas
+        def moved(axis: int) -> NDArray[np.int16]:
+            start, end = target[:, axis, None], target[:, axis, None] + size - shrink[:, None]
+            inside = (position >= start) & (position < end)
+            from_patch = np.where(inside, position - start + source[:, axis, None], -1)
+            return np.where(is_pasted[:, None], from_patch, position).astype(np.int16)
+
+        fill = np.where(way == 2, 255, 0).astype(np.uint8)
+        return [Enlarged(part, way == 0), Pixels(moved(0), moved(1), fill)]
 
 
-class RandomZoom(A.ImageOnlyTransform):
+class RandomZoom(Transform):
     """Keras' `random_zoom` as FSA-Net uses it: both axes scaled independently about the centre, nearest pixel, edges held.
 
     A factor below 1 magnifies. The centre is that of the picture, 31.5 of 64 rows counted from 0. Keras of FSA-Net's time had
@@ -190,79 +267,44 @@ class RandomZoom(A.ImageOnlyTransform):
     """
 
     def __init__(self, zoom_range: tuple[float, float] = (0.8, 1.2), p: float = 0.7) -> None:
-        super().__init__(p=p)
+        super().__init__(p)
         self.zoom_range = tuple(zoom_range)
 
-    def get_params(self) -> dict[str, Any]:
+    def plan(self, draws: Floats, chosen: Flags, size: int) -> list[Step]:
         """Factors of the rows and of the columns."""
         low, high = self.zoom_range
-        return {"zoom": tuple(self.random_generator.uniform(low, high, size=2))}
-
-    def apply(self, img: Image, zoom: tuple[float, float], **_: Any) -> Image:
-        """(H, W, 3) uint8 to the same."""
-        rows, columns = (self._source(length, factor) for length, factor in zip(img.shape[:2], zoom, strict=True))
-        return move_pixels(img, rows, columns)
-
-    @staticmethod
-    def _source(length: int, factor: float) -> NDArray[np.intp]:
-        """For each output row (column), the input row it copies."""
-        center = (length - 1) / 2
-        position = np.floor(center + factor * (np.arange(length) - center) + 0.5)
-        source: NDArray[np.intp] = np.clip(position, 0, length - 1).astype(np.intp)
-        return source
+        factor = np.where(chosen[:, None], low + (high - low) * draws[:, :2], 1.0)
+        center, position = (size - 1) / 2, np.arange(size)
+        source = np.floor(center + factor[:, :, None] * (position - center) + 0.5).clip(0, size - 1).astype(np.int16)
+        return [Pixels(source[:, 0], source[:, 1], np.zeros(len(factor), np.uint8))]
 
 
-class LowResolution(A.ImageOnlyTransform):
+class LowResolution(Transform):
     """Hopenet's counter-measure: down-sampled by a factor drawn from `factors` and enlarged again, both nearest pixel.
 
     Args:
         factors: by which the sides are divided; 1 leaves the picture alone.
         p: probability.
 
+    Raises:
+        InputError: a factor below 1, or none.
+
     Reference: natanielruiz/deep-head-pose, code/datasets.py, `Pose_300W_LP_random_ds`.
     """
 
     def __init__(self, factors: Sequence[int] = (1, 6, 11, 16), p: float = 1.0) -> None:
-        super().__init__(p=p)
+        super().__init__(p)
         self.factors = tuple(factors)
         if not self.factors or min(self.factors) < 1:
             raise InputError(f"factors={list(factors)} cannot divide a picture's sides; give whole numbers of 1 or more")
 
-    def get_params(self) -> dict[str, Any]:
-        """The factor."""
-        return {"factor": self.factors[int(self.random_generator.integers(len(self.factors)))]}
-
-    def apply(self, img: Image, factor: int, **_: Any) -> Image:
-        """(H, W, 3) uint8 to the same."""
-        return lower_resolution(img, factor)
+    def plan(self, draws: Floats, chosen: Flags, size: int) -> list[Step]:
+        """The factors."""
+        factor = np.asarray(self.factors)[integers(draws[:, 0], len(self.factors))]
+        return [Coarse(factor, chosen & (factor > 1))]
 
 
-def move_pixels(
-    image: Image, rows: NDArray[np.integer[Any]], columns: NDArray[np.integer[Any]], fill: int | None = None
-) -> Image:
-    """(H, W, 3) to the same: row i copies row `rows[i]` (H,), column j column `columns[j]` (W,); -1 stands for `fill`."""
-    # Whole rows are copied fast, single pixels are not: columns are copied as rows of the transposed picture.
-    transposed = np.asarray(cv2.transpose(_with_last(image, fill).take(rows, axis=0)), dtype=np.uint8)
-    return np.asarray(cv2.transpose(_with_last(transposed, fill).take(columns, axis=0)), dtype=np.uint8)
-
-
-def _with_last(image: Image, fill: int | None) -> Image:
-    """(H, W, 3) with a last row of this value, which is row -1; or as it is."""
-    if fill is None:
-        return image
-    longer = np.empty((len(image) + 1, *image.shape[1:]), dtype=image.dtype)
-    longer[:-1], longer[-1] = image, fill
-    return longer
-
-
-def lower_resolution(image: NDArray[Any], factor: int) -> NDArray[Any]:
-    """(H, W, ...) to the same, in pixels `factor` times as large."""
-    height, width = image.shape[:2]
-    small = cv2.resize(image, (max(width // factor, 1), max(height // factor, 1)), interpolation=cv2.INTER_NEAREST_EXACT)
-    return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_NEAREST_EXACT))
-
-
-class PILBlur(A.ImageOnlyTransform):
+class PILBlur(Transform):
     """PIL's fixed 5×5 `BLUR`, as Hopenet's loader applies it now and then.
 
     Args:
@@ -270,37 +312,38 @@ class PILBlur(A.ImageOnlyTransform):
     """
 
     def __init__(self, p: float = 0.05) -> None:
-        super().__init__(p=p)
+        super().__init__(p)
 
-    def apply(self, img: Image, **_: Any) -> Image:
-        """(H, W, 3) uint8 to the same."""
-        return np.asarray(PIL.Image.fromarray(img).filter(PIL.ImageFilter.BLUR), dtype=np.uint8)
+    def plan(self, draws: Floats, chosen: Flags, size: int) -> list[Step]:
+        """Which pictures."""
+        return [Blurred(chosen)]
 
 
-def reseed(pipeline: A.Compose, seed: int, epoch: int, *key: int) -> None:
-    """Make the pipeline's next call a function of seed, epoch and up to two more numbers.
+def reseed(transform: Any, seed: int, epoch: int, index: int, stream: int = 0) -> None:
+    """Make the next call of a transform of albumentations a function of these numbers.
 
-    Each transform gets its own stream: albumentations' own `set_random_seed` gives all of them the same one, which ties
+    Each transform in it gets its own stream: albumentations' own `set_random_seed` gives all of them the same one, which ties
     their draws together. Philox counts instead of going from state to state, so that streams need not be spawned, only named;
     that costs a tenth of it.
     """
-    first, second = (*key, 0)[:2]
-    for number, transform in enumerate(_walk(pipeline)):
-        generator = transform.random_generator
+    for number, part in enumerate(_walk(transform)):
+        generator = getattr(part, "random_generator", None)
+        if generator is None:  # not of albumentations; it has nothing to draw
+            continue
         if not isinstance(generator.bit_generator, np.random.Philox):
-            transform.set_random_state(np.random.Generator(np.random.Philox(key=0)), random.Random(0))
-            generator = transform.random_generator
+            part.set_random_state(np.random.Generator(np.random.Philox(key=0)), random.Random(0))
+            generator = part.random_generator
         generator.bit_generator.state = {
             "bit_generator": "Philox",
-            "state": {"counter": [0, second, first, number], "key": [seed, epoch]},
+            "state": {"counter": [0, stream, index, number], "key": [seed, epoch]},
             "buffer": [0, 0, 0, 0],
             "buffer_pos": 4,  # used up
             "has_uint32": 0,
             "uinteger": 0,
         }
-        transform.py_random.seed(int(generator.integers(2**63)))
+        part.py_random.seed(int(generator.integers(2**63)))
 
 
 def _walk(node: Any) -> list[Any]:
-    """A pipeline and all in it, parents first: a parent's seeding also seeds its children, whose own comes after."""
+    """A transform and all in it, parents first: a parent's seeding also seeds its children, whose own comes after."""
     return [node, *(below for child in getattr(node, "transforms", []) for below in _walk(child))]

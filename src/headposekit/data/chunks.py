@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from rich.progress import track
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from headposekit.data.dataset import HeadPoseDataset
 from headposekit.errors import InputError
 from headposekit.process import available_cores, one_thread
 from headposekit.safe_files import map_npy
@@ -47,7 +47,11 @@ class PictureStore:
         return picture
 
     def gather(self, numbers: NDArray[np.integer[Any]]) -> NDArray[np.uint8]:
-        """A copy of the pictures of `numbers` (B,), in their order: (B, P, P, 3).
+        """A copy of the pictures of `numbers` (B,), in their order: (B, P, P, 3); see `views`."""
+        return np.array(self.views(numbers), dtype=np.uint8).reshape(-1, self.size, self.size, 3)
+
+    def views(self, numbers: NDArray[np.integer[Any]]) -> list[NDArray[np.uint8]]:
+        """The pictures of `numbers` (B,), in their order, each (P, P, 3) in its file: nothing is copied, none can be changed.
 
         Raises:
             IndexError: a number below 0 or beyond the last.
@@ -57,24 +61,33 @@ class PictureStore:
             raise IndexError(f"pictures {numbers.min()} to {numbers.max()} are not all among {len(self)}")
         places = np.searchsorted(self._ends, numbers, side="right")
         rows = numbers - np.concatenate([[0], self._ends])[places]
-        pictures = np.empty((len(numbers), self.size, self.size, 3), dtype=np.uint8)
-        # One by one: a batch seldom has two pictures in one chunk, and indexing chunk by chunk took three times as long.
-        for picture, place, row in zip(pictures, places.tolist(), rows.tolist(), strict=True):
-            picture[...] = self._chunks[place][row]
-        return pictures
-
-    def on_device(self, device: torch.device) -> Tensor | None:
-        """All pictures (n, P, P, 3) in a GPU's memory, or None where they would take more than half of what is free."""
-        free, _ = torch.cuda.mem_get_info(device)
-        if len(self) * 3 * self.size**2 > free // 2:
-            return None
-        pictures = torch.empty(len(self), self.size, self.size, 3, dtype=torch.uint8, device=device)
-        for end, chunk in zip(self._ends.tolist(), self._chunks, strict=True):
-            pictures[end - len(chunk) : end] = torch.from_numpy(np.array(chunk)).to(device)
-        return pictures
+        return [self._chunks[place][row] for place, row in zip(places.tolist(), rows.tolist(), strict=True)]
 
     def __reduce__(self) -> tuple[Any, ...]:
         return PictureStore, (self.paths,)  # to a worker process goes where the pictures are, not what they are
+
+
+class StoredFaces(HeadPoseDataset):
+    """Faces whose pictures lie in chunks.
+
+    Attributes:
+        store: the pictures.
+        numbers: (n,), of each face the picture in it.
+        sizes: (n, 2), height and width of each face's picture; the rest of the square is black.
+    """
+
+    store: PictureStore
+    numbers: NDArray[np.int64]
+    sizes: NDArray[np.int64]
+
+    def image(self, index: int) -> NDArray[np.uint8]:
+        """A copy of one picture, (H, W, 3)."""
+        return self.pictures([index])[0].copy()
+
+    def pictures(self, indices: Sequence[int] | NDArray[np.int64]) -> list[NDArray[np.uint8]]:
+        """As they lie in their files, (H, W, 3) each."""
+        views = self.store.views(self.numbers[indices])
+        return [view[:height, :width] for view, (height, width) in zip(views, self.sizes[indices].tolist(), strict=True)]
 
 
 def map_pictures(path: Path) -> NDArray[np.uint8]:

@@ -3,34 +3,28 @@
 from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal, cast, get_args
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from headposekit.data import batch_opencv, batch_torch
 from headposekit.data.augmentation import Augmentation
-from headposekit.data.chunks import PictureStore
 from headposekit.data.dataset import FolderDataset, HeadPoseDataset
 from headposekit.data.packing import NoPack, Pack, Source
 from headposekit.data.perturbation import Perturbation
-from headposekit.data.plan import Labels, Planner, obstacle_to_plans
+from headposekit.data.plan import Labels, Planner
 from headposekit.data.sampling import BatchKey, EvaluationSampler, Split, TrainSampler, split_faces
 from headposekit.errors import InputError
 from headposekit.geometry.conventions import EulerOrder
 from headposekit.geometry.crops import CropRule
 from headposekit.process import one_thread
-from headposekit.types import Batch, Sample
-
-Feed = Literal["auto", "workers", "device"]
+from headposekit.types import Batch
 
 
 class FaceBatches(Dataset[Batch]):
-    """A dataset seen as cropped, augmented batches; asked with a `BatchKey`.
+    """Some faces of a dataset as cropped, augmented batches; a `BatchKey` says which.
 
     Args:
         dataset: samples.
@@ -52,93 +46,31 @@ class FaceBatches(Dataset[Batch]):
         perturb: Perturbation | None = None,
         with_pictures: bool = False,
     ) -> None:
-        self.dataset, self.indices, self.crop = dataset, indices, crop
-        self.augmentation, self.seed, self.perturb, self.with_pictures = augmentation, seed, perturb, with_pictures
+        self.dataset, self.indices, self.seed = dataset, np.asarray(indices, dtype=np.int64), seed
+        self.perturb, self.with_pictures = perturb, with_pictures
+        self.planner = Planner(crop, augmentation, perturb.on_cut if perturb else ())
 
     def __len__(self) -> int:
         return len(self.indices)
 
     def __getitem__(self, key: BatchKey) -> Batch:
-        faces = [self._face(key.epoch, self.indices[index]) for index in key.indices]
-        samples, crops = [sample for sample, _ in faces], [crop for _, crop in faces]
-        batch: Batch = {
-            "image": torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2),  # channels last in memory
-            "pose": torch.from_numpy(np.stack([sample["pose"] for sample in samples])),
-            "box": torch.from_numpy(np.stack([sample["box"] for sample in samples])),
-            "landmarks": torch.from_numpy(np.stack([sample["landmarks"] for sample in samples])),
-            "name": [sample["name"] for sample in samples],
-        }
-        if self.with_pictures:
-            batch["picture"] = [sample["image"] for sample in samples]
-        return batch
-
-    def _face(self, epoch: int, index: int) -> tuple[Sample, NDArray[np.uint8]]:
-        sample, key = self.dataset[index], (self.seed, epoch, index)
-        if self.perturb:
-            sample = self.perturb.on_sample(sample, index)
-        if self.augmentation:
-            sample = self.augmentation.before_crop(sample, *key)
-        rng = np.random.default_rng([*key, 2]) if self.augmentation and self.crop.varies else None
-        try:
-            cut = self.crop.cut(sample["image"], sample["box"], rng)
-            if self.perturb:
-                cut = self.perturb.on_cut(cut)
-            if self.augmentation:
-                cut = self.augmentation.on_cut(cut, *key)
-            crop = self.crop.fit(cut, rng)
-        except InputError as error:
-            raise InputError(f"{sample['name']}: {error}") from error
-        return sample, self.augmentation.after_crop(crop, *key) if self.augmentation else crop
-
-
-class PlannedBatches(Dataset[Batch]):
-    """The faces of a pack as augmented batches, drawn and made a batch at a time; asked with a `BatchKey`.
-
-    Args:
-        dataset: with a `store` of pictures, see `PackedFaces`.
-        indices, crop, augmentation, seed: see `FaceBatches`.
-        on_host: whether batches are finished here; otherwise they take their plan along, see `on_after_batch_transfer`.
-    """
-
-    sends_pictures = True
-    """Whether an unfinished batch holds its pictures; the device has them all otherwise."""
-
-    def __init__(
-        self,
-        dataset: Any,
-        indices: Sequence[int],
-        crop: CropRule,
-        augmentation: Augmentation,
-        seed: int,
-        on_host: bool,
-    ) -> None:
-        self.dataset, self.indices, self.seed, self.on_host = dataset, np.asarray(indices), seed, on_host
-        self.store: PictureStore = dataset.store
-        self.planner = Planner(crop, augmentation)
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __getitem__(self, key: BatchKey) -> Batch:
-        indices = self.indices[key.indices]
-        dataset, numbers = self.dataset, self.dataset.numbers[indices]
+        indices, dataset = self.indices[key.indices], self.dataset
         labels = Labels(dataset.pose[indices], dataset.box[indices], dataset.landmarks[indices])
-        plan, labels = self.planner(labels, dataset.sizes[indices], (self.seed, key.epoch), indices)
-        batch: dict[str, Any] = {
+        if self.perturb:
+            labels = self.perturb.on_labels(labels, indices)
+        pictures, names = dataset.pictures(indices), [dataset.names[index] for index in indices]
+        extent = np.array([picture.shape[:2] for picture in pictures]).reshape(-1, 2)
+        plan, labels = self.planner(labels, extent, (self.seed, key.epoch), indices)
+        batch: Batch = {
+            "image": torch.from_numpy(plan.carry_out(pictures, names)).permute(0, 3, 1, 2),  # channels last in memory
             "pose": torch.from_numpy(labels.pose),
             "box": torch.from_numpy(labels.box),
             "landmarks": torch.from_numpy(labels.landmarks),
-            "name": [dataset.names[index] for index in indices],
+            "name": names,
         }
-        pictures = self.store.gather(numbers) if self.on_host or self.sends_pictures else None
-        if self.on_host:
-            assert pictures is not None
-            batch["image"] = torch.from_numpy(batch_opencv.carry_out(plan, pictures)).permute(0, 3, 1, 2)
-        else:
-            batch |= {"plan": plan, "numbers": torch.from_numpy(numbers)}
-            if pictures is not None:
-                batch["pictures"] = torch.from_numpy(pictures)
-        return cast(Batch, batch)
+        if self.with_pictures:
+            batch["picture"] = pictures
+        return batch
 
 
 class HeadPoseDataModule(pl.LightningDataModule):
@@ -156,10 +88,6 @@ class HeadPoseDataModule(pl.LightningDataModule):
         seed: of the batches' order and the augmentation.
         num_train, num_val, num_test: use only the first n of the seeded order; null uses all.
         perturb: of the test set's faces; null leaves them as they are.
-        feed: of training: `device` draws for a whole batch at once and augments it where the network is, which needs a pack
-            and an augmentation that has a form for batches; `workers` goes face by face, in `num_workers` processes; `auto`
-            is `device` where it can be. Labels and geometry have one distribution in both, but other draws; pictures of
-            `device` are sharper where faces are turned or Hopenet's crop is used, see `headposekit.data.plan`.
     """
 
     dataset_name: ClassVar[str]
@@ -184,7 +112,6 @@ class HeadPoseDataModule(pl.LightningDataModule):
         num_val: int | None = None,
         num_test: int | None = None,
         perturb: Perturbation | None = None,
-        feed: Feed = "auto",
     ) -> None:
         super().__init__()
         for key, value in {"num_train": num_train, "num_val": num_val, "num_test": num_test}.items():
@@ -194,11 +121,8 @@ class HeadPoseDataModule(pl.LightningDataModule):
         self.batch_size, self.num_workers = batch_size, num_workers
         self.split_rule, self.val_fraction, self.split_seed, self.seed = split, val_fraction, split_seed, seed
         self.num_train, self.num_val, self.num_test = num_train, num_val, num_test
-        self.perturb, self.feed = perturb, feed
-        if feed not in get_args(Feed):
-            raise InputError(f"data.feed={feed} is unknown; choose {', '.join(get_args(Feed))}")
+        self.perturb = perturb
         self._dataset: HeadPoseDataset | None = None
-        self._resident: Tensor | None = None
         self._split: Split | None = None
 
     @abstractmethod
@@ -249,26 +173,7 @@ class HeadPoseDataModule(pl.LightningDataModule):
         rank, world_size = self._process()
         indices = self.split.train
         sampler = TrainSampler(len(indices), self.batch_size, self.seed, rank, world_size, self.dataset.left_out())
-        if not self._is_fed_by_batch():
-            return self._loader(FaceBatches(self.dataset, indices, self.crop, self.augmentation, self.seed), sampler)
-        augmentation = self.augmentation or Augmentation()
-        device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
-        view = PlannedBatches(self.dataset, indices, self.crop, augmentation, self.seed, on_host=device.type == "cpu")
-        if device.type == "cuda" and self._resident is None:
-            self._resident = view.store.on_device(device)
-        view.sends_pictures = self._resident is None
-        return self._loader(view, sampler)
-
-    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Augment, where the pictures arrived without it."""
-        if "plan" not in batch:
-            return batch
-        plan, pictures, numbers = batch.pop("plan"), batch.pop("pictures", None), batch.pop("numbers")
-        if pictures is None:
-            assert self._resident is not None
-            pictures = self._resident[numbers]
-        batch["image"] = batch_torch.carry_out(plan, pictures).permute(0, 3, 1, 2)
-        return batch
+        return self._loader(FaceBatches(self.dataset, indices, self.crop, self.augmentation, self.seed), sampler)
 
     def val_dataloader(self) -> DataLoader[Batch] | list[Any]:
         """Plain batches of the validation side; an empty list where nothing is held out."""
@@ -293,17 +198,6 @@ class HeadPoseDataModule(pl.LightningDataModule):
         perturb, with_pictures = (self.perturb, self.with_pictures) if is_test else (None, False)
         view = FaceBatches(self.dataset, indices, self.crop, perturb=perturb, with_pictures=with_pictures)
         return self._loader(view, sampler)
-
-    def _is_fed_by_batch(self) -> bool:
-        """What `feed` comes to."""
-        if self.feed == "workers":
-            return False
-        obstacle = None if self.augmentation is None else obstacle_to_plans(self.augmentation)
-        if not hasattr(self.dataset, "store"):
-            obstacle = f"{self.dataset.title} is read from its files (a pack would do)"
-        if obstacle and self.feed == "device":
-            raise InputError(f"data.feed=device: {obstacle}; set data.feed=auto or workers")
-        return obstacle is None
 
     def _loader(self, view: Dataset[Batch], sampler: Sampler[BatchKey]) -> DataLoader[Batch]:
         return DataLoader(
@@ -356,7 +250,6 @@ class FolderDataModule(HeadPoseDataModule):
         bad_files: Literal["raise", "skip"] = "raise",
         perturb: Perturbation | None = None,
         pack: Pack | None = None,
-        feed: Feed = "auto",
     ) -> None:
         super().__init__(
             root=root,
@@ -372,7 +265,6 @@ class FolderDataModule(HeadPoseDataModule):
             num_val=num_val,
             num_test=num_test,
             perturb=perturb,
-            feed=feed,
         )
         if bad_files not in ("raise", "skip"):
             raise InputError(f"bad_files={bad_files} is unknown; choose raise or skip")

@@ -61,6 +61,10 @@ class HeadPoseDataset(Dataset[Sample], ABC):
     def image(self, index: int) -> NDArray[np.uint8]:
         """One whole picture, (H, W, 3) RGB."""
 
+    def pictures(self, indices: Sequence[int] | NDArray[np.int64]) -> list[NDArray[np.uint8]]:
+        """The whole pictures of some faces, each (H, W, 3) RGB; nobody changes them."""
+        return [self[int(index)]["image"] for index in indices]
+
     def verify(self, indices: Sequence[int]) -> None:
         """Look for pictures that are missing or cut short, without decoding them; raises InputError naming the first."""
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headposekit.data.chunks import PictureStore, index_path, map_pictures, picture_path
-from headposekit.data.dataset import BadFiles, HeadPoseDataset, nothing_left
+from headposekit.data.chunks import PictureStore, StoredFaces, index_path, map_pictures, picture_path
+from headposekit.data.dataset import BadFiles, nothing_left
 from headposekit.data.label_checks import label_doubts
 from headposekit.errors import InputError
 from headposekit.safe_files import has_arrays, read_json, read_npz
@@ -47,17 +47,13 @@ ENTRIES: dict[str, tuple[type, ...]] = {
 """What a manifest must say, and the types of it."""
 
 
-class PackedFaces(HeadPoseDataset):
+class PackedFaces(StoredFaces):
     """The faces of a complete pack.
 
     Args:
         folder: of the pack.
         title: of the dataset.
         max_angle, bad_files: see `FolderDataset`.
-
-    Attributes:
-        store: the pack's pictures; numbers: (n,), of each face the picture in it.
-        sizes: (n, 2), height and width of each face's picture; the rest of the square is black.
 
     Raises:
         InputError: a broken file, or everything filtered away.
@@ -90,11 +86,6 @@ class PackedFaces(HeadPoseDataset):
         )
         self.sizes = index["size"][self.numbers]
         self.store = _store(folder, manifest)
-
-    def image(self, index: int) -> Image:
-        """One picture, (H, W, 3)."""
-        height, width = self.sizes[index]
-        return self.store[self.numbers[index]][:height, :width]
 
     def photo_of(self, name: str) -> str:
         """As the files' dataset says."""

@@ -3,10 +3,10 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from headposekit.data.augmentation import lower_resolution
+from headposekit.data.augmentation import Floats, LowResolution
 from headposekit.data.dataset import check_seed
+from headposekit.data.plan import Labels
 from headposekit.errors import InputError
-from headposekit.types import Image, Sample
 
 BOX, POINTS = 0, 1
 """Streams of random numbers; a landmark's noise depends on no other option, and is the same in every set of points."""
@@ -46,18 +46,19 @@ class Perturbation:
         self.low_resolution, self.jitter, self.jitter_pixels = low_resolution, jitter, jitter_pixels
         self.shift, self.padding, self.seed = shift, padding, seed
 
-    def on_sample(self, sample: Sample, index: int) -> Sample:
-        """The sample with another box and other landmarks; itself where nothing is asked for."""
-        changed = sample.copy()
+    def on_labels(self, labels: Labels, indices: NDArray[np.int64]) -> Labels:
+        """Other boxes and landmarks of B faces; the same labels where nothing is asked for."""
+        box, landmarks = labels.box, labels.landmarks
         if self.shift or self.padding:
-            changed["box"] = self._moved(sample["box"], index)
+            box = np.stack([self._moved(known, index) for known, index in zip(box, indices, strict=True)])
         if self.jitter or self.jitter_pixels:
-            changed["landmarks"] = self._shaken(sample["landmarks"], index)
-        return changed
+            landmarks = np.stack([self._shaken(known, index) for known, index in zip(landmarks, indices, strict=True)])
+        return Labels(labels.pose, box, landmarks)
 
-    def on_cut(self, cut: Image) -> Image:
-        """The cut face in coarser pixels."""
-        return lower_resolution(cut, self.low_resolution) if self.low_resolution > 1 and cut.size else cut
+    @property
+    def on_cut(self) -> list[LowResolution]:
+        """Transforms of the cut face: coarser pixels."""
+        return [LowResolution([self.low_resolution])] if self.low_resolution > 1 else []
 
     @property
     def rules(self) -> dict[str, float]:
@@ -65,7 +66,7 @@ class Perturbation:
         neutral = {"low_resolution": 1, "jitter": 0, "jitter_pixels": 0, "shift": 0, "padding": 0}
         return {key: getattr(self, key) for key, value in neutral.items() if getattr(self, key) != value}
 
-    def _moved(self, box: NDArray[np.float32], index: int) -> NDArray[np.float32]:
+    def _moved(self, box: Floats, index: int) -> NDArray[np.float32]:
         size = box[2:] - box[:2]
         angle = np.random.default_rng([self.seed, index, BOX]).uniform(0, 2 * np.pi)
         step = self.shift * size * np.array([np.cos(angle), np.sin(angle)])
@@ -73,7 +74,7 @@ class Perturbation:
         moved: NDArray[np.float32] = (grown + np.tile(step, 2)).astype(np.float32)
         return moved
 
-    def _shaken(self, landmarks: NDArray[np.float32], index: int) -> NDArray[np.float32]:
+    def _shaken(self, landmarks: Floats, index: int) -> NDArray[np.float32]:
         """NaN stays NaN."""
         known = landmarks[np.isfinite(landmarks).all(axis=-1)]
         size = float(np.sqrt(np.prod(np.ptp(known, axis=0)))) if len(known) else 0.0

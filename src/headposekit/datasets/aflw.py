@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headposekit.data.augmentation import Augmentation
-from headposekit.data.datamodule import Feed, FolderDataModule
+from headposekit.data.datamodule import FolderDataModule
 from headposekit.data.dataset import (
     Annotation,
     BadFiles,
@@ -345,7 +345,6 @@ class AFLWDataModule(FolderDataModule):
         part_seed: int = 0,
         perturb: Perturbation | None = None,
         pack: Pack | None = None,
-        feed: Feed = "auto",
     ) -> None:
         super().__init__(
             root=root,
@@ -364,7 +363,6 @@ class AFLWDataModule(FolderDataModule):
             bad_files=bad_files,
             perturb=perturb,
             pack=pack,
-            feed=feed,
         )
         self.part: Part = part
         self.face_list, self.part_seed = faces, part_seed

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from headposekit.data.augmentation import Augmentation
-from headposekit.data.datamodule import Feed, FolderDataModule
+from headposekit.data.datamodule import FolderDataModule
 from headposekit.data.dataset import Annotation, BadFiles, FolderDataset, find_file, list_pairs, read_mat
 from headposekit.data.packing import Pack
 from headposekit.data.perturbation import Perturbation
@@ -86,7 +86,6 @@ class AFLW2000DataModule(FolderDataModule):
         box: AFLW2000Box | None = None,
         perturb: Perturbation | None = None,
         pack: Pack | None = None,
-        feed: Feed = "auto",
     ) -> None:
         super().__init__(
             root=root,
@@ -105,7 +104,6 @@ class AFLW2000DataModule(FolderDataModule):
             bad_files=bad_files,
             perturb=perturb,
             pack=pack,
-            feed=feed,
         )
         self.box: AFLW2000Box = box or crop.aflw2000_box
 

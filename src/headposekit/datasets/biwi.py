@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headposekit.data.augmentation import Augmentation
-from headposekit.data.datamodule import Feed, FolderDataModule
+from headposekit.data.datamodule import FolderDataModule
 from headposekit.data.dataset import Annotation, BadFiles, FolderDataset, check_seed, no_landmarks
 from headposekit.data.packing import Pack
 from headposekit.data.perturbation import Perturbation
@@ -245,7 +245,6 @@ class BIWIDataModule(FolderDataModule):
         perturb: Perturbation | None = None,
         pack: Pack | None = None,
         euler_order: EulerOrder = "ypr",
-        feed: Feed = "auto",
     ) -> None:
         super().__init__(
             root=root,
@@ -264,7 +263,6 @@ class BIWIDataModule(FolderDataModule):
             bad_files=bad_files,
             perturb=perturb,
             pack=pack,
-            feed=feed,
         )
         if euler_order not in get_args(EulerOrder):
             raise InputError(f"euler_order={euler_order} is unknown; choose {' or '.join(get_args(EulerOrder))}")

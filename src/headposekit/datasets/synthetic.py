@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from headposekit.data.augmentation import Augmentation
-from headposekit.data.chunks import PictureStore, index_path, make_chunks, picture_path
-from headposekit.data.datamodule import Feed, HeadPoseDataModule
-from headposekit.data.dataset import HeadPoseDataset
+from headposekit.data.chunks import PictureStore, StoredFaces, index_path, make_chunks, picture_path
+from headposekit.data.datamodule import HeadPoseDataModule
 from headposekit.data.perturbation import Perturbation
 from headposekit.errors import InputError
 from headposekit.files import replacing
@@ -28,7 +27,7 @@ TEST_SEED = 1_000_003
 """Added to the seed of a test set, so that nobody in it stands in a training set of the same seed."""
 
 
-class SyntheticHeads(HeadPoseDataset):
+class SyntheticHeads(StoredFaces):
     """Heads of a `HeadSampler`; number i is the same for ever, so n heads are the first n of any larger set.
 
     The pack, a folder below `root` named after everything that decides its pictures, holds chunks of 128 heads:
@@ -44,9 +43,6 @@ class SyntheticHeads(HeadPoseDataset):
         side: `train`, or `test` for other people.
         max_angle: keep a face if all three |angles| are at most this many degrees; null keeps all.
         num_workers: processes that render; null for one a core.
-
-    Attributes:
-        store: the pack's pictures; numbers: (n,), of each head the picture in it; sizes: (n, 2), its height and width.
 
     Raises:
         InputError: a number of heads or a size below 1, a root that cannot be written, or no head within `max_angle`.
@@ -95,10 +91,6 @@ class SyntheticHeads(HeadPoseDataset):
         self.sizes = np.full((len(self.numbers), 2), size)
         self.names = [f"{side}_{number:06d}" for number in self.numbers]
         self.num_filtered, self.skipped = num_heads - len(self.names), {}
-
-    def image(self, index: int) -> NDArray[np.uint8]:
-        """One picture, (size, size, 3)."""
-        return self.store[self.numbers[index]]
 
     def photo_of(self, name: str) -> str:
         """The person."""
@@ -171,7 +163,6 @@ class SyntheticDataModule(HeadPoseDataModule):
         num_val: int | None = None,
         num_test: int | None = None,
         perturb: Perturbation | None = None,
-        feed: Feed = "auto",
     ) -> None:
         super().__init__(
             root=root,
@@ -187,7 +178,6 @@ class SyntheticDataModule(HeadPoseDataModule):
             num_val=num_val,
             num_test=num_test,
             perturb=perturb,
-            feed=feed,
         )
         self.heads, self.num_heads, self.side, self.max_angle = heads, num_heads, side, max_angle
 

@@ -5,8 +5,9 @@ written into the checkpoint, so training, evaluation and prediction share it. Bo
 The functions under the classes are the papers' arithmetic, pixel for pixel, oddities included and named.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar, Literal, NamedTuple, Protocol, get_args
+from typing import Literal, NamedTuple, get_args
 
 import cv2
 import numpy as np
@@ -49,50 +50,68 @@ MAX_PIXELS = 2**27
 
 
 class Regions(NamedTuple):
-    """What the square shows of each of B pictures, for whoever cuts a whole batch at once."""
+    """What the squares show of B pictures."""
 
-    cut: NDArray[np.int64]  # (B, 4), what `cut` cuts; whole pixels, ends exclusive
+    cut: NDArray[np.int64]  # (B, 4), what is cut out of each; whole pixels, ends exclusive
     shown: NDArray[np.float64]  # (B, 4), what `fit` leaves of it; pixels counted from the corner of the first
 
 
-class CropRule(Protocol):
-    """What a DataModule needs of a crop rule.
+class CropRule(ABC):
+    """From a picture and a tight box to the square: a part of the picture is cut out (`regions`), then resized (`fit`).
+
+    What lies outside the picture is black.
 
     Attributes:
-        clips: whether a cut ends where its picture does, and the square shows the edge's pixels there; it is black otherwise.
+        name: of the rule.
+        size: side of the square in pixels.
+        aflw2000_box: which points of AFLW2000 make the tight box.
+        drop_negative_points: whether points of 300W-LP with negative coordinates are left out of the tight box.
+        varies: whether training draws anew what is cut out of a picture.
+        reach: how far a cut may leave the tight box, as a share of the box's longer side beyond the square around its centre.
     """
 
     name: str
     size: int
     aflw2000_box: AFLW2000Box
-    drop_negative_points: bool
-    clips: bool
-    varies: bool
-    """Whether training draws anew what is cut out of a picture."""
-
-    @property
-    def reach(self) -> float:
-        """How far a cut may leave the tight box, as a share of the box's longer side beyond the square around its centre."""
+    drop_negative_points: bool = False
+    varies: bool = False
 
     def __call__(self, image: Image, box: ArrayLike) -> Image:
-        """(H, W, 3) picture and tight box to the (size, size, 3) square."""
+        """(H, W, 3) picture and tight box (4,) to the (size, size, 3) square; InputError where nothing would be in it."""
+        height, width = image.shape[:2]
+        return self.fit(crop_with_black_border(image, self.regions(np.asarray(box)[None], width, height).cut[0]))
 
-    def cut(self, image: Image, box: ArrayLike, rng: np.random.Generator | None = None) -> Image:
-        """First half of a call: the part of the picture at its own resolution; with `rng`, as training varies it."""
+    @property
+    @abstractmethod
+    def reach(self) -> float:
+        """See above."""
 
-    def fit(self, cut: Image, rng: np.random.Generator | None = None) -> Image:
-        """Second half: what was cut to the (size, size, 3) square."""
-
+    @abstractmethod
     def regions(
         self, box: NDArray[np.floating], width: ArrayLike, height: ArrayLike, draws: NDArray[np.float64] | None = None
     ) -> Regions:
-        """Both halves for B boxes (B, 4) in pictures of B sizes; with `draws` (B, 3) in [0, 1), as training varies them."""
+        """Of B boxes (B, 4) in pictures of B sizes; with `draws` (B, 3) in [0, 1), as training varies them."""
+
+    def fit(self, cut: Image, place: NDArray[np.float64] | None = None) -> Image:
+        """What was cut out, (h, w, 3), to the (size, size, 3) square: bilinear, its shape not kept.
+
+        Args:
+            cut: the part of the picture at its own resolution.
+            place: the second and third draw of a rule that varies.
+
+        Raises:
+            InputError: the cut holds nothing.
+        """
+        if cut.size == 0:
+            raise InputError(NO_FACE)
+        return np.asarray(cv2.resize(cut, (self.size, self.size)), dtype=np.uint8)
 
     def for_dataset(self, name: str) -> "CropRule":
         """The form of the rule for a dataset's boxes: a face detector's hold more than the landmarks', for one."""
+        return self
 
 
-class FSANetCrop:
+class FSANetCrop(CropRule):
     """FSA-Net's crop: the box grown by `margin` on each side, clipped to the picture, resized without keeping its shape.
 
     Args:
@@ -105,9 +124,7 @@ class FSANetCrop:
     """
 
     name = "fsanet"
-    drop_negative_points: ClassVar[bool] = True
-    clips: ClassVar[bool] = True
-    varies: ClassVar[bool] = False
+    drop_negative_points = True
 
     def __init__(
         self,
@@ -120,36 +137,18 @@ class FSANetCrop:
         self.detector_margin = _check_margin("detector_margin", detector_margin)
         self.dataset = ""
 
-    def __call__(self, image: Image, box: ArrayLike) -> Image:
-        """Cut and resize; raises InputError where the box lies outside the picture."""
-        return self.fit(self.cut(image, box))
-
-    def cut(self, image: Image, box: ArrayLike, rng: np.random.Generator | None = None) -> Image:
-        """The grown box, clipped; training does not vary it."""
-        height, width = image.shape[:2]
-        x0, y0, x1, y1 = self._grown(box, width, height)
-        return image[y0:y1, x0:x1]
-
     @property
     def reach(self) -> float:
         """The margin of the dataset's boxes."""
         return {"biwi": self.detector_margin, "crops": 0.0}.get(self.dataset, self.margin)
 
-    def fit(self, cut: Image, rng: np.random.Generator | None = None) -> Image:
-        """Resized (bilinear), its shape not kept."""
-        return _resize(cut, self.size)
-
     def regions(
         self, box: NDArray[np.floating], width: ArrayLike, height: ArrayLike, draws: NDArray[np.float64] | None = None
     ) -> Regions:
-        """All of the grown box."""
-        cut = self._grown(box, width, height)
-        return Regions(cut, cut.astype(np.float64))
-
-    def _grown(self, box: ArrayLike, width: ArrayLike, height: ArrayLike) -> NDArray[np.int64]:
+        """All of the grown box, clipped; training does not vary it."""
         last = int(self.dataset == "biwi")
-        grown: NDArray[np.int64] = fsanet_box(box, self.reach, width, height) + np.array([0, 0, last, last])
-        return grown
+        cut = fsanet_box(box, self.reach, width, height) + np.array([0, 0, last, last])
+        return Regions(cut, cut.astype(np.float64))
 
     def for_dataset(self, name: str) -> "FSANetCrop":
         """For BIWI's detections: `detector_margin`, ends included; boxes that are crops already (`crops`) as they are."""
@@ -158,7 +157,7 @@ class FSANetCrop:
         return rule
 
 
-class MarginCrop:
+class MarginCrop(CropRule):
     """The clean crop: a square around the box's centre, its side the box's longer side times 1 + 2 margin, black outside.
 
     Order of the sides plays no part, the shape of the face is kept, and nothing is clipped.
@@ -170,34 +169,19 @@ class MarginCrop:
     """
 
     name = "margin"
-    drop_negative_points: ClassVar[bool] = False
-    clips: ClassVar[bool] = False
-    varies: ClassVar[bool] = False
 
     def __init__(self, size: int = 64, margin: float = 0.3, aflw2000_box: AFLW2000Box = "pt3d_68") -> None:
         self.size, self.margin, self.aflw2000_box = _check(size, margin, aflw2000_box)
-
-    def __call__(self, image: Image, box: ArrayLike) -> Image:
-        """Cut and resize; raises InputError where the box has no area."""
-        return self.fit(self.cut(image, box))
-
-    def cut(self, image: Image, box: ArrayLike, rng: np.random.Generator | None = None) -> Image:
-        """The square; training does not vary it."""
-        return crop_with_black_border(image, square_box(box, self.margin))
 
     @property
     def reach(self) -> float:
         """The margin."""
         return self.margin
 
-    def fit(self, cut: Image, rng: np.random.Generator | None = None) -> Image:
-        """Resized (bilinear)."""
-        return _resize(cut, self.size)
-
     def regions(
         self, box: NDArray[np.floating], width: ArrayLike, height: ArrayLike, draws: NDArray[np.float64] | None = None
     ) -> Regions:
-        """All of the square."""
+        """All of the square; training does not vary it."""
         cut = square_box(box, self.margin)
         return Regions(cut, cut.astype(np.float64))
 
@@ -206,7 +190,7 @@ class MarginCrop:
         return MarginCrop(self.size, 0.0, self.aflw2000_box) if name == "crops" else self
 
 
-class HopenetCrop:
+class HopenetCrop(CropRule):
     """Hopenet's crop: a loose box with factors of its dataset, the shorter side resized, a square taken from the middle.
 
     In training the looseness k is drawn for every face, the shorter side becomes 240/224 of the square's, and the square is
@@ -221,22 +205,12 @@ class HopenetCrop:
     """
 
     name = "hopenet"
-    drop_negative_points: ClassVar[bool] = False
-    clips: ClassVar[bool] = False
-    varies: ClassVar[bool] = True
+    varies = True
 
     def __init__(self, size: int = 224, aflw2000_box: AFLW2000Box = "official", order_free: bool = False) -> None:
         self.size, _, self.aflw2000_box = _check(size, 0.0, aflw2000_box)
         self.order_free = order_free
         self.dataset = "300w_lp"
-
-    def __call__(self, image: Image, box: ArrayLike) -> Image:
-        """Cut and fit as in a test; raises InputError where the box has no area."""
-        return self.fit(self.cut(image, box))
-
-    def cut(self, image: Image, box: ArrayLike, rng: np.random.Generator | None = None) -> Image:
-        """The loose box; k is the middle of its range, or drawn from it."""
-        return crop_with_black_border(image, self._loose(box, 0.5 if rng is None else rng.random()))
 
     @property
     def reach(self) -> float:
@@ -245,36 +219,41 @@ class HopenetCrop:
         left, top, right, bottom = (side * k for side in HOPENET_SIDES[self.dataset])
         return max(left, top, *((right, bottom) if self.order_free else (right * (1 + left), bottom * (1 + top))))
 
-    def fit(self, cut: Image, rng: np.random.Generator | None = None) -> Image:
-        """Shorter side to `size` and its middle, or to 240/224 of it and anywhere; filtered as PIL does."""
+    def fit(self, cut: Image, place: NDArray[np.float64] | None = None) -> Image:
+        """Shorter side to `size` and its middle, or to 240/224 of it and anywhere.
+
+        Filtered as PIL does in a test; in training bilinear where that still sees every pixel, which is six times as fast.
+        """
         if cut.size == 0:
             raise InputError(NO_FACE)
-        new_width, new_height = (int(side) for side in self._resized(cut.shape[1], cut.shape[0], rng is not None))
-        _check_size(new_width, new_height)
-        picture = PIL.Image.fromarray(cut).resize((new_width, new_height), PIL.Image.Resampling.BILINEAR)
-        room_x, room_y = new_width - self.size, new_height - self.size
-        if rng is None:
-            left, top = round(room_x / 2), round(room_y / 2)
+        width, height = self._resized(cut.shape[1], cut.shape[0], place is not None)
+        resized = int(width), int(height)
+        check_size(*resized)
+        if place is not None and max(cut.shape) <= 2 * max(resized):
+            picture = cv2.resize(cut, resized)
         else:
-            left, top = int(rng.integers(room_x + 1)), int(rng.integers(room_y + 1))
-        return np.asarray(picture.crop((left, top, left + self.size, top + self.size)), dtype=np.uint8)
+            picture = np.asarray(PIL.Image.fromarray(cut).resize(resized, PIL.Image.Resampling.BILINEAR))
+        left, top = self._corner(np.array(resized), place).astype(int)
+        return np.asarray(picture[top : top + self.size, left : left + self.size], dtype=np.uint8)
 
     def regions(
         self, box: NDArray[np.floating], width: ArrayLike, height: ArrayLike, draws: NDArray[np.float64] | None = None
     ) -> Regions:
-        """A square of the loose box; the draws are of k and of the square's place."""
-        cut = self._loose(box, 0.5 if draws is None else draws[:, 0])
+        """A square of the loose box; the draws are of k (the middle of its range in a test) and of the square's place."""
+        low, high = HOPENET_K[self.dataset]
+        k = low + (high - low) * (np.full(len(box), 0.5) if draws is None else draws[:, 0])
+        cut = (loose_box if self.order_free else hopenet_box)(box, k, HOPENET_SIDES[self.dataset])
         start, extent = cut[:, :2], cut[:, 2:] - cut[:, :2]
         resized = np.stack(self._resized(extent[:, 0], extent[:, 1], draws is not None), axis=-1)
-        room = resized - self.size
-        corner = np.rint(room / 2) if draws is None else np.floor(draws[:, 1:3] * (room + 1))
-        scale = extent / resized
+        corner = self._corner(resized, None if draws is None else draws[:, 1:])
+        scale = extent / np.maximum(resized, 1)
         return Regions(cut, np.concatenate([start + corner * scale, start + (corner + self.size) * scale], axis=-1))
 
-    def _loose(self, box: ArrayLike, draw: ArrayLike) -> NDArray[np.int64]:
-        low, high = HOPENET_K[self.dataset]
-        loosen = loose_box if self.order_free else hopenet_box
-        return loosen(box, low + (high - low) * np.asarray(draw), HOPENET_SIDES[self.dataset])
+    def _corner(self, resized: NDArray[np.int64], place: NDArray[np.float64] | None) -> NDArray[np.float64]:
+        """Where the square begins, x and y (..., 2), in a resized cut (..., 2)."""
+        room = resized - self.size
+        corner: NDArray[np.float64] = np.rint(room / 2) if place is None else np.floor(place * (room + 1))
+        return corner
 
     def _resized(self, width: ArrayLike, height: ArrayLike, in_training: bool) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Width and height of a cut once its shorter side is as long as the square's, or as training wants it."""
@@ -291,7 +270,7 @@ class HopenetCrop:
         return rule
 
 
-class ReadyCrop:
+class ReadyCrop(CropRule):
     """A rule whose squares have been made already: it takes a picture for one, whatever the box.
 
     Args:
@@ -300,18 +279,14 @@ class ReadyCrop:
 
     def __init__(self, rule: CropRule) -> None:
         self.name, self.size, self.aflw2000_box = rule.name, rule.size, rule.aflw2000_box
-        self.drop_negative_points, self.clips = rule.drop_negative_points, True
-        self.varies, self.reach = False, 0.0
+        self.drop_negative_points = rule.drop_negative_points
 
-    def __call__(self, image: Image, box: ArrayLike) -> Image:
-        """The picture."""
-        return image
+    @property
+    def reach(self) -> float:
+        """Nothing: there is nothing around a finished crop."""
+        return 0.0
 
-    def cut(self, image: Image, box: ArrayLike, rng: np.random.Generator | None = None) -> Image:
-        """The picture."""
-        return image
-
-    def fit(self, cut: Image, rng: np.random.Generator | None = None) -> Image:
+    def fit(self, cut: Image, place: NDArray[np.float64] | None = None) -> Image:
         """The picture."""
         return cut
 
@@ -322,10 +297,6 @@ class ReadyCrop:
         corners = np.broadcast_arrays(0, 0, width, height, np.zeros(len(box), np.int64))[:4]
         cut = np.stack(corners, axis=-1)
         return Regions(cut, cut.astype(np.float64))
-
-    def for_dataset(self, name: str) -> "ReadyCrop":
-        """The rule itself."""
-        return self
 
 
 def check_box(box: ArrayLike, width: int, height: int, name: str = "the box") -> None:
@@ -453,10 +424,15 @@ def _sides(box: ArrayLike) -> NDArray[np.float64]:
 
 
 def crop_with_black_border(image: Image, box: Sequence[int] | NDArray[np.int64]) -> Image:
-    """The (y1 - y0, x1 - x0, 3) cut of a whole-pixel box, ends exclusive; black where it leaves the picture (as PIL)."""
-    x0, y0, x1, y1 = (int(side) for side in box)
+    """The (y1 - y0, x1 - x0, 3) cut of a whole-pixel box, ends exclusive; black where it leaves the picture (as PIL).
+
+    A box within the picture gives a view of it.
+    """
+    x0, y0, x1, y1 = map(int, box)
     height, width = image.shape[:2]
-    _check_size(x1 - x0, y1 - y0)
+    if x0 >= 0 and y0 >= 0 and x1 <= width and y1 <= height:
+        return image[y0 : y1 if y1 > 0 else 0, x0 : x1 if x1 > 0 else 0]
+    check_size(x1 - x0, y1 - y0)
     cut = np.zeros((max(y1 - y0, 0), max(x1 - x0, 0), 3), dtype=np.uint8)
     inner = image[max(y0, 0) : max(y1, 0), max(x0, 0) : max(x1, 0)]
     if inner.size and y0 < height and x0 < width:
@@ -465,15 +441,10 @@ def crop_with_black_border(image: Image, box: Sequence[int] | NDArray[np.int64])
     return cut
 
 
-def _check_size(width: int, height: int) -> None:
+def check_size(width: int, height: int) -> None:
+    """Refuse a cut, or what is made of one, that could fill the memory; raises InputError."""
     if max(width, 0) * max(height, 0) > MAX_PIXELS:
         raise InputError(f"a crop of {width}×{height} pixels is too large; check the box, or give a smaller margin or picture")
-
-
-def _resize(cut: Image, size: int) -> Image:
-    if cut.size == 0:
-        raise InputError(NO_FACE)
-    return np.asarray(cv2.resize(cut, (size, size)), dtype=np.uint8)
 
 
 def _check(size: int, margin: float, box: AFLW2000Box) -> tuple[int, float, AFLW2000Box]:

@@ -5,7 +5,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from headposekit.errors import InputError
@@ -58,7 +57,7 @@ def identity(config: DictConfig) -> dict[str, Any]:
     for part, left_out in NOT_COUNTED.items():
         parts[part] = {key: _plain(config[part][key]) for key in config[part] if key not in left_out}
     parts |= _rendered(config, config.data)
-    parts["data"] |= _files(config.data) | _fed(parts["data"])
+    parts["data"] |= _files(config.data)
     parts["data"] |= _packed(parts["data"])
     if "checkpoint_path" in parts["model"].get("backbone", {}):
         parts["model"]["backbone"]["checkpoint_path"] = _file_hash(parts["model"]["backbone"]["checkpoint_path"])
@@ -80,17 +79,6 @@ def _rendered(config: DictConfig, data: DictConfig) -> dict[str, Any]:
     tree = (config.get("trees") or {}).get(root.name) if root.parent.name == "smoke" else None
     written = {"tree": _plain(tree)} if tree else {}
     return {**written, "generator": sampler.GENERATOR_VERSION} if written or "heads" in data else {}
-
-
-def _fed(data: dict[str, Any]) -> dict[str, Any]:
-    """What counts of `feed`, which is taken out of `data`: which of its two ways draws the training's random numbers."""
-    from headposekit.data.plan import obstacle_to_plans  # albumentations takes a second to import
-
-    feed, pack = data.pop("feed", "workers"), (data.get("pack") or {}).get("_target_", "")
-    if feed != "auto" or not ("heads" in data or pack.endswith(("FixedPack", "LoosePack"))):
-        return {"feed": feed} if feed == "device" else {}
-    augmentation = instantiate(data["augmentation"], _convert_="all")
-    return {"feed": "device"} if augmentation is None or obstacle_to_plans(augmentation) is None else {}
 
 
 def _packed(counted: dict[str, Any]) -> dict[str, Any]:
