@@ -22,7 +22,7 @@ CONF = ROOT / "conf"
 PAGE = ROOT / "docs" / "config.md"
 IN_WORDS = ("budget", "budget_data", "budget_model", "recipe", "protocol", "experiments")
 """Groups whose files set options of others: listed, not tabulated."""
-PLACES = {"heads": "data.heads", "perturb": "test.NAME.perturb"}
+PLACES = {"heads": "data.heads", "perturb": "test.NAME.perturb", "dataset": "data", "loader": "data"}
 """Where groups end up that say so neither themselves nor by their name."""
 INTRODUCTION = """# Configuration
 
@@ -177,7 +177,8 @@ def _argument(target: str, name: str) -> str:
     if not target.startswith("headposekit."):
         return f"of `{target}`" if target else ""
     found = get_object(target)
-    for cls in inspect.getmro(found) if inspect.isclass(found) else [found]:
+    reader = getattr(found, "reader", object)  # of a DataModule, whose options it takes
+    for cls in [*inspect.getmro(found), *inspect.getmro(reader)] if inspect.isclass(found) else [found]:
         if not cls.__module__.startswith("headposekit."):
             continue
         if text := _said(cls, name):

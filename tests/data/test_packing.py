@@ -337,7 +337,7 @@ def test_workers_change_nothing(w300lp_root: Path, tmp_path: Path, monkeypatch: 
         ({"crop": HopenetCrop(64), "augmentation": Augmentation()}, "crop=hopenet, whose cut training varies; set pack=loose"),
         ({"augmentation": Augmentation(mirror=0.5)}, "augmentation.mirror; set pack=loose or pack=none"),
         ({"augmentation": Augmentation(rotation=5.0)}, "augmentation.rotation"),
-        ({"perturb": Perturbation(shift=0.1)}, "pack=fixed cannot serve a test with boxes moved by 0.1 of their size"),
+        ({"perturb": Perturbation(shift=0.1)}, "pack=fixed cannot serve a test with perturb.shift=0.1;"),
     ],
     ids=["hopenet", "mirror", "rotation", "perturbed"],
 )

@@ -40,7 +40,7 @@ class HeadPoseDataset(Dataset[Sample], ABC):
         num_filtered: faces left out by the protocol; num_beyond: those of them that lie beyond `max_angle`.
         doubts: what makes the labels look like something else than they are taken for, see `label_doubts`.
         skipped: name to reason, of broken files left out.
-        has_boxes: whether the boxes are tight; otherwise they are whole pictures, which are crops already.
+        has_boxes: whether the boxes are tight; otherwise what they hold, mostly the whole picture, is a crop already.
     """
 
     title: ClassVar[str]
@@ -95,7 +95,7 @@ class FolderDataset(HeadPoseDataset):
     """A folder of pictures with an annotation file each; annotations are read at once, pictures when asked for.
 
     A reader says how faces are listed (`list_images`), where each one's picture and label lie (`picture_of`, `label_files`,
-    `common_files`) and how a label is read (`read_annotation`).
+    `common_files`) and how a label is read (`read_annotation`). Its further options are options of its DataModule as well.
 
     Args:
         root: folder of the dataset.
@@ -112,6 +112,10 @@ class FolderDataset(HeadPoseDataset):
     """File pattern shown when nothing is found."""
     label_suffix: ClassVar[str] = ""
     """Of the file beside a picture (or other listed path) that holds its label, if there is one."""
+    files: ClassVar[tuple[str, ...]] = ()
+    """Options that name files: they count by content in the identity of a training."""
+    of_crop: ClassVar[dict[str, str]] = {}
+    """Options that a DataModule takes from the crop rule where they are not given, and the rule's attribute for each."""
 
     def __init__(self, root: str | Path, max_angle: float | None = 99.0, bad_files: BadFiles = "raise") -> None:
         self.root = Path(root)
@@ -124,6 +128,11 @@ class FolderDataset(HeadPoseDataset):
         self.skipped = {}
         if bad_files != "defer":
             self._read_all(max_angle, bad_files)
+
+    @classmethod
+    def rules(cls, options: dict[str, Any], has_boxes: bool) -> dict[str, Any]:
+        """What results.json says of the reader's own options (by name) and of the boxes."""
+        return {}
 
     def _read_all(self, max_angle: float | None, bad_files: BadFiles) -> None:
         self.paths: list[Path] = []

@@ -94,6 +94,8 @@ class Pack(ABC):
 class NoPack(Pack):
     """Not at all: pictures are read from their files, each time anew."""
 
+    uncounted = ("_target_",)
+
     def open(self, source: Source, max_angle: float | None, bad_files: BadFiles) -> tuple[HeadPoseDataset, CropRule]:
         """Index the files."""
         dataset = source.read(max_angle, bad_files)
@@ -109,6 +111,8 @@ class FacePack(Pack):
     """
 
     kind: ClassVar[str]
+    uncounted: ClassVar[tuple[str, ...]] = ("root", "num_workers")
+    """Options that do not count in an identity, see `training.identity`."""
 
     def __init__(self, root: str | Path, num_workers: int | None = None) -> None:
         self.root, self.num_workers = Path(root), num_workers
@@ -135,8 +139,9 @@ class FacePack(Pack):
 
     def check(self, source: Source) -> None:
         """Refuse what the pack's pictures cannot be put through; raises InputError."""
-        if source.perturb and source.perturb.rules:
-            raise InputError(f"pack={self.kind} cannot serve a test{source.perturb}; set that test's pack to none")
+        if source.perturb and (changed := source.perturb.rules):
+            shown = ", ".join(f"perturb.{key}={value}" for key, value in changed.items())
+            raise InputError(f"pack={self.kind} cannot serve a test with {shown}; set that test's pack to none")
 
     def open(self, source: Source, max_angle: float | None, bad_files: BadFiles) -> tuple[HeadPoseDataset, CropRule]:
         """Bring the pack up to date and open it; where the files are not there any more, as it is."""
@@ -252,6 +257,7 @@ class FixedPack(FacePack):
     """Each face's crop as the rule makes it without augmentation: a training from it is bit for bit the training from files."""
 
     kind = "fixed"
+    uncounted = ("_target_", "root", "num_workers")  # its crops are those of the files
 
     def size(self, source: Source) -> int:
         """The crop's."""

@@ -8,10 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headposekit.data.augmentation import Augmentation
-from headposekit.data.datamodule import Feed, FolderDataModule
+from headposekit.data.datamodule import FolderDataModule
 from headposekit.data.dataset import Annotation, BadFiles, FolderDataset, check_seed, no_landmarks
-from headposekit.data.packing import Pack
-from headposekit.data.perturbation import Perturbation
 from headposekit.datasets.biwi_boxes import BoxRule, box_rule, dockerface_frames, read_detections, read_dockerface
 from headposekit.datasets.biwi_files import HEIGHT, WIDTH, read_calibration, read_depth, read_pose
 from headposekit.errors import InputError
@@ -25,6 +23,7 @@ PEOPLE = (
 """Of sequences 01 to 24: four people were recorded twice."""
 NUM_TRAIN = 16
 DETECTIONS = "detections.csv"
+Part = Literal["all", "train", "test"]
 NO_FACES = np.zeros((0, 5))
 
 
@@ -40,7 +39,7 @@ class BIWI(FolderDataset):
         boxes: a file of `read_detections`; null for one in each sequence's folder, `<root>/<NN>/detections.csv`. With
             `box_rule: dockerface` a folder of `<NN>/dockerface-frame_NNNNN_rgb.txt`; null for the root.
         box_rule: which of a frame's faces counts and which frames are dropped, see `headposekit.datasets.biwi_boxes`.
-        sequences: numbers from 1 to 24; null for all that are there.
+        part, part_by, part_seed: which sequences count, see `biwi_sequences`; those that are not there are left out.
         calibrated: poses as the colour camera sees them, by the rotation in each sequence's `rgb.cal`.
         frames: a file of `read_detections` whose frames alone count, wherever the boxes come from; null for all.
 
@@ -50,6 +49,7 @@ class BIWI(FolderDataset):
 
     title = "BIWI"
     layout: ClassVar[str] = "01/frame_NNNNN_rgb.png with frame_NNNNN_pose.txt"
+    files = ("boxes", "frames")
 
     def __init__(
         self,
@@ -58,15 +58,25 @@ class BIWI(FolderDataset):
         bad_files: BadFiles = "raise",
         boxes: str | Path | None = None,
         box_rule: BoxRule = "fsanet_protocol1",
-        sequences: Sequence[int] | None = None,
+        part: Part = "all",
+        part_by: Literal["sequence", "person"] = "sequence",
+        part_seed: int = 0,
         calibrated: bool = False,
         frames: str | Path | None = None,
     ) -> None:
         self.boxes_path, self.box_rule, self.calibrated, self.frames_path = boxes, box_rule, calibrated, frames
-        self.sequences = list(range(1, len(PEOPLE) + 1)) if sequences is None else sorted(sequences)
+        self.sequences, self.has_boxes = biwi_sequences(part, part_by, part_seed), box_rule != "listed_crops"
         self._boxes: dict[Path, NDArray[np.float32]] = {}
         self._rotations: dict[Path, NDArray[np.float64]] = {}
         super().__init__(root, max_angle, bad_files)
+
+    @classmethod
+    def rules(cls, options: dict[str, Any], has_boxes: bool) -> dict[str, Any]:
+        """Boxes, frames, sequences and whose poses."""
+        files = {"box_file": options["boxes"], "frames": options["frames"]}
+        named = {key: Path(file).name for key, file in files.items() if file is not None}
+        drawn = ("part",) if options["part"] == "all" else ("part", "part_by", "part_seed")
+        return {"box": options["box_rule"], **named, **{key: options[key] for key in (*drawn, "calibrated")}}
 
     def list_images(self) -> list[Path]:
         """The frames that have a box, sequence by sequence."""
@@ -177,7 +187,7 @@ def _pose_path(path: Path) -> Path:
     return path.with_name(path.name.replace("_rgb.png", "_pose.txt"))
 
 
-def biwi_sequences(part: Literal["all", "train", "test"], by: Literal["sequence", "person"], seed: int) -> list[int]:
+def biwi_sequences(part: Part, by: Literal["sequence", "person"], seed: int) -> list[int]:
     """Sequences of a part of protocol 2: 16 to train on, 8 to test on; which ones the paper did not publish.
 
     Args:
@@ -207,13 +217,12 @@ def biwi_sequences(part: Literal["all", "train", "test"], by: Literal["sequence"
 
 
 class BIWIDataModule(FolderDataModule):
-    """Loaders of BIWI; faces are cropped by the crop rule's form for detectors' boxes.
+    """Loaders of BIWI; faces are cropped by the crop rule's form for detectors' boxes, `split: photo` keeps people apart.
 
     Args:
-        root, crop, ...: see `FolderDataModule`; `split: photo` keeps people apart.
-        boxes, box_rule, calibrated, frames: see `BIWI`.
+        root, crop, augmentation: see `FolderDataModule`.
         euler_order: in which angles a test measures; poses are ours all the same.
-        part, part_by, part_seed: sequences of protocol 2, see `biwi_sequences`.
+        options: all others.
     """
 
     dataset_name: ClassVar[str] = "biwi"
@@ -224,70 +233,16 @@ class BIWIDataModule(FolderDataModule):
         root: str | Path,
         crop: CropRule,
         augmentation: Augmentation | None = None,
-        batch_size: int = 64,
-        num_workers: int = 0,
-        split: Literal["photo", "random"] = "photo",
-        val_fraction: float = 0.0,
-        split_seed: int = 0,
-        seed: int = 0,
-        num_train: int | None = None,
-        num_val: int | None = None,
-        num_test: int | None = None,
-        max_angle: float | None = 99.0,
-        bad_files: Literal["raise", "skip"] = "raise",
-        boxes: str | Path | None = None,
-        box_rule: BoxRule = "fsanet_protocol1",
-        part: Literal["all", "train", "test"] = "all",
-        part_by: Literal["sequence", "person"] = "sequence",
-        part_seed: int = 0,
-        calibrated: bool = False,
-        frames: str | Path | None = None,
-        perturb: Perturbation | None = None,
-        pack: Pack | None = None,
+        *,
         euler_order: EulerOrder = "ypr",
-        feed: Feed = "auto",
+        **options: Any,
     ) -> None:
-        super().__init__(
-            root=root,
-            crop=crop,
-            augmentation=augmentation,
-            batch_size=batch_size,
-            num_workers=num_workers,
-            split=split,
-            val_fraction=val_fraction,
-            split_seed=split_seed,
-            seed=seed,
-            num_train=num_train,
-            num_val=num_val,
-            num_test=num_test,
-            max_angle=max_angle,
-            bad_files=bad_files,
-            perturb=perturb,
-            pack=pack,
-            feed=feed,
-        )
+        super().__init__(root, crop, augmentation, **options)
         if euler_order not in get_args(EulerOrder):
             raise InputError(f"euler_order={euler_order} is unknown; choose {' or '.join(get_args(EulerOrder))}")
         self.euler_order = euler_order
-        if box_rule == "listed_crops":
-            self.crop = crop.for_dataset("crops")
-        self.boxes, self.box_rule, self.calibrated, self.frames = boxes, box_rule, calibrated, frames
-        self.part, self.part_by, self.part_seed = part, part_by, part_seed
-
-    def reader_options(self) -> dict[str, Any]:
-        """Which boxes, sequences, poses and frames."""
-        return {
-            "boxes": self.boxes,
-            "box_rule": self.box_rule,
-            "sequences": biwi_sequences(self.part, self.part_by, self.part_seed),
-            "calibrated": self.calibrated,
-            "frames": self.frames,
-        }
 
     @property
     def rules(self) -> dict[str, Any]:
-        """Those of every folder, boxes, frames, sequences, whose poses, and in which angles errors are measured."""
-        files = {key: Path(file).name for key, file in (("box_file", self.boxes), ("frames", self.frames)) if file is not None}
-        drawn = {} if self.part == "all" else {"part_by": self.part_by, "part_seed": self.part_seed}
-        parts = {"part": self.part, **drawn, "calibrated": self.calibrated, "euler_order": self.euler_order}
-        return {**super().rules, "box": self.box_rule, **files, **parts}
+        """Those of every folder, and in which angles errors are measured."""
+        return {**super().rules, "euler_order": self.euler_order}
