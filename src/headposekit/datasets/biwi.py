@@ -39,7 +39,7 @@ class BIWI(FolderDataset):
         boxes: a file of `read_detections`; null for one in each sequence's folder, `<root>/<NN>/detections.csv`. With
             `box_rule: dockerface` a folder of `<NN>/dockerface-frame_NNNNN_rgb.txt`; null for the root.
         box_rule: which of a frame's faces counts and which frames are dropped, see `headposekit.datasets.biwi_boxes`.
-        part, part_by, part_seed: which sequences count, see `biwi_sequences`; those that are not there are left out.
+        part, part_by, part_seed: which part of the set counts; of sequences, see `biwi_sequences`.
         calibrated: poses as the colour camera sees them, by the rotation in each sequence's `rgb.cal`.
         frames: a file of `read_detections` whose frames alone count, wherever the boxes come from; null for all.
 

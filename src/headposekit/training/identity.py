@@ -88,9 +88,10 @@ def _counted(node: Any, other: Literal["training_only", "test_only"] = "test_onl
             counted[key] = paths if isinstance(value, list) else paths[0]
         elif value in words.get(key, ()):
             counted[key] = value
+        elif key in declared.neutral and value == declared.neutral[key]:
+            continue
         elif key not in left_out or (isinstance(value, str) and os.path.isfile(value)):  # a root that is a table
-            if not (key in declared.neutral and value == declared.neutral[key]):
-                counted[key] = _counted(value, other)
+            counted[key] = _counted(value, other)
     return {key: value for key, value in counted.items() if value is not None} or None
 
 
