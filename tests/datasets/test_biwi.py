@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from headposekit.datasets import BIWIDataModule
-from headposekit.datasets.biwi import BIWI, PEOPLE, biwi_sequences
-from headposekit.datasets.biwi_files import read_calibration, read_pose
+from headposekit.datasets.biwi import BIWI, PEOPLE, biwi_sequences, read_calibration, read_pose
 from headposekit.errors import InputError
 from headposekit.geometry.conventions import FLIP_FRAME, calibrate_biwi_matrix, pose_from_biwi_matrix
 from headposekit.geometry.crops import FSANetCrop

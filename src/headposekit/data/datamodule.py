@@ -3,6 +3,7 @@
 import inspect
 from abc import abstractmethod
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal, cast, get_args
 
@@ -222,38 +223,24 @@ class HeadPoseDataModule(pl.LightningDataModule):
         self.perturb, self.feed = perturb, feed
         if feed not in get_args(Feed):
             raise InputError(f"data.feed={feed} is unknown; choose {', '.join(get_args(Feed))}")
-        self._dataset: HeadPoseDataset | None = None
         self._resident: Tensor | None = None
-        self._split: Split | None = None
 
     @abstractmethod
     def read_dataset(self) -> HeadPoseDataset:
         """Index the dataset; called once."""
 
-    @property
+    @cached_property
     def dataset(self) -> HeadPoseDataset:
         """The indexed dataset, read at first use."""
-        if self._dataset is None:
-            self._dataset = self.read_dataset()
-        return self._dataset
+        return self.read_dataset()
 
-    @property
+    @cached_property
     def split(self) -> Split:
         """The two sides of training, made at first use."""
-        if self._split is None:
-            names = self.dataset.names
-            photos = [self.dataset.photo_of(name) for name in names]
-            self._split = split_faces(
-                names,
-                photos,
-                self.split_rule,
-                self.val_fraction,
-                self.split_seed,
-                self.num_train,
-                self.num_val,
-                self.dataset.left_out(),
-            )
-        return self._split
+        names, limits = self.dataset.names, (self.num_train, self.num_val)
+        photos = [self.dataset.photo_of(name) for name in names]
+        rule = self.split_rule, self.val_fraction, self.split_seed
+        return split_faces(names, photos, *rule, *limits, self.dataset.left_out())
 
     @property
     def test_indices(self) -> list[int]:

@@ -101,7 +101,7 @@ class FolderDataset(HeadPoseDataset):
         root: folder of the dataset.
         max_angle: keep a face if all three |angles| are at most this many degrees; null keeps all.
         bad_files: `raise` stops at the first broken file; `skip` leaves it out, counted and named. `skip` also decodes
-            every picture once at the start, so that nothing can fail later. `defer` lists the faces in `files` and reads
+            every picture once at the start, so that nothing can fail later. `defer` lists the faces in `listed` and reads
             nothing: whoever asked for it does, one by one (`read_face`).
 
     Raises:
@@ -122,8 +122,8 @@ class FolderDataset(HeadPoseDataset):
         if bad_files not in get_args(BadFiles):
             raise InputError(f"bad_files={bad_files} is unknown; choose raise or skip")
         self.check_root()
-        self.files = self.list_images()
-        if not self.files:
+        self.listed = self.list_images()
+        if not self.listed:
             raise InputError(f"{self.title}: {self.root} holds none of its pictures ({self.layout}); check the root")
         self.skipped = {}
         if bad_files != "defer":
@@ -139,7 +139,7 @@ class FolderDataset(HeadPoseDataset):
         annotations: list[Annotation] = []
         beyond: list[Annotation] = []
         self.max_angle = max_angle
-        for path in self.files:
+        for path in self.listed:
             try:
                 annotation = self.read_face(path)
                 if bad_files == "skip":
@@ -162,7 +162,7 @@ class FolderDataset(HeadPoseDataset):
                 *(np.stack(v) for v in zip(*((a.pose, a.box, a.picture_size) for a in known), strict=True))
             )
         if not annotations:
-            raise nothing_left(self, len(self.files), self.root)
+            raise nothing_left(self, len(self.listed), self.root)
         self.names = [self.name_of(path) for path in self.paths]
         self.pose = np.stack([a.pose for a in annotations]).astype(np.float32)
         self.box = np.stack([a.box for a in annotations]).astype(np.float32)

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path, PurePosixPath
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,7 +99,7 @@ class AFLW(FolderDataset):
     def check_root(self) -> None:
         """A folder; also find out which form it holds."""
         super().check_root()
-        self._form: _Form = _Database(self.root) if has_database(self.root) else _Crops(self.root)
+        self._form: _Database | _Crops = _Database(self.root) if has_database(self.root) else _Crops(self.root)
         self.has_boxes = self._form.has_boxes
         self.num_filtered = self._form.num_unlabelled
 
@@ -149,22 +149,8 @@ class AFLW(FolderDataset):
         return self._form.photo_of(name)
 
 
-class _Form(Protocol):
-    """One of the two ways in which AFLW lies on disk; all methods take a face's name and may raise InputError."""
-
-    names: list[str]
-    has_boxes: ClassVar[bool]
-    num_unlabelled: int
-
-    def picture_of(self, name: str) -> Path: ...
-
-    def label_of(self, name: str) -> Annotation: ...
-
-    def photo_of(self, name: str) -> str: ...
-
-
 class _Database:
-    """The database as published, read whole and closed again; opened read-only."""
+    """The database as published, read whole and closed again; opened read-only. Methods take a face's name."""
 
     has_boxes: ClassVar[bool] = True
 
