@@ -29,7 +29,7 @@ RULES = [FSANetCrop(), MarginCrop(), HopenetCrop(64)]
 
 def set_chunk(monkeypatch: pytest.MonkeyPatch, faces: int) -> None:
     for module in ("packing", "packed_faces"):
-        monkeypatch.setattr(f"headposekit.datasets.{module}.CHUNK", faces)
+        monkeypatch.setattr(f"headposekit.data.{module}.CHUNK", faces)
 
 
 def source_of(root: Path, crop: CropRule | None = None, **given: Any) -> Source:
