@@ -17,7 +17,7 @@ CONF = ROOT / "conf"
 GROUPS = sorted(path.relative_to(CONF) for path in CONF.glob("*/*.yaml"))
 TRAINING_ONLY = {"augmentation", "split", "val_fraction", "split_seed", "seed", "num_train", "num_val"}
 TEST_ONLY = {"perturb", "euler_order"}
-GIVEN_BY_NEIGHBOUR = {"num_inputs", "optimizer", "params"}
+GIVEN_BY_NEIGHBOUR = {"num_inputs", "optimizer", "params", "drop_negative_points"}
 NUM_PARAMETERS = {
     "aggregation=capsule scoring=conv": 238_471,
     "aggregation=capsule scoring=variance": 238_406,
@@ -65,6 +65,8 @@ def choice(path: Path) -> list[str]:
         return ["model=threeddfa", "model.path=x"]
     if group == "detector":
         return [f"+detector={name}"]
+    if group in ("dataset", "loader"):
+        return []  # parts of data/ and test/, and seen there
     if group == "perturb":
         return ["test=[aflw2000]", f"perturb@test.aflw2000.perturb={name}"]
     return [f"test=[{name}]" if group == "test" else f"{group}={name}"]
@@ -90,7 +92,16 @@ def test_every_file_composes_and_mirrors_its_constructor(path: Path) -> None:
     if group == "model":
         targets_of_module = set(inspect.signature(get_object(config.module._target_)).parameters)
         assert {key for key in config.module if not key.startswith("_")} == targets_of_module
-    whole = ("recipe", "budget", "budget_data", "budget_model", "family", "module")  # or seen with each model
+    whole = (
+        "recipe",
+        "budget",
+        "budget_data",
+        "budget_model",
+        "family",
+        "module",
+        "dataset",
+        "loader",
+    )  # or seen with each model
     node = OmegaConf.select(config, where) if group not in whole else None
     targets = (
         [node] if node is not None and "_target_" in node else list(node.values()) if group in ("logger", "callbacks") else []

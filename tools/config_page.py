@@ -22,7 +22,13 @@ CONF = ROOT / "conf"
 PAGE = ROOT / "docs" / "config.md"
 IN_WORDS = ("budget", "budget_data", "budget_model", "recipe", "protocol", "experiments")
 """Groups whose files set options of others: listed, not tabulated."""
-PLACES = {"heads": "data.heads", "perturb": "test.NAME.perturb"}
+MODULES = "headposekit.data.datamodule"
+TARGETS = {
+    **{"loader": f"{MODULES}.HeadPoseDataModule", "dataset": f"{MODULES}.FolderDataModule"},
+    **dict.fromkeys(("data", "test"), "headposekit.datasets.BIWIDataModule"),
+}
+"""Classes whose docstrings say what options mean, of groups whose files name none."""
+PLACES = {"heads": "data.heads", "perturb": "test.NAME.perturb", "dataset": "data", "loader": "data"}
 """Where groups end up that say so neither themselves nor by their name."""
 INTRODUCTION = """# Configuration
 
@@ -137,7 +143,7 @@ def _options(path: Path, group: str) -> Iterator[Option]:
     comments = {number: match[1] for number, line in enumerate(text.splitlines()) if (match := re.search(r"\s#\s+(.*)$", line))}
     root = yaml.compose(text)
     if isinstance(root, yaml.MappingNode):
-        yield from _walk(root, "" if prefix in ("_global_", "") else f"{prefix}.", "", comments)
+        yield from _walk(root, "" if prefix in ("_global_", "") else f"{prefix}.", TARGETS.get(group, ""), comments)
 
 
 def _walk(node: yaml.MappingNode, prefix: str, target: str, comments: dict[int, str]) -> Iterator[Option]:
@@ -177,7 +183,8 @@ def _argument(target: str, name: str) -> str:
     if not target.startswith("headposekit."):
         return f"of `{target}`" if target else ""
     found = get_object(target)
-    for cls in inspect.getmro(found) if inspect.isclass(found) else [found]:
+    reader = getattr(found, "reader", object)  # of a DataModule, whose options it takes
+    for cls in [*inspect.getmro(found), *inspect.getmro(reader)] if inspect.isclass(found) else [found]:
         if not cls.__module__.startswith("headposekit."):
             continue
         if text := _said(cls, name):

@@ -32,8 +32,7 @@ from headposekit.data.packing import FixedPack, Source
 from headposekit.datasets.aflw import AFLW
 from headposekit.datasets.aflw2000 import AFLW2000
 from headposekit.datasets.afw import AFW
-from headposekit.datasets.biwi import BIWI
-from headposekit.datasets.biwi_boxes import read_detections
+from headposekit.datasets.biwi import BIWI, read_detections
 from headposekit.datasets.table import CSVTable
 from headposekit.datasets.w300lp import W300LP
 from headposekit.demo.compare import Comparison

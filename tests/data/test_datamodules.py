@@ -1,3 +1,4 @@
+import inspect
 from pathlib import Path
 from typing import cast
 
@@ -125,3 +126,13 @@ def test_face_outside_its_picture_is_named(aflw2000_root: Path) -> None:
     datamodule.dataset.box[1] = [900, 900, 950, 950]
     with pytest.raises(InputError, match=r"image00001: the box .* lies outside its picture of 450×450"):
         list(datamodule.test_dataloader())
+
+
+def test_a_datamodule_takes_the_options_of_its_reader_and_no_others(aflw2000_root: Path) -> None:
+    assert {"root", "crop", "box", "max_angle", "pack", "batch_size"} <= set(inspect.signature(AFLW2000DataModule).parameters)
+    assert "part" not in inspect.signature(AFLW2000DataModule).parameters
+    given = AFLW2000DataModule(aflw2000_root, FSANetCrop(), box="pt3d_68", batch_size=3)
+    assert (given.reader_options, given.batch_size) == ({"box": "pt3d_68"}, 3)
+    assert given.rules["box"] == "pt3d_68"
+    with pytest.raises(TypeError, match="part"):
+        AFLW2000DataModule(aflw2000_root, FSANetCrop(), part="test")

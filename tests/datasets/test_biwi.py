@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from headposekit.datasets import BIWIDataModule
-from headposekit.datasets.biwi import BIWI, PEOPLE, biwi_sequences
-from headposekit.datasets.biwi_files import read_calibration, read_pose
+from headposekit.datasets.biwi import BIWI, PEOPLE, biwi_sequences, read_calibration, read_pose
 from headposekit.errors import InputError
 from headposekit.geometry.conventions import FLIP_FRAME, calibrate_biwi_matrix, pose_from_biwi_matrix
 from headposekit.geometry.crops import FSANetCrop
@@ -173,13 +172,13 @@ def test_missing_boxes_of_dockerface_are_named(root: Path) -> None:
 
 
 def test_calibration_turns_the_poses(root: Path) -> None:
-    plain = BIWI(root, sequences=[1])
+    plain = BIWI(root)
     lines = (root / "01" / "rgb.cal").read_text().splitlines()
     turn = np.array([[0.999947, 0.00432361, 0.00929419], [-0.00446314, 0.999877, 0.0150443], [-0.009228, -0.015085, 0.999844]])
     lines[6:9] = [" ".join(map(str, row)) for row in turn]
     (root / "01" / "rgb.cal").write_text("\n".join(lines))
     np.testing.assert_allclose(read_calibration(root / "01" / "rgb.cal").rotation, turn)
-    calibrated = BIWI(root, sequences=[1], calibrated=True)
+    calibrated = BIWI(root, calibrated=True)
     matrix = read_pose(root / "01" / "frame_00003_pose.txt").rotation
     np.testing.assert_allclose(calibrated.pose[0], pose_from_biwi_matrix(calibrate_biwi_matrix(matrix, turn)), atol=1e-4)
     assert 0.3 < np.abs(calibrated.pose - plain.pose).max() < 5
@@ -233,18 +232,18 @@ def test_broken_files_are_named(root: Path, name: str, text: str, told: str) -> 
 
 
 def test_missing_files_are_named(root: Path) -> None:
+    (root / "03" / "rgb.cal").unlink()
+    with pytest.raises(InputError, match=r"03/rgb\.cal: cannot be read \(No such file or directory\); restore the file"):
+        BIWI(root, calibrated=True)
+    (root / "02" / "frame_00004_pose.txt").unlink()
+    with pytest.raises(InputError, match=r"frame_00004_pose\.txt"):
+        BIWI(root)
     (root / "01" / "frame_00004_rgb.png").unlink()
     with pytest.raises(InputError, match=r"frame_00004_rgb\.png: the picture of an annotation is missing"):
         BIWI(root)
-    (root / "02" / "frame_00004_pose.txt").unlink()
-    with pytest.raises(InputError, match=r"frame_00004_pose\.txt"):
-        BIWI(root, sequences=[2])
-    (root / "03" / "rgb.cal").unlink()
-    with pytest.raises(InputError, match=r"03/rgb\.cal: cannot be read \(No such file or directory\); restore the file"):
-        BIWI(root, sequences=[3], calibrated=True)
     (root / "03" / "detections.csv").unlink()
     with pytest.raises(InputError, match=r"detections\.csv: no such file; run a face detector"):
-        BIWI(root, sequences=[3])
+        BIWI(root)
 
 
 @pytest.mark.parametrize("box", ["-100000,-100000,100000,100000", "700,100,800,200"], ids=["huge", "outside"])
@@ -252,7 +251,7 @@ def test_boxes_that_fit_no_frame_are_named(root: Path, box: str) -> None:
     rows = [f"01/{path.name[:11]},0.99,{box}" for path in sorted((root / "01").glob("*_rgb.png"))]
     (root / "01" / "detections.csv").write_text("name,confidence,x0,y0,x1,y1\n" + "\n".join(rows) + "\n")
     with pytest.raises(InputError, match=r"detections\.csv: 01/frame_00003: the box \(.*\) .* picture of 640×480"):
-        BIWI(root, sequences=[1], box_rule="listed")
+        BIWI(root, box_rule="listed")
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from headposekit.datasets.biwi_boxes import (
+from headposekit.datasets.biwi import (
     box_rule,
     choose_face,
     dockerface_frames,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headposekit.datasets.biwi_files import read_calibration, read_depth, read_pose
+from headposekit.datasets.biwi import read_calibration, read_depth, read_pose
 from headposekit.errors import InputError
 from headposekit.synthesis.writers_biwi import write_depth
 

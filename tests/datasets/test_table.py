@@ -141,7 +141,7 @@ def test_backslashes_separate_where_no_such_file_is_there(tmp_path: Path) -> Non
     table = write(tmp_path, "path,yaw,pitch,roll\nsub\\b c.png,1,2,3\nx\\y.png,1,2,3\n", ("sub/b c.png", "x\\y.png"))
     dataset = CSVTable(table)
     assert dataset.names == ["sub/b c.png", "x\\y.png"]
-    assert [dataset.picture_of(path).is_file() for path in dataset.files] == [True, True]
+    assert [dataset.picture_of(path).is_file() for path in dataset.listed] == [True, True]
 
 
 def test_many_faces_of_one_picture_have_names_of_their_own(tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ def test_many_faces_of_one_picture_have_names_of_their_own(tmp_path: Path) -> No
 def test_rows_of_one_picture_cost_the_same_each(tmp_path: Path) -> None:
     table = write(tmp_path, "path,yaw,pitch,roll\n" + "a.jpg,1,2,3\n" * 5000)
     start = time.process_time()
-    assert CSVTable(table, bad_files="defer").files[-1].name == "a.jpg#5000"
+    assert CSVTable(table, bad_files="defer").listed[-1].name == "a.jpg#5000"
     assert time.process_time() - start < 5  # were each compared with all before it, a minute
 
 

@@ -5,8 +5,9 @@ import pytest
 from omegaconf import DictConfig
 
 from configs import train_config
+from headposekit.cli.options import check_values
 from headposekit.errors import InputError
-from headposekit.training.identity import differences, id_of_test, train_id
+from headposekit.training.identity import absent_files, differences, id_of_test, train_id
 from headposekit.training.protocols import settle_tests
 
 
@@ -214,3 +215,52 @@ def test_a_model_that_learns_nothing_is_its_configuration_and_its_seed(tmp_path:
 def test_a_recipe_that_is_not_there_is_said() -> None:
     with pytest.raises(InputError, match="choose recipe=, see conf/recipe/"):
         train_id(config("recipe=nothing"))
+
+
+@pytest.mark.parametrize("declares", [True, False])
+def test_a_file_that_a_reader_of_ones_own_takes_counts_by_content(
+    alike: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, declares: bool
+) -> None:
+    name = f"listed_{declares}".lower()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / f"{name}.py").write_text(f"""
+from headposekit.data.datamodule import FolderDataModule
+from headposekit.data.dataset import FolderDataset
+
+class Listed(FolderDataset):
+    title, layout, files = "Listed", "NAME.png", {("my_list",) if declares else ()}
+
+    def __init__(self, root, max_angle=99.0, bad_files="raise", my_list=None, word="a"):
+        super().__init__(root, max_angle, bad_files)
+
+class ListedDataModule(FolderDataModule):
+    dataset_name, reader = "listed", Listed
+""")
+    monkeypatch.setenv("HEADPOSEKIT_EXTENSIONS", str(tmp_path / "mine"))
+    monkeypatch.syspath_prepend(tmp_path / "mine")
+
+    def ids(path: object, *more: str) -> list[str]:
+        target = f"{name}.ListedDataModule"
+        listed = config("data=csv", "data.root=/pictures", f"data._target_={target}", f"+data.my_list={path}", *more,
+                        "recipe=fsanet_csv", "test=[csv]", "test.csv.root=x", f"test.csv._target_={target}",
+                        f"+test.csv.my_list={path}")  # fmt: skip
+        check_values(listed)
+        absent = [str(path)] if declares and not Path(str(path)).exists() else []
+        assert absent_files(listed.data) == absent_files(listed.test.csv) == absent
+        return [train_id(listed), id_of_test(listed, "csv")]
+
+    a, b, c = map(ids, alike)
+    assert a == b
+    assert not set(a) & set(c)
+    alike[0].write_text("3")
+    assert not set(ids(alike[0])) & {*a, *c}
+    assert ids(alike[1], "data.root=/elsewhere") == b
+    alike[2].unlink()
+    assert not set(ids(alike[2])) & {*a, *b, *c}
+
+
+def test_a_word_counts_as_itself_though_a_file_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = train_id(config("data.split=random"))
+    (tmp_path / "random").write_text("x")
+    assert train_id(config("data.split=random")) == before

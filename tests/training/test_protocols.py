@@ -1,3 +1,4 @@
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -65,7 +66,8 @@ def test_hash_is_of_the_rules_alone() -> None:
 
 def test_both_sides_of_biwi_are_of_one_split() -> None:
     config = settled("protocol=fsanet2_person", "protocol.seed=4")
-    train, test = instantiate(config.data), instantiate(config.test.biwi)
+    modules = instantiate(config.data), instantiate(config.test.biwi)
+    train, test = (SimpleNamespace(**module.reader_options) for module in modules)
     assert (train.part, train.part_by, train.part_seed) == ("train", "person", 4)
     assert (test.part, test.part_by, test.part_seed) == ("test", "person", 4)
     assert train.box_rule == test.box_rule == "fsanet_protocol2"

@@ -64,7 +64,8 @@ class _Written:
     ) -> W300LPDataModule:
         """As a training reads it."""
         pack = kind(self.folder / "packs", num_workers=packers)
-        return W300LPDataModule(self.root, crop, augmentation, batch_size, num_workers, split="random", pack=pack)
+        options = {"batch_size": batch_size, "num_workers": num_workers, "split": "random", "pack": pack}
+        return W300LPDataModule(self.root, crop, augmentation, **options)
 
 
 def benchmark_render(heads: HeadSampler, num_heads: int, size: int, num_workers: int | None) -> dict[str, Any]:

@@ -250,7 +250,8 @@ def _annotations(target: str) -> tuple[dict[str, Any], bool]:
     for name, parameter in parameters.items():
         if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
             continue
-        kind = hints.get(name, Any)
+        said = parameter.annotation  # of a DataModule, also what its reader's arguments say
+        kind = hints.get(name, Any if said is parameter.empty or isinstance(said, str) else said)
         kinds[name] = kind | None if parameter.default is None and kind is not Any else kind
     is_open = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
     return (hints | kinds if is_open else kinds), is_open

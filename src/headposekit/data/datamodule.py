@@ -1,7 +1,9 @@
 """What all DataModules share: reading once, splitting, cropping, augmenting, batching."""
 
+import inspect
 from abc import abstractmethod
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -96,6 +98,30 @@ class HeadPoseDataModule(pl.LightningDataModule):
     """Whether the batches of a test hold the whole pictures; what is tested says so."""
     euler_order: EulerOrder = "ypr"
     """Of the angles in which a test measures errors."""
+    files: ClassVar[tuple[str, ...]] = ()
+    """Options that name files; in an identity they count by content. A reader's are added."""
+    uncounted: ClassVar[tuple[str, ...]] = ("root", "num_workers")
+    """Options that do not count in an identity."""
+    training_only: ClassVar[tuple[str, ...]] = ("batch_size",)
+    """Options that count in the identity of a training, but not of a test."""
+    test_only: ClassVar[tuple[str, ...]] = ("num_test", "perturb", "euler_order")
+    """Options that count in the identity of a test, but not of a training."""
+    __signature__: ClassVar[inspect.Signature]
+
+    def __init_subclass__(cls) -> None:
+        """Make the class's signature list all its options: its own, and those that it passes on to base and reader."""
+        super().__init_subclass__()
+        takers = [vars(base)["__init__"] for base in cls.__mro__ if "__init__" in vars(base)]
+        takers = takers[: takers.index(HeadPoseDataModule.__init__) + 1]
+        if reader := getattr(cls, "reader", None):
+            takers.insert(-1, reader)
+            cls.files = (*cls.files, *reader.files)
+        found: dict[str, inspect.Parameter] = {}
+        for taker in takers:
+            for name, parameter in inspect.signature(taker).parameters.items():
+                if name != "self" and parameter.kind is not parameter.VAR_KEYWORD:
+                    found.setdefault(name, parameter.replace(kind=parameter.KEYWORD_ONLY))
+        cls.__signature__ = inspect.Signature(list(found.values()))
 
     def __init__(
         self,
@@ -122,37 +148,23 @@ class HeadPoseDataModule(pl.LightningDataModule):
         self.split_rule, self.val_fraction, self.split_seed, self.seed = split, val_fraction, split_seed, seed
         self.num_train, self.num_val, self.num_test = num_train, num_val, num_test
         self.perturb = perturb
-        self._dataset: HeadPoseDataset | None = None
-        self._split: Split | None = None
 
     @abstractmethod
     def read_dataset(self) -> HeadPoseDataset:
         """Index the dataset; called once."""
 
-    @property
+    @cached_property
     def dataset(self) -> HeadPoseDataset:
         """The indexed dataset, read at first use."""
-        if self._dataset is None:
-            self._dataset = self.read_dataset()
-        return self._dataset
+        return self.read_dataset()
 
-    @property
+    @cached_property
     def split(self) -> Split:
         """The two sides of training, made at first use."""
-        if self._split is None:
-            names = self.dataset.names
-            photos = [self.dataset.photo_of(name) for name in names]
-            self._split = split_faces(
-                names,
-                photos,
-                self.split_rule,
-                self.val_fraction,
-                self.split_seed,
-                self.num_train,
-                self.num_val,
-                self.dataset.left_out(),
-            )
-        return self._split
+        names, limits = self.dataset.names, (self.num_train, self.num_val)
+        photos = [self.dataset.photo_of(name) for name in names]
+        rule = self.split_rule, self.val_fraction, self.split_seed
+        return split_faces(names, photos, *rule, *limits, self.dataset.left_out())
 
     @property
     def test_indices(self) -> list[int]:
@@ -224,10 +236,11 @@ class FolderDataModule(HeadPoseDataModule):
     """Loaders of a dataset that is a folder of annotated pictures, which `reader` reads.
 
     Args:
-        root, crop, ...: see `HeadPoseDataModule`.
+        root, crop, augmentation: see `HeadPoseDataModule`.
         max_angle: see `FolderDataset`.
         bad_files: see `FolderDataset`; `raise` or `skip`.
         pack: how faces are kept, see `headposekit.data.packing`; null reads them from their files.
+        options: the reader's own, and the others of `HeadPoseDataModule`.
     """
 
     reader: ClassVar[type[FolderDataset]]
@@ -237,51 +250,32 @@ class FolderDataModule(HeadPoseDataModule):
         root: str | Path,
         crop: CropRule,
         augmentation: Augmentation | None = None,
-        batch_size: int = 64,
-        num_workers: int = 0,
-        split: Literal["photo", "random"] = "photo",
-        val_fraction: float = 0.0,
-        split_seed: int = 0,
-        seed: int = 0,
-        num_train: int | None = None,
-        num_val: int | None = None,
-        num_test: int | None = None,
+        *,
         max_angle: float | None = 99.0,
         bad_files: Literal["raise", "skip"] = "raise",
-        perturb: Perturbation | None = None,
         pack: Pack | None = None,
+        **options: Any,
     ) -> None:
-        super().__init__(
-            root=root,
-            crop=crop,
-            augmentation=augmentation,
-            batch_size=batch_size,
-            num_workers=num_workers,
-            split=split,
-            val_fraction=val_fraction,
-            split_seed=split_seed,
-            seed=seed,
-            num_train=num_train,
-            num_val=num_val,
-            num_test=num_test,
-            perturb=perturb,
-        )
+        own = inspect.signature(self.reader).parameters.values()
+        defaults = {p.name: p.default for p in own if p.name not in ("root", "max_angle", "bad_files")}
+        given = {name: options.pop(name) for name in defaults if name in options}
+        super().__init__(root, crop, augmentation, **options)
         if bad_files not in ("raise", "skip"):
             raise InputError(f"bad_files={bad_files} is unknown; choose raise or skip")
         self.max_angle, self.bad_files, self.pack = max_angle, bad_files, pack or NoPack()
-
-    def reader_options(self) -> dict[str, Any]:
-        """What the reader is given beside root, filter and what to do about bad files."""
-        return {}
+        self.reader_options = {**defaults, **given}
+        for name, attribute in self.reader.of_crop.items():
+            if given.get(name) is None:
+                self.reader_options[name] = getattr(crop, attribute)
 
     def read_dataset(self) -> HeadPoseDataset:
-        """Index the folder; pictures without boxes are crops already, to which the crop rule adds nothing."""
+        """Index the folder; where boxes are crops already, the crop rule adds nothing to them."""
         dataset, self.crop = self.pack.open(self.source(), self.max_angle, self.bad_files)
         return dataset
 
     def source(self) -> Source:
         """What a pack is made of."""
-        return Source(self.reader, self.root, self.reader_options(), self.crop, self.augmentation, self.perturb)
+        return Source(self.reader, self.root, self.reader_options, self.crop, self.augmentation, self.perturb)
 
     def test_dataloader(self) -> DataLoader[Batch]:
         """As of every DataModule; a pack has no whole pictures."""
@@ -293,5 +287,6 @@ class FolderDataModule(HeadPoseDataModule):
 
     @property
     def rules(self) -> dict[str, Any]:
-        """Those of every data set, filter and pack."""
-        return {**super().rules, "max_angle": self.max_angle, **self.pack.rules}
+        """Those of every data set, of filter and pack, and of the reader."""
+        own = self.reader.rules(self.reader_options, self.dataset.has_boxes)
+        return {**super().rules, "max_angle": self.max_angle, **self.pack.rules, **own}

@@ -40,7 +40,7 @@ class HeadPoseDataset(Dataset[Sample], ABC):
         num_filtered: faces left out by the protocol; num_beyond: those of them that lie beyond `max_angle`.
         doubts: what makes the labels look like something else than they are taken for, see `label_doubts`.
         skipped: name to reason, of broken files left out.
-        has_boxes: whether the boxes are tight; otherwise they are whole pictures, which are crops already.
+        has_boxes: whether the boxes are tight; otherwise what they hold, mostly the whole picture, is a crop already.
     """
 
     title: ClassVar[str]
@@ -99,13 +99,13 @@ class FolderDataset(HeadPoseDataset):
     """A folder of pictures with an annotation file each; annotations are read at once, pictures when asked for.
 
     A reader says how faces are listed (`list_images`), where each one's picture and label lie (`picture_of`, `label_files`,
-    `common_files`) and how a label is read (`read_annotation`).
+    `common_files`) and how a label is read (`read_annotation`). Its further options are options of its DataModule as well.
 
     Args:
         root: folder of the dataset.
         max_angle: keep a face if all three |angles| are at most this many degrees; null keeps all.
         bad_files: `raise` stops at the first broken file; `skip` leaves it out, counted and named. `skip` also decodes
-            every picture once at the start, so that nothing can fail later. `defer` lists the faces in `files` and reads
+            every picture once at the start, so that nothing can fail later. `defer` lists the faces in `listed` and reads
             nothing: whoever asked for it does, one by one (`read_face`).
 
     Raises:
@@ -116,25 +116,34 @@ class FolderDataset(HeadPoseDataset):
     """File pattern shown when nothing is found."""
     label_suffix: ClassVar[str] = ""
     """Of the file beside a picture (or other listed path) that holds its label, if there is one."""
+    files: ClassVar[tuple[str, ...]] = ()
+    """Options that name files: they count by content in the identity of a training."""
+    of_crop: ClassVar[dict[str, str]] = {}
+    """Options that a DataModule takes from the crop rule where they are not given, and the rule's attribute for each."""
 
     def __init__(self, root: str | Path, max_angle: float | None = 99.0, bad_files: BadFiles = "raise") -> None:
         self.root = Path(root)
         if bad_files not in get_args(BadFiles):
             raise InputError(f"bad_files={bad_files} is unknown; choose raise or skip")
         self.check_root()
-        self.files = self.list_images()
-        if not self.files:
+        self.listed = self.list_images()
+        if not self.listed:
             raise InputError(f"{self.title}: {self.root} holds none of its pictures ({self.layout}); check the root")
         self.skipped = {}
         if bad_files != "defer":
             self._read_all(max_angle, bad_files)
+
+    @classmethod
+    def rules(cls, options: dict[str, Any], has_boxes: bool) -> dict[str, Any]:
+        """What results.json says of the reader's own options (by name) and of the boxes."""
+        return {}
 
     def _read_all(self, max_angle: float | None, bad_files: BadFiles) -> None:
         self.paths: list[Path] = []
         annotations: list[Annotation] = []
         beyond: list[Annotation] = []
         self.max_angle = max_angle
-        for path in self.files:
+        for path in self.listed:
             try:
                 annotation = self.read_face(path)
                 if bad_files == "skip":
@@ -157,7 +166,7 @@ class FolderDataset(HeadPoseDataset):
                 *(np.stack(v) for v in zip(*((a.pose, a.box, a.picture_size) for a in known), strict=True))
             )
         if not annotations:
-            raise nothing_left(self, len(self.files), self.root)
+            raise nothing_left(self, len(self.listed), self.root)
         self.names = [self.name_of(path) for path in self.paths]
         self.pose = np.stack([a.pose for a in annotations]).astype(np.float32)
         self.box = np.stack([a.box for a in annotations]).astype(np.float32)

@@ -12,7 +12,7 @@ import math
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -34,6 +34,8 @@ from headposekit.pictures import read_image
 from headposekit.types import Image
 
 log = logging.getLogger(__name__)
+Listing = tuple[list[str], NDArray[np.int64], NDArray[np.int64]]
+"""See `_listing`."""
 
 PACK_VERSION = 2
 NUM_COMPARED = 4
@@ -68,6 +70,10 @@ class Source:
         """The dataset itself."""
         return self.reader(self.root, max_angle, bad_files, **self.options)
 
+    def rule(self, dataset: HeadPoseDataset) -> CropRule:
+        """The crop rule; where boxes are crops already, its form that adds nothing."""
+        return self.crop if dataset.has_boxes else self.crop.for_dataset("crops")
+
 
 @dataclass(frozen=True)
 class Face:
@@ -94,10 +100,12 @@ class Pack(ABC):
 class NoPack(Pack):
     """Not at all: pictures are read from their files, each time anew."""
 
+    uncounted = ("_target_",)
+
     def open(self, source: Source, max_angle: float | None, bad_files: BadFiles) -> tuple[HeadPoseDataset, CropRule]:
         """Index the files."""
         dataset = source.read(max_angle, bad_files)
-        return dataset, source.crop if dataset.has_boxes else source.crop.for_dataset("crops")
+        return dataset, source.rule(dataset)
 
 
 class FacePack(Pack):
@@ -109,6 +117,8 @@ class FacePack(Pack):
     """
 
     kind: ClassVar[str]
+    uncounted: ClassVar[tuple[str, ...]] = ("root", "num_workers")
+    """Options that do not count in an identity, see `training.identity`."""
 
     def __init__(self, root: str | Path, num_workers: int | None = None) -> None:
         self.root, self.num_workers = Path(root), num_workers
@@ -135,16 +145,14 @@ class FacePack(Pack):
 
     def check(self, source: Source) -> None:
         """Refuse what the pack's pictures cannot be put through; raises InputError."""
-        if source.perturb and source.perturb.rules:
-            raise InputError(
-                f"pack={self.kind} cannot serve a perturbed test ({source.perturb.rules}); set that test's pack to none"
-            )
+        if source.perturb and (changed := source.perturb.rules):
+            shown = ", ".join(f"perturb.{key}={value}" for key, value in changed.items())
+            raise InputError(f"pack={self.kind} cannot serve a test with {shown}; set that test's pack to none")
 
     def open(self, source: Source, max_angle: float | None, bad_files: BadFiles) -> tuple[HeadPoseDataset, CropRule]:
         """Bring the pack up to date and open it; where the files are not there any more, as it is."""
         dataset = PackedFaces(self.prepare(source), source.reader.title, max_angle, bad_files)
-        crop = source.crop if dataset.has_boxes else source.crop.for_dataset("crops")
-        return dataset, self.rule(crop)
+        return dataset, self.rule(source.rule(dataset))
 
     def prepare(self, source: Source) -> Path:
         """Make what is missing or stale; returns the pack's folder.
@@ -157,8 +165,7 @@ class FacePack(Pack):
         if not source.root.exists():
             return self._left_behind(source, folder)
         reader = source.read(None, "defer")
-        if not reader.has_boxes:
-            source = Source(**{**vars(source), "crop": source.crop.for_dataset("crops")})
+        source = replace(source, crop=source.rule(reader))
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with FileLock(folder / ".lock"):
@@ -202,31 +209,26 @@ class FacePack(Pack):
         names, stamps, common = _listing(reader)
         numbers = range(-(-len(names) // CHUNK))
         indices = [read_index(folder, number) for number in numbers]
-        stale = []
-        for number, index in zip(numbers, indices, strict=True):
-            part = slice(number * CHUNK, (number + 1) * CHUNK)
-            if index is None or not (
-                index["name"].tolist() == names[part]
-                and np.array_equal(index["stamp"], stamps[part])
-                and np.array_equal(index["common"], common)
-            ):
-                stale.append(number)
+        parts = [slice(number * CHUNK, (number + 1) * CHUNK) for number in numbers]
+        stale = [
+            number
+            for number, index, part in zip(numbers, indices, parts, strict=True)
+            if index is None
+            or index["name"].tolist() != names[part]
+            or not np.array_equal(index["stamp"], stamps[part])
+            or not np.array_equal(index["common"], common)
+        ]
         if stale:
-            faces = sum(min(CHUNK, len(names) - number * CHUNK) for number in stale)
+            faces = sum(len(names[parts[number]]) for number in stale)
             if (folder / MANIFEST).is_file() or len(stale) < len(numbers):
                 log.info("%s: making %d of %d chunks, which are missing or stale", folder, len(stale), len(numbers))
             (folder / MANIFEST).unlink(missing_ok=True)
-            make_chunks(
-                _ChunkPacker(folder, self, source, reader, names, stamps, common),
-                stale,
-                f"packing {faces} faces",
-                self.num_workers,
-            )
+            packer = _ChunkPacker(folder, self, source, reader, (names, stamps, common))
+            make_chunks(packer, stale, f"packing {faces} faces", self.num_workers)
             for number in stale:
                 indices[number] = read_index(folder, number)
-        for path in set(folder.glob("chunk_*")) - {
-            path for number in numbers for path in (picture_path(folder, number), index_path(folder, number))
-        }:
+        current = {path_of(folder, number) for number in numbers for path_of in (picture_path, index_path)}
+        for path in set(folder.glob("chunk_*")) - current:
             path.unlink()
         made = [index for index in indices if index is not None]
         if len(made) < len(numbers):
@@ -254,6 +256,7 @@ class FixedPack(FacePack):
     """Each face's crop as the rule makes it without augmentation: a training from it is bit for bit the training from files."""
 
     kind = "fixed"
+    uncounted = ("_target_", "root", "num_workers")  # its crops are those of the files
 
     def size(self, source: Source) -> int:
         """The crop's."""
@@ -370,18 +373,9 @@ class LoosePack(FacePack):
 class _ChunkPacker(Dataset[int]):
     """Makes a chunk where a DataLoader's worker asks for it; holds one picture at a time."""
 
-    def __init__(
-        self,
-        folder: Path,
-        pack: FacePack,
-        source: Source,
-        reader: FolderDataset,
-        names: list[str],
-        stamps: NDArray[np.int64],
-        common: NDArray[np.int64],
-    ) -> None:
+    def __init__(self, folder: Path, pack: FacePack, source: Source, reader: FolderDataset, listing: Listing) -> None:
         self.folder, self.pack, self.source, self.reader = folder, pack, source, reader
-        self.names, self.stamps, self.common = names, stamps, common
+        self.names, self.stamps, self.common = listing
         self._last: tuple[Path, Image] | None = None
 
     def __getitem__(self, number: int) -> int:
@@ -406,7 +400,7 @@ class _ChunkPacker(Dataset[int]):
         with replacing(picture_path(self.folder, number)) as partial, partial.open("wb") as file:
             header = {"descr": "|u1", "fortran_order": False, "shape": (n, size, size, 3)}
             np.lib.format.write_array_header_1_0(file, header)
-            for row, path in enumerate(self.reader.files[part]):
+            for row, path in enumerate(self.reader.listed[part]):
                 square = np.zeros((size, size, 3), dtype=np.uint8)
                 try:
                     face = self._face(path, index, row, compared)
@@ -449,11 +443,11 @@ class _ChunkPacker(Dataset[int]):
         return self._last[1]
 
 
-def _listing(reader: FolderDataset) -> tuple[list[str], NDArray[np.int64], NDArray[np.int64]]:
+def _listing(reader: FolderDataset) -> Listing:
     """Names (n), size and time of change of each face's files (n, k, 2) and of the common ones (c, 2); nothing is read."""
-    stamps = np.array([[_stamp(file) for file in _files_of(reader, path)] for path in reader.files], dtype=np.int64)
+    stamps = np.array([[_stamp(file) for file in _files_of(reader, path)] for path in reader.listed], dtype=np.int64)
     common = np.array([_stamp(path) for path in reader.common_files()], dtype=np.int64).reshape(-1, 2)
-    return [reader.name_of(path) for path in reader.files], stamps, common
+    return [reader.name_of(path) for path in reader.listed], stamps, common
 
 
 def _files_of(reader: FolderDataset, path: Path) -> Sequence[Path | None]:

@@ -1,5 +1,7 @@
 """What a test set's faces go through so that one sees what an estimator can bear: a function of seed and face alone."""
 
+from typing import ClassVar
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,6 +29,10 @@ class Perturbation:
     Raises:
         InputError: a value out of range.
     """
+
+    neutral: ClassVar[dict[str, float]] = {"low_resolution": 1, "jitter": 0, "jitter_pixels": 0, "shift": 0, "padding": 0}
+    """Values that change nothing, and so do not count in a test's identity."""
+    uncounted = ("_target_",)
 
     def __init__(
         self,
@@ -63,8 +69,7 @@ class Perturbation:
     @property
     def rules(self) -> dict[str, float]:
         """The options that change something, but for the seed."""
-        neutral = {"low_resolution": 1, "jitter": 0, "jitter_pixels": 0, "shift": 0, "padding": 0}
-        return {key: getattr(self, key) for key, value in neutral.items() if getattr(self, key) != value}
+        return {key: getattr(self, key) for key, value in self.neutral.items() if getattr(self, key) != value}
 
     def _moved(self, box: Floats, index: int) -> NDArray[np.float32]:
         size = box[2:] - box[:2]

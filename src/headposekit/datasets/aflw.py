@@ -6,12 +6,11 @@ import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path, PurePosixPath
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from headposekit.data.augmentation import Augmentation
 from headposekit.data.datamodule import FolderDataModule
 from headposekit.data.dataset import (
     Annotation,
@@ -25,11 +24,8 @@ from headposekit.data.dataset import (
     read_label_line,
     whole_box,
 )
-from headposekit.data.packing import Pack
-from headposekit.data.perturbation import Perturbation
 from headposekit.errors import InputError
 from headposekit.geometry.conventions import ANGLES, pose_from_aflw
-from headposekit.geometry.crops import CropRule
 
 DATABASE = "aflw.sqlite"
 TABLES = {
@@ -77,6 +73,7 @@ class AFLW(FolderDataset):
 
     title = "AFLW"
     layout: ClassVar[str] = f"{DATABASE} with flickr/, or NAME.txt with NAME.jpg"
+    files = ("faces",)
 
     def __init__(
         self,
@@ -92,10 +89,17 @@ class AFLW(FolderDataset):
         self.part, self.faces, self.part_seed = part, faces, part_seed
         super().__init__(root, max_angle, bad_files)
 
+    @classmethod
+    def rules(cls, options: dict[str, Any], has_boxes: bool) -> dict[str, Any]:
+        """The box, and which faces."""
+        drawn = ("part",) if options["part"] == "all" else ("part", "part_seed")
+        faces = {key: options[key] for key in drawn} if options["faces"] is None else {"faces": Path(options["faces"]).name}
+        return {"box": "annotated" if has_boxes else "ready_crops", **faces}
+
     def check_root(self) -> None:
         """A folder; also find out which form it holds."""
         super().check_root()
-        self._form: _Form = _Database(self.root) if has_database(self.root) else _Crops(self.root)
+        self._form: _Database | _Crops = _Database(self.root) if has_database(self.root) else _Crops(self.root)
         self.has_boxes = self._form.has_boxes
         self.num_filtered = self._form.num_unlabelled
 
@@ -145,22 +149,8 @@ class AFLW(FolderDataset):
         return self._form.photo_of(name)
 
 
-class _Form(Protocol):
-    """One of the two ways in which AFLW lies on disk; all methods take a face's name and may raise InputError."""
-
-    names: list[str]
-    has_boxes: ClassVar[bool]
-    num_unlabelled: int
-
-    def picture_of(self, name: str) -> Path: ...
-
-    def label_of(self, name: str) -> Annotation: ...
-
-    def photo_of(self, name: str) -> str: ...
-
-
 class _Database:
-    """The database as published, read whole and closed again; opened read-only."""
+    """The database as published, read whole and closed again; opened read-only. Methods take a face's name."""
 
     has_boxes: ClassVar[bool] = True
 
@@ -312,68 +302,7 @@ def _stem(root: Path, path: Path) -> str:
 
 
 class AFLWDataModule(FolderDataModule):
-    """Loaders of AFLW, its database or ready crops; the crop rule adds nothing to the latter.
-
-    Of the database's rectangles the rules know no form of their own: they grow them as the landmarks' boxes of 300W-LP.
-
-    Args:
-        root, crop, ...: see `FolderDataModule`.
-        part, faces, part_seed: which faces, see `AFLW`.
-    """
+    """Loaders of AFLW. The crop rules grow the database's rectangles as they do the landmarks' boxes of 300W-LP."""
 
     dataset_name: ClassVar[str] = "aflw"
     reader = AFLW
-
-    def __init__(
-        self,
-        root: str | Path,
-        crop: CropRule,
-        augmentation: Augmentation | None = None,
-        batch_size: int = 64,
-        num_workers: int = 0,
-        split: Literal["photo", "random"] = "photo",
-        val_fraction: float = 0.0,
-        split_seed: int = 0,
-        seed: int = 0,
-        num_train: int | None = None,
-        num_val: int | None = None,
-        num_test: int | None = None,
-        max_angle: float | None = 99.0,
-        bad_files: Literal["raise", "skip"] = "raise",
-        part: Part = "all",
-        faces: str | Path | None = None,
-        part_seed: int = 0,
-        perturb: Perturbation | None = None,
-        pack: Pack | None = None,
-    ) -> None:
-        super().__init__(
-            root=root,
-            crop=crop,
-            augmentation=augmentation,
-            batch_size=batch_size,
-            num_workers=num_workers,
-            split=split,
-            val_fraction=val_fraction,
-            split_seed=split_seed,
-            seed=seed,
-            num_train=num_train,
-            num_val=num_val,
-            num_test=num_test,
-            max_angle=max_angle,
-            bad_files=bad_files,
-            perturb=perturb,
-            pack=pack,
-        )
-        self.part: Part = part
-        self.face_list, self.part_seed = faces, part_seed
-
-    def reader_options(self) -> dict[str, Any]:
-        """Which faces."""
-        return {"part": self.part, "faces": self.face_list, "part_seed": self.part_seed}
-
-    @property
-    def rules(self) -> dict[str, Any]:
-        """Those of every folder, the box and which faces."""
-        drawn = {"part": self.part} if self.part == "all" else {"part": self.part, "part_seed": self.part_seed}
-        faces = drawn if self.face_list is None else {"faces": Path(self.face_list).name}
-        return {**super().rules, "box": "annotated" if self.dataset.has_boxes else "ready_crops", **faces}

@@ -1,18 +1,15 @@
 """AFLW2000-3D (Zhu et al., CVPR 2016): the first 2000 AFLW images with 3D-fitted poses, 450×450."""
 
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 
-from headposekit.data.augmentation import Augmentation
 from headposekit.data.datamodule import FolderDataModule
 from headposekit.data.dataset import Annotation, BadFiles, FolderDataset, find_file, list_pairs, read_mat
-from headposekit.data.packing import Pack
-from headposekit.data.perturbation import Perturbation
 from headposekit.errors import InputError
 from headposekit.geometry.conventions import pose_from_pose_para
-from headposekit.geometry.crops import AFLW2000Box, CropRule, aflw2000_box
+from headposekit.geometry.crops import AFLW2000Box, aflw2000_box
 
 
 class AFLW2000(FolderDataset):
@@ -30,6 +27,7 @@ class AFLW2000(FolderDataset):
     title = "AFLW2000"
     layout: ClassVar[str] = "imageNNNNN.jpg with imageNNNNN.mat"
     label_suffix: ClassVar[str] = ".mat"
+    of_crop: ClassVar[dict[str, str]] = {"box": "aflw2000_box"}
 
     def __init__(
         self,
@@ -40,6 +38,11 @@ class AFLW2000(FolderDataset):
     ) -> None:
         self.box_rule = box
         super().__init__(root, max_angle, bad_files)
+
+    @classmethod
+    def rules(cls, options: dict[str, Any], has_boxes: bool) -> dict[str, Any]:
+        """The box."""
+        return {"box": options["box"]}
 
     def list_images(self) -> list[Path]:
         """The pictures of the folder."""
@@ -57,61 +60,7 @@ class AFLW2000(FolderDataset):
 
 
 class AFLW2000DataModule(FolderDataModule):
-    """Loaders of AFLW2000.
-
-    Args:
-        root, crop, ...: see `FolderDataModule`.
-        box: which points make the box, see `headposekit.geometry.crops.aflw2000_box`; null leaves it to the crop rule.
-    """
+    """Loaders of AFLW2000; `box: null` leaves the box to the crop rule."""
 
     dataset_name: ClassVar[str] = "aflw2000"
     reader = AFLW2000
-
-    def __init__(
-        self,
-        root: str | Path,
-        crop: CropRule,
-        augmentation: Augmentation | None = None,
-        batch_size: int = 64,
-        num_workers: int = 0,
-        split: Literal["photo", "random"] = "photo",
-        val_fraction: float = 0.0,
-        split_seed: int = 0,
-        seed: int = 0,
-        num_train: int | None = None,
-        num_val: int | None = None,
-        num_test: int | None = None,
-        max_angle: float | None = 99.0,
-        bad_files: Literal["raise", "skip"] = "raise",
-        box: AFLW2000Box | None = None,
-        perturb: Perturbation | None = None,
-        pack: Pack | None = None,
-    ) -> None:
-        super().__init__(
-            root=root,
-            crop=crop,
-            augmentation=augmentation,
-            batch_size=batch_size,
-            num_workers=num_workers,
-            split=split,
-            val_fraction=val_fraction,
-            split_seed=split_seed,
-            seed=seed,
-            num_train=num_train,
-            num_val=num_val,
-            num_test=num_test,
-            max_angle=max_angle,
-            bad_files=bad_files,
-            perturb=perturb,
-            pack=pack,
-        )
-        self.box: AFLW2000Box = box or crop.aflw2000_box
-
-    def reader_options(self) -> dict[str, Any]:
-        """Which box."""
-        return {"box": self.box}
-
-    @property
-    def rules(self) -> dict[str, Any]:
-        """Those of every folder, and the box."""
-        return {**super().rules, "box": self.box}

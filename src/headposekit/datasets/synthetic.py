@@ -10,10 +10,8 @@ from filelock import FileLock
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from headposekit.data.augmentation import Augmentation
 from headposekit.data.chunks import PictureStore, StoredFaces, index_path, make_chunks, picture_path
 from headposekit.data.datamodule import HeadPoseDataModule
-from headposekit.data.perturbation import Perturbation
 from headposekit.errors import InputError
 from headposekit.files import replacing
 from headposekit.geometry.crops import CropRule
@@ -135,11 +133,12 @@ class SyntheticDataModule(HeadPoseDataModule):
 
     Args:
         root: folder of packs, see `SyntheticHeads`.
-        crop, augmentation, ...: see `HeadPoseDataModule`.
+        crop: the crop rule.
         num_heads: how many are rendered, training and validation together.
         heads: the sampler, with all its options.
         side: `train` or `test`.
         max_angle: see `SyntheticHeads`.
+        loading: the other options of `HeadPoseDataModule`.
     """
 
     dataset_name: ClassVar[str] = "synthetic"
@@ -152,33 +151,9 @@ class SyntheticDataModule(HeadPoseDataModule):
         num_heads: int,
         side: Literal["train", "test"] = "train",
         max_angle: float | None = None,
-        augmentation: Augmentation | None = None,
-        batch_size: int = 64,
-        num_workers: int = 0,
-        split: Literal["photo", "random"] = "photo",
-        val_fraction: float = 0.0,
-        split_seed: int = 0,
-        seed: int = 0,
-        num_train: int | None = None,
-        num_val: int | None = None,
-        num_test: int | None = None,
-        perturb: Perturbation | None = None,
+        **loading: Any,
     ) -> None:
-        super().__init__(
-            root=root,
-            crop=crop,
-            augmentation=augmentation,
-            batch_size=batch_size,
-            num_workers=num_workers,
-            split=split,
-            val_fraction=val_fraction,
-            split_seed=split_seed,
-            seed=seed,
-            num_train=num_train,
-            num_val=num_val,
-            num_test=num_test,
-            perturb=perturb,
-        )
+        super().__init__(root, crop, **loading)
         self.heads, self.num_heads, self.side, self.max_angle = heads, num_heads, side, max_angle
 
     def read_dataset(self) -> SyntheticHeads:

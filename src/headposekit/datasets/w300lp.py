@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from headposekit.data.datamodule import FolderDataModule
 from headposekit.data.dataset import Annotation, BadFiles, FolderDataset, find_file, list_pairs, read_mat
@@ -30,6 +30,7 @@ class W300LP(FolderDataset):
     title = "300W-LP"
     layout: ClassVar[str] = "AFW/AFW_*_0.jpg and seven more folders"
     label_suffix: ClassVar[str] = ".mat"
+    of_crop: ClassVar[dict[str, str]] = {"drop_negative_points": "drop_negative_points"}
 
     def __init__(
         self,
@@ -66,7 +67,3 @@ class W300LPDataModule(FolderDataModule):
 
     dataset_name: ClassVar[str] = "300w_lp"
     reader = W300LP
-
-    def reader_options(self) -> dict[str, Any]:
-        """Which points count."""
-        return {"drop_negative_points": self.crop.drop_negative_points}

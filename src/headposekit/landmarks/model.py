@@ -40,6 +40,7 @@ class LandmarkPose(nn.Module):
             nothing of it.
     """
 
+    files = ("face_model",)
     input_size = None
     """It takes whole pictures, or none."""
 

@@ -103,6 +103,7 @@ class Dlib:
         InputError: the package or the file is missing, or the file is no predictor of 68 points.
     """
 
+    files = ("path",)
     needs_picture = True
 
     def __init__(self, path: str | Path) -> None:
@@ -144,6 +145,7 @@ class LandmarkFile:
         InputError: no such file, something else in it, or a face that it does not name.
     """
 
+    files, files_in_folders = ("path",), "*.pts"
     needs_picture = False
 
     def __init__(self, path: str | Path) -> None:

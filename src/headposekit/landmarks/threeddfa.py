@@ -31,6 +31,7 @@ class ThreeDDFA(nn.Module):
         InputError: a file is missing or holds something else, or a face is missing.
     """
 
+    files = ("path", "whitening")
     input_size = None
     needs_picture = False
 

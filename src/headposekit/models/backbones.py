@@ -29,6 +29,8 @@ class TimmBackbone(nn.Module):
         InputError: unknown name, weights that cannot be fetched or do not fit.
     """
 
+    files = ("checkpoint_path",)
+
     def __init__(self, model_name: str, pretrained: bool = False, checkpoint_path: str | Path | None = None) -> None:
         import timm  # takes a second or two, which only its networks should cost
 
@@ -75,6 +77,7 @@ class AlexNetBackbone(nn.Module):
         pretrained, checkpoint_path: see `TimmBackbone`.
     """
 
+    files = ("checkpoint_path",)
     num_features = 4096
     stem = ("features.0.weight", "features.0.bias")
 

@@ -29,7 +29,7 @@ from headposekit.sweeps.cells import (
     sweep_command,
 )
 from headposekit.sweeps.compose import compose_cell, experiment_names, raw_experiment
-from headposekit.training.identity import absent_lists, id_of_test, identity, learns
+from headposekit.training.identity import absent_files, id_of_test, identity, learns
 from headposekit.training.runs import Predictions, Run, fuse, read_predictions, seedless, with_pose
 
 
@@ -182,9 +182,9 @@ def _absent_lists(test_set: str, config: DictConfig | None, runs: list[Run]) -> 
     if config is None:
         return
     if learns(config):
-        yield from ((Path(path).name, "the training set") for path in absent_lists(config.data))
+        yield from ((Path(path).name, "the training set") for path in absent_files(config.data))
     if test_set in config.test and any(test_set in run.results["test"] for run in runs):
-        yield from ((Path(path).name, test_set) for path in absent_lists(config.test[test_set]))
+        yield from ((Path(path).name, test_set) for path in absent_files(config.test[test_set]))
 
 
 def _fill_mean(row: Row, name: str, members: list[Row]) -> None:

@@ -1,41 +1,44 @@
 """A training is identified by its content: `train_id`, a hash of all that its numbers depend on, and of nothing else."""
 
+import functools
 import hashlib
+import inspect
 import json
+import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple, get_args, get_origin
 
+from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
 from headposekit.errors import InputError
+from headposekit.extensions import make_importable
 from headposekit.synthesis import sampler
 
-LISTS = ("boxes", "faces", "frames")
-"""Options of data that name a file which says what faces count."""
-MODEL_FILES = ("path", "face_model", "whitening")
-"""Options of models that learn nothing which name files."""
-UNPERTURBED = {"jitter": 0, "jitter_pixels": 0, "shift": 0, "padding": 0}
 IDENTITY_VERSION = 3
 """Raised when the code changes so that the same configuration gives other numbers."""
 
-PARTS = ("module", "model", "loss", "optimizer", "scheduler", "data", "trainer", "crop", "seed")
-NOT_COUNTED = {
-    "module": ("model", "loss", "optimizer", "scheduler"),  # they stand beside it
-    "data": ("root", "num_workers", "num_test"),
-    "trainer": (
-        *(
-            "_target_",
-            "accelerator",
-            "devices",
-            "num_nodes",
-            "strategy",
-            "plugins",
-            "sync_batchnorm",
-            "use_distributed_sampler",
-        ),
-        *("default_root_dir", "log_every_n_steps", "num_sanity_val_steps", "enable_model_summary", "enable_progress_bar"),
-    ),
-}
+PARTS = ("model", "loss", "optimizer", "scheduler", "crop", "seed")
+MODULE_PARTS = ("model", "loss", "optimizer", "scheduler")
+"""Options of a module that stand beside it as well."""
+TRAINER_UNCOUNTED = (
+    *("_target_", "accelerator", "devices", "num_nodes", "strategy", "plugins", "sync_batchnorm", "use_distributed_sampler"),
+    *("default_root_dir", "log_every_n_steps", "num_sanity_val_steps", "enable_model_summary", "enable_progress_bar"),
+)
+"""Options of Lightning's trainer that change no number."""
+
+
+class Declared(NamedTuple):
+    """What a class says of its options; any class may say so, none has to."""
+
+    files: tuple[str, ...] = ()  # they name files (or folders of files like `files_in_folders`), which count by content
+    files_in_folders: str = ""
+    uncounted: tuple[str, ...] = ()  # they change no number
+    training_only: tuple[str, ...] = ()  # they count in the identity of a training only, not of a test
+    test_only: tuple[str, ...] = ()
+    neutral: Mapping[str, Any] = MappingProxyType({})  # values that change nothing
 
 
 def learns(config: DictConfig) -> bool:
@@ -50,27 +53,72 @@ def identity(config: DictConfig) -> dict[str, Any]:
     model and the seed do.
     """
     if not learns(config):
-        return {"model": _with_files(_plain(config.model)), "seed": config.seed, "format": IDENTITY_VERSION}
+        return {"model": _counted(_plain(config.model)), "seed": config.seed, "format": IDENTITY_VERSION}
     if "optimizer" not in config:
         raise InputError("this model has no recipe of that name, or none for these data; choose recipe=, see conf/recipe/")
-    parts: dict[str, Any] = {part: _plain(config[part]) for part in PARTS if part not in NOT_COUNTED}
-    for part, left_out in NOT_COUNTED.items():
-        parts[part] = {key: _plain(config[part][key]) for key in config[part] if key not in left_out}
+    parts: dict[str, Any] = {part: _counted(_plain(config[part])) for part in PARTS}
+    parts["data"] = _counted(_plain(config.data))
+    parts["module"] = _counted({key: _plain(config.module[key]) for key in config.module if key not in MODULE_PARTS})
+    parts["trainer"] = _counted({key: _plain(config.trainer[key]) for key in config.trainer if key not in TRAINER_UNCOUNTED})
     parts |= _rendered(config, config.data)
-    parts["data"] |= _files(config.data)
-    parts["data"] |= _packed(parts["data"])
-    if "checkpoint_path" in parts["model"].get("backbone", {}):
-        parts["model"]["backbone"]["checkpoint_path"] = _file_hash(parts["model"]["backbone"]["checkpoint_path"])
-    parts["init_weights"] = _file_hash(config.init_weights)
-    parts["format"] = IDENTITY_VERSION
-    return parts
+    return {**parts, "init_weights": _content(config.init_weights), "format": IDENTITY_VERSION}
 
 
-def _with_files(model: Any) -> Any:
-    """The configuration of a model that learns nothing, with the files it reads by their content."""
-    if not isinstance(model, dict):
-        return model
-    return {key: _content_hash(value) if key in MODEL_FILES else _with_files(value) for key, value in model.items()}
+def _counted(node: Any, other: Literal["training_only", "test_only"] = "test_only") -> Any:
+    """What counts of a plain configuration, by what the class behind each `_target_` declares; None where nothing does.
+
+    A text that is the path of a file counts by the file's content, declared or not.
+
+    Args:
+        node: the configuration, or a part of it.
+        other: options so declared are left out.
+    """
+    if isinstance(node, list):
+        return [_counted(item, other) for item in node]
+    if not isinstance(node, dict):
+        return _content(node) if isinstance(node, str) else node
+    declared, words = _declared(_class_of(node))
+    left_out = (*declared.uncounted, *getattr(declared, other))
+    counted = {}
+    for key, value in node.items():
+        if key in declared.files:
+            paths = [_content(path, declared.files_in_folders, is_file=True) for path in _listed(value)]
+            counted[key] = paths if isinstance(value, list) else paths[0]
+        elif value in words.get(key, ()):
+            counted[key] = value
+        elif key in declared.neutral and value == declared.neutral[key]:
+            continue
+        elif key not in left_out or (isinstance(value, str) and os.path.isfile(value)):  # a root that is a table
+            counted[key] = _counted(value, other)
+    return {key: value for key, value in counted.items() if value is not None} or None
+
+
+def _class_of(node: Any) -> Any:
+    """The class or function behind a node's `_target_`; None where there is none, or it is not installed here."""
+    target = node.get("_target_")
+    if not isinstance(target, str):
+        return None
+    try:
+        make_importable()
+        return get_object(target)
+    except Exception:  # whatever its import raises; who makes it says so
+        return None
+
+
+@functools.cache
+def _declared(cls: Any) -> tuple[Declared, dict[str, list[Any]]]:
+    """What a class declares, and the words that may be given for each of its options that takes one of a few."""
+    said: dict[str, Any] = {key: getattr(cls, key, None) for key in Declared._fields}
+    said = {key: value for key, value in said.items() if isinstance(value, tuple | str | Mapping)}
+    try:
+        parameters = list(inspect.signature(cls).parameters.values())
+    except (TypeError, ValueError):  # None, or not written in Python
+        parameters = []
+    kinds = {p.name: (p.annotation, *get_args(p.annotation)) for p in parameters}
+    return Declared(**said), {
+        name: [word for kind in found if get_origin(kind) is Literal for word in get_args(kind)]
+        for name, found in kinds.items()
+    }
 
 
 def _rendered(config: DictConfig, data: DictConfig) -> dict[str, Any]:
@@ -81,43 +129,27 @@ def _rendered(config: DictConfig, data: DictConfig) -> dict[str, Any]:
     return {**written, "generator": sampler.GENERATOR_VERSION} if written or "heads" in data else {}
 
 
-def _packed(counted: dict[str, Any]) -> dict[str, Any]:
-    """What counts of a pack, which is taken out of `counted`: of one whose crops are those of the files, nothing."""
-    pack = counted.pop("pack", None) or {}
-    options = {key: value for key, value in pack.items() if key not in ("_target_", "root", "num_workers")}
-    return {"pack": options} if options else {}
+def absent_files(data: DictConfig) -> list[str]:
+    """Files beside a data set that are not here: without them, what had them cannot be known again."""
+    named = [path for key in _declared(_class_of(data))[0].files for path in _listed(_plain(data.get(key)))]
+    return [str(path) for path in named if path is not None and not Path(path).exists()]
 
 
-def _files(data: DictConfig) -> dict[str, Any]:
-    """Files that say which faces count, by their content: boxes, lists of faces, and a root that is a file itself (CSV)."""
-    files = {key: _file_hash(data[key]) for key in LISTS if key in data}
-    return files | ({"table": _file_hash(data.root)} if Path(data.root).is_file() else {})
-
-
-def absent_lists(data: DictConfig) -> list[str]:
-    """Paths of `LISTS` that are not here: without them, what had them cannot be known again."""
-    return [str(data[key]) for key in LISTS if data.get(key) is not None and not Path(data[key]).exists()]
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 def id_of_test(config: DictConfig, name: str) -> str:
     """First 12 hex digits of the SHA-256 of a test set's configuration, but for where it lies and how it is read."""
     test = config.test[name]
-    counted = {key: _plain(test[key]) for key in test if key not in ("root", "num_workers", "batch_size")}
-    counted |= _files(test) | _rendered(config, test) | _perturbed(counted.pop("perturb"), config.get("seed"))
-    counted |= _packed(counted)
+    counted = _counted(_plain(test), "training_only") | _rendered(config, test)
+    perturb = counted.get("perturb", {})
+    if perturb.get("seed") == config.get("seed") or not set(perturb) - {"low_resolution", "seed"}:
+        perturb.pop("seed", None)  # the training's own, which its `train_id` has, or of nothing random
+    counted = {key: value for key, value in counted.items() if key != "perturb" or value}
     if config.get("protocol"):  # results.json must say so of the test
         counted["protocol"] = _plain(config.protocol)
     return hashlib.sha256(json.dumps(counted, sort_keys=True).encode()).hexdigest()[:12]
-
-
-def _perturbed(perturb: dict[str, Any] | None, seed: Any) -> dict[str, Any]:
-    """What counts of a perturbation: nothing that it leaves alone, nor the training's own seed, which its `train_id` has."""
-    if perturb is None:
-        return {"low_resolution": 1}
-    counted = {key: perturb[key] for key, neutral in UNPERTURBED.items() if perturb[key] != neutral}
-    if counted and perturb["seed"] != seed:
-        counted["seed"] = perturb["seed"]
-    return {"low_resolution": perturb["low_resolution"], **({"perturb": counted} if counted else {})}
 
 
 def train_id(config: DictConfig) -> str:
@@ -137,18 +169,20 @@ def _plain(node: Any) -> Any:
     return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
 
 
-def _content_hash(path: str | None) -> str | None:
-    """As `_file_hash`; a folder counts by the files in it."""
-    if path is None or not Path(path).is_dir():
-        return _file_hash(path)
-    files = [(str(file.relative_to(path)), _file_hash(str(file))) for file in sorted(Path(path).rglob("*.pts"))]
-    return hashlib.sha256(json.dumps(files).encode()).hexdigest()[:12]
+def _content(path: str | None, pattern: str = "", is_file: bool = False) -> str | None:
+    """Hash of the content of a file, or of the files in a folder that fit a pattern; other texts as they are.
 
-
-def _file_hash(path: str | None) -> str | None:
-    """A file counts by its content; one that is not there is refused later, by whoever opens it."""
-    if path is None or Path(path).is_dir():  # where files lie beside the pictures
+    Args:
+        path: or some other text.
+        pattern: of the files that count in a folder.
+        is_file: whether it was meant as a file; a folder without a pattern then counts as nothing (a data set's own).
+    """
+    if path is None or (is_file and not pattern and os.path.isdir(path)):
         return None
-    if not Path(path).is_file():
+    if pattern and os.path.isdir(path):
+        files = [(str(file.relative_to(path)), _content(str(file))) for file in sorted(Path(path).rglob(pattern))]
+        return hashlib.sha256(json.dumps(files).encode()).hexdigest()[:12]
+    if not os.path.isfile(path):  # one that is not there is refused later, by whoever opens it
         return path
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:12]
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:12]
