@@ -4,7 +4,6 @@ import functools
 import os
 import shlex
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -15,8 +14,8 @@ from hydra.errors import HydraException
 
 from headposekit.errors import InputError
 from headposekit.extensions import extensions_dir
+from headposekit.paths import CONF, ROOT
 
-ROOT = Path(__file__).resolve().parents[3]
 PATHS = {
     "boxes", "checkpoint", "checkpoint_path", "dir", "dirpath", "face_model", "faces", "frames", "init_weights", "input",
     "output", "path", "real", "resume", "root", "save_dir", "wandb_sweep", "weights", "whitening",
@@ -143,7 +142,7 @@ def _choices(group: str) -> list[str]:
 def _defaults(program: str) -> dict[str, Any]:
     """What a program chooses of each group where nothing is given."""
     chosen: dict[str, Any] = {}
-    for entry in yaml.safe_load((ROOT / "conf" / f"{program}.yaml").read_text(encoding="utf-8")).get("defaults", []):
+    for entry in yaml.safe_load((CONF / f"{program}.yaml").read_text(encoding="utf-8")).get("defaults", []):
         if isinstance(entry, dict):
             ((group, choice),) = entry.items()
             chosen[group.removeprefix("optional ")] = choice

@@ -27,7 +27,7 @@ from omegaconf import DictConfig
 
 from headposekit.errors import InputError
 from headposekit.files import write_json
-from headposekit.paths import ROOT, output_dir, runs_dir
+from headposekit.paths import output_dir, process_of, runs_dir
 from headposekit.process import available_cores
 from headposekit.sweeps.folders import ASKED, CELL, SWEEPER, hold
 from headposekit.training.identity import differences, id_of_test, identity, train_id
@@ -203,7 +203,7 @@ def _run_child(
 ) -> str | None:
     """Run the cell as a single run in its folder; returns the reason of a failure."""
     quoted = str(folder).replace("\\", "\\\\").replace('"', '\\"')
-    command = [sys.executable, str(ROOT / "src" / "train.py"), *overrides, f'hydra.run.dir="{quoted}"']
+    command = [*process_of("train"), *overrides, f'hydra.run.dir="{quoted}"']
     threads = {} if parallel == 1 else {"OMP_NUM_THREADS": str(max(1, available_cores() // _jobs(parallel)))}
     with contextlib.ExitStack() as stack:
         # Side by side, the cells' progress bars would overwrite each other.
