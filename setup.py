@@ -13,6 +13,7 @@ PROJECT = Path(__file__).resolve().parent
 def requirements() -> dict[str, list[str]]:
     """Each section of requirements.txt, from its name to its packages."""
     sections: dict[str, list[str]] = {}
+    name = ""
     for line in (PROJECT / "requirements.txt").read_text(encoding="utf-8").splitlines():
         package, _, comment = line.partition("#")
         if package.strip():
