@@ -156,7 +156,6 @@ def test_prediction_needs_no_package_of_training(tmp_path: Path) -> None:
     poses = [[float(angle) for angle in line.split()] for line in done.stdout.splitlines()[: len(networks)]]
     assert poses[1] == pytest.approx(poses[0], abs=1e-3)
     assert poses[2] == pytest.approx(poses[0], abs=1e-3)
-    (table,) = (tmp_path / "poses").glob("*.csv")
-    header, row = (line.split(",") for line in table.read_text().splitlines())
+    header, row = (line.split(",") for line in (tmp_path / "poses" / "poses.csv").read_text().splitlines())
     found = dict(zip(header, row, strict=True))
     assert [float(found[angle]) for angle in ("yaw", "pitch", "roll")] == pytest.approx(poses[0], abs=0.01)

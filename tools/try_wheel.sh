@@ -67,6 +67,6 @@ for number, example in enumerate(render_examples()):
 print(load(sys.argv[1])("0.jpg"))
 PYTHON
 "$headposekit" predict checkpoint="$checkpoint" input=. output=poses
-head -n 3 poses/*.csv
+head -n 3 poses/poses.csv
 if "$headposekit" train; then exit 1; fi
 echo; echo "all of it works"
