@@ -5,12 +5,12 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from headposekit import load
 from headposekit.cli.entry import entry_point
 from headposekit.cli.networks import default_checkpoint, named_files
 from headposekit.demo.compare import Comparison, detectors_beside, short_names
 from headposekit.demo.examples import render_examples
 from headposekit.demo.server import Page, check_host, serve
+from headposekit.inference.estimator import load
 
 
 @entry_point("demo", after_interrupt="the page is closed")
