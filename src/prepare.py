@@ -1,55 +1,6 @@
-"""Check and pack data sets, or write synthetic heads in a real one's layout: `python src/prepare.py`, see conf/prepare.yaml."""
+"""`python src/prepare.py`, see headposekit.cli.prepare; the same as `headposekit prepare`."""
 
-import logging
-
-from hydra.utils import instantiate
-from omegaconf import DictConfig
-
-from headposekit.cli.entry import entry_point
-from headposekit.data.packed_faces import BAD_FILES, doubts_of, read_examples, read_pack
-from headposekit.data.packing import FacePack
-from headposekit.datasets.trees import write_trees, write_units
-from headposekit.errors import InputError
-from headposekit.process import available_cores
-from headposekit.reporting.doctor import write_page
-from headposekit.sweeps.folders import take_folder
-
-log = logging.getLogger("headposekit.prepare")
-
-NUM_EXAMPLES = 24
-
-
-@entry_point("prepare")
-def prepare(config: DictConfig) -> None:
-    """Bring the packs of all data sets up to date, each with its doctor's page; or have a layout's writer write."""
-    data = {"data": config.get("data"), **{f"test.{name}": test for name, test in config.test.items()}}
-    data = {name: node for name, node in data.items() if node}
-    if bool(data) == ("layout" in config):
-        raise InputError(
-            "give either data=NAME pack=fixed data.root=DIR, to check and pack a data set, "
-            "or layout=NAME root=DIR, to write synthetic heads in its layout"
-        )
-    if not data:
-        writer = instantiate(config.layout, _convert_="all")
-        take_folder(writer.root)
-        num_workers = available_cores() if config.num_workers is None else config.num_workers
-        log.info("wrote %d pictures to %s", write_units(writer, num_workers), writer.root)
-        return
-    write_trees(config)
-    for name, datamodule in {name: instantiate(node, _convert_="all") for name, node in data.items()}.items():
-        pack = getattr(datamodule, "pack", None)
-        if not isinstance(pack, FacePack):
-            key = "pack" if name == "data" else f"pack@{name}.pack"
-            raise InputError(f"{name} is to be packed, but how? give {key}=fixed or {key}=loose (synthetic heads need no pack)")
-        folder = pack.prepare(datamodule.source())
-        manifest, index = read_pack(folder)
-        doubts = doubts_of(index)
-        page = write_page(folder / "doctor.html", manifest, index, read_examples(folder, NUM_EXAMPLES), doubts)
-        log.info("%s: %d faces, %d bad files (%s)", folder, manifest["faces"], manifest["bad"], folder / BAD_FILES)
-        for doubt in doubts:
-            log.warning("%s: %s", name, doubt)
-        log.info("what is in it: %s", page)
-
+from headposekit.__main__ import run
 
 if __name__ == "__main__":
-    prepare()
+    run("prepare")

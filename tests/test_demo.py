@@ -118,7 +118,7 @@ def shown_poses(page: Any) -> np.ndarray:
     [
         (
             ["detector=none"],
-            "no network given, and no finished default training in {tmp}/runs; give checkpoint=, or `make demo`",
+            "no network given, and no finished default training in {tmp}/runs; give checkpoint=, or `python src/train.py`",
         ),
         (["checkpoint=gone.ckpt", "detector=none"], "gone.ckpt: no such checkpoint"),
         (["weights=[a.h5,a.h5]", "detector=none"], "a.h5 is named twice"),

@@ -8,7 +8,7 @@ import pytest
 
 from headposekit import files
 from headposekit.errors import InputError
-from headposekit.files import append_text, check_writable, lock_file, replacing, write_bytes, write_json, write_picture
+from headposekit.files import append_text, check_writable, locked, replacing, write_bytes, write_json, write_picture
 
 
 def test_reader_sees_the_old_file_until_the_new_one_is_whole(tmp_path: Path) -> None:
@@ -131,9 +131,21 @@ def test_lines_of_processes_side_by_side_are_all_there(tmp_path: Path) -> None:
 
 def test_a_lock_is_of_the_file_that_has_the_name(tmp_path: Path) -> None:
     path = tmp_path / "lock"
-    with lock_file(path) as held:  # type: ignore[union-attr]
-        assert lock_file(path) is None
-        assert held.writable()
+    with locked(path) as first, locked(path) as second:
+        assert (first, second) == (True, False)
         path.unlink()
-    with lock_file(path) as again:  # type: ignore[union-attr]
-        assert os.path.samestat(os.fstat(again.fileno()), path.stat())
+        with locked(path) as third:
+            assert third
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("reason", files.NO_LOCKS)
+def test_everybody_gets_a_lock_where_the_file_system_knows_none(tmp_path: Path, monkeypatch, reason: int) -> None:
+    def refuse(*_: Any) -> None:
+        raise OSError(reason, "no locks here")
+
+    monkeypatch.setattr(files.FileLock, "acquire", refuse)
+    with locked(tmp_path / "lock") as first, locked(tmp_path / "lock") as second:
+        assert (first, second) == (True, True)
+    write_bytes(tmp_path / "file.txt", b"new")
+    assert [path.name for path in tmp_path.iterdir()] == ["file.txt"]

@@ -52,16 +52,20 @@ def reference() -> str:
     """The page."""
     parts = [INTRODUCTION, "## Commands\n"]
     for path in sorted(CONF.glob("*.yaml")):
+        said = _help(path) or _comment(path)
         if path.stem == "training":
-            parts.append(f"### A training (`train.py`, `search.py`, `report.py`, `dashboard.py`)\n\n{_comment(path)}\n")
+            parts.append(f"### A training (`train.py`, `search.py`, `report.py`, `dashboard.py`)\n\n{said}\n")
         else:
-            parts.append(f"### `{path.stem}.py`\n\n{_comment(path)}\n")
+            parts.append(f"### `{path.stem}.py`\n\n{said}\n")
         if groups := _groups(path):
             parts.append(f"Groups, and what is chosen of them: {groups}.\n")
         if options := list(_options(path, "")):
             parts.append(_table([(option.key, option.default, option.meaning) for option in options]))
     parts.append("## Groups\n")
-    for folder in sorted([*(path for path in CONF.iterdir() if path.is_dir()), ROOT / "experiments"], key=lambda p: p.name):
+    for folder in sorted(
+        [*(path for path in CONF.iterdir() if path.is_dir() and path.name != "hydra"), ROOT / "experiments"],
+        key=lambda p: p.name,
+    ):
         parts.append(f"### `{folder.name}`\n")
         parts.append(_in_words(folder) if folder.name in IN_WORDS else _group(folder))
     return "\n".join(parts)
@@ -208,6 +212,12 @@ def _of_docstring(thing: Any, name: str) -> str:
         if name in names.split(", "):
             return " ".join(text.split()).rstrip(".")
     return ""
+
+
+def _help(path: Path) -> str:
+    """What a program says of itself for --help."""
+    header = yaml.safe_load(path.read_text()).get("hydra", {}).get("help", {}).get("header", "")
+    return " ".join(header.split())
 
 
 def _comment(path: Path) -> str:

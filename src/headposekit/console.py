@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
-from headposekit.metrics.pose_error import ERRORS
+from headposekit.geometry.conventions import ERRORS
 
 NARROW = 12
 """Width of a column of wrapped text, at least."""

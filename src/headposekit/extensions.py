@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from headposekit.errors import InputError
+from headposekit.paths import ROOT
 
 VARIABLE = "HEADPOSEKIT_EXTENSIONS"
 
@@ -29,6 +30,16 @@ def extensions_dir() -> Path | None:
     if not folder.is_dir():
         raise InputError(f"{VARIABLE}={named}: no such folder; create it or unset the variable")
     return folder
+
+
+def choices(group: str) -> list[str]:
+    """Names of a group's files, in the project and its extensions; none where there is no such group."""
+    extensions = extensions_dir()
+    roots = [ROOT, *([extensions] if extensions else [])]
+    folders = [root / "experiments" if group == "experiments" else root / "conf" / group for root in roots]
+    return sorted(
+        {path.relative_to(folder).with_suffix("").as_posix() for folder in folders for path in folder.rglob("*.yaml")}
+    )
 
 
 def make_importable() -> None:

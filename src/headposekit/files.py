@@ -1,18 +1,22 @@
 """Files that appear whole or not at all, and say their own name where they cannot be written."""
 
 import contextlib
-import fcntl
+import errno
 import itertools
 import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import cv2
+from filelock import FileLock, Timeout
 
 from headposekit.errors import InputError
 from headposekit.types import Image
+
+NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL)
+"""What file systems say that know no locks."""
 
 
 @contextlib.contextmanager
@@ -27,49 +31,56 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     if path.exists() and not path.is_file():
         raise InputError(f"{path}: is {'a folder' if path.is_dir() else 'no regular file'}; give the path of a file")
-    partial, lock = path, None
-    try:
-        target = Path(os.path.realpath(path))  # what a link points to
-        for number in itertools.count(1):
-            partial = target.with_name(f"{target.name}.partial{number if number > 1 else ''}")
-            lock = lock_file(partial)
-            if lock is not None:
-                lock.truncate(0)
-                break
-        yield partial
-        _flush(partial)
-        partial.replace(target)
-        _flush_folder(target.parent)
-    except BaseException as error:
-        if lock is not None:
-            with contextlib.suppress(OSError):
-                partial.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.filename in (None, str(partial), partial):
-            raise cannot_write(path, error) from error
-        raise
-    finally:
-        if lock is not None:
-            lock.close()
-
-
-def lock_file(path: Path) -> BinaryIO | None:
-    """A file of ours alone for as long as it is open; None where another process has it.
-
-    The system takes it from a process that dies. Where a file system knows no locks, everybody gets the file.
-    """
-    while True:
-        file = path.open("ab")
+    partial = lock = path
+    with contextlib.ExitStack() as stack:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.close()
-            return None
-        except OSError:
-            return file
-        with contextlib.suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
-                return file
-        file.close()  # whoever had it has renamed or removed it meanwhile
+            target = Path(os.path.realpath(path))  # what a link points to
+            for number in itertools.count(1):
+                partial = target.with_name(f"{target.name}.partial{number if number > 1 else ''}")
+                lock = partial.with_name(f"{partial.name}.lock")
+                if stack.enter_context(locked(lock)):
+                    break
+            stack.callback(_remove, partial)
+            partial.write_bytes(b"")
+            yield partial
+            _flush(partial)
+            partial.replace(target)
+            _flush_folder(target.parent)
+        except OSError as error:
+            if error.filename in (None, str(partial), partial, str(lock), lock):
+                raise cannot_write(path, error) from error
+            raise
+
+
+@contextlib.contextmanager
+def locked(path: Path, *, wait: bool = False) -> Iterator[bool]:
+    """Whether a lock, which is a file of this name, is ours; it is removed at the end of the block.
+
+    The system takes it from a process that dies, and a forked process does not have it. Where a file system knows no locks,
+    everybody gets it. With `wait` the block begins when it is ours.
+    """
+    if not path.parent.is_dir():  # filelock would make it
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+    lock = FileLock(path, timeout=-1 if wait else 0, thread_local=False, poll_interval=0.005, fallback_to_soft=False)
+    is_ours = True
+    try:
+        lock.acquire()
+    except Timeout:
+        is_ours = False
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+    try:
+        yield is_ours
+    finally:
+        if is_ours:
+            _remove(path)  # before it is let go, so that nobody else has got it then; Windows removes it afterwards
+            lock.release()
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)
 
 
 def check_writable(path: Path) -> None:
@@ -101,9 +112,7 @@ def append_text(path: Path, content: str) -> None:
         InputError: they cannot be written; the file is as before then, and named.
     """
     try:
-        with path.open("a+b", buffering=0) as file:
-            with contextlib.suppress(OSError):
-                fcntl.flock(file, fcntl.LOCK_EX)
+        with locked(path.with_name(f"{path.name}.lock"), wait=True), path.open("a+b", buffering=0) as file:
             file.seek(0)
             end = file.read().rfind(b"\n") + 1
             file.truncate(end)

@@ -1,10 +1,15 @@
-"""Cores, threads and memory of this process."""
+"""Cores, threads and memory of this process, and the processes that it starts."""
 
 import contextlib
 import ctypes
 import os
+import signal
+import subprocess
 import sys
+from collections.abc import Sequence
+from typing import Any
 
+import psutil
 from threadpoolctl import threadpool_limits
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
@@ -35,3 +40,51 @@ def keep_freed_memory() -> None:
             mallopt = ctypes.CDLL(None).mallopt
             mallopt(M_MMAP_MAX, 0)
             mallopt(M_TRIM_THRESHOLD, 2 * GIB - 1)
+
+
+def start_group(command: Sequence[str], **options: Any) -> "subprocess.Popen[bytes]":
+    """Start a program at the head of a process group of its own; on Linux it ends when this process is killed.
+
+    Args:
+        command: the program and its arguments.
+        options: of `subprocess.Popen`.
+    """
+    if os.name == "posix":
+        options |= {"start_new_session": True, "preexec_fn": die_with_parent}
+    return subprocess.Popen(command, **options)
+
+
+def end_group(child: "subprocess.Popen[bytes]", seconds: float = 0.0) -> None:
+    """End a program that `start_group` started, and all that it has started.
+
+    Args:
+        child: the program.
+        seconds: that it gets to end by itself after SIGTERM; Windows, which has no such signal, ends it at once.
+    """
+    if os.name == "posix":
+        if seconds:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGTERM)  # not SIGINT, which a sweep in a shell's background ignores
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(timeout=seconds)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+    else:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for process in psutil.Process(child.pid).children(recursive=True):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
+        child.kill()
+    child.wait()
+
+
+def signal_name(child: "subprocess.Popen[bytes]") -> str | None:
+    """Name of the signal that ended a program, such as SIGKILL; None where it ended by itself, and on Windows."""
+    return signal.Signals(-child.returncode).name if child.returncode < 0 else None
+
+
+def die_with_parent() -> None:
+    """In a child: end when the process that started it is killed, so that the next sweep finds its folder free."""
+    if sys.platform == "linux":
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)

@@ -48,7 +48,7 @@ def test_default_checkpoint_is_that_of_the_newest_finished_default_training(
         write(f"a_{other}", json.dumps({"status": "finished", "train_id": other}), 0, "best.ckpt")
         write(f"b_{wanted}", '{"status": "runn', 0, "last.ckpt")
         write(f"c_{wanted}", json.dumps({"status": "running", "train_id": wanted}), 0, "last.ckpt")
-        with pytest.raises(InputError, match=r"no finished default training in .*`make demo` first"):
+        with pytest.raises(InputError, match=r"no finished default training in .*`python src/train.py` first"):
             default_checkpoint()
         write(wanted, finished, 50, "last.ckpt")
         write(f"z_{wanted}", finished, 90, "best.ckpt", "last.ckpt")

@@ -98,9 +98,7 @@ def test_what_a_launcher_has_shared_out_is_left_alone(tmp_path: Path, monkeypatc
     ids=["well", "fails", "killed", "hangs"],
 )
 def test_how_a_process_ended_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, reason: str | None) -> None:
-    (tmp_path / "src").mkdir()
-    (tmp_path / "src" / "train.py").write_text(script)
-    monkeypatch.setattr(pool, "ROOT", tmp_path)
+    monkeypatch.setattr(pool, "process_of", lambda _: [sys.executable, "-c", script])
     told = pool._run_child(tmp_path, [], 1, {}, patience=2 / 60, given_up=lambda: None)
     assert told is None if reason is None else told is not None and reason in told
 
@@ -111,9 +109,7 @@ def test_threads_are_shared_by_jobs_side_by_side(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_cell_that_is_given_up_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "src").mkdir()
-    (tmp_path / "src" / "train.py").write_text("import time; time.sleep(60)")
-    monkeypatch.setattr(pool, "ROOT", tmp_path)
+    monkeypatch.setattr(pool, "process_of", lambda _: [sys.executable, "-c", "import time; time.sleep(60)"])
     folder = tmp_path / "cell"
     state = pool.finish_cell(train_config("trainer=cpu"), folder, [], given_up=lambda: "unpromising after epoch 1")
     assert (state.state, state.reason) == ("failed", "unpromising after epoch 1")
@@ -161,9 +157,8 @@ def test_a_damaged_result_is_named_once_and_the_cell_is_not_finished(tmp_path: P
 
 
 def test_a_file_dated_tomorrow_is_no_sign_of_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "process_of", lambda _: [sys.executable, "-c", "import time; time.sleep(60)"])
     (tmp_path / "src").mkdir()
-    (tmp_path / "src" / "train.py").write_text("import time; time.sleep(60)")
-    monkeypatch.setattr(pool, "ROOT", tmp_path)
     os.utime(tmp_path / "src", (time.time() + 86400,) * 2)
     said = pool._run_child(tmp_path, [], 1, {}, patience=2 / 60, given_up=lambda: None)
     assert said is not None

@@ -4,7 +4,6 @@ import functools
 import os
 import shlex
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -14,9 +13,9 @@ from hydra.core.override_parser.types import ChoiceSweep, Override, Quote, Quote
 from hydra.errors import HydraException
 
 from headposekit.errors import InputError
-from headposekit.extensions import extensions_dir
+from headposekit.extensions import choices
+from headposekit.paths import CONF
 
-ROOT = Path(__file__).resolve().parents[3]
 PATHS = {
     "boxes", "checkpoint", "checkpoint_path", "dir", "dirpath", "face_model", "faces", "frames", "init_weights", "input",
     "output", "path", "real", "resume", "root", "save_dir", "wandb_sweep", "weights", "whitening",
@@ -100,7 +99,7 @@ def settle_group(argument: str, program: str) -> str | None:
     """
     key, _, written = argument.partition("=")
     parsed, _ = _parse(argument)
-    if parsed is None or parsed.is_delete() or not (names := _choices(parsed.key_or_group)):
+    if parsed is None or parsed.is_delete() or not (names := choices(parsed.key_or_group)):
         return argument
     group, value = parsed.key_or_group, parsed.value()
     if isinstance(value, ChoiceSweep):
@@ -129,21 +128,11 @@ def _parse(argument: str) -> tuple[Override | None, str]:
         return None, " ".join(str(error).split(";")[0].splitlines()[0].split())
 
 
-def _choices(group: str) -> list[str]:
-    """Names of a group's files, in the project and its extensions; none where there is no such group."""
-    extensions = extensions_dir()
-    roots = [ROOT, *([extensions] if extensions else [])]
-    folders = [root / "experiments" if group == "experiments" else root / "conf" / group for root in roots]
-    return sorted(
-        {path.relative_to(folder).with_suffix("").as_posix() for folder in folders for path in folder.rglob("*.yaml")}
-    )
-
-
 @functools.cache
 def _defaults(program: str) -> dict[str, Any]:
     """What a program chooses of each group where nothing is given."""
     chosen: dict[str, Any] = {}
-    for entry in yaml.safe_load((ROOT / "conf" / f"{program}.yaml").read_text(encoding="utf-8")).get("defaults", []):
+    for entry in yaml.safe_load((CONF / f"{program}.yaml").read_text(encoding="utf-8")).get("defaults", []):
         if isinstance(entry, dict):
             ((group, choice),) = entry.items()
             chosen[group.removeprefix("optional ")] = choice

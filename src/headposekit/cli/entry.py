@@ -19,7 +19,6 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from hydra.types import RunMode
-from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
@@ -27,10 +26,9 @@ from headposekit.cli.command_line import hydra_arguments
 from headposekit.cli.options import check_options, check_values
 from headposekit.errors import InputError
 from headposekit.files import write_json
-from headposekit.paths import CONF, output_dir, runs_dir
+from headposekit.paths import CONF, output_dir, runs_dir, typed
 from headposekit.sweeps.folders import ASKED, CELL, RunFolders
 from headposekit.sweeps.resolvers import is_first_process, register_resolvers
-from headposekit.training.protocols import settle_tests
 
 Task = Callable[[DictConfig], Any]
 
@@ -51,7 +49,7 @@ def entry_point(
         def main() -> None:
             if isinstance(sys.stdout, io.TextIOWrapper):
                 sys.stdout.reconfigure(errors="replace")  # what its encoding lacks is no reason to stop
-            typed = sys.argv
+            as_typed = sys.argv
             asked = os.environ.get("HYDRA_FULL_ERROR", "0")
             os.environ |= {"HYDRA_FULL_ERROR": "1", ASKED: asked}  # Hydra then raises instead of printing pages
             refused: list[Exception] = []
@@ -60,7 +58,10 @@ def entry_point(
             def job(config: DictConfig) -> Any:
                 try:
                     check_options(config)
-                    settle_tests(config)  # of an option with several values it makes several test sets
+                    if "test" in config:
+                        from headposekit.training.protocols import settle_tests  # needs Lightning; predict does not
+
+                        settle_tests(config)  # of an option with several values it makes several test sets
                     check_values(config)
                     return task(config)
                 except (KeyboardInterrupt, SystemExit) as error:  # Lightning turns both signals into an exit
@@ -97,7 +98,7 @@ def entry_point(
                 sys.exit(1)
             finally:
                 os.environ["HYDRA_FULL_ERROR"] = asked
-                sys.argv = typed
+                sys.argv = as_typed
 
         return main
 
@@ -107,9 +108,9 @@ def entry_point(
 def _check_reading(arguments: list[str]) -> None:
     """Refuse to read runs where none are, and in a sweep: before Hydra makes a folder for it."""
     if {"-m", "--multirun"} & set(arguments):
-        raise InputError("-m is for trainings (train.py); leave it out, seeds are taken together anyway")
+        raise InputError("-m is for trainings (train); leave it out, seeds are taken together anyway")
     if not runs_dir().is_dir() and not any(argument.startswith("-") for argument in arguments):  # --help needs none
-        raise InputError(f"{runs_dir()} holds no finished run; python src/train.py makes one")
+        raise InputError(f"{runs_dir()} holds no finished run; {typed('train')} makes one")
 
 
 def _take_given(folders: RunFolders, config_name: str, arguments: list[str]) -> None:
@@ -171,7 +172,7 @@ def one_line(error: BaseException) -> str | None:
         key, is_group, hint = unknown.groups()
         said = "; nothing that was chosen takes one" if is_group else ""
         return f"no such option: {key}{said}{f'; {hint[0].lower()}{hint[1:]}' if hint else ''}"
-    if isinstance(error, HydraException | OmegaConfBaseException | MisconfigurationException):
+    if isinstance(error, HydraException | OmegaConfBaseException) or type(error).__name__ == "MisconfigurationException":
         said = str(error).split("Config search path:")[0]
         lines = [" ".join(line.split()) for line in said.splitlines() if line.strip()]
         return "; ".join(line for line in lines if not line.startswith("set env variable"))

@@ -10,7 +10,7 @@ from torch import nn
 
 from headposekit.cli.entry import given_overrides
 from headposekit.errors import InputError
-from headposekit.paths import runs_dir
+from headposekit.paths import runs_dir, typed
 from headposekit.sweeps.folders import folders_of
 from headposekit.sweeps.pool import finished_results
 from headposekit.training.identity import differences, learns, train_id
@@ -79,7 +79,7 @@ def default_checkpoint() -> Path:
     folders = [folder for folder in folders_of(wanted, runs_dir()) if finished_results(config, folder)]
     if not folders:
         raise InputError(
-            f"no network given, and no finished default training in {runs_dir()}; give checkpoint=, or `make demo` first"
+            f"no network given, and no finished default training in {runs_dir()}; give checkpoint=, or `{typed('train')}` first"
         )
     newest = max(folders, key=lambda folder: (folder / "results.json").stat().st_mtime) / "checkpoints"
     return newest / "best.ckpt" if (newest / "best.ckpt").is_file() else newest / "last.ckpt"

@@ -15,6 +15,8 @@ from headposekit.geometry.rotations import matrix_to_pose, pose_to_matrix
 EulerOrder = Literal["ypr", "pyr"]
 """Ours and the papers', and the other one in which headposeplus compares networks (`pose_to_pyr`)."""
 ANGLES = ("yaw", "pitch", "roll")
+ERRORS = (*ANGLES, "mae", "geodesic")
+"""What is reported of every test, in degrees."""
 ANGLE_LIMIT = 99.0
 """Degrees of yaw, pitch and roll within which both papers keep their faces."""
 FLIP_FRAME = np.diag([1.0, -1.0, -1.0])

@@ -4,11 +4,8 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from headposekit.geometry.conventions import ANGLES, EulerOrder, pose_to_pyr
+from headposekit.geometry.conventions import EulerOrder, pose_to_pyr
 from headposekit.geometry.rotations import angular_error, geodesic_distance
-
-ERRORS = (*ANGLES, "mae", "geodesic")
-"""What is reported of every test, in degrees."""
 
 
 class PoseError(Metric):

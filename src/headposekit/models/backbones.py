@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torchvision
 from torch import Tensor, nn
 
 from headposekit.errors import InputError
@@ -82,6 +81,8 @@ class AlexNetBackbone(nn.Module):
     stem = ("features.0.weight", "features.0.bias")
 
     def __init__(self, pretrained: bool = False, checkpoint_path: str | Path | None = None) -> None:
+        import torchvision  # takes as long as torch itself
+
         super().__init__()
         network = torchvision.models.alexnet()
         self.features, self.avgpool, self.classifier = network.features, network.avgpool, network.classifier[:-1]

@@ -21,7 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from headposekit.errors import InputError
 from headposekit.geometry.conventions import ANGLES
-from headposekit.paths import PUBLISHED, runs_dir
+from headposekit.paths import PUBLISHED, runs_dir, typed
 from headposekit.reporting import html
 from headposekit.reporting.experiments import draw_figures, experiment_table, filter_of
 from headposekit.reporting.figures import Curve, error_by_angle, ranking, size_error, training_curves
@@ -79,7 +79,7 @@ def write_overview(path: Path) -> tuple[Path, str]:
     left_out = {name: [reason] for name, reason in failures.items()}
     if not runs:
         others = f" ({len(left_out)} folders are no finished runs)" if left_out else ""
-        raise InputError(f"{runs_dir()} holds no finished run{others}; python src/train.py makes one")
+        raise InputError(f"{runs_dir()} holds no finished run{others}; {typed('train')} makes one")
     gallery = Gallery()
     nets = networks(runs)
     scores, refused = score(nets)
@@ -106,7 +106,7 @@ def write_overview(path: Path) -> tuple[Path, str]:
         curves=curves,
         experiments=experiments,
         missing=[
-            {"title": raw_experiment(name)["table"]["title"], "command": f"python src/train.py -m experiments={name}"}
+            {"title": raw_experiment(name)["table"]["title"], "command": f"{typed('train')} -m experiments={name}"}
             for name, found in tables.items()
             if not found
         ],

@@ -7,6 +7,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from headposekit.paths import typed
 from headposekit.training.runs import Run
 
 IMMATERIAL = ("experiments", "seed", "data.seed", "trainer", "logger", "callbacks", "resume")
@@ -81,7 +82,7 @@ def recorded_options(runs: Iterable[Run], names: Sequence[str]) -> dict[str | No
 
 def sweep_command(name: str, options: Iterable[str]) -> str:
     """What a user types to sweep an experiment with these options, or to go on with it."""
-    return " ".join(["python src/train.py -m", f"experiments={name}", *map(quoted, options)])
+    return " ".join([f"{typed('train')} -m", f"experiments={name}", *map(quoted, options)])
 
 
 def quoted(option: str) -> str:

@@ -5,13 +5,12 @@ import itertools
 import os
 import re
 import socket
-import weakref
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, ClassVar
+from typing import ClassVar
 
 from headposekit.errors import InputError
-from headposekit.files import lock_file
+from headposekit.files import locked
 
 CELL = "HEADPOSEKIT_CELL"
 """Environment variable: set where a sweep or search runs the training, holds its folder, and tells the user how it ended."""
@@ -33,20 +32,11 @@ def folders_of(train_id: str, runs: Path) -> list[Path]:
 @contextlib.contextmanager
 def hold(folder: Path, name: str = LOCK) -> Iterator[bool]:
     """Whether a lock in a folder is ours as long as we hold it; the system takes it from a process that dies."""
-    file = lock_file(folder / name)
-    if file is None:
-        yield False
-        return
-    _open.add(file)
-    with file:
-        with contextlib.suppress(OSError):  # for people, where there is room; the lock itself is the system's
-            os.truncate(file.fileno(), 0)
-            os.write(file.fileno(), f"{socket.gethostname()} {os.getpid()}\n".encode())
-        try:
-            yield True
-        finally:
-            with contextlib.suppress(OSError):
-                (folder / name).unlink(missing_ok=True)
+    with locked(folder / name) as is_ours:
+        if is_ours:
+            with contextlib.suppress(OSError):  # for people, where there is room; Windows lets nobody write into a lock
+                (folder / name).write_text(f"{socket.gethostname()} {os.getpid()}\n")
+        yield is_ours
 
 
 class RunFolders:
@@ -109,13 +99,3 @@ def take_folder(folder: Path) -> Path:
 
 def _is_on_its_own() -> bool:
     return CELL not in os.environ and "LOCAL_RANK" not in os.environ
-
-
-def _let_go() -> None:
-    """In a forked process: a lock is the parent's, and must not outlive it in a worker."""
-    for file in list(_open):
-        file.close()
-
-
-_open: "weakref.WeakSet[BinaryIO]" = weakref.WeakSet()
-os.register_at_fork(after_in_child=_let_go)

@@ -5,14 +5,10 @@ finished one has computed is never computed again.
 """
 
 import contextlib
-import ctypes
 import json
 import logging
 import os
-import signal
 import socket
-import subprocess
-import sys
 import time
 import zipfile
 import zlib
@@ -27,8 +23,8 @@ from omegaconf import DictConfig
 
 from headposekit.errors import InputError
 from headposekit.files import write_json
-from headposekit.paths import ROOT, output_dir, runs_dir
-from headposekit.process import available_cores
+from headposekit.paths import output_dir, process_of, runs_dir
+from headposekit.process import available_cores, die_with_parent, end_group, signal_name, start_group
 from headposekit.sweeps.folders import ASKED, CELL, SWEEPER, hold
 from headposekit.training.identity import differences, id_of_test, identity, train_id
 from headposekit.training.runs import read_results
@@ -37,6 +33,8 @@ from headposekit.weights.checkpoint import read_card
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.5
+CELL_SECONDS = 30.0
+"""That a cell has to leave its own reason behind when it is ended."""
 
 
 @dataclass(frozen=True)
@@ -203,18 +201,16 @@ def _run_child(
 ) -> str | None:
     """Run the cell as a single run in its folder; returns the reason of a failure."""
     quoted = str(folder).replace("\\", "\\\\").replace('"', '\\"')
-    command = [sys.executable, str(ROOT / "src" / "train.py"), *overrides, f'hydra.run.dir="{quoted}"']
+    command = [*process_of("train"), *overrides, f'hydra.run.dir="{quoted}"']
     threads = {} if parallel == 1 else {"OMP_NUM_THREADS": str(max(1, available_cores() // _jobs(parallel)))}
     with contextlib.ExitStack() as stack:
         # Side by side, the cells' progress bars would overwrite each other.
         output = None if parallel == 1 else stack.enter_context((folder / "console.log").open("a"))
-        child = subprocess.Popen(
+        child = start_group(
             command,
             env={**threads, **os.environ, **environment, CELL: "1", "HYDRA_FULL_ERROR": os.environ.get(ASKED, "0")},
             stdout=output,
             stderr=output,
-            start_new_session=True,
-            preexec_fn=die_with_parent,
         )
         # By our own clock, from one change to the next: a file may be dated tomorrow, and a file server's clock be wrong.
         signs, last = _signs(folder), time.monotonic()
@@ -222,34 +218,21 @@ def _run_child(
             while child.poll() is None:
                 time.sleep(POLL_SECONDS)
                 if reason := given_up():
-                    _interrupt(child)
+                    end_group(child, CELL_SECONDS)
                     return reason
                 if (now := _signs(folder)) != signs:
                     signs, last = now, time.monotonic()
                 if time.monotonic() - last > 60 * patience:
-                    os.killpg(child.pid, signal.SIGKILL)
-                    child.wait()
+                    end_group(child)
                     return f"no sign of life for {patience:g} minutes (pool.patience); killed"
         except BaseException:
-            _interrupt(child)
+            end_group(child, CELL_SECONDS)
             raise
     if child.returncode == 0:
         return None
-    if child.returncode < 0:
-        name = signal.Signals(-child.returncode).name
+    if name := signal_name(child):
         return f"killed by {name}{' (out of memory?)' if name == 'SIGKILL' else ''}"
     return f"exit status {child.returncode}; see {folder / 'train.log'}"
-
-
-def _interrupt(child: "subprocess.Popen[bytes]") -> None:
-    """End a cell so that it can leave its own reason behind, and its group in any case."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(child.pid, signal.SIGTERM)  # not SIGINT, which a sweep in a shell's background ignores
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        child.wait(timeout=30)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(child.pid, signal.SIGKILL)
-    child.wait()
 
 
 def _jobs(parallel: int) -> int:
@@ -265,10 +248,3 @@ def _signs(folder: Path) -> dict[Path, tuple[int, int]]:
             status = path.stat()
             signs[path] = (status.st_size, status.st_mtime_ns)
     return signs
-
-
-def die_with_parent() -> None:
-    """In a child: end when the process that started it is killed, so that the next sweep finds the folder free."""
-    if sys.platform == "linux":
-        pr_set_pdeathsig = 1
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)

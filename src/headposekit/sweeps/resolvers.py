@@ -13,8 +13,9 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from headposekit.errors import InputError
+from headposekit.extensions import choices
 from headposekit.files import write_text
-from headposekit.paths import ROOT, datasets_dir, output_dir, runs_dir
+from headposekit.paths import ROOT, datasets_dir, output_dir, runs_dir, typed
 from headposekit.sweeps.folders import SWEEP, RunFolders, folders_of
 from headposekit.training.identity import train_id
 from headposekit.training.runs import read_results
@@ -42,6 +43,8 @@ def register_resolvers(folders: RunFolders | None = None) -> None:
         "folder_name": _folder_name,
         "run_tags": _run_tags,
         "thirds": _thirds,
+        "choices": lambda group: ", ".join(choices(group)),
+        "typed": typed,
     }
     for name, resolver in resolvers.items():
         OmegaConf.register_new_resolver(name, resolver, replace=True)

@@ -26,7 +26,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from headposekit.errors import InputError
 from headposekit.files import cannot_write, replacing
-from headposekit.paths import output_dir, runs_dir
+from headposekit.paths import output_dir, runs_dir, typed
 from headposekit.sweeps.compose import compose_training
 from headposekit.sweeps.folders import SWEEP, hold
 from headposekit.sweeps.pool import finish_cell
@@ -337,4 +337,4 @@ def write_trials(rows: list[dict[str, str]], folder: Path) -> Path:
 
 def best_command(study: optuna.Study) -> str:
     """The sweep of one cell that finds the best trial's training finished and only tests it."""
-    return shlex.join(["python", "src/train.py", "-m", *_overrides(), *_options(study.best_params)])
+    return f"{typed('train')} -m {shlex.join([*_overrides(), *_options(study.best_params)])}"

@@ -10,7 +10,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 from headposekit.errors import InputError
 from headposekit.files import write_text
-from headposekit.paths import ROOT
+from headposekit.paths import IS_INSTALLED, ROOT
 from headposekit.sweeps.search import search_space, trial_overrides
 
 
@@ -26,7 +26,6 @@ def write_sweep(config: DictConfig, path: Path) -> Path:
     """
     sweep = {
         "name": str(config.search.name),
-        "program": os.path.relpath(ROOT / "src" / "train.py"),  # agents are started from this folder
         "method": "bayes",
         "metric": {"name": str(config.search.metric), "goal": "minimize"},
         "run_cap": int(config.search.num_trials),
@@ -35,13 +34,15 @@ def write_sweep(config: DictConfig, path: Path) -> Path:
         "command": [
             "${env}",
             "${interpreter}",
-            "${program}",
+            *(["-m", "headposekit", "train"] if IS_INSTALLED else ["${program}"]),
             "logger=wandb",
             *trial_overrides(),
             "test=[]",
             "${args_no_hyphens}",
         ],
     }
+    if not IS_INSTALLED:
+        sweep["program"] = os.path.relpath(ROOT / "src" / "train.py")  # agents are started from this folder
     if not path.parent.is_dir():
         raise InputError(f"search.wandb_sweep={path}: No such file or directory; give a file in a folder that is there")
     write_text(path, yaml.safe_dump(sweep, sort_keys=False, allow_unicode=True))

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from headposekit.metrics.pose_error import ERRORS
+from headposekit.geometry.conventions import ERRORS
 from headposekit.training.rules import describe_rules
 
 RESEARCH = "for research only; ask its authors for anything else, also for what may be done with weights trained on it"

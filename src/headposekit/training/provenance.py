@@ -3,7 +3,7 @@
 import subprocess
 from importlib.metadata import version
 
-from headposekit.paths import ROOT
+from headposekit.paths import IS_INSTALLED, ROOT
 
 PACKAGES = (
     "torch",
@@ -23,6 +23,8 @@ def commit() -> str | None:
         command = ["git", "-C", str(ROOT), *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
 
+    if IS_INSTALLED:  # any repository around it is another project's
+        return None
     try:
         return git("rev-parse", "--short=12", "HEAD") + ("+" if git("status", "--porcelain") else "")
     except (OSError, subprocess.SubprocessError):

@@ -14,8 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headposekit.files import replacing
-from headposekit.geometry.conventions import ANGLES
-from headposekit.metrics.pose_error import ERRORS
+from headposekit.geometry.conventions import ANGLES, ERRORS
 
 log = logging.getLogger(__name__)
 

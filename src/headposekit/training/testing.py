@@ -14,9 +14,9 @@ import torch
 from headposekit.data.datamodule import HeadPoseDataModule
 from headposekit.errors import InputError
 from headposekit.files import write_picture
+from headposekit.geometry.conventions import ERRORS
 from headposekit.geometry.drawing import draw_examples
 from headposekit.geometry.rotations import angular_error
-from headposekit.metrics.pose_error import ERRORS
 from headposekit.training import PoseEvaluator
 from headposekit.training.loggers import ResultLogger
 from headposekit.training.module import Prediction
