@@ -5,6 +5,7 @@ method `fold_blocks`, which changes it in place (`FSANet`).
 """
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -42,6 +43,15 @@ def fold(network: nn.Module) -> nn.Module:
     except Exception:  # what a network of one's own cannot do in double precision has no end
         return plain
     return folded.to(first.dtype) if difference <= TOLERANCE else plain
+
+
+def as_linear(function: Callable[[Tensor], Tensor], in_features: int) -> nn.Linear:
+    """One layer in double precision for a function of (B, in_features) that several layers compute and that is linear."""
+    bias = function(torch.zeros(1, in_features, dtype=torch.float64))
+    layer = nn.Linear(in_features, bias.shape[1], dtype=torch.float64)
+    layer.weight = nn.Parameter((function(torch.eye(in_features, dtype=torch.float64)) - bias).t().contiguous())
+    layer.bias = nn.Parameter(bias[0])
+    return layer
 
 
 def random_pictures(count: int, size: int, device: torch.device | None = None) -> Batch:
