@@ -13,14 +13,14 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
-from headposekit.models.summary import input_size_of
+from headposekit.models.network import PoseNetwork
 from headposekit.types import Batch
 
 TOLERANCE = 1e-4
 """Degrees; a network whose angles change by more stays as it is."""
 
 
-def fold(network: nn.Module) -> nn.Module:
+def fold(network: PoseNetwork) -> PoseNetwork:
     """A copy for inference, in eval mode and without gradients.
 
     Args:
@@ -32,12 +32,12 @@ def fold(network: nn.Module) -> nn.Module:
         return plain
     folded = copy.deepcopy(plain).double()  # products of weights are rounded once, at the end
     try:
-        batch = random_pictures(2, input_size_of(plain), first.device)
+        batch = random_pictures(2, plain.input_size, first.device)
         with torch.no_grad():
             expected = folded(batch).pose
             for module in list(folded.modules()):
-                if hasattr(module, "fold_blocks"):
-                    module.fold_blocks()  # type: ignore[operator]  # a method, not a tensor
+                if isinstance(module, PoseNetwork):
+                    module.fold_blocks()
             _fold_norms(folded.eval(), batch)
             difference = float((folded(batch).pose - expected).abs().max())
     except Exception:  # what a network of one's own cannot do in double precision has no end

@@ -13,7 +13,8 @@ Letters in names of tensors:
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,8 +22,9 @@ from torch.nn import functional
 
 from headposekit.errors import InputError
 from headposekit.models.fold import as_linear
+from headposekit.models.network import PoseNetwork
 from headposekit.models.preprocess import Preprocess
-from headposekit.types import Batch
+from headposekit.types import Batch, PoseOutput
 
 NUM_STAGES, NUM_ANGLES, NUM_BINS = 3, 3, 3
 GRID, FEATURES = 8, 64
@@ -31,10 +33,10 @@ CAPSULE_DIM = 16
 ANGLE_RANGE = 99.0
 
 
-class FSANetOutput(NamedTuple):
+@dataclass(kw_only=True)
+class FSANetOutput(PoseOutput):
     """All that the figure of the paper names."""
 
-    pose: Tensor  # (B, 3), yaw, pitch, roll in degrees
     stage_probs: Tensor  # (B, K, A, I), p: not normalised, as in the published code
     shift: Tensor  # (B, K, A), eta in (-1, 1)
     scale: Tensor  # (B, K, A), delta in (-1, 1)
@@ -363,7 +365,7 @@ def soft_stagewise_regression(probs_BKAI: Tensor, shift_BKA: Tensor, scale_BKA: 
 # -------------------------------------------------------------------------------------------------------- the network
 
 
-class FSANet(nn.Module):
+class FSANet(PoseNetwork):
     """FSA-Net on 64×64 crops, BGR on the 0..255 scale inside (uint8 RGB outside).
 
     Args:
@@ -396,7 +398,15 @@ class FSANet(nn.Module):
             capsule_BNF, structure_map = self.mapping(u_BKPF, score_map)
         probs, shift, scale = activate(self.heads(self.aggregation(capsule_BNF)))
         pose = soft_stagewise_regression(probs, shift, scale)
-        return FSANetOutput(pose, probs, shift, scale, score_map, structure_map)
+        return FSANetOutput(pose, stage_probs=probs, shift=shift, scale=scale, score_map=score_map, structure_map=structure_map)
+
+    def diagnostics(self, output: FSANetOutput) -> dict[str, Tensor]:
+        """Mean |delta| and |eta| (near 1 the tanh is saturated and learns no more), mean bin weight (0 is a dead stage)."""
+        return {
+            "scale": output.scale.abs().mean(),
+            "shift": output.shift.abs().mean(),
+            "stage_probs": output.stage_probs.mean(),
+        }
 
     def fold_blocks(self) -> None:
         """See `headposekit.models.fold`."""

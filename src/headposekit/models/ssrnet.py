@@ -4,7 +4,8 @@ Must agree with `SSR_net_MT` of shamangary/FSA-Net (lib/FSANET_model.py). The tw
 are FSA-Net's; between them, each stage reads its own flattened map. Letters in names as in `fsanet.py`.
 """
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,16 +20,17 @@ from headposekit.models.fsanet import (
     init_keras_defaults,
     soft_stagewise_regression,
 )
+from headposekit.models.network import PoseNetwork
 from headposekit.models.preprocess import Preprocess
-from headposekit.types import Batch
+from headposekit.types import Batch, PoseOutput
 
 HIDDEN = 6
 
 
-class SSRNetOutput(NamedTuple):
+@dataclass(kw_only=True)
+class SSRNetOutput(PoseOutput):
     """The pose and the three quantities of its stages."""
 
-    pose: Tensor  # (B, 3), yaw, pitch, roll in degrees
     stage_probs: Tensor  # (B, K, A, I)
     shift: Tensor  # (B, K, A)
     scale: Tensor  # (B, K, A)
@@ -81,7 +83,7 @@ class FoldedStageHead(nn.Module):
         return torch.cat([probs, self.second(hidden.tanh())], dim=-1)
 
 
-class SSRNetMD(nn.Module):
+class SSRNetMD(PoseNetwork):
     """SSR-Net-MD on 64×64 crops, BGR on the 0..255 scale inside (uint8 RGB outside)."""
 
     input_size = 64
@@ -101,7 +103,13 @@ class SSRNetMD(nn.Module):
         features = [stage(r, t) for stage, (r, t) in zip(self.stages, pairs, strict=True)]
         numbers = torch.stack([head(x) for head, x in zip(self.heads, features, strict=True)], dim=1)
         probs, shift, scale = activate(numbers)
-        return SSRNetOutput(soft_stagewise_regression(probs, shift, scale), probs, shift, scale)
+        pose = soft_stagewise_regression(probs, shift, scale)
+        return SSRNetOutput(pose, stage_probs=probs, shift=shift, scale=scale)
+
+    def diagnostics(self, output: SSRNetOutput) -> dict[str, Tensor]:
+        """Mean bin weight of each stage: the deeper ones should refine, so theirs should not outgrow the first's."""
+        weights = output.stage_probs.mean(dim=(0, 2, 3))
+        return {f"stage{number}_probs": weight for number, weight in enumerate(weights, start=1)}
 
     def fold_blocks(self) -> None:
         """See `headposekit.models.fold`."""

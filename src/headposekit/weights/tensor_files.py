@@ -219,11 +219,11 @@ def _load_old(file: BinaryIO, size: int) -> Any:
         stored = storages[key]
         if file.read(8) != struct.pack("<q", len(stored)):
             raise TensorFileError("a tensor has another size than what is stored of it")
-        content = bytearray(file.read(_num_bytes(stored)))
-        if len(content) != _num_bytes(stored):
+        values = bytearray(file.read(_num_bytes(stored)))
+        if len(values) != _num_bytes(stored):
             raise TensorFileError("it is cut short")
-        if content:
-            stored.copy_(torch.frombuffer(content, dtype=stored.dtype))
+        if values:
+            stored.copy_(torch.frombuffer(values, dtype=stored.dtype))
     return content
 
 
