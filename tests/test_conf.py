@@ -10,7 +10,7 @@ from torch import nn, optim
 
 from configs import compose_config, train_config
 from headposekit.cli.options import check_values
-from headposekit.models.summary import count_parameters
+from headposekit.models.network import count_parameters
 from headposekit.paths import ROOT
 
 CONF = ROOT / "conf"

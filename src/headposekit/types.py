@@ -1,6 +1,7 @@
 """What travels between the rooms: samples from datasets, batches into networks, outputs out of them."""
 
-from typing import NotRequired, Protocol, TypedDict
+from dataclasses import dataclass
+from typing import NotRequired, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,9 +32,11 @@ class Batch(TypedDict):
     picture: NotRequired[list[NDArray[np.uint8]]]  # B whole pictures (H, W, 3), RGB, where the model `needs_picture`
 
 
-class PoseOutput(Protocol):
-    """What every network returns: at least the pose, and beside it whatever its loss needs."""
+@dataclass
+class PoseOutput:
+    """What every network returns; subclasses add what their losses and diagnostics need."""
 
-    @property
-    def pose(self) -> Tensor:
-        """(B, 3), yaw, pitch, roll in degrees."""
+    pose: Tensor  # (B, 3), yaw, pitch, roll in degrees; NaN where a model that can fail has none
+    spread: Tensor | None = None  # (B, 3), standard deviation of each angle's distribution in degrees, where there is one
+    is_refused: Tensor | None = None  # (B,), of a model that can fail: nothing could be solved
+    is_behind: Tensor | None = None  # (B,), likewise: the solution stands behind the camera

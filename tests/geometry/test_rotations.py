@@ -9,7 +9,6 @@ from headposekit.geometry.rotations import (
     angular_error,
     geodesic_distance,
     matrix_to_pose,
-    mirror_pose,
     pose_to_matrix,
     wrap_degrees,
 )
@@ -99,13 +98,6 @@ def test_wrap_is_the_same_angle_in_range(value: float) -> None:
     wrapped = float(wrap_degrees(torch.tensor(value, dtype=torch.float64)))
     assert -180 <= wrapped < 180
     assert np.cos(np.radians(wrapped)) == pytest.approx(np.cos(np.radians(value)), abs=1e-9)
-
-
-@given(poses)
-def test_mirror_is_the_mirrored_rotation(pose: torch.Tensor) -> None:
-    mirror = np.diag([-1.0, 1.0, 1.0])
-    expected = mirror @ pose_to_matrix(pose).numpy() @ mirror
-    np.testing.assert_allclose(pose_to_matrix(mirror_pose(pose)), expected, atol=1e-12)
 
 
 def test_gradients_reach_the_pose() -> None:

@@ -21,7 +21,7 @@ def test_sum_of_the_three_losses_as_published(alpha: float) -> None:
         predicted = (logits[:, angle].softmax(1) * index).sum(1) * 3 - 99
         expected = expected + functional.cross_entropy(logits[:, angle], label)
         expected = expected + alpha * (predicted - true[:, angle]).square().mean()
-    loss = MultiBinLoss(bins, alpha)(HopenetOutput(pose, std, logits), {"pose": true})  # type: ignore[typeddict-item]
+    loss = MultiBinLoss(bins, alpha)(HopenetOutput(pose, std, logits=logits), {"pose": true})  # type: ignore[typeddict-item]
     torch.testing.assert_close(loss, expected)
 
 
@@ -31,5 +31,5 @@ def test_alpha_below_zero_is_refused() -> None:
 
 
 def test_squared_error_is_of_all_three_angles() -> None:
-    output = HopenetOutput(torch.tensor([[1.0, 2.0, 3.0]]), torch.zeros(1, 3), torch.zeros(1, 3, 66))
+    output = HopenetOutput(torch.tensor([[1.0, 2.0, 3.0]]), torch.zeros(1, 3), logits=torch.zeros(1, 3, 66))
     assert float(MeanSquaredError()(output, {"pose": torch.zeros(1, 3)})) == pytest.approx(14 / 3)  # type: ignore[typeddict-item]

@@ -2,7 +2,6 @@
 
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -22,7 +21,9 @@ from headposekit.models.fsanet import (
 )
 from headposekit.models.fusion import LateFusion
 from headposekit.models.hopenet import Hopenet, HopenetRegression
+from headposekit.models.network import PoseNetwork
 from headposekit.models.ssrnet import SSRNetMD
+from headposekit.types import PoseOutput
 from headposekit.weights.published import load_published
 
 SCORINGS = [NoScoring, ConvScoring, VarianceScoring]
@@ -116,7 +117,7 @@ def test_network_itself_stays_as_it_is() -> None:
         assert torch.equal(value, before[name]), name
 
 
-class Own(nn.Module):
+class Own(PoseNetwork):
     """A network of one's own, with a normalisation after a linear layer."""
 
     input_size = 16
@@ -126,9 +127,9 @@ class Own(nn.Module):
         self.conv, self.norm = nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8)
         self.linear, self.last = nn.Linear(8, 3), nn.BatchNorm1d(3)
 
-    def forward(self, batch: dict) -> SimpleNamespace:
+    def forward(self, batch: dict) -> PoseOutput:
         x = self.conv(batch["image"].to(self.conv.weight.dtype) / 255)
-        return SimpleNamespace(pose=self.last(self.linear(self.combine(x).relu().mean(dim=(2, 3)))))
+        return PoseOutput(pose=self.last(self.linear(self.combine(x).relu().mean(dim=(2, 3)))))
 
     def combine(self, x: torch.Tensor) -> torch.Tensor:
         return self.norm(x)

@@ -9,7 +9,7 @@ from headposekit.errors import InputError
 from headposekit.geometry.bins import AngleBins
 from headposekit.models.backbones import AlexNetBackbone, TimmBackbone
 from headposekit.models.hopenet import IMAGENET_MEAN, IMAGENET_STD, Hopenet, HopenetRegression
-from headposekit.models.summary import count_parameters
+from headposekit.models.network import count_parameters
 from headposekit.weights.published import load_published
 
 
@@ -101,7 +101,7 @@ def test_published_files_that_are_none(tmp_path: Path) -> None:
         with pytest.raises(InputError, match="state dict"):
             load_published(path)
     path.write_bytes(b"\x80\x02.")
-    with pytest.raises(InputError, match="not a readable state dict"):
+    with pytest.raises(InputError, match="not a readable file of tensors"):
         load_published(path)
 
 

@@ -86,6 +86,6 @@ def test_baseline_has_no_distribution_to_show() -> None:
     model = HopenetRegression(TimmBackbone("resnet18.tv_in1k"), input_size=64)
     trained = HopenetRegressionModule(model, MeanSquaredError(), ADAM, SCHEDULE, heads_lr=5)
     assert rates(trained)["fc_angles.bias"] == pytest.approx(0.005)
-    assert trained.diagnostics(None) == {}
+    assert trained.model.diagnostics(None) == {}
     output = module().model({"image": torch.zeros(2, 3, 64, 64)})
-    assert 0 < float(module().diagnostics(output)["std"]) < 60
+    assert 0 < float(module().model.diagnostics(output)["std"]) < 60

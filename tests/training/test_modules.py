@@ -35,7 +35,7 @@ def test_module_refuses_another_architecture(module, wrong: torch.nn.Module) -> 
 )
 def test_diagnostics_are_what_their_names_say(module, keys: set[str]) -> None:
     output = module.model({"image": torch.randint(0, 256, (4, 3, 64, 64), dtype=torch.uint8)})
-    values = module.diagnostics(output)
+    values = module.model.diagnostics(output)
     assert set(values) == keys
     if "scale" in keys:
         assert values["scale"].item() == pytest.approx(output.scale.abs().mean().item())

@@ -1,7 +1,6 @@
 import csv
 import io
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -9,20 +8,21 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from rich.console import Console
-from torch import nn
 
 from headposekit.console import print_results
 from headposekit.datasets import AFLW2000DataModule
 from headposekit.errors import InputError
 from headposekit.geometry.conventions import pose_to_pyr
 from headposekit.geometry.crops import FSANetCrop
+from headposekit.models.network import PoseNetwork
 from headposekit.reporting.experiments import errors_of
 from headposekit.training import PoseEvaluator
 from headposekit.training.runs import Run, fuse, read_predictions
 from headposekit.training.testing import check_sets, run_tests
+from headposekit.types import PoseOutput
 
 
-class Constant(nn.Module):
+class Constant(PoseNetwork):
     """Predicts the same pose for everyone."""
 
     input_size = 64
@@ -31,8 +31,8 @@ class Constant(nn.Module):
         super().__init__()
         self.pose = torch.tensor(pose)
 
-    def forward(self, batch: Any) -> SimpleNamespace:
-        return SimpleNamespace(pose=self.pose.expand(len(batch["image"]), 3))
+    def forward(self, batch: Any) -> PoseOutput:
+        return PoseOutput(pose=self.pose.expand(len(batch["image"]), 3))
 
 
 def trainer() -> pl.Trainer:
@@ -92,11 +92,11 @@ def test_crops_of_another_size_are_refused(aflw2000_root: Path) -> None:
 class Failing(Constant):
     """Has no pose for the faces whose name ends with an odd digit; says that every fourth stands behind the camera."""
 
-    def forward(self, batch: Any) -> SimpleNamespace:
+    def forward(self, batch: Any) -> PoseOutput:
         numbers = torch.tensor([int(name[-1]) for name in batch["name"]])
         refused, behind = numbers % 4 == 1, numbers % 4 == 3
         pose = torch.where((refused | behind)[:, None], float("nan"), self.pose.expand(len(numbers), 3))
-        return SimpleNamespace(pose=pose, is_refused=refused, is_behind=behind)
+        return PoseOutput(pose=pose, is_refused=refused, is_behind=behind)
 
 
 def test_faces_without_a_pose_are_counted_and_left_out_of_the_means(aflw2000_root: Path, tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_pictures_are_carried_only_for_who_asks(aflw2000_root: Path) -> None:
     class Looking(Constant):
         needs_picture = True
 
-        def forward(self, batch: Any) -> SimpleNamespace:
+        def forward(self, batch: Any) -> PoseOutput:
             seen.append(batch.get("picture"))
             return super().forward(batch)
 

@@ -5,7 +5,6 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -30,8 +29,9 @@ from headposekit.models.fsanet import (
 )
 from headposekit.models.fusion import LateFusion
 from headposekit.models.hopenet import Hopenet, HopenetRegression
+from headposekit.models.network import PoseNetwork, count_parameters
 from headposekit.models.ssrnet import SSRNetMD
-from headposekit.models.summary import count_parameters
+from headposekit.types import PoseOutput
 from headposekit.weights.onnx_files import (
     EXTRA_FILE,
     OnnxNetwork,
@@ -111,14 +111,14 @@ def test_any_network_in_onnx_runtime_for_this_process(scoring: type, aggregation
     torch.testing.assert_close(in_onnx_runtime(fold(network))(batch()).pose, expected, atol=1e-4, rtol=0)
 
 
-class OtherWay(nn.Module):
+class OtherWay(PoseNetwork):
     """A network whose way depends on how many pictures there are."""
 
     input_size = 64
 
-    def forward(self, batch: dict) -> SimpleNamespace:
+    def forward(self, batch: dict) -> PoseOutput:
         mean = batch["image"].float().mean(dim=(2, 3))
-        return SimpleNamespace(pose=mean if len(mean) == 2 else -mean)
+        return PoseOutput(pose=mean if len(mean) == 2 else -mean)
 
 
 def test_network_that_onnx_runtime_would_compute_otherwise_is_refused() -> None:

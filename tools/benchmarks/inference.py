@@ -19,7 +19,6 @@ from headposekit.geometry.face_model import mean_face_68
 from headposekit.geometry.pnp import solve_weak_perspective
 from headposekit.geometry.rotations import pose_to_matrix
 from headposekit.models.fold import fold
-from headposekit.models.summary import input_size_of
 from headposekit.timing import Times, compare_times
 from headposekit.types import Batch
 from headposekit.weights.onnx_files import OnnxNetwork, in_onnx_runtime, onnx_bytes, torch_export_bytes
@@ -38,7 +37,7 @@ def benchmark_inference(network: nn.Module, batch_size: int, num_blocks: int, de
         images a second of each, and how many times as fast as the plain form (median of the rounds).
     """
     network = network.eval().to(device)
-    batch = random_batch(batch_size, input_size_of(network), device)
+    batch = random_batch(batch_size, network.input_size, device)
     forms = {"plain": plain_form(network), "network": network, "folded": fold(network)}
     if device.type == "cpu":
         forms["onnxruntime"] = in_onnx_runtime(forms["folded"])
@@ -60,7 +59,7 @@ def benchmark_latency(network: nn.Module, num_blocks: int) -> dict[str, Any]:
         milliseconds of each (median and least, of the processor's time), and how many times as fast as the plain form.
     """
     network = network.eval()
-    batch, folded, threads = random_batch(1, input_size_of(network)), fold(network), torch.get_num_threads()
+    batch, folded, threads = random_batch(1, network.input_size), fold(network), torch.get_num_threads()
     runtime = _runtime(onnx_bytes(folded, _card(network)), 1)
     picture = batch["image"].permute(0, 2, 3, 1).numpy()
     forms = {"plain": plain_form(network), "network": network, "folded": folded}
@@ -88,7 +87,7 @@ def benchmark_export(network: nn.Module, batch_size: int, num_blocks: int) -> di
         seconds and MiB of each export; images a second of each and how many times as fast as the network as it is.
     """
     network = network.eval()
-    batch, folded, results = random_batch(batch_size, input_size_of(network)), fold(network), dict[str, Any]()
+    batch, folded, results = random_batch(batch_size, network.input_size), fold(network), dict[str, Any]()
     exporters = {"onnx": onnx_bytes, "torch_export": torch_export_bytes}
     contents = {}
     for name, export in exporters.items():
@@ -146,7 +145,7 @@ def speedups(times: Mapping[str, Times]) -> dict[str, float]:
 
 
 def _card(network: nn.Module) -> dict[str, Any]:
-    return {"input": {"size": input_size_of(network)}, "params": 0}
+    return {"input": {"size": network.input_size}, "params": 0}
 
 
 def _runtime(content: bytes, threads: int) -> OnnxNetwork:

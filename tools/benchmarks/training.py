@@ -18,7 +18,6 @@ from benchmarks.measure import measure_rate
 from benchmarks.plain import plain_form
 from headposekit.data.datamodule import HeadPoseDataModule
 from headposekit.models.fold import fold
-from headposekit.models.summary import input_size_of
 from headposekit.timing import compare_times
 from headposekit.training.module import HeadPoseModule
 from headposekit.types import Batch
@@ -41,7 +40,7 @@ def benchmark_train(
     """
     module.to(device).train()
     optimizer = module.configure_optimizers()["optimizer"]
-    batch = random_batch(batch_size, input_size_of(module.model), device)
+    batch = random_batch(batch_size, module.model.input_size, device)
 
     def block() -> None:
         for _ in range(num_steps):
@@ -71,7 +70,7 @@ def benchmark_step(network: nn.Module, batch_sizes: Sequence[int], num_blocks: i
     alone = device.type == "cpu" and torch.get_num_threads() == 1
     results: dict[str, Any] = {"threads": torch.get_num_threads()}
     for batch_size in batch_sizes:
-        batch = random_batch(batch_size, input_size_of(network), device)
+        batch = random_batch(batch_size, network.input_size, device)
         forms = {
             "plain": _step(plain_form(network).to(device), batch, fused=False),
             "network": _step(_copy(network, device), batch),
@@ -144,7 +143,7 @@ def benchmark_limits(network: nn.Module, batch_size: int, num_blocks: int, devic
         either limit alone would allow; those measured, and their share of the lower of the two.
     """
     network = network.to(device)
-    batch, limits = random_batch(batch_size, input_size_of(network), device), machine_limits(device)
+    batch, limits = random_batch(batch_size, network.input_size, device), machine_limits(device)
     results: dict[str, Any] = {"batch_size": batch_size, "threads": torch.get_num_threads(), **limits}
 
     def forward() -> None:
@@ -184,7 +183,7 @@ def benchmark_scaling(network: nn.Module, batch_sizes: Sequence[int], num_blocks
     """
     results: dict[str, Any] = {"threads": torch.get_num_threads()}
     for batch_size in batch_sizes:
-        batch = random_batch(batch_size, input_size_of(network), device)
+        batch = random_batch(batch_size, network.input_size, device)
         step = _step(_copy(network, device), batch)
         folded = fold(network.eval().to(device))
         results[f"batch_{batch_size}_step_images_per_second"] = asdict(measure_rate(batch_size, step, num_blocks))

@@ -80,16 +80,6 @@ def pose_from_afw(yaw: ArrayLike, pitch: ArrayLike, roll: ArrayLike) -> NDArray[
     return np.stack([-yaw, pitch, roll], axis=-1)
 
 
-def pose_from_synhead(yaw: ArrayLike, pitch: ArrayLike, roll: ArrayLike) -> NDArray[np.float64]:
-    """SynHead CSV labels (degrees): yaw changes sign. Source: Hopenet's loader."""
-    return pose_from_afw(yaw, pitch, roll)
-
-
-def pose_from_opal(yaw: ArrayLike, pitch: ArrayLike, roll: ArrayLike) -> NDArray[np.float64]:
-    """AFLW2000 and BIWI annotation lists of pcr-upm/opal23_headpose (degrees): yaw changes sign."""
-    return pose_from_afw(yaw, pitch, roll)
-
-
 def pose_to_pyr(pose: ArrayLike) -> NDArray[np.float64]:
     """The "pyr" angles of headposeplus for the same rotation: extrinsic "xyz" angles of our matrix.
 
@@ -103,15 +93,3 @@ def pose_to_pyr(pose: ArrayLike) -> NDArray[np.float64]:
     rotation = pose_to_matrix(torch.as_tensor(np.asarray(pose, dtype=np.float64)))
     # The extrinsic xyz angles of R are those of the intrinsic XYZ angles of R transposed, negated.
     return (-matrix_to_pose(rotation.mT)).numpy()
-
-
-def pose_from_pyr(pyr: ArrayLike) -> NDArray[np.float64]:
-    """The inverse of `pose_to_pyr`; headposeplus' `pyr` labels, in the order yaw, pitch, roll."""
-    rotation = pose_to_matrix(torch.as_tensor(-np.asarray(pyr, dtype=np.float64)))
-    return matrix_to_pose(rotation.mT).numpy()
-
-
-def pose_from_6drepnet_matrix(matrix: ArrayLike) -> NDArray[np.float64]:
-    """Rotation matrices of thohemp/6DRepNet, `Z(roll) Y(yaw) X(pitch)`: ours transposed."""
-    rotation = torch.as_tensor(np.asarray(matrix, dtype=np.float64))
-    return matrix_to_pose(rotation.mT).numpy()

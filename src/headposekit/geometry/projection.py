@@ -8,10 +8,6 @@ from headposekit.geometry.conventions import pose_from_pose_para
 from headposekit.geometry.rotations import pose_to_matrix
 
 
-def _rotation(pose_para_rad: NDArray[np.float64]) -> NDArray[np.float64]:
-    return pose_to_matrix(torch.as_tensor(pose_from_pose_para(pose_para_rad))).numpy()
-
-
 def project_pose_para(points: ArrayLike, pose_para_rad: ArrayLike, height: int) -> NDArray[np.float64]:
     """Weak-perspective projection of 3DDFA: `V = s R S + t`, then y is flipped into the picture.
 
@@ -24,14 +20,6 @@ def project_pose_para(points: ArrayLike, pose_para_rad: ArrayLike, height: int) 
         (N, 3), x and y in pixels (y down, MATLAB's 1-based origin) and depth, as `pt3d_68` holds them.
     """
     para = np.asarray(pose_para_rad, dtype=np.float64).ravel()
-    camera = para[6] * np.asarray(points, dtype=np.float64) @ _rotation(para).T + para[3:6]
+    rotation = pose_to_matrix(torch.as_tensor(pose_from_pose_para(para))).numpy()
+    camera = para[6] * np.asarray(points, dtype=np.float64) @ rotation.T + para[3:6]
     return np.stack([camera[:, 0], height + 1 - camera[:, 1], camera[:, 2]], axis=-1)
-
-
-def unproject_pose_para(pixels: ArrayLike, pose_para_rad: ArrayLike, height: int) -> NDArray[np.float64]:
-    """The inverse of `project_pose_para`: (N, 3) picture points with depth back to (N, 3) points of the neutral head."""
-    para = np.asarray(pose_para_rad, dtype=np.float64).ravel()
-    x, y, z = np.asarray(pixels, dtype=np.float64).T
-    camera = np.stack([x, height + 1 - y, z], axis=-1) - para[3:6]
-    points: NDArray[np.float64] = camera @ _rotation(para) / para[6]
-    return points

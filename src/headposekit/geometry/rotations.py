@@ -99,8 +99,3 @@ def angular_error(predicted: Tensor, true: Tensor) -> Tensor:
     The papers do not wrap; on labels within ±99 the two agree unless a prediction is more than 180 degrees off.
     """
     return wrap_degrees(predicted - true).abs()
-
-
-def mirror_pose(pose: Tensor) -> Tensor:
-    """Pose of the horizontally mirrored picture: yaw and roll change sign, in any Euler order."""
-    return pose * pose.new_tensor([-1, 1, -1])

@@ -236,9 +236,8 @@ class PoseEstimator:
                 batch = torch.from_numpy(crops[start : start + self.batch_size]).to(self.device)
                 output = self.network({"image": batch.permute(0, 3, 1, 2)})
                 poses.append(output.pose.double().cpu().numpy())
-                spread = getattr(output, "spread", None)
-                if spread is not None:
-                    spreads.append(spread.double().cpu().numpy())
+                if output.spread is not None:
+                    spreads.append(output.spread.double().cpu().numpy())
         return Estimates(np.concatenate(poses), np.concatenate(spreads) if len(spreads) == len(poses) > 1 else None)
 
 

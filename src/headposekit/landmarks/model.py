@@ -1,11 +1,9 @@
 """Landmarks to poses as a model: a source of landmarks, a set of them, a face model and a solver."""
 
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
 
 from headposekit.errors import InputError
 from headposekit.geometry.pnp import Solution, check_face_model
@@ -13,18 +11,11 @@ from headposekit.geometry.rotations import matrix_to_pose
 from headposekit.landmarks.points import point_set, read_face_model
 from headposekit.landmarks.solvers import Solver
 from headposekit.landmarks.sources import Source
-from headposekit.types import Batch
+from headposekit.models.network import PoseNetwork
+from headposekit.types import Batch, PoseOutput
 
 
-class SolvedOutput(NamedTuple):
-    """Poses, and for which faces there is none."""
-
-    pose: Tensor  # (B, 3), degrees; NaN where no pose is to be used
-    is_refused: Tensor  # (B,), nothing could be solved
-    is_behind: Tensor  # (B,), the solution stands behind the camera
-
-
-class LandmarkPose(nn.Module):
+class LandmarkPose(PoseNetwork):
     """Pose from landmarks; there is nothing to learn.
 
     Args:
@@ -41,8 +32,6 @@ class LandmarkPose(nn.Module):
     """
 
     files = ("face_model",)
-    input_size = None
-    """It takes whole pictures, or none."""
 
     def __init__(
         self,
@@ -66,22 +55,18 @@ class LandmarkPose(nn.Module):
             )
         self.face = read_face_model(face_model)[self.indices] * np.array([width, height, 1.0])
         check_face_model(self.face)
+        self.needs_picture = source.needs_picture or solver.needs_picture
 
-    @property
-    def needs_picture(self) -> bool:
-        """Whether batches must hold the whole pictures."""
-        return self.source.needs_picture or self.solver.needs_picture
-
-    def forward(self, batch: Batch) -> SolvedOutput:
+    def forward(self, batch: Batch) -> PoseOutput:
         """A batch of B faces to their poses."""
         points = self.source(batch)[:, self.indices]
         sizes = np.array([picture.shape[1::-1] for picture in batch["picture"]], float) if self.solver.needs_picture else None
         return to_output(self.solver(points, self.face, sizes), self.use_behind, batch["pose"].device)
 
 
-def to_output(solution: Solution, use_behind: bool, device: torch.device) -> SolvedOutput:
+def to_output(solution: Solution, use_behind: bool, device: torch.device) -> PoseOutput:
     """Rotations of B faces as poses in degrees, NaN for those that are not to be used."""
     pose = matrix_to_pose(torch.from_numpy(solution.matrix))
     is_refused, is_behind = ~torch.isfinite(pose).all(dim=-1), torch.from_numpy(solution.is_behind)
     pose[is_refused if use_behind else is_refused | is_behind] = float("nan")
-    return SolvedOutput(pose.float().to(device), is_refused.to(device), is_behind.to(device))
+    return PoseOutput(pose.float().to(device), None, is_refused.to(device), is_behind.to(device))

@@ -6,20 +6,20 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
 
 from headposekit.errors import InputError
 from headposekit.geometry.pnp import Solution, nearest_rotation
-from headposekit.landmarks.model import SolvedOutput, to_output
+from headposekit.landmarks.model import to_output
+from headposekit.models.network import PoseNetwork
 from headposekit.safe_files import read_npz
-from headposekit.types import Batch
+from headposekit.types import Batch, PoseOutput
 
 NUM_PARAMETERS = 62
 NUM_CAMERA = 12
 """The first parameters: a 3×4 matrix, row by row, of which the left 3×3 is the rotation times a scale (frame A)."""
 
 
-class ThreeDDFA(nn.Module):
+class ThreeDDFA(PoseNetwork):
     """Poses of 62-parameter predictions, by the names of the faces.
 
     Args:
@@ -32,8 +32,6 @@ class ThreeDDFA(nn.Module):
     """
 
     files = ("path", "whitening")
-    input_size = None
-    needs_picture = False
 
     def __init__(self, path: str | Path, whitening: str | Path | None = None) -> None:
         super().__init__()
@@ -51,7 +49,7 @@ class ThreeDDFA(nn.Module):
             parameters = parameters * std + mean
         return dict(zip(map(str, names), parameters, strict=True))
 
-    def forward(self, batch: Batch) -> SolvedOutput:
+    def forward(self, batch: Batch) -> PoseOutput:
         """The poses of the named faces; one whose numbers are NaN, or no rotation, is refused."""
         if missing := [name for name in batch["name"] if name not in self._predicted]:
             raise InputError(f"{self.path}: no face {missing[0]} in it; predict it as well")

@@ -7,11 +7,15 @@ from torch.nn import functional
 
 from headposekit.errors import InputError
 from headposekit.geometry.bins import AngleBins
-from headposekit.types import Batch, PoseOutput
+from headposekit.types import Batch
 
 
-class BinnedOutput(PoseOutput, Protocol):
+class BinnedOutput(Protocol):
     """What a network with bins returns, at least."""
+
+    @property
+    def pose(self) -> Tensor:
+        """(B, 3), yaw, pitch, roll in degrees."""
 
     @property
     def logits(self) -> Tensor:

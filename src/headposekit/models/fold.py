@@ -5,6 +5,7 @@ method `fold_blocks`, which changes it in place (`FSANet`).
 """
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -12,14 +13,14 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
-from headposekit.models.summary import input_size_of
+from headposekit.models.network import PoseNetwork
 from headposekit.types import Batch
 
 TOLERANCE = 1e-4
 """Degrees; a network whose angles change by more stays as it is."""
 
 
-def fold(network: nn.Module) -> nn.Module:
+def fold(network: PoseNetwork) -> PoseNetwork:
     """A copy for inference, in eval mode and without gradients.
 
     Args:
@@ -31,17 +32,26 @@ def fold(network: nn.Module) -> nn.Module:
         return plain
     folded = copy.deepcopy(plain).double()  # products of weights are rounded once, at the end
     try:
-        batch = random_pictures(2, input_size_of(plain), first.device)
+        batch = random_pictures(2, plain.input_size, first.device)
         with torch.no_grad():
             expected = folded(batch).pose
             for module in list(folded.modules()):
-                if hasattr(module, "fold_blocks"):
-                    module.fold_blocks()  # type: ignore[operator]  # a method, not a tensor
+                if isinstance(module, PoseNetwork):
+                    module.fold_blocks()
             _fold_norms(folded.eval(), batch)
             difference = float((folded(batch).pose - expected).abs().max())
     except Exception:  # what a network of one's own cannot do in double precision has no end
         return plain
     return folded.to(first.dtype) if difference <= TOLERANCE else plain
+
+
+def as_linear(function: Callable[[Tensor], Tensor], in_features: int) -> nn.Linear:
+    """One layer in double precision for a function of (B, in_features) that several layers compute and that is linear."""
+    bias = function(torch.zeros(1, in_features, dtype=torch.float64))
+    layer = nn.Linear(in_features, bias.shape[1], dtype=torch.float64)
+    layer.weight = nn.Parameter((function(torch.eye(in_features, dtype=torch.float64)) - bias).t().contiguous())
+    layer.bias = nn.Parameter(bias[0])
+    return layer
 
 
 def random_pictures(count: int, size: int, device: torch.device | None = None) -> Batch:

@@ -13,15 +13,18 @@ Letters in names of tensors:
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from headposekit.errors import InputError
+from headposekit.models.fold import as_linear
+from headposekit.models.network import PoseNetwork
 from headposekit.models.preprocess import Preprocess
-from headposekit.types import Batch
+from headposekit.types import Batch, PoseOutput
 
 NUM_STAGES, NUM_ANGLES, NUM_BINS = 3, 3, 3
 GRID, FEATURES = 8, 64
@@ -32,10 +35,10 @@ MAX_ROUNDS = 100
 ANGLE_RANGE = 99.0
 
 
-class FSANetOutput(NamedTuple):
+@dataclass(kw_only=True)
+class FSANetOutput(PoseOutput):
     """All that the figure of the paper names."""
 
-    pose: Tensor  # (B, 3), yaw, pitch, roll in degrees
     stage_probs: Tensor  # (B, K, A, I), p: not normalised, as in the published code
     shift: Tensor  # (B, K, A), eta in (-1, 1)
     scale: Tensor  # (B, K, A), delta in (-1, 1)
@@ -324,11 +327,25 @@ class StageHead(nn.Module):
         self.shift = nn.Linear(4, NUM_ANGLES)
         self.probs = nn.Linear(8, NUM_ANGLES * NUM_BINS)
 
-    def forward(self, v_BD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(B, D) to bin weights (B, A, I), shift (B, A) and scale (B, A)."""
+    def forward(self, v_BD: Tensor) -> Tensor:
+        """(B, D) to the stage's numbers (B, A·I + 2·A), before their activation."""
         for_scale, for_shift, for_probs = v_BD.split([4, 4, 8], dim=-1)
-        probs = self.probs(for_probs).relu().unflatten(-1, (NUM_ANGLES, NUM_BINS))
-        return probs, self.shift(for_shift).tanh(), self.scale(for_scale).tanh()
+        return torch.cat([self.probs(for_probs), self.shift(for_shift), self.scale(for_scale)], dim=-1)
+
+
+class StageHeads(nn.ModuleList):
+    """One head for each stage."""
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """Stage vectors (B, K, D) to the stages' numbers (B, K, A·I + 2·A), before their activation."""
+        return torch.stack([head(v_BD) for head, v_BD in zip(self, vectors.unbind(dim=1), strict=True)], dim=1)
+
+
+def activate(numbers: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The stages' numbers (B, K, A·I + 2·A) to bin weights (B, K, A, I), shift (B, K, A) and scale (B, K, A)."""
+    probs, shift_and_scale = numbers.split([NUM_ANGLES * NUM_BINS, 2 * NUM_ANGLES], dim=-1)
+    shift, scale = shift_and_scale.tanh().chunk(2, dim=-1)
+    return probs.relu().unflatten(-1, (NUM_ANGLES, NUM_BINS)), shift, scale
 
 
 def soft_stagewise_regression(probs_BKAI: Tensor, shift_BKA: Tensor, scale_BKA: Tensor) -> Tensor:
@@ -341,18 +358,18 @@ def soft_stagewise_regression(probs_BKAI: Tensor, shift_BKA: Tensor, scale_BKA: 
         (B, A), degrees.
     """
     bins = torch.arange(NUM_BINS, dtype=probs_BKAI.dtype, device=probs_BKAI.device) - NUM_BINS // 2
-    stage_sum_BKA = (probs_BKAI * (bins + shift_BKA.unsqueeze(-1))).sum(dim=-1)
+    stage_sums = (probs_BKAI * (bins + shift_BKA.unsqueeze(-1))).sum(dim=-1).split(1, dim=1)
     angle, divisor = probs_BKAI.new_zeros(()), probs_BKAI.new_ones(())
-    for stage in range(NUM_STAGES):  # cumprod would be shorter, but does not export to ONNX
-        divisor = divisor * NUM_BINS * (1 + scale_BKA[:, stage])
-        angle = angle + stage_sum_BKA[:, stage] / divisor
-    return ANGLE_RANGE * angle
+    for stage_sum, factor in zip(stage_sums, (1 + scale_BKA).split(1, dim=1), strict=True):  # cumprod does not export to ONNX
+        divisor = divisor * NUM_BINS * factor
+        angle = angle + stage_sum / divisor
+    return ANGLE_RANGE * angle.squeeze(1)
 
 
 # -------------------------------------------------------------------------------------------------------- the network
 
 
-class FSANet(nn.Module):
+class FSANet(PoseNetwork):
     """FSA-Net on 64×64 crops, BGR on the 0..255 scale inside (uint8 RGB outside).
 
     Args:
@@ -369,7 +386,7 @@ class FSANet(nn.Module):
         self.stage_features = StageFeatures()
         self.scoring = scoring
         self.mapping = None if isinstance(scoring, NoScoring) else StructureMapping()
-        self.heads = nn.ModuleList(StageHead() for _ in range(NUM_STAGES))
+        self.heads: nn.Module = StageHeads(StageHead() for _ in range(NUM_STAGES))
         self.apply(init_keras_defaults)
         num_inputs = NUM_STAGES * (PIXELS if self.mapping is None else self.mapping.num_representatives)
         self.aggregation = aggregation(num_inputs)  # after apply: each aggregation brings its own initialisation
@@ -383,12 +400,20 @@ class FSANet(nn.Module):
         else:
             score_map = self.scoring(u_BKPF)
             capsule_BNF, structure_map = self.mapping(u_BKPF, score_map)
-        stage_vectors = self.aggregation(capsule_BNF).unbind(dim=1)
-        per_stage = [head(v_BD) for head, v_BD in zip(self.heads, stage_vectors, strict=True)]
-        probs, shift, scale = (torch.stack(part, dim=1) for part in zip(*per_stage, strict=True))
+        probs, shift, scale = activate(self.heads(self.aggregation(capsule_BNF)))
         pose = soft_stagewise_regression(probs, shift, scale)
-        return FSANetOutput(pose, probs, shift, scale, score_map, structure_map)
+        return FSANetOutput(pose, stage_probs=probs, shift=shift, scale=scale, score_map=score_map, structure_map=structure_map)
+
+    def diagnostics(self, output: FSANetOutput) -> dict[str, Tensor]:
+        """Mean |delta| and |eta| (near 1 the tanh is saturated and learns no more), mean bin weight (0 is a dead stage)."""
+        return {
+            "scale": output.scale.abs().mean(),
+            "shift": output.shift.abs().mean(),
+            "stage_probs": output.stage_probs.mean(),
+        }
 
     def fold_blocks(self) -> None:
         """See `headposekit.models.fold`."""
         self.backbone.fold_picture(self.preprocess)
+        heads = as_linear(lambda flat: self.heads(flat.unflatten(1, (NUM_STAGES, -1))).flatten(1), NUM_STAGES * CAPSULE_DIM)
+        self.heads = nn.Sequential(nn.Flatten(), heads, nn.Unflatten(1, (NUM_STAGES, -1)))

@@ -3,90 +3,125 @@
 Must agree with natanielruiz/deep-head-pose (code/hopenet.py), whose state dicts `published.py` loads.
 """
 
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from headposekit.errors import InputError
 from headposekit.geometry.bins import AngleBins
+from headposekit.models.network import PoseNetwork
 from headposekit.models.preprocess import Preprocess
-from headposekit.types import Batch
+from headposekit.types import Batch, PoseOutput
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
 
 
-class HopenetOutput(NamedTuple):
-    """The pose, and the distribution it is the mean of."""
+FrozenBatchNorm = Literal["none", "official", "all"]
+"""Batch normalisations that keep their statistics: none; of a ResNet bn1 to bn3 of each block; all of the backbone."""
 
-    pose: Tensor  # (B, 3), yaw, pitch, roll in degrees
-    spread: Tensor  # (B, 3), standard deviation of each angle's distribution, degrees
+
+@dataclass(kw_only=True)
+class HopenetOutput(PoseOutput):
+    """The pose, the spread of the distribution that it is the mean of, and what the loss needs of it."""
+
     logits: Tensor  # (B, 3, num_bins)
 
 
-class HopenetRegressionOutput(NamedTuple):
-    """The pose alone."""
-
-    pose: Tensor  # (B, 3), yaw, pitch, roll in degrees
-
-
-class Hopenet(nn.Module):
-    """A trunk and, for each angle, one linear layer to its bins; RGB with ImageNet's mean and deviation inside.
+class TrunkAndHeads(PoseNetwork):
+    """What Hopenet and its baseline share: a trunk whose features their heads read; RGB with ImageNet's mean and deviation.
 
     Args:
         backbone: the trunk, with `num_features` and `stem`.
-        bins: the classes.
         input_size: side of the square in pixels; the trunk pools over whatever remains of it.
     """
 
-    def __init__(self, backbone: nn.Module, bins: AngleBins, input_size: int = 224) -> None:
+    def __init__(self, backbone: nn.Module, input_size: int) -> None:
+        if not hasattr(backbone, "num_features") or not hasattr(backbone, "stem"):
+            raise InputError(f"{type(backbone).__name__} is no trunk of Hopenet; choose backbone=")
         super().__init__()
-        self.input_size, self.bins = input_size, bins
+        self.input_size = input_size
         self.preprocess = Preprocess("RGB", IMAGENET_MEAN, IMAGENET_STD)
-        self.backbone = backbone.to(memory_format=torch.channels_last)  # as its input lies; a tenth faster
-        self.fc_yaw, self.fc_pitch, self.fc_roll = (nn.Linear(_features(backbone), bins.num_bins) for _ in range(3))
+        self.backbone: Any = backbone.to(memory_format=torch.channels_last)  # as its input lies; a tenth faster
 
     @property
     def heads(self) -> list[nn.Module]:
         """The layers that are trained from nothing."""
+        raise NotImplementedError
+
+    def features(self, batch: Batch) -> Tensor:
+        """A batch of B crops to (B, num_features)."""
+        features: Tensor = self.backbone(self.preprocess(batch["image"]))
+        return features
+
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        """Those of the layers before the trunk's first block, the rest of the trunk, and the heads."""
+        groups: dict[str, list[nn.Parameter]] = {"stem": [], "trunk": []}
+        for name, parameter in self.backbone.named_parameters():
+            groups["stem" if name.removeprefix("trunk.") in self.backbone.stem else "trunk"].append(parameter)
+        return {**groups, "heads": [parameter for head in self.heads for parameter in head.parameters()]}
+
+    def freeze_batchnorm(self, which: FrozenBatchNorm) -> None:
+        """Let batch normalisations in training keep the statistics that they have."""
+        for name, module in self.backbone.named_modules():
+            block, _, own = name.removeprefix("trunk.").rpartition(".")
+            is_official = block.startswith("layer") and own.startswith("bn")  # neither the stem's nor the shortcuts'
+            if isinstance(module, _BatchNorm) and (which == "all" or (which == "official" and is_official)):
+                module.eval()
+
+
+class Hopenet(TrunkAndHeads):
+    """A trunk and, for each angle, one linear layer to its bins.
+
+    Args:
+        backbone, input_size: see `TrunkAndHeads`.
+        bins: the classes.
+    """
+
+    def __init__(self, backbone: nn.Module, bins: AngleBins, input_size: int = 224) -> None:
+        super().__init__(backbone, input_size)
+        self.bins = bins
+        self.fc_yaw, self.fc_pitch, self.fc_roll = (nn.Linear(int(self.backbone.num_features), bins.num_bins) for _ in range(3))
+
+    @property
+    def heads(self) -> list[nn.Module]:
+        """See `TrunkAndHeads`."""
         return [self.fc_yaw, self.fc_pitch, self.fc_roll]
 
     def forward(self, batch: Batch) -> HopenetOutput:
         """A batch of B crops to their poses and distributions."""
-        features = self.backbone(self.preprocess(batch["image"]))
+        features = self.features(batch)
         logits = torch.stack([head(features) for head in self.heads], dim=1)
         pose, spread = self.bins.decode(logits.float())
-        return HopenetOutput(pose, spread, logits)
+        return HopenetOutput(pose, spread, logits=logits)
+
+    def diagnostics(self, output: HopenetOutput) -> dict[str, Tensor]:
+        """Mean standard deviation of the predicted distributions: how sure the network is, in degrees."""
+        assert output.spread is not None
+        return {"std": output.spread.mean()}
 
 
-class HopenetRegression(nn.Module):
+class HopenetRegression(TrunkAndHeads):
     """The paper's baseline: the same trunk, one linear layer to the three angles (last row of its Table 5).
 
     Args:
-        backbone, input_size: see `Hopenet`.
+        backbone, input_size: see `TrunkAndHeads`.
     """
 
     def __init__(self, backbone: nn.Module, input_size: int = 224) -> None:
-        super().__init__()
-        self.input_size = input_size
-        self.preprocess = Preprocess("RGB", IMAGENET_MEAN, IMAGENET_STD)
-        self.backbone = backbone.to(memory_format=torch.channels_last)  # as its input lies; a tenth faster
-        self.fc_angles = nn.Linear(_features(backbone), 3)
+        super().__init__(backbone, input_size)
+        self.fc_angles = nn.Linear(int(self.backbone.num_features), 3)
 
     @property
     def heads(self) -> list[nn.Module]:
-        """The layer that is trained from nothing."""
+        """See `TrunkAndHeads`."""
         return [self.fc_angles]
 
-    def forward(self, batch: Batch) -> HopenetRegressionOutput:
+    def forward(self, batch: Batch) -> PoseOutput:
         """A batch of B crops to their poses."""
-        features = self.backbone(self.preprocess(batch["image"]))
+        features = self.features(batch)
         with torch.autocast(features.device.type, enabled=False):  # half precision is too coarse for degrees
-            return HopenetRegressionOutput(self.fc_angles(features.to(self.fc_angles.weight.dtype)))
-
-
-def _features(backbone: nn.Module) -> int:
-    if not hasattr(backbone, "num_features") or not hasattr(backbone, "stem"):
-        raise InputError(f"{type(backbone).__name__} is no trunk of Hopenet; choose backbone=")
-    return int(backbone.num_features)  # type: ignore[arg-type]  # nn.Module hides attribute types
+            return PoseOutput(self.fc_angles(features.to(self.fc_angles.weight.dtype)))

@@ -4,27 +4,33 @@ Must agree with `SSR_net_MT` of shamangary/FSA-Net (lib/FSANET_model.py). The tw
 are FSA-Net's; between them, each stage reads its own flattened map. Letters in names as in `fsanet.py`.
 """
 
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from headposekit.models.fold import as_linear
 from headposekit.models.fsanet import (
     FEATURES,
     NUM_ANGLES,
     NUM_BINS,
     TwoStreamBackbone,
+    activate,
     init_keras_defaults,
     soft_stagewise_regression,
 )
+from headposekit.models.network import PoseNetwork
 from headposekit.models.preprocess import Preprocess
-from headposekit.types import Batch
+from headposekit.types import Batch, PoseOutput
+
+HIDDEN = 6
 
 
-class SSRNetOutput(NamedTuple):
+@dataclass(kw_only=True)
+class SSRNetOutput(PoseOutput):
     """The pose and the three quantities of its stages."""
 
-    pose: Tensor  # (B, 3), yaw, pitch, roll in degrees
     stage_probs: Tensor  # (B, K, A, I)
     shift: Tensor  # (B, K, A)
     scale: Tensor  # (B, K, A)
@@ -49,16 +55,35 @@ class DenseStageHead(nn.Module):
 
     def __init__(self, in_features: int) -> None:
         super().__init__()
-        self.scale = nn.Sequential(nn.Linear(in_features, 6), nn.Tanh(), nn.Linear(6, NUM_ANGLES), nn.Tanh())
-        self.shift = nn.Sequential(nn.Linear(in_features, 6), nn.Tanh(), nn.Linear(6, NUM_ANGLES), nn.Tanh())
-        self.probs = nn.Sequential(nn.Linear(in_features, NUM_ANGLES * NUM_BINS), nn.ReLU())
+        self.scale = nn.Sequential(nn.Linear(in_features, HIDDEN), nn.Tanh(), nn.Linear(HIDDEN, NUM_ANGLES))
+        self.shift = nn.Sequential(nn.Linear(in_features, HIDDEN), nn.Tanh(), nn.Linear(HIDDEN, NUM_ANGLES))
+        self.probs = nn.Sequential(nn.Linear(in_features, NUM_ANGLES * NUM_BINS))
 
-    def forward(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(B, in_features) to bin weights (B, A, I), shift (B, A) and scale (B, A)."""
-        return self.probs(features).unflatten(-1, (NUM_ANGLES, NUM_BINS)), self.shift(features), self.scale(features)
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, in_features) to the stage's numbers (B, A·I + 2·A), before their activation."""
+        return torch.cat([self.probs(features), self.shift(features), self.scale(features)], dim=-1)
 
 
-class SSRNetMD(nn.Module):
+class FoldedStageHead(nn.Module):
+    """The same for inference: the first layers of a `DenseStageHead` as one, and the second ones."""
+
+    def __init__(self, head: DenseStageHead) -> None:
+        super().__init__()
+        first: Any = [head.probs[0], head.shift[0], head.scale[0]]
+        second: Any = [head.shift[2], head.scale[2]]
+        self.first = as_linear(lambda x: torch.cat([layer(x) for layer in first], dim=-1), first[0].in_features)
+        self.second = as_linear(
+            lambda x: torch.cat([layer(part) for layer, part in zip(second, x.split(HIDDEN, dim=-1), strict=True)], dim=-1),
+            2 * HIDDEN,
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """See `DenseStageHead`."""
+        probs, hidden = self.first(features).split([NUM_ANGLES * NUM_BINS, 2 * HIDDEN], dim=-1)
+        return torch.cat([probs, self.second(hidden.tanh())], dim=-1)
+
+
+class SSRNetMD(PoseNetwork):
     """SSR-Net-MD on 64×64 crops, BGR on the 0..255 scale inside (uint8 RGB outside)."""
 
     input_size = 64
@@ -76,10 +101,17 @@ class SSRNetMD(nn.Module):
         """A batch of B crops to their poses and the stages' quantities."""
         pairs = self.backbone(self.preprocess(batch["image"]))
         features = [stage(r, t) for stage, (r, t) in zip(self.stages, pairs, strict=True)]
-        per_stage = [head(x) for head, x in zip(self.heads, features, strict=True)]
-        probs, shift, scale = (torch.stack(part, dim=1) for part in zip(*per_stage, strict=True))
-        return SSRNetOutput(soft_stagewise_regression(probs, shift, scale), probs, shift, scale)
+        numbers = torch.stack([head(x) for head, x in zip(self.heads, features, strict=True)], dim=1)
+        probs, shift, scale = activate(numbers)
+        pose = soft_stagewise_regression(probs, shift, scale)
+        return SSRNetOutput(pose, stage_probs=probs, shift=shift, scale=scale)
+
+    def diagnostics(self, output: SSRNetOutput) -> dict[str, Tensor]:
+        """Mean bin weight of each stage: the deeper ones should refine, so theirs should not outgrow the first's."""
+        weights = output.stage_probs.mean(dim=(0, 2, 3))
+        return {f"stage{number}_probs": weight for number, weight in enumerate(weights, start=1)}
 
     def fold_blocks(self) -> None:
         """See `headposekit.models.fold`."""
         self.backbone.fold_picture(self.preprocess)
+        self.heads = nn.ModuleList(FoldedStageHead(head) for head in self.heads)  # type: ignore[arg-type]  # a ModuleList hides it

@@ -4,20 +4,16 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from headposekit.training.fsanet import FSANetModule as FSANetModule
-    from headposekit.training.hopenet import HopenetModule as HopenetModule
-    from headposekit.training.hopenet import HopenetRegressionModule as HopenetRegressionModule
+    from headposekit.training.architectures import FSANetModule as FSANetModule
+    from headposekit.training.architectures import HopenetModule as HopenetModule
+    from headposekit.training.architectures import HopenetRegressionModule as HopenetRegressionModule
+    from headposekit.training.architectures import SSRNetModule as SSRNetModule
     from headposekit.training.module import HeadPoseModule as HeadPoseModule
     from headposekit.training.module import PoseEvaluator as PoseEvaluator
-    from headposekit.training.ssrnet import SSRNetModule as SSRNetModule
 
 FILES = {
-    "FSANetModule": "fsanet",
-    "HeadPoseModule": "module",
-    "HopenetModule": "hopenet",
-    "HopenetRegressionModule": "hopenet",
-    "PoseEvaluator": "module",
-    "SSRNetModule": "ssrnet",
+    **dict.fromkeys(("FSANetModule", "HopenetModule", "HopenetRegressionModule", "SSRNetModule"), "architectures"),
+    **dict.fromkeys(("HeadPoseModule", "PoseEvaluator"), "module"),
 }
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
@@ -15,19 +15,21 @@ from headposekit.errors import InputError
 from headposekit.geometry.conventions import ANGLES
 from headposekit.geometry.rotations import geodesic_distance
 from headposekit.metrics import PoseError
+from headposekit.models.network import PoseNetwork
 from headposekit.training.schedules import WarmupCosine
 from headposekit.types import Batch, PoseOutput
 
 Stage = Literal["train", "val", "test"]
 Loss = Callable[[PoseOutput, Batch], Tensor]
+MakeOptimizer = Callable[[Iterable[Any]], Optimizer]
+MakeScheduler = Callable[[Optimizer], LRScheduler]
 Prediction = dict[str, Any]
 
 
 class PoseEvaluator(pl.LightningModule):
     """Anything that estimates poses, under test: a network, a fusion, a baseline.
 
-    A model whose output has `is_refused` and `is_behind`, (B,) each, may have no pose (NaN) for a face; errors are means over
-    the others.
+    A model whose output has `is_refused` and `is_behind` may have no pose (NaN) for a face; errors are means over the others.
 
     Attributes:
         predictions: after a test, on every process: one row a face (name, true and predicted angles in degrees, geodesic
@@ -37,10 +39,10 @@ class PoseEvaluator(pl.LightningModule):
             camera, and how many faces have no pose (`without_pose`); otherwise empty.
 
     Args:
-        model: called with a batch, returns an output with `.pose`.
+        model: called with a batch, returns a `PoseOutput`.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: PoseNetwork) -> None:
         super().__init__()
         self.model = model
         self.averages = nn.ModuleDict()
@@ -61,9 +63,9 @@ class PoseEvaluator(pl.LightningModule):
         output = self._predict(batch, "test")
         pose, predicted = batch["pose"].cpu(), output.pose.float().cpu()
         geodesic = geodesic_distance(predicted, pose)
-        for failure in ("refused", "behind"):
-            if hasattr(output, f"is_{failure}"):
-                self.test_failures[failure] = self.test_failures.get(failure, 0) + int(getattr(output, f"is_{failure}").sum())
+        for failure, faces in {"refused": output.is_refused, "behind": output.is_behind}.items():
+            if faces is not None:
+                self.test_failures[failure] = self.test_failures.get(failure, 0) + int(faces.sum())
         for name, true, guess, error in zip(batch["name"], pose.tolist(), predicted.tolist(), geodesic.tolist(), strict=True):
             self.predictions.append({"name": name, "true": true, "predicted": guess, "geodesic": error})
 
@@ -82,7 +84,7 @@ class PoseEvaluator(pl.LightningModule):
     def _predict(self, batch: Batch, stage: Stage) -> PoseOutput:
         output: PoseOutput = self.model(batch)
         pose, true = output.pose, batch["pose"]
-        if hasattr(output, "is_refused"):
+        if output.is_refused is not None:
             has_pose = torch.isfinite(pose).all(dim=-1)
             pose, true = pose[has_pose], true[has_pose]
         self.errors[f"{stage}_error"].update(pose, true)
@@ -96,7 +98,7 @@ class PoseEvaluator(pl.LightningModule):
 
 
 class HeadPoseModule(PoseEvaluator):
-    """Training of one architecture; subclasses say which, and what of it is worth watching.
+    """Training of a network; subclasses name the one architecture that they train.
 
     Args:
         model: the network.
@@ -108,14 +110,14 @@ class HeadPoseModule(PoseEvaluator):
         InputError: the network is of another architecture.
     """
 
-    architecture: ClassVar[type[nn.Module]]
+    architecture: type[PoseNetwork] = PoseNetwork
 
     def __init__(
         self,
-        model: nn.Module,
+        model: PoseNetwork,
         loss: Loss,
-        optimizer: Callable[[Iterable[Any]], Optimizer],
-        scheduler: Callable[[Optimizer], LRScheduler],
+        optimizer: MakeOptimizer,
+        scheduler: MakeScheduler,
     ) -> None:
         if not isinstance(model, self.architecture):
             raise InputError(
@@ -164,18 +166,14 @@ class HeadPoseModule(PoseEvaluator):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": interval}}
 
     def parameter_groups(self) -> Iterable[Any]:
-        """What the optimiser is given; an architecture with several learning rates overrides this."""
+        """What the optimiser is given."""
         return self.model.parameters()
-
-    def diagnostics(self, output: Any) -> dict[str, Tensor]:
-        """Named scalars of a validation batch that show whether the network is healthy."""
-        return {}
 
     def _step(self, batch: Batch, stage: Stage) -> Tensor:
         output = self._predict(batch, stage)
         loss = self.loss(output, batch)
         with torch.no_grad():
-            for key, value in {"loss": loss, **(self.diagnostics(output) if stage == "val" else {})}.items():
+            for key, value in {"loss": loss, **(self.model.diagnostics(output) if stage == "val" else {})}.items():
                 self._average(stage, key).update(value, weight=len(batch["pose"]))
         return loss
 

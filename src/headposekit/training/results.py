@@ -10,7 +10,7 @@ from torch import nn
 from headposekit.data.datamodule import HeadPoseDataModule
 from headposekit.errors import InputError
 from headposekit.files import write_text
-from headposekit.models.summary import count_parameters
+from headposekit.models.network import count_parameters
 from headposekit.training.callbacks import Stopwatch
 from headposekit.training.identity import identity, learns, train_id
 from headposekit.training.model_card import describe_training

@@ -70,7 +70,7 @@ def run_tests(
         records: what else results.json says of each set.
     """
     for name, datamodule in test_sets.items():
-        datamodule.with_pictures = bool(getattr(module.model, "needs_picture", False))
+        datamodule.with_pictures = module.model.needs_picture
         trainer.test(module, datamodule=datamodule, verbose=False)
         errors, failures = dict(module.test_errors), dict(module.test_failures)
         if failures and not errors["n"]:

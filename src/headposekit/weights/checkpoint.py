@@ -22,6 +22,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from headposekit.errors import InputError
 from headposekit.extensions import defines, is_extension
+from headposekit.models.network import PoseNetwork
 from headposekit.safe_files import check_file
 from headposekit.weights.published import load_published
 from headposekit.weights.tensor_files import check_tensors, load_tensors
@@ -50,7 +51,7 @@ class LoadedNetwork:
     """
 
     path: str
-    model: nn.Module
+    model: PoseNetwork
     model_config: dict[str, Any]
     crop_config: dict[str, Any]
     card: dict[str, Any]
@@ -120,11 +121,10 @@ def rebuild(path: str | Path, card: dict[str, Any], state_dict: dict[str, Any]) 
     except Exception as error:  # what a stranger's options can do to a constructor has no end
         reason = (str(error) or type(error).__name__).splitlines()[0][:300]
         raise InputError(f"{path}: its configuration cannot be used: {reason}") from error
-    if not isinstance(model, nn.Module) or not hasattr(crop, "aflw2000_box"):
+    if not isinstance(model, PoseNetwork) or not hasattr(crop, "aflw2000_box"):
         raise InputError(f"{path}: its configuration does not describe a network and a crop rule; refused")
-    size = getattr(model, "input_size", crop.size)
-    if size != crop.size:
-        raise InputError(f"{path}: its crops have {crop.size} pixels, but its network takes {size}; refused")
+    if model.input_size not in (crop.size, None):
+        raise InputError(f"{path}: its crops have {crop.size} pixels, but its network takes {model.input_size}; refused")
     load_network_state(model, state_dict, path)
     return LoadedNetwork(str(path), model.eval(), card["model"], card["crop"], card)
 

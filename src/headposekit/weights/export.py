@@ -13,13 +13,12 @@ import torch
 from hydra.utils import instantiate
 from numpy.typing import NDArray
 from omegaconf import DictConfig
-from torch import nn
 
 from headposekit.data.datamodule import HeadPoseDataModule
 from headposekit.errors import InputError
 from headposekit.files import check_writable, write_bytes, write_json
 from headposekit.models.fold import fold
-from headposekit.models.summary import count_parameters, input_size_of
+from headposekit.models.network import PoseNetwork, count_parameters
 from headposekit.timing import compare_times
 from headposekit.weights.checkpoint import CARD_VERSION, CONVENTION, LoadedNetwork, build, rebuild
 from headposekit.weights.onnx_files import TOLERANCE, OnnxNetwork, int8_bytes, onnx_bytes, torch_export_bytes, with_card
@@ -34,9 +33,9 @@ Pictures = NDArray[np.uint8]  # (n, S, S, 3), RGB
 Estimate = Callable[[Pictures], NDArray[np.float32]]  # to poses (n, 3), degrees
 
 
-def describe_export(members: Sequence[LoadedNetwork], network: nn.Module) -> dict[str, Any]:
+def describe_export(members: Sequence[LoadedNetwork], network: PoseNetwork) -> dict[str, Any]:
     """What an exported file says of itself: plain containers, as in a checkpoint."""
-    size = input_size_of(network)
+    size = network.input_size
     sources = [
         {
             "file": Path(member.path).name,
@@ -94,7 +93,9 @@ def check_output(config: DictConfig, members: Sequence[LoadedNetwork], folder: P
     return path
 
 
-def export_network(network: nn.Module, card: dict[str, Any], path: Path, faces: Pictures | None, int8: bool) -> dict[str, Any]:
+def export_network(
+    network: PoseNetwork, card: dict[str, Any], path: Path, faces: Pictures | None, int8: bool
+) -> dict[str, Any]:
     """Write a file that has passed the comparison, and its eight-bit form beside it.
 
     Args:
@@ -110,7 +111,7 @@ def export_network(network: nn.Module, card: dict[str, Any], path: Path, faces: 
     Raises:
         InputError: the outputs differ; nothing is left behind then.
     """
-    size = input_size_of(network)
+    size = network.input_size
     random = np.random.default_rng(0).integers(0, 256, (NUM_RANDOM, size, size, 3), dtype=np.uint8)
     pictures = random if faces is None else np.concatenate([random, faces])
     writer, reader = FORMATS[path.suffix]
@@ -175,7 +176,7 @@ def _crops(datamodule: HeadPoseDataModule) -> Iterator[Pictures]:
         yield np.ascontiguousarray(image.permute(0, 2, 3, 1).numpy())
 
 
-def _estimate_network(network: nn.Module) -> Estimate:
+def _estimate_network(network: PoseNetwork) -> Estimate:
     def estimate(pictures: Pictures) -> NDArray[np.float32]:
         with torch.inference_mode():
             output = network({"image": torch.from_numpy(pictures).permute(0, 3, 1, 2)})
@@ -205,7 +206,7 @@ def _estimate_safetensors(content: bytes, card: dict[str, Any], path: Path) -> E
     return _estimate_network(rebuild(path, card, safetensors.torch.load(content)).model)
 
 
-FORMATS: dict[str, tuple[Callable[[nn.Module, dict[str, Any]], bytes], Callable[[bytes, dict[str, Any], Path], Estimate]]] = {
+FORMATS: dict[str, tuple[Callable[[PoseNetwork, dict[str, Any]], bytes], Callable[[bytes, dict[str, Any], Path], Estimate]]] = {
     ".onnx": (lambda network, card: onnx_bytes(fold(network), card), _estimate_onnx),
     ".pt2": (lambda network, card: torch_export_bytes(fold(network), card), _estimate_torch_export),
     ".safetensors": (lambda network, card: safetensors_bytes(network), _estimate_safetensors),

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from headposekit.errors import InputError
 from headposekit.models.fold import fold
 from headposekit.models.fusion import LateFusion
+from headposekit.models.network import PoseNetwork
 from headposekit.safe_files import refuse_address
 from headposekit.weights.checkpoint import LoadedNetwork, build, load_checkpoint
 from headposekit.weights.onnx_files import OnnxNetwork, in_onnx_runtime, load_onnx
@@ -97,13 +97,13 @@ def refuse_other_crops(members: Sequence[LoadedNetwork]) -> None:
             )
 
 
-def fuse(members: Sequence[LoadedNetwork]) -> nn.Module:
+def fuse(members: Sequence[LoadedNetwork]) -> PoseNetwork:
     """One network, or the late fusion of several, in eval mode."""
     models = [member.model for member in members]
     return (models[0] if len(models) == 1 else LateFusion(models)).eval()
 
 
-def fastest(members: Sequence[LoadedNetwork], device: torch.device) -> nn.Module:
+def fastest(members: Sequence[LoadedNetwork], device: torch.device) -> PoseNetwork:
     """The same on a device, in the form that is fastest there: in ONNX Runtime on a CPU, folded on a GPU.
 
     A network that ONNX Runtime cannot take over runs folded as well, and one that cannot be folded as it is.
@@ -112,7 +112,7 @@ def fastest(members: Sequence[LoadedNetwork], device: torch.device) -> nn.Module
     return (models[0] if len(models) == 1 else LateFusion(models)).eval()
 
 
-def _fastest(network: nn.Module, device: torch.device) -> nn.Module:
+def _fastest(network: PoseNetwork, device: torch.device) -> PoseNetwork:
     if isinstance(network, OnnxNetwork):
         return network
     folded = fold(network)

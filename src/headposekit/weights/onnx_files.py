@@ -15,7 +15,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from unittest import mock
 
 import numpy as np
@@ -26,9 +26,9 @@ from torch import Tensor, nn
 from headposekit.errors import InputError
 from headposekit.files import cannot_write
 from headposekit.models.fold import random_pictures
-from headposekit.models.summary import count_parameters, input_size_of
+from headposekit.models.network import PoseNetwork, count_parameters
 from headposekit.safe_files import MAX_BYTES, check_file, parse_json, read_file
-from headposekit.types import Batch
+from headposekit.types import Batch, PoseOutput
 from headposekit.weights.checkpoint import CARD_VERSION, build_crop
 
 KEY = "headposekit"
@@ -55,13 +55,6 @@ TOLERANCE = 1e-3
 """Degrees within which a network in another form has to agree with itself."""
 
 
-class InferenceOutput(NamedTuple):
-    """What an exported network gives."""
-
-    pose: Tensor  # (B, 3), yaw, pitch, roll in degrees
-    spread: Tensor | None  # (B, 3), standard deviation of each angle's bins in degrees, where the network has bins
-
-
 class PictureNetwork(nn.Module):
     """What is exported: pictures to angles.
 
@@ -69,15 +62,14 @@ class PictureNetwork(nn.Module):
         network: any.
     """
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: PoseNetwork) -> None:
         super().__init__()
-        self.network, self.input_size = network, input_size_of(network)
+        self.network, self.input_size = network, network.input_size
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """(N, S, S, 3) uint8 RGB to pose (N, 3), and spread (N, 3) where there are bins."""
         output = self.network({"image": image.permute(0, 3, 1, 2)})
-        spread = getattr(output, "spread", None)
-        return (output.pose,) if spread is None else (output.pose, spread)
+        return (output.pose,) if output.spread is None else (output.pose, output.spread)
 
     @property
     def example(self) -> Tensor:
@@ -91,7 +83,7 @@ class PictureNetwork(nn.Module):
             return ["pose", "spread"][: len(self(self.example))]
 
 
-def in_onnx_runtime(network: nn.Module) -> "OnnxNetwork":
+def in_onnx_runtime(network: PoseNetwork) -> "OnnxNetwork":
     """The same network in ONNX Runtime, for this process only; compared before it is used.
 
     torch's older exporter writes it, in half a second where the one that writes files takes five to ten. It follows one
@@ -136,7 +128,7 @@ def in_onnx_runtime(network: nn.Module) -> "OnnxNetwork":
     return runtime
 
 
-def onnx_bytes(network: nn.Module, card: dict[str, Any]) -> bytes:
+def onnx_bytes(network: PoseNetwork, card: dict[str, Any]) -> bytes:
     """The content of an ONNX file.
 
     Args:
@@ -179,7 +171,7 @@ def with_card(content: bytes, card: dict[str, Any]) -> bytes:
     return described
 
 
-def torch_export_bytes(network: nn.Module, card: dict[str, Any]) -> bytes:
+def torch_export_bytes(network: PoseNetwork, card: dict[str, Any]) -> bytes:
     """The content of a .pt2 file, for `torch.export.load`; the card is its extra file headposekit.json.
 
     Raises:
@@ -236,7 +228,7 @@ def int8_bytes(content: bytes, card: dict[str, Any], pictures: NDArray[np.uint8]
         raise cannot_write(folder, error) from error
 
 
-class OnnxNetwork(nn.Module):
+class OnnxNetwork(PoseNetwork):
     """A network in ONNX Runtime, to be tested like any other.
 
     Args:
@@ -280,13 +272,11 @@ class OnnxNetwork(nn.Module):
             raise InputError(f"{self.path}: its outputs are not 32-bit floating-point numbers; export it again")
         return outputs
 
-    def forward(self, batch: Batch) -> InferenceOutput:
+    def forward(self, batch: Batch) -> PoseOutput:
         """A batch of B crops to their poses."""
         image = batch["image"]
         outputs = self.estimate(np.ascontiguousarray(image.permute(0, 2, 3, 1).cpu().numpy()))
-        pose, spread = [torch.from_numpy(output).to(image.device) for output in outputs] + [None] * (2 - len(outputs))
-        assert pose is not None
-        return InferenceOutput(pose, spread)
+        return PoseOutput(*(torch.from_numpy(output).to(image.device) for output in outputs))
 
 
 def load_onnx(path: str | Path) -> tuple[OnnxNetwork, dict[str, Any]]:

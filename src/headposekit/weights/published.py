@@ -17,7 +17,6 @@ import h5py
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from headposekit.errors import InputError
 from headposekit.geometry.bins import AngleBins
@@ -35,6 +34,7 @@ from headposekit.models.fsanet import (
     VarianceScoring,
 )
 from headposekit.models.hopenet import Hopenet
+from headposekit.models.network import PoseNetwork
 from headposekit.models.ssrnet import SSRNetMD
 from headposekit.safe_files import check_file
 from headposekit.weights.tensor_files import load_tensors
@@ -69,7 +69,7 @@ SCORINGS = {"none": NoScoring, "conv": ConvScoring, "variance": VarianceScoring}
 AGGREGATIONS = {"none": LinearAggregation, "capsule": CapsuleAggregation, "netvlad": NetVLADAggregation}
 
 
-def load_published(path: str | Path) -> tuple[nn.Module, dict[str, Any]]:
+def load_published(path: str | Path) -> tuple[PoseNetwork, dict[str, Any]]:
     """Build and fill the network of one published file.
 
     Args:
@@ -120,7 +120,7 @@ def _is_of_torch(path: Path) -> bool:
         return file.read(2) in (b"PK", b"\x80\x02")
 
 
-def _load_hopenet(path: Path) -> tuple[nn.Module, dict[str, Any]]:
+def _load_hopenet(path: Path) -> tuple[PoseNetwork, dict[str, Any]]:
     content = load_tensors(path)
     if isinstance(content, dict) and isinstance(content.get("headposekit"), dict):
         raise InputError(f"{path}: a checkpoint of this suite; name it *.ckpt and give it with checkpoint=")
@@ -239,7 +239,7 @@ def _check_dataset(name: str, dataset: h5py.Dataset) -> int:
     return stored
 
 
-def _identify(path: Path, arrays: Arrays) -> tuple[dict[str, Source], nn.Module, dict[str, Any]]:
+def _identify(path: Path, arrays: Arrays) -> tuple[dict[str, Source], PoseNetwork, dict[str, Any]]:
     """Which network a file holds: where each of its tensors comes from, the empty network, and its configuration."""
     layers = {key.split("/")[0] for key in arrays}
     if "separable_conv2d_1" not in layers or "delta_s1" not in layers:
