@@ -1,4 +1,4 @@
-"""Draw docs/conventions.jpg, the signs of the angles, and docs/crops.jpg, the crop rules on one face; both of synthetic heads."""
+"""Draw docs/conventions.jpg, the signs of the angles, and docs/crops.jpg, the crop rules on one face; heads are synthetic."""
 
 import cv2
 import numpy as np

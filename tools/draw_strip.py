@@ -53,26 +53,27 @@ def heads(checkpoint: Path) -> Image:
 
 
 def demo_page(browser: Browser, checkpoint: Path) -> Image:
-    """The page of demo.py with its second example."""
+    """The page of demo.py with its first example."""
     command = [sys.executable, str(ROOT / "src" / "demo.py"), f"checkpoint={checkpoint}", "port=0", "browser=false"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as demo:
-        assert demo.stdout
-        found = re.match(r"http://\S+", demo.stdout.readline())
-        assert found
-        page = browser.new_page(viewport={"width": 620, "height": 900}, color_scheme="light")
-        page.goto(found[0])
-        page.locator("#examples button").nth(1).click()
-        page.wait_for_function("document.getElementById('message').textContent.startsWith('example 2')", timeout=60_000)
-        picture = _panel(page.screenshot())
-        demo.terminate()
-    return picture
+        try:
+            assert demo.stdout
+            found = re.match(r"http://\S+", demo.stdout.readline())
+            assert found, "demo.py did not start"
+            page = browser.new_page(viewport={"width": 620, "height": 900}, color_scheme="light")
+            page.goto(found[0])
+            is_shown = "text => document.getElementById('message').textContent.startsWith(text)"
+            page.wait_for_function(is_shown, arg="example 1", timeout=60_000)
+            return _panel(page.screenshot())
+        finally:
+            demo.kill()
 
 
 def report_page(browser: Browser) -> Image:
-    """The top of the page of everything that has run."""
+    """The page of everything that has run, from its first leaderboard."""
     page = browser.new_page(viewport={"width": 900, "height": 900}, color_scheme="light")
     page.goto((runs_dir() / "reports" / "index.html").as_uri())
-    page.locator("table").first.scroll_into_view_if_needed()
+    page.locator("h2").first.evaluate("heading => heading.scrollIntoView()")
     return _panel(page.screenshot())
 
 
