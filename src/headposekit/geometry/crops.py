@@ -72,7 +72,7 @@ class CropRule(Protocol):
 
     @property
     def reach(self) -> float:
-        """How far a cut may leave the tight box, as a share of the box's longer side beyond the square around its centre."""
+        """Largest margin around the square of the box's centre and longer side that a crop can need, in units of that side."""
 
     def __call__(self, image: Image, box: ArrayLike) -> Image:
         """(H, W, 3) picture and tight box to the (size, size, 3) square."""
@@ -89,7 +89,7 @@ class CropRule(Protocol):
         """Both halves for B boxes (B, 4) in pictures of B sizes; with `draws` (B, 3) in [0, 1), as training varies them."""
 
     def for_dataset(self, name: str) -> "CropRule":
-        """The form of the rule for a dataset's boxes: a face detector's hold more than the landmarks', for one."""
+        """Variant of this rule for the boxes of a dataset; detector boxes, for example, are larger and get a smaller margin."""
 
 
 class FSANetCrop:

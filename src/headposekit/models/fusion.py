@@ -12,7 +12,7 @@ from headposekit.types import Batch
 
 
 class LateFusionOutput(NamedTuple):
-    """The mean, and what it is the mean of."""
+    """Mean pose, and the poses of the members."""
 
     pose: Tensor  # (B, 3), degrees
     member_pose: Tensor  # (M, B, 3), degrees
