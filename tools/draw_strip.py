@@ -80,6 +80,7 @@ def report_page(browser: Browser) -> Image:
 def _panel(screenshot: bytes) -> Image:
     """A screenshot as high as the strip, with a thin frame."""
     picture = cv2.imdecode(np.frombuffer(screenshot, np.uint8), cv2.IMREAD_COLOR_RGB)
+    assert picture is not None
     width = round(picture.shape[1] * HEIGHT / picture.shape[0])
     panel = np.asarray(cv2.resize(picture, (width, HEIGHT), interpolation=cv2.INTER_AREA), dtype=np.uint8)
     cv2.rectangle(panel, (0, 0), (width - 1, HEIGHT - 1), (200, 204, 210), 1)
