@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from face_scenes import plain_heads
 from headposekit.files import write_picture
-from headposekit.geometry.crops import CropRule, FSANetCrop, HopenetCrop, MarginCrop
+from headposekit.geometry.crops import FSANetCrop, HopenetCrop, MarginCrop
 from headposekit.geometry.drawing import draw_axes
 from headposekit.paths import ROOT
 from headposekit.synthesis.sampler import HeadSampler
@@ -17,7 +17,7 @@ POSES = {
     "yaw +30": (30, 0, 0), "pitch +30": (0, 30, 0), "roll +30": (0, 0, 30),
     "yaw -30": (-30, 0, 0), "pitch -30": (0, -30, 0), "roll -30": (0, 0, -30),
 }  # fmt: skip
-RULES: dict[str, tuple[CropRule, tuple[int, int, int]]] = {
+RULES: dict[str, tuple[FSANetCrop | HopenetCrop | MarginCrop, tuple[int, int, int]]] = {
     "fsanet": (FSANetCrop(120), (230, 60, 50)),
     "hopenet": (HopenetCrop(120), (60, 200, 80)),
     "margin": (MarginCrop(120), (70, 130, 255)),
