@@ -1,11 +1,15 @@
-"""README and docs/ as the tests read them: files that a page shows, and commands that it tells a reader to type."""
+"""README, docs/ and results/ as the tests read them: files that a page shows, and commands that it tells a reader to type."""
 
 import re
 import shlex
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted(path for name in ("docs", "results") for path in (ROOT / name).glob("*.md")),
+]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 HERE_DOCUMENT = re.compile(r" <<'(\w+)'(.*?)^\1$", re.MULTILINE | re.DOTALL)
 

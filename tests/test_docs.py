@@ -1,4 +1,4 @@
-"""README and docs/: every command is one that the program takes, every link leads somewhere."""
+"""README, docs/ and results/: every command is one that the program takes, every link leads somewhere."""
 
 import importlib.util
 import itertools
@@ -9,16 +9,21 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from configs import compose_config
+from headposekit.geometry.crops import FSANetCrop, HopenetCrop, MarginCrop
 from pages import PAGES, ROOT, commands_of, files_of, write_files_of
 
 CONF = ROOT / "conf"
-COMMANDS = sorted({(page.name, part.strip()) for page in PAGES for line in commands_of(page) for part in line.split("&&")})
-SHOWING_FILES = {page.name for page in PAGES if files_of(page)}
+COMMANDS = sorted(
+    {(str(page.relative_to(ROOT)), part.strip()) for page in PAGES for line in commands_of(page) for part in line.split("&&")}
+)
+SHOWING_FILES = {str(page.relative_to(ROOT)) for page in PAGES if any(name.startswith("mine/") for name in files_of(page))}
 ENTRIES = sorted(
     {
         (page if page in SHOWING_FILES else "any page", command)
@@ -38,10 +43,6 @@ ABSENT = re.compile(r"\b(DIR|FILE|URL|lp20000)\b|\.\.\.|\.(h5|pkl|onnx|ckpt|csv|
 
 LOOKING_AT_RUNS = ("report", "dashboard", "search")
 """Entry points that miss no data set: they look at runs only, or start some."""
-
-
-def page_of(name: str) -> Path:
-    return next(page for page in PAGES if page.name == name)
 
 
 def one_cell(overrides: list[str], is_sweep: bool) -> list[str]:
@@ -85,7 +86,7 @@ def test_entry_points_take_what_pages_tell_the_reader_to_give_them(
     name = Path(script).stem
     assert (ROOT / script).is_file(), f"{script} is not there"
     if page in SHOWING_FILES:
-        write_files_of(page_of(page), tmp_path)
+        write_files_of(ROOT / page, tmp_path)
         monkeypatch.setenv("HEADPOSEKIT_EXTENSIONS", str(tmp_path / "mine"))
     monkeypatch.setenv("HEADPOSEKIT_DATASETS", str(datasets))
     monkeypatch.setenv("WANDB_MODE", "offline")
@@ -129,7 +130,7 @@ def test_other_commands_are_there(page: str, command: str) -> None:
         elif words[0] == "-c":
             compile(words[1], page, "exec")
         elif words[0] != "-":
-            assert (ROOT / words[0]).is_file() or words[0] in files_of(page_of(page)), f"{words[0]} is not there"
+            assert (ROOT / words[0]).is_file() or words[0] in files_of(ROOT / page), f"{words[0]} is not there"
     elif program == "pip":
         extra = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["headposekit"]["extras"]
         extras = [extra for word in words for part in re.findall(r"^\.\[(.*)\]$", word) for extra in part.split(",")]
@@ -154,7 +155,37 @@ def test_links_lead_somewhere(page: Path) -> None:
             }, link
 
 
-def test_readme_is_short_and_leads_to_every_page() -> None:
+def test_readme_is_short_and_every_page_is_in_an_index() -> None:
     text = (ROOT / "README.md").read_text()
     assert len(text.splitlines()) < 150
-    assert [page.name for page in PAGES if page.parent == ROOT / "docs" and f"(docs/{page.name})" not in text] == []
+    for folder in ("docs", "results"):
+        index = (ROOT / folder / "README.md").read_text()
+        assert f"({folder}/README.md)" in text
+        assert [page.name for page in (ROOT / folder).glob("*.md") if f"({page.name})" not in index] == ["README.md"]
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if page.parent != ROOT and page.name not in ("README.md", "config.md")], ids=str
+)
+def test_pages_say_whom_they_are_for(page: Path) -> None:
+    title, _, opening = page.read_text().split("\n", maxsplit=2)
+    assert title.startswith("# ")
+    assert opening.startswith("Read this if ")
+
+
+@pytest.mark.parametrize(
+    "box", [(100, 50, 220.5, 190.2), (5.3, 3.2, 90, 130), (300, 200, 390, 299)], ids=["inside", "corner", "edge"]
+)
+def test_crops_of_the_page_on_exports_are_those_of_the_project(box: tuple[float, ...]) -> None:
+    theirs: dict[str, Any] = {}
+    exec(files_of(ROOT / "docs" / "export.md")["my_crops.py"], theirs)
+    picture = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8), (0, 0), 4)
+    assert np.array_equal(theirs["fsanet_crop"](picture, box), FSANetCrop()(picture, box))
+    assert np.array_equal(theirs["margin_crop"](picture, box), MarginCrop()(picture, box))
+    assert np.abs(theirs["hopenet_crop"](picture, box).astype(int) - HopenetCrop()(picture, box)).mean() < 1
+
+
+def test_pictures_of_the_readme_are_small() -> None:
+    shown = re.findall(r"!\[.*?\]\((.*?)\)", (ROOT / "README.md").read_text())
+    assert shown
+    assert sum((ROOT / path).stat().st_size for path in shown) < 400_000

@@ -61,7 +61,7 @@ class Scene:
 
 
 def plain_heads(seed: int, **options: Any) -> HeadSampler:
-    """Heads, each another person, without what is the scene's business: photo effects, background, borders, occluders."""
+    """Sampler for cut-out heads: a new person each time; photo effects, background, borders and occluders off."""
     plain = {"photo": 0.0, "backgrounds": False, "borders": 0.0, "occluder": 0.0, "box_jitter": 0.0, "visible21": 0.0}
     return HeadSampler(seed, **{"poses_per_identity": 1, **plain, **options})
 

@@ -1,4 +1,4 @@
-"""What travels between the rooms: samples from datasets, batches into networks, outputs out of them."""
+"""Types passed between packages: samples from datasets, batches into networks, outputs out of them."""
 
 from dataclasses import dataclass
 from typing import NotRequired, TypedDict

@@ -107,7 +107,7 @@ class CropRule(ABC):
         return np.asarray(cv2.resize(cut, (self.size, self.size)), dtype=np.uint8)
 
     def for_dataset(self, name: str) -> "CropRule":
-        """The form of the rule for a dataset's boxes: a face detector's hold more than the landmarks', for one."""
+        """Variant of this rule for the boxes of a dataset; detector boxes, for example, are larger and get a smaller margin."""
         return self
 
 

@@ -1,4 +1,4 @@
-"""Less jitter in the poses of a video, for a stated lag: filters on rotations, so that ±180 degrees is no edge.
+"""Temporal filters for the poses of a video: they work on rotations, so ±180 degrees is no edge.
 
 Each filter is called with the identity of a face, the time and the estimated pose, in the order of the frames, and returns
 the smoothed pose. What is smoothed is the rotation; of the two triples of angles that name it, the one nearest to the

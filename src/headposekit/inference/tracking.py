@@ -1,4 +1,4 @@
-"""Who is who from frame to frame, by the overlap of boxes."""
+"""Tracker: the identity of faces from frame to frame, by the overlap of their boxes."""
 
 import numpy as np
 import torch

@@ -11,7 +11,7 @@ from headposekit.geometry.rotations import angular_error, geodesic_distance
 class PoseError(Metric):
     """Errors of predicted poses, summed in float64 so that batch size and number of processes play no part.
 
-    Errors wrap at 360 degrees only: a face predicted backwards costs 180 (6DRepNet's evaluation lets it go free).
+    Errors wrap at 360 degrees only: an error of 180 degrees counts as 180 (as 0 in 6DRepNet's evaluation).
 
     >>> error = PoseError()
     >>> error.update(torch.tensor([[10.0, 0.0, 179.0]]), torch.tensor([[13.0, 0.0, -178.0]]))

@@ -19,7 +19,7 @@ from headposekit.geometry.face_model import symmetric_face_68
 Array = NDArray[Any]
 
 CENTER = np.array([0.0, 0.3, -1.6])
-"""The surface is star-shaped around this point; heads also turn around it, but for y."""
+"""Centre of the star-shaped surface; the pivot of rotation has the same x and z, but y = 0."""
 COLUMNS, ROWS = 77, 61
 """Grid of the head: longitudes (the first and last are the seam at the back), latitudes from the crown down."""
 

@@ -1,4 +1,4 @@
-"""What happens beside the steps of a training."""
+"""Callbacks of a training."""
 
 import contextlib
 import io

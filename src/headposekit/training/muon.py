@@ -1,4 +1,4 @@
-"""Muon: steps whose every direction is equally long, for matrices; AdamW for all other parameters."""
+"""Muon: orthogonalised momentum (all singular values about 1) for weight matrices; AdamW for other parameters."""
 
 from collections.abc import Callable, Iterable
 from typing import Any

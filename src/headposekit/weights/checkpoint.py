@@ -1,4 +1,4 @@
-"""Checkpoints that explain themselves, and their safe reading.
+"""Write and safely read checkpoints that hold all that is needed to use them.
 
 A checkpoint is Lightning's, with one more entry, `headposekit`: plain containers with the network's resolved configuration, the
 crop rule, input size, channel order, angle convention, training data and errors. It opens with `weights_only=True`; what its
