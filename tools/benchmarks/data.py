@@ -64,7 +64,7 @@ class _Written:
     ) -> W300LPDataModule:
         """As a training reads it."""
         pack = kind(self.folder / "packs", num_workers=packers)
-        options = {"batch_size": batch_size, "num_workers": num_workers, "split": "random", "pack": pack}
+        options: dict[str, Any] = {"batch_size": batch_size, "num_workers": num_workers, "split": "random", "pack": pack}
         return W300LPDataModule(self.root, crop, augmentation, **options)
 
 
@@ -128,7 +128,7 @@ def benchmark_data(
             fixed = _view(written.data(crop, augmentations["fsanet"], FixedPack))
             packed = len(paths) / (time.process_time() - start)
             loose = _view(written.data(crop, augmentations["rigid"], LoosePack))
-            augmented = _view(W300LPDataModule(written.root, crop, augmentations["rigid"], 1, split="random"))
+            augmented = _view(W300LPDataModule(written.root, crop, augmentations["rigid"], batch_size=1, split="random"))
             chosen = np.random.default_rng(0).integers(0, len(paths), batch_size).tolist()
 
             def from_files() -> object:

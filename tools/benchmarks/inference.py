@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import psutil
 import torch
-from torch import nn
 
 from benchmarks.batches import random_batch
 from benchmarks.measure import measure_rate
@@ -19,12 +18,13 @@ from headposekit.geometry.face_model import mean_face_68
 from headposekit.geometry.pnp import solve_weak_perspective
 from headposekit.geometry.rotations import pose_to_matrix
 from headposekit.models.fold import fold
+from headposekit.models.network import PoseNetwork
 from headposekit.timing import Times, compare_times
 from headposekit.types import Batch
 from headposekit.weights.onnx_files import OnnxNetwork, in_onnx_runtime, onnx_bytes, torch_export_bytes
 
 
-def benchmark_inference(network: nn.Module, batch_size: int, num_blocks: int, device: torch.device) -> dict[str, Any]:
+def benchmark_inference(network: PoseNetwork, batch_size: int, num_blocks: int, device: torch.device) -> dict[str, Any]:
     """Angles of one random batch: the plain form, the network as it is, folded, and (on a CPU) as `load` runs it.
 
     Args:
@@ -48,7 +48,7 @@ def benchmark_inference(network: nn.Module, batch_size: int, num_blocks: int, de
     return {"batch_size": batch_size, "threads": torch.get_num_threads(), **rates, **speedups(times)}
 
 
-def benchmark_latency(network: nn.Module, num_blocks: int) -> dict[str, Any]:
+def benchmark_latency(network: PoseNetwork, num_blocks: int) -> dict[str, Any]:
     """Angles of one picture on one thread: the same three forms in PyTorch, and the exported file in ONNX Runtime.
 
     Args:
@@ -75,7 +75,7 @@ def benchmark_latency(network: nn.Module, num_blocks: int) -> dict[str, Any]:
     return numbers | speedups(times)
 
 
-def benchmark_export(network: nn.Module, batch_size: int, num_blocks: int) -> dict[str, Any]:
+def benchmark_export(network: PoseNetwork, batch_size: int, num_blocks: int) -> dict[str, Any]:
     """Both formats of an export: how long it takes, how large the file is, how fast it runs beside the network.
 
     Args:
@@ -144,7 +144,7 @@ def speedups(times: Mapping[str, Times]) -> dict[str, float]:
     return {f"{name}_times_plain": 1 / value.ratio for name, value in times.items() if name != "plain"}
 
 
-def _card(network: nn.Module) -> dict[str, Any]:
+def _card(network: PoseNetwork) -> dict[str, Any]:
     return {"input": {"size": network.input_size}, "params": 0}
 
 

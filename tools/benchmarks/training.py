@@ -18,6 +18,7 @@ from benchmarks.measure import measure_rate
 from benchmarks.plain import plain_form
 from headposekit.data.datamodule import HeadPoseDataModule
 from headposekit.models.fold import fold
+from headposekit.models.network import PoseNetwork
 from headposekit.timing import compare_times
 from headposekit.training.module import HeadPoseModule
 from headposekit.types import Batch
@@ -52,7 +53,7 @@ def benchmark_train(
     return {"batch_size": batch_size, "threads": torch.get_num_threads(), "images_per_second": asdict(rate)}
 
 
-def benchmark_step(network: nn.Module, batch_sizes: Sequence[int], num_blocks: int, device: torch.device) -> dict[str, Any]:
+def benchmark_step(network: PoseNetwork, batch_sizes: Sequence[int], num_blocks: int, device: torch.device) -> dict[str, Any]:
     """Training steps of the plain form, of the network as it is, and of that in bf16: the same loss, each with its Adam.
 
     On a GPU also in bf16, compiled and recorded as a CUDA graph.
@@ -104,7 +105,7 @@ def benchmark_epoch(
         images a second of both epochs and of a test of the same faces, how many times as fast ours is.
     """
     ours, naive = make_module(), make_module()
-    naive.model = plain_form(naive.model)
+    naive.model = plain_form(naive.model)  # type: ignore[assignment]  # it is called in the same way
     faces = len(data.split.train) // data.batch_size * data.batch_size
     options: dict[str, Any] = {
         "accelerator": device.type, "devices": 1, "logger": False, "enable_checkpointing": False, "enable_progress_bar": False,
@@ -129,7 +130,7 @@ def benchmark_epoch(
     }
 
 
-def benchmark_limits(network: nn.Module, batch_size: int, num_blocks: int, device: torch.device) -> dict[str, Any]:
+def benchmark_limits(network: PoseNetwork, batch_size: int, num_blocks: int, device: torch.device) -> dict[str, Any]:
     """Work of an image by count, what this machine could do of it at best, and how near the network comes.
 
     Args:
@@ -169,7 +170,9 @@ def benchmark_limits(network: nn.Module, batch_size: int, num_blocks: int, devic
     return results
 
 
-def benchmark_scaling(network: nn.Module, batch_sizes: Sequence[int], num_blocks: int, device: torch.device) -> dict[str, Any]:
+def benchmark_scaling(
+    network: PoseNetwork, batch_sizes: Sequence[int], num_blocks: int, device: torch.device
+) -> dict[str, Any]:
     """Training steps and inference over batch sizes.
 
     Args:

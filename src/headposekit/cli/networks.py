@@ -10,6 +10,7 @@ from torch import nn
 
 from headposekit.cli.entry import given_overrides
 from headposekit.errors import InputError
+from headposekit.models.network import PoseNetwork
 from headposekit.paths import runs_dir, typed
 from headposekit.sweeps.folders import folders_of
 from headposekit.sweeps.pool import finished_results
@@ -21,7 +22,7 @@ COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-
 """Of torch.compile; `reduce-overhead` records CUDA graphs, which small batches on a GPU need."""
 
 
-def load_networks(config: DictConfig) -> tuple[nn.Module, dict[str, Any]]:
+def load_networks(config: DictConfig) -> tuple[PoseNetwork, dict[str, Any]]:
     """Load what `checkpoint=` and `weights=` name, or make the `model=` that learns nothing.
 
     Returns:

@@ -100,6 +100,7 @@ def check_tensors(path: str | Path, state: Any) -> dict[str, Tensor]:
 class _Unpickler(pickle._Unpickler):  # Python's own code: C's may take memory for sizes
     """Builds containers and tensors, and nothing else."""
 
+    stack: list[Any]  # of `pickle._Unpickler`
     dispatch: ClassVar[dict[int, Any]] = {
         code: load for code, load in pickle._Unpickler.dispatch.items() if bytes([code]) not in UNUSED
     }
