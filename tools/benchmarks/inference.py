@@ -38,9 +38,10 @@ def benchmark_inference(network: PoseNetwork, batch_size: int, num_blocks: int, 
     """
     network = network.eval().to(device)
     batch = random_batch(batch_size, network.input_size, device)
-    forms = {"plain": plain_form(network), "network": network, "folded": fold(network)}
+    folded = fold(network)
+    forms: dict[str, Any] = {"plain": plain_form(network), "network": network, "folded": folded}
     if device.type == "cpu":
-        forms["onnxruntime"] = in_onnx_runtime(forms["folded"])
+        forms["onnxruntime"] = in_onnx_runtime(folded)
     with torch.inference_mode():
         pieces = {name: _call(form, batch) for name, form in forms.items()}
         times = compare_times(pieces, num_blocks, calls=5, clock=time.perf_counter)
@@ -152,5 +153,5 @@ def _runtime(content: bytes, threads: int) -> OnnxNetwork:
     return OnnxNetwork(content, Path("network.onnx"), threads=threads)
 
 
-def _call(network: nn.Module, batch: Batch) -> Callable[[], object]:
+def _call(network: Callable[[Batch], object], batch: Batch) -> Callable[[], object]:
     return lambda: network(batch)
