@@ -22,6 +22,7 @@ from headposekit.errors import InputError
 
 MAX_BYTES = 2**30
 MAX_JSON = 2**24
+MAX_NPZ = 2**28
 MAX_HEADER = 4096
 """Characters of an .npy file's header."""
 ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
@@ -89,7 +90,7 @@ def parse_json(text: str | bytes, path: str | Path) -> Any:
         raise InputError(f"{path}: not readable JSON ({type(error).__name__}); write it again") from error
 
 
-def read_npz(path: str | Path, limit: int = MAX_BYTES) -> dict[str, NDArray[Any]]:
+def read_npz(path: str | Path, limit: int = MAX_NPZ) -> dict[str, NDArray[Any]]:
     """The arrays of an .npz file.
 
     Args:

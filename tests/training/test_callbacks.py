@@ -103,3 +103,13 @@ def test_terminal_gets_the_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Progress().is_enabled
     monkeypatch.setattr(terminal, "isatty", lambda: False)
     assert Progress().is_disabled
+
+
+@pytest.mark.parametrize("content", [b"epoch,a\n\x85,1\n", b"a,b\n1,2\n", b"epoch,a\n,1\n"], ids=["bytes", "no epoch", "empty"])
+def test_damaged_metrics_are_named_and_the_training_goes_on(tmp_path: Path, caplog, content: bytes) -> None:
+    (tmp_path / "metrics.csv").write_bytes(content)
+    logger = EpochCSVLogger(tmp_path)
+    assert logger.rows == {}
+    assert caplog.messages[0].startswith(f"{tmp_path / 'metrics.csv'}: damaged")
+    logger.log_metrics({"epoch": 3, "val/mae": 1.5})
+    assert [list(row.values()) for row in rows(tmp_path / "metrics.csv")] == [["3", "1.5"]]

@@ -112,7 +112,7 @@ class AFLW(FolderDataset):
             counted = read_names(Path(self.faces))
             if absent := sorted(counted - set(names)):
                 raise InputError(
-                    f"{self.faces}: {len(absent)} of its {len(counted)} faces are not in {self.root}, such as {absent[0]}; "
+                    f"{self.faces}: {len(absent)} of its {len(counted)} faces are not in {self.root}, such as {absent[0][:60]}; "
                     f"correct the list (names there look like {names[0]})"
                 )
         else:

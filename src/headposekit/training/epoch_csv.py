@@ -1,6 +1,7 @@
 """metrics.csv of the run folder: one row an epoch, and it survives a resume."""
 
 import csv
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ from lightning_utilities.core.rank_zero import rank_zero_only
 from pytorch_lightning.loggers import Logger
 
 from headposekit.files import replacing
+
+log = logging.getLogger(__name__)
 
 
 class EpochCSVLogger(Logger):
@@ -22,9 +25,12 @@ class EpochCSVLogger(Logger):
         super().__init__()
         self.path = Path(save_dir) / "metrics.csv"
         self.rows: dict[int, dict[str, Any]] = {}
-        if self.path.is_file():
-            with self.path.open(newline="") as file:
-                self.rows = {int(row["epoch"]): dict(row) for row in csv.DictReader(file)}
+        try:
+            if self.path.is_file():
+                with self.path.open(newline="", encoding="utf-8") as file:
+                    self.rows = {int(row["epoch"]): dict(row) for row in csv.DictReader(file)}
+        except (ValueError, KeyError, TypeError, csv.Error, OSError) as error:  # ValueError: not UTF-8, too
+            log.warning("%s: damaged (%s); its earlier epochs are lost", self.path, type(error).__name__)
 
     @property
     def name(self) -> str:
@@ -54,7 +60,7 @@ class EpochCSVLogger(Logger):
         self.rows = {key: row for key, row in self.rows.items() if key <= epoch}
         self.rows.setdefault(epoch, {"epoch": epoch}).update({key: value for key, value in metrics.items() if key != "epoch"})
         columns = ["epoch", *sorted({key for row in self.rows.values() for key in row} - {"epoch"})]
-        with replacing(self.path) as partial, partial.open("w", newline="") as file:
+        with replacing(self.path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, columns)
             writer.writeheader()
             writer.writerows(self.rows[key] for key in sorted(self.rows))

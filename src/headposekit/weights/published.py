@@ -95,7 +95,10 @@ def load_published(path: str | Path) -> tuple[PoseNetwork, dict[str, Any]]:
     _refuse_broken(path, list(arrays.values()))
     state = model.state_dict()
     for name, (source, rule) in sources.items():
-        tensor = torch.from_numpy(np.ascontiguousarray(TO_TORCH[rule](arrays[source])))
+        try:
+            tensor = torch.from_numpy(np.ascontiguousarray(TO_TORCH[rule](arrays[source])))
+        except (ValueError, IndexError):  # another number of axes
+            tensor = torch.empty(0)
         if tensor.shape != state[name].shape:
             raise InputError(f"{path}: {source} has shape {arrays[source].shape}, which does not fit {name}; check the file")
         state[name] = tensor
