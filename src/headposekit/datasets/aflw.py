@@ -112,8 +112,8 @@ class AFLW(FolderDataset):
             counted = read_names(Path(self.faces))
             if absent := sorted(counted - set(names)):
                 raise InputError(
-                    f"{self.faces}: {len(absent)} of its {len(counted)} faces are not in {self.root}, such as {absent[0][:60]}; "
-                    f"correct the list (names there look like {names[0]})"
+                    f"{self.faces}: {len(absent)} of its {len(counted)} faces are not in {self.root}, "
+                    f"such as {absent[0][:60]}; correct the list (names there look like {names[0]})"
                 )
         else:
             test = draw_test_faces(names, [self._form.photo_of(name) for name in names], self.part_seed)
