@@ -203,7 +203,6 @@ def test_what_is_no_picture_any_more_is_refused(transform: Any) -> None:
         ({"cut": ["blur"]}, r"augmentation\.cut: str is no transform"),
         ({"cut": [RandomZoom()]}, r"augmentation\.cut: RandomZoom takes finished squares only"),
     ],
-    ids=str,
 )
 def test_what_cannot_be_drawn_is_refused(options: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
