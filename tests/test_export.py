@@ -107,7 +107,7 @@ def test_published_fusion_through_torch_export(run, official: Path, tmp_path: Pa
         (["int8=true"], "int8=true needs faces to set its ranges by; give some, such as test=[synthetic]"),
         (["int8=true", "format=torch_export"], "int8=true is onnxruntime's, and needs format=onnx"),
         (["int8=perhaps"], "int8=perhaps is not true or false"),
-        (["crop=margin"], "crop= is the network's own"),
+        (["crop=margin"], "no such option: crop"),
         (["checkpoint=[]", "weights=other.onnx"], "other.onnx: not a readable ONNX file, or cut short"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

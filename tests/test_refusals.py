@@ -140,7 +140,7 @@ def _checkpoint_with_foreign_target(path: Path) -> None:
         (["checkpoint={official}/ssrnet_mt.h5"], "ssrnet_mt.h5: not a readable checkpoint"),
         (["checkpoint=evil.ckpt"], "target os.system is not one of this suite's"),
         (["weights={official}/ssrnet_mt.h5", "test=[]"], "no test set"),
-        (["weights={official}/ssrnet_mt.h5", "crop={{margin: 0.4}}"], "crop={{margin: 0.4}} is unknown; choose fsanet"),
+        (["weights={official}/ssrnet_mt.h5", "crop={{margin: 0.4}}"], "crop={margin: 0.4} is unknown; choose fsanet"),
         (["weights={official}/ssrnet_mt.h5", "model=ssrnet", "crop=margin"], "crop= is the network's own in an evaluation"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

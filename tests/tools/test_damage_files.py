@@ -48,7 +48,7 @@ def write_seven(folder: Path) -> None:
 
 def test_each_fault_is_found_once_and_its_file_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("damage_files.PROCESSOR_SECONDS", 0.3)
-    outcomes = ["refused", "crash", "hang", "memory", "exception", "message", "message"]
+    outcomes = ["refused", "crash", "hang", "memory", "exception", "message", "refused"]
     for number, outcome in enumerate(outcomes):
         reader = Reader(lambda folder, number=number: (folder / f"{number}").write_text("whole"), _after_the_first)
         (tmp_path / f"{number}").mkdir()

@@ -33,11 +33,11 @@ def alike(tmp_path: Path) -> list[Path]:
 @pytest.mark.parametrize(
     ("overrides", "expected"),
     [
-        (("data=300w_lp",), "f929de24367d"),
-        (("model=hopenet", "data=300w_lp"), "051eea8643c9"),
-        (("model=hopenet_regression", "data=biwi"), "3d99299c7216"),
-        (("model=ssrnet", "data=aflw"), "f3575de2f659"),
-        (("model=landmarks",), "fd86e17d0fd6"),
+        (("data=300w_lp",), "0a9b77aa87bb"),
+        (("model=hopenet", "data=300w_lp"), "2077c30766af"),
+        (("model=hopenet_regression", "data=biwi"), "d80b8e34b417"),
+        (("model=ssrnet", "data=aflw"), "6c44fa509fee"),
+        (("model=landmarks",), "f4aa8ad8ec91"),
     ],
     ids=str,
 )
