@@ -17,7 +17,7 @@ test: .venv/installed-test
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed; set PYTHON=")'
 	$(PYTHON) -m venv .venv
 
-.venv/installed: requirements.txt pyproject.toml | .venv/bin/python
+.venv/installed: requirements.txt pyproject.toml setup.py | .venv/bin/python
 	$(BIN)/python -m pip install --quiet -r requirements.txt -e .
 	touch $@
 
