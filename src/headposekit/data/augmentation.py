@@ -60,7 +60,7 @@ class Augmentation:
 
 
 def _transforms(key: str, given: Any) -> list[Any]:
-    transforms = [] if given is None else list(given) if isinstance(given, list | tuple) else [given]
+    transforms = [] if given is None else list(given) if isinstance(given, Sequence) and not isinstance(given, str) else [given]
     for transform in transforms:
         name = type(transform).__name__
         if not isinstance(transform, Transform) and not callable(transform):

@@ -360,4 +360,4 @@ def _in_short(value: Any) -> str:
     if isinstance(value, list):
         return f"[{', '.join(map(_in_short, value))}]"
     text = str(value.get("_target_", value) if isinstance(value, dict) else value)
-    return text.rsplit(".", maxsplit=1)[-1] if text.startswith("headpose.") else text
+    return text.rsplit(".", maxsplit=1)[-1] if text.startswith("headposekit.") else text
