@@ -26,7 +26,6 @@ FOGGY = {
     "_target_": "headposekit.data.augmentation.Augmentation",
     "mirror": 0.5,
     "rotation": 10.0,
-    "cut": None,
     "pipeline": [{"_target_": "fog.Fog", "most": 0.3, "p": 0.5}],
 }
 HEADS = ("data.num_heads=48", "data.val_fraction=0.25", "test.synthetic.num_heads=8")

@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import itertools
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -17,6 +16,10 @@ from headposekit.types import Image
 
 NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL)
 """What file systems say that know no locks."""
+MOST_WRITERS = 100
+"""Processes that write the same file at one time."""
+PATIENCE = 60.0
+"""Seconds to wait for another process that adds to the same file."""
 
 
 @contextlib.contextmanager
@@ -35,11 +38,13 @@ def replacing(path: Path) -> Iterator[Path]:
     with contextlib.ExitStack() as stack:
         try:
             target = Path(os.path.realpath(path))  # what a link points to
-            for number in itertools.count(1):
+            for number in range(1, MOST_WRITERS + 1):
                 partial = target.with_name(f"{target.name}.partial{number if number > 1 else ''}")
                 lock = partial.with_name(f"{partial.name}.lock")
                 if stack.enter_context(locked(lock)):
                     break
+            else:  # there are not that many: this file system lets nobody have a lock
+                raise cannot_write(path)
             stack.callback(_remove, partial)
             partial.write_bytes(b"")
             yield partial
@@ -57,11 +62,11 @@ def locked(path: Path, *, wait: bool = False) -> Iterator[bool]:
     """Whether a lock, which is a file of this name, is ours; it is removed at the end of the block.
 
     The system takes it from a process that dies, and a forked process does not have it. Where a file system knows no locks,
-    everybody gets it. With `wait` the block begins when it is ours.
+    everybody gets it. With `wait` the block begins when it is ours, or after `PATIENCE`.
     """
     if not path.parent.is_dir():  # filelock would make it
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
-    lock = FileLock(path, timeout=-1 if wait else 0, thread_local=False, poll_interval=0.005, fallback_to_soft=False)
+    lock = FileLock(path, timeout=PATIENCE if wait else 0, thread_local=False, poll_interval=0.005, fallback_to_soft=False)
     is_ours = True
     try:
         lock.acquire()
