@@ -1,6 +1,6 @@
 """Damage files of every kind that the project reads, and look at how each reader takes it.
 
-    python tools/damage_files.py --reader mat --cases 1000 --seed 1 --keep /tmp/faults
+    python tools/damage_files.py --reader mat --cases 1000 --seed 1 --keep faults
 
 For every reader (`damage_readers.py`) small whole files are written with the project's own writers. A case damages one of them
 (`damage_edits.py`) and reads it in a worker process. It may be read (`ok`) or refused: InputError of one line that names the

@@ -5,8 +5,8 @@
 
 RUNS is an empty folder for the runs. $TMPDIR should be on another file system than RUNS, where a move is no renaming:
 
-    mount -t tmpfs -o size=20m tmpfs /mnt/small; python tools/kill_trainings.py /mnt/small --full 10
-    mount -t tmpfs -o size=100m tmpfs /mnt/tmp; TMPDIR=/mnt/tmp python tools/kill_trainings.py /var/tmp/runs --kills 20
+    mount -t tmpfs -o size=20m tmpfs SMALL; python tools/kill_trainings.py SMALL --full 10
+    mount -t tmpfs -o size=100m tmpfs OTHER; TMPDIR=OTHER python tools/kill_trainings.py RUNS --kills 20
 
 The rendered heads go to $HEADPOSEKIT_DATASETS, as ever. The exit status is 1 where a command did not go on or anything differs.
 """
