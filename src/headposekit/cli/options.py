@@ -18,7 +18,6 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from headposekit.cli.command_line import in_quotes
 from headposekit.errors import InputError
-from headposekit.training.protocols import EXPANDED
 
 OPTIONAL_GROUPS = ("experiments", "budget")
 """Groups whose unknown choices Hydra leaves out without a word."""
@@ -143,10 +142,7 @@ def check_values(config: DictConfig) -> None:
         if key in NEEDED and value == []:
             raise InputError(f"{key}=[] is empty; name at least one")
     for key, value, kind in _arguments(config, ""):
-        several = (
-            isinstance(value, list) and key.startswith("test.") and key.split(".", 2)[-1] in EXPANDED
-        )  # a test set for each
-        if not (all(fits(kind, item) for item in value) if several else fits(kind, value)):
+        if not fits(kind, value):
             if get_origin(kind) is Literal:
                 raise InputError(f"{key}={_shown(value)} is unknown; choose {', '.join(map(str, get_args(kind)))}")
             raise InputError(f"{key}={_shown(value)} is not {in_words(kind)}{_written(key, kind, value)}")
