@@ -9,7 +9,7 @@ import numpy as np
 import scipy.io
 from numpy.typing import NDArray
 
-from headposekit.geometry.projection import project_pose_para
+from headposekit.geometry.conventions import project_pose_para
 
 SIZE = 450
 

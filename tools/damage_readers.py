@@ -44,9 +44,9 @@ from headposekit.detectors.whole import WholePicture
 from headposekit.errors import InputError
 from headposekit.geometry.crops import CropRule, FSANetCrop
 from headposekit.inference.sources import count_frames, find_inputs, read_frames
-from headposekit.landmarks.points import read_face_model
+from headposekit.landmarks import ThreeDDFA
+from headposekit.landmarks.model import read_face_model
 from headposekit.landmarks.sources import LandmarkFile
-from headposekit.landmarks.threeddfa import ThreeDDFA
 from headposekit.models.fold import fold as fold_network
 from headposekit.pictures import as_picture, read_image
 from headposekit.synthesis.sampler import HeadSampler

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.io
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -85,3 +86,29 @@ def test_calibrations_of_all_sequences(shared: Path) -> None:
     assert error.max() < 0.01
     swapped = conventions.calibrate_biwi_matrix(matrices, Rotation.from_rotvec(vectors[::-1], degrees=True).as_matrix())
     assert np.abs(conventions.pose_from_biwi_matrix(swapped) - expected).max() > 0.5
+
+
+def test_frontal_face_is_upright() -> None:
+    up, right = conventions.project_pose_para([[0, 1, 0], [1, 0, 0]], [0, 0, 0, 225, 225, 0, 10], 450)
+    assert up.tolist() == [225, 216, 0]  # y up becomes y down, MATLAB counts from 1
+    assert right.tolist() == [235, 226, 0]
+
+
+def test_real_labels_undone_give_one_common_face(shared: Path) -> None:
+    """Only the right order and signs bring eight heads back to the same neutral one."""
+
+    def spread(signs: np.ndarray) -> float:
+        faces = []
+        for path in sorted((shared / "aflw2000_sample").glob("*.mat")):
+            mat = scipy.io.loadmat(path)
+            para = mat["Pose_Para"][0] * np.concatenate([signs, np.ones(4)])
+            x, y, z = mat["pt3d_68"]
+            camera = np.stack([x, 451 - y, z], axis=-1) - para[3:6]
+            face = camera @ pose_to_matrix(torch.from_numpy(conventions.pose_from_pose_para(para))).numpy() / para[6]
+            np.testing.assert_allclose(conventions.project_pose_para(face, para, 450), mat["pt3d_68"].T, atol=1e-6)
+            faces.append(face - face.mean(axis=0))
+        return float(np.std(faces, axis=0).mean())
+
+    ours = spread(np.ones(3))
+    for signs in ([-1, 1, 1], [1, -1, 1], [1, 1, -1], [-1, -1, -1]):
+        assert spread(np.array(signs)) > 1.5 * ours

@@ -5,8 +5,8 @@ import pytest
 
 from headposekit.errors import InputError
 from headposekit.geometry.face_model import MIRROR_68, mean_face_68
-from headposekit.geometry.pnp import check_face_model
-from headposekit.landmarks.points import POINT_SETS, point_set, read_face_model
+from headposekit.landmarks.model import POINT_SETS, point_set, read_face_model
+from headposekit.landmarks.solvers import checked_face
 
 
 @pytest.mark.parametrize("name", POINT_SETS)
@@ -15,7 +15,7 @@ def test_sets_are_symmetric_give_poses_and_have_the_size_of_their_name(name: str
     assert len(set(indices)) == len(indices) == int(name)
     middle = {57} & set(indices)  # the lower lip
     assert {int(MIRROR_68[i]) for i in indices} == set(indices) | middle
-    check_face_model(mean_face_68()[indices])
+    checked_face(mean_face_68()[indices])
     assert point_set(int(name)) == indices
 
 

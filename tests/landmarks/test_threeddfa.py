@@ -47,10 +47,13 @@ def test_what_is_wrong_with_the_files_is_said(tmp_path: Path) -> None:
     np.savez(tmp_path / "keys.npz", names=np.array(NAMES))
     np.savez(tmp_path / "w.npz", mean=MEAN[:5], std=STD)
     for model, message in (
-        (ThreeDDFA(tmp_path / "gone.npz"), "no such file.*give an .npz file with names and parameters"),
-        (ThreeDDFA(tmp_path / "keys.npz"), "no array parameters, expected an .npz file with names and parameters"),
-        (ThreeDDFA(tmp_path / "shape.npz"), r"shape \(3, 40\), expected \(3, 62\)"),
-        (ThreeDDFA(tmp_path / "p.npz", tmp_path / "w.npz"), r"shapes \(5,\), \(62,\), expected \(62,\)"),
+        (ThreeDDFA(tmp_path / "gone.npz"), r"no such file.*`names` \(N,\) and `parameters` \(N, 62\) are expected"),
+        (ThreeDDFA(tmp_path / "keys.npz"), r"names .*; `names` \(N,\) and `parameters` \(N, 62\) are expected"),
+        (ThreeDDFA(tmp_path / "shape.npz"), r"parameters float64 of \(3, 40\); .* `parameters` \(N, 62\) are expected"),
+        (
+            ThreeDDFA(tmp_path / "p.npz", tmp_path / "w.npz"),
+            r"mean float64 of \(5,\), .*; `mean` \(62,\) and `std` \(62,\) are",
+        ),
         (ThreeDDFA(tmp_path / "p.npz"), "no face d in it"),
     ):
         with pytest.raises(InputError, match=message):

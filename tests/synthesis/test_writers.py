@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 
 from headposekit.datasets import AFLW, AFLW2000, AFW, W300LP
 from headposekit.errors import InputError
-from headposekit.geometry.projection import project_pose_para
+from headposekit.geometry.conventions import project_pose_para
 from headposekit.synthesis.sampler import HeadSampler
 from headposekit.synthesis.writers import SIZE, Write300WLP, WriteAFLW2000
 from headposekit.synthesis.writers_aflw import WriteAFLW, WriteAFW

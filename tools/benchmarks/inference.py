@@ -15,8 +15,8 @@ from benchmarks.batches import random_batch
 from benchmarks.measure import measure_rate
 from benchmarks.plain import plain_form
 from headposekit.geometry.face_model import mean_face_68
-from headposekit.geometry.pnp import solve_weak_perspective
 from headposekit.geometry.rotations import pose_to_matrix
+from headposekit.landmarks.solvers import WeakPerspective
 from headposekit.models.fold import fold
 from headposekit.models.network import PoseNetwork
 from headposekit.timing import Times, compare_times
@@ -122,13 +122,13 @@ def benchmark_landmarks(batch_size: int, num_blocks: int) -> dict[str, Any]:
     Returns:
         faces a second.
     """
-    rng, face, num_calls = np.random.default_rng(0), mean_face_68(), 32
+    rng, face, solver, num_calls = np.random.default_rng(0), mean_face_68(), WeakPerspective(), 32
     matrix = pose_to_matrix(torch.from_numpy(rng.uniform(-60, 60, (batch_size, 3)))).numpy()
     points = 225 + 60 * (face @ matrix.swapaxes(-1, -2))[..., :2] * [1, -1] + rng.uniform(-2, 2, (batch_size, 68, 2))
 
     def block() -> None:
         for _ in range(num_calls):
-            solve_weak_perspective(points, face)
+            solver(points, face)
 
     process = psutil.Process()
     cores = process.cpu_affinity()

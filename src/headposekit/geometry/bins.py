@@ -21,9 +21,6 @@ class AngleBins:
             weights mean, and the default; it is 1.5 degrees too low on average, for which the squared error in the loss makes
             the network compensate, unless alpha is 0.
 
-    Raises:
-        InputError: the range is not made of whole bins, or an unknown decoding.
-
     Reference: natanielruiz/deep-head-pose, code/datasets.py (labels) and code/test_hopenet.py (decoding).
     """
 
@@ -36,11 +33,7 @@ class AngleBins:
         self.limit, self.width, self.decoding, self.num_bins = limit, width, decoding, round(count)
 
     def labels(self, angle: Tensor) -> Tensor:
-        """Angles in degrees to the index of the bin that holds each (lower edge included); int64, same shape.
-
-        Raises:
-            InputError: an angle outside the range (the upper limit is outside), or NaN.
-        """
+        """The index of the bin that holds each angle (lower edge included), int64; InputError outside the range, or of NaN."""
         edges = self.width * torch.arange(self.num_bins + 1, device=angle.device, dtype=angle.dtype) - self.limit
         index = torch.bucketize(angle, edges, right=True) - 1
         outside = ~((angle >= -self.limit) & (angle < self.limit))
@@ -56,14 +49,7 @@ class AngleBins:
         return first + self.width * torch.arange(self.num_bins, device=like.device, dtype=like.dtype)
 
     def decode(self, logits: Tensor) -> tuple[Tensor, Tensor]:
-        """Expectation and standard deviation of the angle under softmax(logits).
-
-        Args:
-            logits: (..., num_bins).
-
-        Returns:
-            (...) and (...), degrees.
-        """
+        """Expectation (...) and standard deviation (...) of the angle under softmax(logits), logits (..., num_bins)."""
         probs, angles = logits.softmax(dim=-1), self.angles(logits)
         mean = (probs * angles).sum(dim=-1)  # no matrix product: autocast would halve its precision
         variance = (probs * (angles - mean.unsqueeze(-1)).square()).sum(dim=-1)

@@ -1,10 +1,10 @@
 """From a tight box to the square the network sees, by the rules of both papers and by a clean one.
 
-A crop rule is a small object with a `name`, a `size` (pixels of the square) and a call `(image, box) -> square`; it is
-written into the checkpoint, so training, evaluation and prediction share it. Boxes are x0, y0, x1, y1 in pixels.
-The functions under the classes are the papers' arithmetic, pixel for pixel, oddities included and named.
+A crop rule is a small object that is written into the checkpoint, so training, evaluation and prediction share it. Boxes are
+x0, y0, x1, y1 in pixels. The functions under the classes are the papers' arithmetic, pixel for pixel, oddities included.
 """
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Literal, NamedTuple, get_args
@@ -18,28 +18,25 @@ from headposekit.errors import InputError
 from headposekit.types import Image
 
 AFLW2000Box = Literal["official", "visible21", "pt3d_68"]
+Boxes = NDArray[np.floating]
+Draws = NDArray[np.float64] | None
 
 HOPENET_SIDES: dict[str, tuple[float, float, float, float]] = {
     "300w_lp": (0.6, 2.0, 0.6, 0.6),
-    "synhead": (0.6, 2.0, 0.6, 0.6),
     "aflw2000": (2.0, 2.0, 2.0, 0.6),
     "biwi": (0.6, 1.0, 0.6, 0.6),
     "crops": (0.0, 0.0, 0.0, 0.0),
     "afw": (0.8, 2.0, 0.8, 1.0),
 }
 """Left, top, right, bottom factors of Hopenet's loaders, multiplied by k."""
-
 HOPENET_K: dict[str, tuple[float, float]] = {
     "300w_lp": (0.2, 0.4),
-    "synhead": (0.2, 0.4),
     "aflw2000": (0.2, 0.2),
     "biwi": (0.35, 0.35),
     "crops": (0.0, 0.0),  # boxes that are crops already
     "afw": (0.32, 0.32),
 }
 """Range from which Hopenet's loaders draw k uniformly, per sample."""
-
-
 HOPENET_TRAINING_SIDE = 240 / 224
 """Shorter side before the random crop of training, over the side of the square."""
 NO_FACE = "the face box lies outside its picture or has no area; check the annotation's points or box"
@@ -60,21 +57,13 @@ class CropRule(ABC):
     """From a picture and a tight box to the square: a part of the picture is cut out (`regions`), then resized (`fit`).
 
     What lies outside the picture is black.
-
-    Attributes:
-        name: of the rule.
-        size: side of the square in pixels.
-        aflw2000_box: which points of AFLW2000 make the tight box.
-        drop_negative_points: whether points of 300W-LP with negative coordinates are left out of the tight box.
-        varies: whether training draws anew what is cut out of a picture.
-        reach: how far a cut may leave the tight box, as a share of the box's longer side beyond the square around its centre.
     """
 
     name: str
-    size: int
-    aflw2000_box: AFLW2000Box
-    drop_negative_points: bool = False
-    varies: bool = False
+    size: int  # side of the square in pixels
+    aflw2000_box: AFLW2000Box  # which points of AFLW2000 make the tight box
+    drop_negative_points: bool = False  # whether 300W-LP's points with negative coordinates are left out of the tight box
+    varies: bool = False  # whether training draws anew what is cut out of a picture
 
     def __call__(self, image: Image, box: ArrayLike) -> Image:
         """(H, W, 3) picture and tight box (4,) to the (size, size, 3) square; InputError where nothing would be in it."""
@@ -84,23 +73,21 @@ class CropRule(ABC):
     @property
     @abstractmethod
     def reach(self) -> float:
-        """See above."""
+        """How far a cut may leave the box, as a share of its longer side beyond the square around its centre."""
 
     @abstractmethod
-    def regions(
-        self, box: NDArray[np.floating], width: ArrayLike, height: ArrayLike, draws: NDArray[np.float64] | None = None
-    ) -> Regions:
-        """Of B boxes (B, 4) in pictures of B sizes; with `draws` (B, 3) in [0, 1), as training varies them."""
+    def cut(self, box: Boxes, width: ArrayLike, height: ArrayLike) -> NDArray[np.int64]:
+        """What a test cuts out, (B, 4), for boxes (B, 4) in pictures of B sizes."""
 
-    def fit(self, cut: Image, place: NDArray[np.float64] | None = None) -> Image:
+    def regions(self, box: Boxes, width: ArrayLike, height: ArrayLike, draws: Draws = None) -> Regions:
+        """Of B boxes (B, 4) in pictures of B sizes; with `draws` (B, 3) in [0, 1), as training varies them."""
+        cut = self.cut(box, width, height)
+        return Regions(cut, cut.astype(np.float64))
+
+    def fit(self, cut: Image, place: Draws = None) -> Image:
         """What was cut out, (h, w, 3), to the (size, size, 3) square: bilinear, its shape not kept.
 
-        Args:
-            cut: the part of the picture at its own resolution.
-            place: the second and third draw of a rule that varies.
-
-        Raises:
-            InputError: the cut holds nothing.
+        `place` is the second and third draw of a rule that varies. Raises InputError where the cut holds nothing.
         """
         if cut.size == 0:
             raise InputError(NO_FACE)
@@ -113,6 +100,8 @@ class CropRule(ABC):
 
 class FSANetCrop(CropRule):
     """FSA-Net's crop: the box grown by `margin` on each side, clipped to the picture, resized without keeping its shape.
+
+    Boxes that are crops already (dataset `crops`) are taken as they are.
 
     Args:
         size: side of the square in pixels.
@@ -133,8 +122,8 @@ class FSANetCrop(CropRule):
         aflw2000_box: AFLW2000Box = "visible21",
         detector_margin: float = 0.4,
     ) -> None:
-        self.size, self.margin, self.aflw2000_box = _check(size, margin, aflw2000_box)
-        self.detector_margin = _check_margin("detector_margin", detector_margin)
+        _check(size, aflw2000_box, margin=margin, detector_margin=detector_margin)
+        self.size, self.margin, self.aflw2000_box, self.detector_margin = size, margin, aflw2000_box, detector_margin
         self.dataset = ""
 
     @property
@@ -142,25 +131,21 @@ class FSANetCrop(CropRule):
         """The margin of the dataset's boxes."""
         return {"biwi": self.detector_margin, "crops": 0.0}.get(self.dataset, self.margin)
 
-    def regions(
-        self, box: NDArray[np.floating], width: ArrayLike, height: ArrayLike, draws: NDArray[np.float64] | None = None
-    ) -> Regions:
-        """All of the grown box, clipped; training does not vary it."""
-        last = int(self.dataset == "biwi")
-        cut = fsanet_box(box, self.reach, width, height) + np.array([0, 0, last, last])
-        return Regions(cut, cut.astype(np.float64))
-
     def for_dataset(self, name: str) -> "FSANetCrop":
-        """For BIWI's detections: `detector_margin`, ends included; boxes that are crops already (`crops`) as they are."""
-        rule = FSANetCrop(self.size, self.margin, self.aflw2000_box, self.detector_margin)
+        """With the margin of the dataset's boxes."""
+        rule = copy.copy(self)
         rule.dataset = name
         return rule
 
+    def cut(self, box: Boxes, width: ArrayLike, height: ArrayLike) -> NDArray[np.int64]:
+        """The grown box, clipped."""
+        cut = fsanet_box(box, self.reach, width, height)
+        cut[..., 2:] += self.dataset == "biwi"
+        return cut
+
 
 class MarginCrop(CropRule):
-    """The clean crop: a square around the box's centre, its side the box's longer side times 1 + 2 margin, black outside.
-
-    Order of the sides plays no part, the shape of the face is kept, and nothing is clipped.
+    """The clean crop: a square around the box's centre, its side the box's longer side times 1 + 2 margin; nothing is clipped.
 
     Args:
         size: side of the square in pixels.
@@ -171,19 +156,17 @@ class MarginCrop(CropRule):
     name = "margin"
 
     def __init__(self, size: int = 64, margin: float = 0.3, aflw2000_box: AFLW2000Box = "pt3d_68") -> None:
-        self.size, self.margin, self.aflw2000_box = _check(size, margin, aflw2000_box)
+        _check(size, aflw2000_box, margin=margin)
+        self.size, self.margin, self.aflw2000_box = size, margin, aflw2000_box
 
     @property
     def reach(self) -> float:
         """The margin."""
         return self.margin
 
-    def regions(
-        self, box: NDArray[np.floating], width: ArrayLike, height: ArrayLike, draws: NDArray[np.float64] | None = None
-    ) -> Regions:
-        """All of the square; training does not vary it."""
-        cut = square_box(box, self.margin)
-        return Regions(cut, cut.astype(np.float64))
+    def cut(self, box: Boxes, width: ArrayLike, height: ArrayLike) -> NDArray[np.int64]:
+        """The square."""
+        return square_box(box, self.margin)
 
     def for_dataset(self, name: str) -> "MarginCrop":
         """The same, but for boxes that are crops already: detectors' differ more among each other than from landmarks'."""
@@ -194,12 +177,12 @@ class HopenetCrop(CropRule):
     """Hopenet's crop: a loose box with factors of its dataset, the shorter side resized, a square taken from the middle.
 
     In training the looseness k is drawn for every face, the shorter side becomes 240/224 of the square's, and the square is
-    taken anywhere. What lies outside the picture is black.
+    taken anywhere. A dataset that the published code does not have gets the factors of 300W-LP.
 
     Args:
         size: side of the square in pixels.
         aflw2000_box: which points of AFLW2000 make the tight box, see `aflw2000_box`.
-        order_free: take every margin of the tight box (`loose_box`) instead of in the original's order (`hopenet_box`).
+        order_free: take every margin of the tight box instead of in the original's order, see `hopenet_box`.
 
     Reference: natanielruiz/deep-head-pose, code/datasets.py, code/train_hopenet.py and code/test_hopenet.py.
     """
@@ -208,8 +191,8 @@ class HopenetCrop(CropRule):
     varies = True
 
     def __init__(self, size: int = 224, aflw2000_box: AFLW2000Box = "official", order_free: bool = False) -> None:
-        self.size, _, self.aflw2000_box = _check(size, 0.0, aflw2000_box)
-        self.order_free = order_free
+        _check(size, aflw2000_box)
+        self.size, self.aflw2000_box, self.order_free = size, aflw2000_box, order_free
         self.dataset = "300w_lp"
 
     @property
@@ -219,97 +202,77 @@ class HopenetCrop(CropRule):
         left, top, right, bottom = (side * k for side in HOPENET_SIDES[self.dataset])
         return max(left, top, *((right, bottom) if self.order_free else (right * (1 + left), bottom * (1 + top))))
 
-    def fit(self, cut: Image, place: NDArray[np.float64] | None = None) -> Image:
+    def for_dataset(self, name: str) -> "HopenetCrop":
+        """With the factors of the dataset."""
+        rule = copy.copy(self)
+        rule.dataset = name if name in HOPENET_K else "300w_lp"
+        return rule
+
+    def fit(self, cut: Image, place: Draws = None) -> Image:
         """Shorter side to `size` and its middle, or to 240/224 of it and anywhere.
 
         Filtered as PIL does in a test; in training bilinear where that still sees every pixel, which is six times as fast.
         """
         if cut.size == 0:
             raise InputError(NO_FACE)
-        width, height = self._resized(cut.shape[1], cut.shape[0], place is not None)
-        resized = int(width), int(height)
-        check_size(*resized)
-        if place is not None and max(cut.shape) <= 2 * max(resized):
-            picture = cv2.resize(cut, resized)
+        resized = self._resized(np.array(cut.shape[1::-1]), place is not None)
+        width, height = resized.tolist()
+        check_size(width, height)
+        if place is not None and max(cut.shape) <= 2 * max(width, height):
+            picture = cv2.resize(cut, (width, height))
         else:
-            picture = np.asarray(PIL.Image.fromarray(cut).resize(resized, PIL.Image.Resampling.BILINEAR))
-        left, top = self._corner(np.array(resized), place).astype(int)
+            picture = np.asarray(PIL.Image.fromarray(cut).resize((width, height), PIL.Image.Resampling.BILINEAR))
+        left, top = self._corner(resized, place).astype(int)
         return np.asarray(picture[top : top + self.size, left : left + self.size], dtype=np.uint8)
 
-    def regions(
-        self, box: NDArray[np.floating], width: ArrayLike, height: ArrayLike, draws: NDArray[np.float64] | None = None
-    ) -> Regions:
-        """A square of the loose box; the draws are of k (the middle of its range in a test) and of the square's place."""
+    def cut(self, box: Boxes, width: ArrayLike, height: ArrayLike, draw: Draws = None) -> NDArray[np.int64]:
+        """The loose box; the draw (B,) is of k, the middle of its range in a test."""
         low, high = HOPENET_K[self.dataset]
-        k = low + (high - low) * (np.full(len(box), 0.5) if draws is None else draws[:, 0])
-        cut = (loose_box if self.order_free else hopenet_box)(box, k, HOPENET_SIDES[self.dataset])
+        k = low + (high - low) * (np.full(len(box), 0.5) if draw is None else draw)
+        return hopenet_box(box, k, HOPENET_SIDES[self.dataset], self.order_free)
+
+    def regions(self, box: Boxes, width: ArrayLike, height: ArrayLike, draws: Draws = None) -> Regions:
+        """A square of the loose box; the draws are of k and of the square's place."""
+        cut = self.cut(box, width, height, None if draws is None else draws[:, 0])
         start, extent = cut[:, :2], cut[:, 2:] - cut[:, :2]
-        resized = np.stack(self._resized(extent[:, 0], extent[:, 1], draws is not None), axis=-1)
+        resized = self._resized(extent, draws is not None)
         corner = self._corner(resized, None if draws is None else draws[:, 1:])
         scale = extent / np.maximum(resized, 1)
         return Regions(cut, np.concatenate([start + corner * scale, start + (corner + self.size) * scale], axis=-1))
 
-    def _corner(self, resized: NDArray[np.int64], place: NDArray[np.float64] | None) -> NDArray[np.float64]:
+    def _corner(self, resized: NDArray[np.int64], place: Draws) -> NDArray[np.float64]:
         """Where the square begins, x and y (..., 2), in a resized cut (..., 2)."""
         room = resized - self.size
-        corner: NDArray[np.float64] = np.rint(room / 2) if place is None else np.floor(place * (room + 1))
-        return corner
+        return np.asarray(np.rint(room / 2) if place is None else np.floor(place * (room + 1)), np.float64)
 
-    def _resized(self, width: ArrayLike, height: ArrayLike, in_training: bool) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Width and height of a cut once its shorter side is as long as the square's, or as training wants it."""
-        width, height = np.asarray(width), np.asarray(height)
+    def _resized(self, extent: NDArray[np.int64], in_training: bool) -> NDArray[np.int64]:
+        """Width and height (..., 2) of cuts (..., 2) once the shorter side is as long as the square's, or as training wants."""
         shorter = round(self.size * HOPENET_TRAINING_SIDE) if in_training else self.size
-        is_tall = width <= height
-        longer = (shorter * np.maximum(width, height) / np.maximum(np.minimum(width, height), 1)).astype(np.int64)
-        return np.where(is_tall, shorter, longer), np.where(is_tall, longer, shorter)
-
-    def for_dataset(self, name: str) -> "HopenetCrop":
-        """With the dataset's factors; 300W-LP's where the published code has none."""
-        rule = HopenetCrop(self.size, self.aflw2000_box, self.order_free)
-        rule.dataset = name if name in HOPENET_K else "300w_lp"
-        return rule
+        is_tall = extent[..., 0] <= extent[..., 1]
+        longer = (shorter * extent.max(axis=-1) / np.maximum(extent.min(axis=-1), 1)).astype(np.int64)
+        return np.stack([np.where(is_tall, shorter, longer), np.where(is_tall, longer, shorter)], axis=-1)
 
 
 class ReadyCrop(CropRule):
-    """A rule whose squares have been made already: it takes a picture for one, whatever the box.
+    """For squares that a rule has made already: it takes a picture for one, whatever the box."""
 
-    Args:
-        rule: that made them.
-    """
+    reach = 0.0  # there is nothing around a finished crop
 
     def __init__(self, rule: CropRule) -> None:
         self.name, self.size, self.aflw2000_box = rule.name, rule.size, rule.aflw2000_box
         self.drop_negative_points = rule.drop_negative_points
 
-    @property
-    def reach(self) -> float:
-        """Nothing: there is nothing around a finished crop."""
-        return 0.0
-
-    def fit(self, cut: Image, place: NDArray[np.float64] | None = None) -> Image:
+    def fit(self, cut: Image, place: Draws = None) -> Image:
         """The picture."""
         return cut
 
-    def regions(
-        self, box: NDArray[np.floating], width: ArrayLike, height: ArrayLike, draws: NDArray[np.float64] | None = None
-    ) -> Regions:
+    def cut(self, box: Boxes, width: ArrayLike, height: ArrayLike) -> NDArray[np.int64]:
         """All of each picture."""
-        corners = np.broadcast_arrays(0, 0, width, height, np.zeros(len(box), np.int64))[:4]
-        cut = np.stack(corners, axis=-1)
-        return Regions(cut, cut.astype(np.float64))
+        return np.stack(np.broadcast_arrays(0, 0, width, height, np.zeros(len(box), np.int64))[:4], axis=-1)
 
 
 def check_box(box: ArrayLike, width: int, height: int, name: str = "the box") -> None:
-    """Refuse a box (4,) that no face of a picture can have; a crop of it could fill the memory.
-
-    Args:
-        box: x0, y0, x1, y1 in pixels.
-        width, height: of the picture.
-        name: of the box, for the message.
-
-    Raises:
-        InputError: the box has no area, does not overlap the picture, or has a side longer than twice the picture's longer one.
-    """
+    """Refuse a box (4,) in pixels that no face of a picture can have; a crop of it could fill the memory."""
     x0, y0, x1, y1 = (float(side) for side in np.asarray(box))
     shown, picture = f"{name} ({x0:g}, {y0:g}, {x1:g}, {y1:g})", f"its picture of {width}×{height}"
     if not (x0 < x1 and y0 < y1):  # so written, NaN is refused
@@ -329,14 +292,7 @@ def landmarks_box(points: ArrayLike) -> NDArray[np.float32]:
 
 
 def drop_negative_points(points: ArrayLike) -> NDArray[np.float64]:
-    """FSA-Net's filter: the points with x > 0, or those with y > 0 if they are fewer.
-
-    Args:
-        points: (N, 2).
-
-    Returns:
-        (M, 2), M <= N.
-    """
+    """FSA-Net's filter of (N, 2) points: those with x > 0, or those with y > 0 if they are fewer."""
     points = np.asarray(points, dtype=np.float64)
     keep_x, keep_y = points[:, 0] > 0, points[:, 1] > 0
     return points[keep_y if keep_x.sum() > keep_y.sum() else keep_x]
@@ -355,59 +311,45 @@ def aflw2000_box(points21: ArrayLike, points68: ArrayLike, rule: AFLW2000Box) ->
     Returns:
         (4,) x0, y0, x1, y1; of no points, NaN.
     """
-    if rule == "official":
-        points = np.asarray(points21)
-    elif rule == "visible21":
-        points = drop_negative_points(points21)
-    elif rule == "pt3d_68":
-        points = np.asarray(points68)
-    else:
-        raise InputError(f"box={rule} is unknown; choose {', '.join(get_args(AFLW2000Box))}")
-    return landmarks_box(points) if len(points) else np.full(4, np.nan, dtype=np.float32)
+    points = {"official": points21, "visible21": drop_negative_points(points21), "pt3d_68": points68}
+    if rule not in points:
+        raise InputError(f"box={rule} is unknown; choose {', '.join(points)}")
+    return landmarks_box(points[rule]) if np.size(points[rule]) else np.full(4, np.nan, dtype=np.float32)
 
 
 def fsanet_box(box: ArrayLike, margin: float, width: ArrayLike, height: ArrayLike) -> NDArray[np.int64]:
     """FSA-Net's enlarged boxes (..., 4), whole pixels, their ends exclusive: never reach a picture's last row and column."""
     x0, y0, x1, y1 = np.trunc(_sides(box))
     box_width, box_height = x1 - x0, y1 - y0
-    sides = [
-        np.maximum(np.trunc(x0 - margin * box_width), 0),
-        np.maximum(np.trunc(y0 - margin * box_height), 0),
-        np.minimum(np.trunc(x1 + margin * box_width), np.subtract(width, 1)),
-        np.minimum(np.trunc(y1 + margin * box_height), np.subtract(height, 1)),
-    ]
-    return np.stack(sides, axis=-1).astype(np.int64)
+    left, top = np.maximum(np.trunc(x0 - margin * box_width), 0), np.maximum(np.trunc(y0 - margin * box_height), 0)
+    right = np.minimum(np.trunc(x1 + margin * box_width), np.subtract(width, 1))
+    bottom = np.minimum(np.trunc(y1 + margin * box_height), np.subtract(height, 1))
+    return np.stack([left, top, right, bottom], axis=-1).astype(np.int64)
 
 
-def hopenet_box(box: ArrayLike, k: ArrayLike, sides: tuple[float, float, float, float]) -> NDArray[np.int64]:
+def hopenet_box(
+    box: ArrayLike, k: ArrayLike, sides: tuple[float, float, float, float], order_free: bool = False
+) -> NDArray[np.int64]:
     """Hopenet's loose boxes, margins in the original's order: right and bottom grow from the already enlarged box.
 
     For a 100 px box, k = 0.3 and factors of 0.6, that is 18 px on the left and 21 px on the right. Ends are exclusive and
-    may lie outside the picture (black there, see `crop_with_black_border`). `loose_box` is the order-free alternative.
+    may lie outside the picture (black there, see `crop_with_black_border`).
 
     Args:
         box: (..., 4) tight boxes.
         k: (...) overall factors, see `HOPENET_K`.
         sides: left, top, right, bottom factors, see `HOPENET_SIDES`.
+        order_free: every margin is a share of the tight box instead.
 
     Reference: natanielruiz/deep-head-pose, code/datasets.py.
     """
-    (x0, y0, x1, y1), k = _sides(box), np.asarray(k)
-    left, top, right, bottom = sides
-    x0 = x0 - left * k * abs(x1 - x0)
-    y0 = y0 - top * k * abs(y1 - y0)
-    x1 = x1 + right * k * abs(x1 - x0)
-    y1 = y1 + bottom * k * abs(y1 - y0)
-    return np.stack([x0, y0, x1, y1], axis=-1).astype(np.int64)  # towards zero
-
-
-def loose_box(box: ArrayLike, k: ArrayLike, sides: tuple[float, float, float, float]) -> NDArray[np.int64]:
-    """The clean form of `hopenet_box`: every margin is a share of the tight box."""
-    (x0, y0, x1, y1), k = _sides(box), np.asarray(k)
+    x0, y0, x1, y1 = _sides(box)
+    left, top, right, bottom = (side * np.asarray(k) for side in sides)
     width, height = abs(x1 - x0), abs(y1 - y0)
-    left, top, right, bottom = sides
-    grown = [x0 - left * k * width, y0 - top * k * height, x1 + right * k * width, y1 + bottom * k * height]
-    return np.stack(grown, axis=-1).astype(np.int64)  # towards zero
+    x0, y0 = x0 - left * width, y0 - top * height
+    if not order_free:
+        width, height = abs(x1 - x0), abs(y1 - y0)
+    return np.stack([x0, y0, x1 + right * width, y1 + bottom * height], axis=-1).astype(np.int64)  # towards zero
 
 
 def square_box(box: ArrayLike, margin: float) -> NDArray[np.int64]:
@@ -424,10 +366,7 @@ def _sides(box: ArrayLike) -> NDArray[np.float64]:
 
 
 def crop_with_black_border(image: Image, box: Sequence[int] | NDArray[np.int64]) -> Image:
-    """The (y1 - y0, x1 - x0, 3) cut of a whole-pixel box, ends exclusive; black where it leaves the picture (as PIL).
-
-    A box within the picture gives a view of it.
-    """
+    """The cut of a whole-pixel box, ends exclusive, a view where it can be; black where it leaves the picture (as PIL)."""
     x0, y0, x1, y1 = map(int, box)
     height, width = image.shape[:2]
     if x0 >= 0 and y0 >= 0 and x1 <= width and y1 <= height:
@@ -447,16 +386,11 @@ def check_size(width: int, height: int) -> None:
         raise InputError(f"a crop of {width}×{height} pixels is too large; check the box, or give a smaller margin or picture")
 
 
-def _check(size: int, margin: float, box: AFLW2000Box) -> tuple[int, float, AFLW2000Box]:
+def _check(size: int, box: AFLW2000Box, **margins: float) -> None:
     if not isinstance(size, int) or size < 1:
         raise InputError(f"crop.size={size} is not a number of pixels; give 1 or more")
-    _check_margin("margin", margin)
     if box not in get_args(AFLW2000Box):
         raise InputError(f"crop.aflw2000_box={box} is unknown; choose {', '.join(get_args(AFLW2000Box))}")
-    return size, margin, box
-
-
-def _check_margin(name: str, margin: float) -> float:
-    if not isinstance(margin, int | float) or not margin >= 0:
-        raise InputError(f"crop.{name}={margin} is not a share of the box; give 0 or more")
-    return margin
+    for name, margin in margins.items():
+        if not isinstance(margin, int | float) or not margin >= 0:
+            raise InputError(f"crop.{name}={margin} is not a share of the box; give 0 or more")

@@ -6,18 +6,20 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from headposekit.geometry.rotations import pose_to_matrix
 from headposekit.types import Image
 
+Point = Sequence[float] | NDArray[np.float64]
 AXIS_COLORS = ((220, 50, 47), (60, 170, 60), (50, 110, 230))
 """RGB of the head's right (red), down (green) and forward (blue) axis, as Hopenet's `draw_axis` has them."""
+CUBE_EDGES = tuple((a, b) for a in range(8) for b in range(a) if (a ^ b) in (1, 2, 4))
+"""Pairs of corners; bit 0 of a corner's number is right, bit 1 up, bit 2 forward."""
 
 
 def draw_axes(image: Image, pose: Sequence[float], center: tuple[float, float], length: float, thickness: int = 2) -> None:
-    """Draw the head's axes into an RGB picture, in place.
-
-    The axes are the columns of the pose's matrix, the second one downwards, seen along the viewing direction.
+    """Draw the head's axes into an RGB picture, in place: the columns of the pose's matrix, the second one downwards.
 
     Args:
         image: (H, W, 3) uint8.
@@ -26,58 +28,38 @@ def draw_axes(image: Image, pose: Sequence[float], center: tuple[float, float], 
         length: of an axis in the picture plane, in pixels.
         thickness: of the lines, in pixels.
     """
-    matrix = pose_to_matrix(torch.tensor(list(pose), dtype=torch.float64)).numpy()
-    axes = (matrix[:, 0], -matrix[:, 1], matrix[:, 2])
+    axes = _matrix(pose).T * [[1], [-1], [1]]
     # The axis that points farthest away from the viewer first, so that nearer ones cover it.
     for axis, color in sorted(zip(axes, AXIS_COLORS, strict=True), key=lambda pair: pair[0][2]):
-        tip = (center[0] + length * axis[0], center[1] - length * axis[1])
-        points = [tuple(round(16 * value) for value in point) for point in (center, tip)]
-        cv2.line(image, points[0], points[1], color, thickness, cv2.LINE_AA, shift=4)
-
-
-CUBE_EDGES = tuple((a, b) for a in range(8) for b in range(a) if (a ^ b) in (1, 2, 4))
-"""Pairs of corners; bit 0 of a corner's number is right, bit 1 up, bit 2 forward."""
+        _line(image, center, (0, 0, 0), length * axis, color, thickness)
 
 
 def draw_cube(image: Image, pose: Sequence[float], center: tuple[float, float], size: float, thickness: int = 2) -> None:
     """Draw a cube around a head into an RGB picture, in place: its front, toward which the head looks, blue.
 
-    The other edges are red (left to right), green (down) and, behind the front, paler. Seen along the viewing direction.
-
-    Args:
-        image: (H, W, 3) uint8.
-        pose: yaw, pitch, roll in degrees.
-        center: of the cube, x and y in pixels.
-        size: of an edge in pixels.
-        thickness: of the lines, in pixels.
+    The other edges are red (left to right), green (down) and, behind the front, paler. See `draw_axes`; `size` is of an edge.
     """
-    matrix = pose_to_matrix(torch.tensor(list(pose), dtype=torch.float64)).numpy()
-    corners = (np.array([[number >> axis & 1 for axis in range(3)] for number in range(8)]) - 0.5) @ matrix.T * size
+    corners = (np.array([[number >> axis & 1 for axis in range(3)] for number in range(8)]) - 0.5) @ _matrix(pose).T * size
     for a, b in sorted(CUBE_EDGES, key=lambda edge: corners[edge[0], 2] + corners[edge[1], 2]):  # the farthest first
         is_front = a & b & 4
         color = AXIS_COLORS[2] if is_front or (a ^ b) == 4 else AXIS_COLORS[(a ^ b) - 1]
         shown = color if is_front else tuple((value + 255) // 2 for value in color)
-        ends = [[round(16 * (center[0] + corners[end, 0])), round(16 * (center[1] - corners[end, 1]))] for end in (a, b)]
-        cv2.line(image, ends[0], ends[1], shown, thickness + 1 if is_front else thickness, cv2.LINE_AA, shift=4)
+        _line(image, center, corners[a], corners[b], shown, thickness + 1 if is_front else thickness)
 
 
 def draw_examples(
     crops: Sequence[Image], true: Sequence[Sequence[float]], predicted: Sequence[Sequence[float]], columns: int = 4
 ) -> Image:
-    """A grid of faces with predicted (thick) and true (thin) axes, and both triples of angles below each.
+    """An RGB picture of faces in a grid, each with its predicted (thick) and true (thin) axes and both poses in numbers.
 
     Args:
         crops: (S, S, 3) RGB each.
         true, predicted: yaw, pitch, roll in degrees of each; where predicted is NaN, no thick axes are drawn.
         columns: faces in a row.
-
-    Returns:
-        RGB picture.
     """
-    side, caption, gap = 224, 46, 8
+    side, caption, gap, title = 224, 46, 8, 34
     columns = min(columns, len(crops))
     rows = -(-len(crops) // columns)
-    title = 34
     sheet = np.full((title + rows * (side + caption + gap) + gap, columns * (side + gap) + gap, 3), 255, dtype=np.uint8)
     _write(sheet, "thick, p: predicted   thin, t: true   degrees", (gap, 23), (60, 60, 60))
     for index, (crop, truth, guess) in enumerate(zip(crops, true, predicted, strict=True)):
@@ -96,6 +78,16 @@ def draw_face(crop: Image, true: Sequence[float], predicted: Sequence[float], si
         draw_axes(cell, predicted, (side / 2, side / 2), 0.36 * side, thickness=4)
     draw_axes(cell, true, (side / 2, side / 2), 0.46 * side, thickness=1)
     return cell
+
+
+def _matrix(pose: Sequence[float]) -> NDArray[np.float64]:
+    return np.asarray(pose_to_matrix(torch.tensor(list(pose), dtype=torch.float64)))
+
+
+def _line(image: Image, center: Point, start: Point, end: Point, color: tuple[int, ...], thickness: int) -> None:
+    """A line between two points relative to the centre (y up)."""
+    ends = [[round(16 * (center[0] + point[0])), round(16 * (center[1] - point[1]))] for point in (start, end)]
+    cv2.line(image, ends[0], ends[1], color, thickness, cv2.LINE_AA, shift=4)
 
 
 def _is_pose(pose: Sequence[float]) -> bool:

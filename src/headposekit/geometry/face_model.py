@@ -22,11 +22,7 @@ MIRROR_68 = np.array(
 
 @cache
 def mean_face_68() -> NDArray[np.float64]:
-    """Mean iBUG landmarks (68, 3), zero mean, unit variance.
-
-    Provenance: least squares over public AFLW2000-3D labels with known rotations (500 label rows, no picture); the figures
-    stand in `mean_face_68.csv` beside this file.
-    """
+    """Mean iBUG landmarks (68, 3), zero mean, unit variance: least squares over 500 public labels of AFLW2000-3D."""
     points: NDArray[np.float64] = np.loadtxt(Path(__file__).with_name("mean_face_68.csv"), delimiter=",", skiprows=1)
     points.setflags(write=False)
     return points

@@ -1,6 +1,5 @@
 """Landmarks → pose: the baselines that learn nothing."""
 
-from headposekit.landmarks.model import LandmarkPose
-from headposekit.landmarks.threeddfa import ThreeDDFA
+from headposekit.landmarks.model import LandmarkPose, ThreeDDFA
 
 __all__ = ["LandmarkPose", "ThreeDDFA"]

@@ -1,18 +1,37 @@
-"""Landmarks to poses as a model: a source of landmarks, a set of them, a face model and a solver."""
+"""Landmarks to poses as models: a source of landmarks, a set of them, a face model and a solver; or what 3DDFA has found."""
 
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from headposekit.errors import InputError
-from headposekit.geometry.pnp import Solution, check_face_model
+from headposekit.geometry.face_model import mean_face_68
 from headposekit.geometry.rotations import matrix_to_pose
-from headposekit.landmarks.points import point_set, read_face_model
-from headposekit.landmarks.solvers import Solver
-from headposekit.landmarks.sources import Source
+from headposekit.landmarks.solvers import Solution, Solver, checked_face, nearest_rotation
+from headposekit.landmarks.sources import NUM_LANDMARKS, Source, read_arrays
 from headposekit.models.network import PoseNetwork
+from headposekit.safe_files import read_npy
 from headposekit.types import Batch, PoseOutput
+
+NUM_PARAMETERS = 62
+NUM_CAMERA = 12
+"""The first parameters of 3DDFA: a 3×4 matrix, row by row, of which the left 3×3 is the rotation times a scale (frame A)."""
+POINT_SETS: dict[str, tuple[int, ...]] = {
+    "68": tuple(range(68)),
+    "51": tuple(range(17, 68)),  # all but the jaw line
+    "14": (17, 21, 22, 26, 36, 39, 42, 45, 31, 35, 48, 54, 57, 8),  # ends of brows, eyes, nostrils, mouth; lower lip, chin
+    "12": (17, 21, 22, 26, 36, 39, 42, 45, 31, 35, 48, 54),  # the same without lip and chin
+    "6": (30, 8, 36, 45, 48, 54),  # tip of the nose, chin, outer corners of the eyes, corners of the mouth
+    "5": (30, 36, 45, 48, 54),  # the same without the chin
+}
+"""Indices of iBUG's 68 landmarks, counted from 0.
+
+The 14 are those of a widespread tutorial on head pose with dlib and OpenCV. The Hopenet study does not say which points it
+took; its tables speak of 12 for FAN and 68 for dlib.
+"""
 
 
 class LandmarkPose(PoseNetwork):
@@ -25,10 +44,6 @@ class LandmarkPose(PoseNetwork):
         face_model: a file, see `read_face_model`; null for the mean face.
         width, height: by which the face model is stretched.
         use_behind: take a solution behind the camera for a pose as well; it is counted all the same.
-
-    Raises:
-        InputError: an unknown set of points, one too small for the solver, an unusable face model, or a stretch that leaves
-            nothing of it.
     """
 
     files = ("face_model",)
@@ -54,7 +69,7 @@ class LandmarkPose(PoseNetwork):
                 f"model.points={points} are too few for this solver: it needs {solver.min_points}; take more or another solver="
             )
         self.face = read_face_model(face_model)[self.indices] * np.array([width, height, 1.0])
-        check_face_model(self.face)
+        checked_face(self.face)
         self.needs_picture = source.needs_picture or solver.needs_picture
 
     def forward(self, batch: Batch) -> PoseOutput:
@@ -64,9 +79,72 @@ class LandmarkPose(PoseNetwork):
         return to_output(self.solver(points, self.face, sizes), self.use_behind, batch["pose"].device)
 
 
+class ThreeDDFA(PoseNetwork):
+    """Poses of 62-parameter predictions of 3DDFA, itself not run here, by the names of the faces.
+
+    Args:
+        path: an .npz file with `names` (N,) and `parameters` (N, 62).
+        whitening: an .npz file with the `mean` (62,) and `std` (62,) that turn the network's numbers into parameters
+            (`param_mean`, `param_std` of the published param_whitening.pkl); null where that has been done.
+
+    Reference: Zhu et al., CVPR 2016; cleardusk/3DDFA.
+    """
+
+    files = ("path", "whitening")
+
+    def __init__(self, path: str | Path, whitening: str | Path | None = None) -> None:
+        super().__init__()
+        self.path, self.whitening = Path(path), whitening
+
+    @cached_property
+    def _predicted(self) -> dict[str, NDArray[np.float64]]:
+        names, parameters = read_arrays(self.path, names=(None,), parameters=(None, NUM_PARAMETERS))
+        if self.whitening is not None:
+            mean, std = read_arrays(Path(self.whitening), mean=(NUM_PARAMETERS,), std=(NUM_PARAMETERS,))
+            parameters = parameters * std + mean
+        return dict(zip(map(str, names), parameters, strict=True))
+
+    def forward(self, batch: Batch) -> PoseOutput:
+        """The poses of the named faces; one whose numbers are NaN, or no rotation, is refused."""
+        if missing := [name for name in batch["name"] if name not in self._predicted]:
+            raise InputError(f"{self.path}: no face {missing[0]} in it; predict it as well")
+        camera = np.stack([self._predicted[name][:NUM_CAMERA] for name in batch["name"]]).reshape(-1, 3, 4)
+        matrix, _ = nearest_rotation(camera[:, :2, :3])
+        return to_output(Solution(matrix, np.zeros(len(matrix), dtype=bool)), False, batch["pose"].device)
+
+
 def to_output(solution: Solution, use_behind: bool, device: torch.device) -> PoseOutput:
     """Rotations of B faces as poses in degrees, NaN for those that are not to be used."""
     pose = matrix_to_pose(torch.from_numpy(solution.matrix))
     is_refused, is_behind = ~torch.isfinite(pose).all(dim=-1), torch.from_numpy(solution.is_behind)
     pose[is_refused if use_behind else is_refused | is_behind] = float("nan")
     return PoseOutput(pose.float().to(device), None, is_refused.to(device), is_behind.to(device))
+
+
+def point_set(name: str | int) -> list[int]:
+    """Indices of a set of `POINT_SETS`; InputError where there is none of that name."""
+    if str(name) not in POINT_SETS:
+        raise InputError(f"model.points={name} is no set of landmarks; choose {', '.join(POINT_SETS)}")
+    return list(POINT_SETS[str(name)])
+
+
+def read_face_model(path: str | Path | None) -> NDArray[np.float64]:
+    """Landmarks of a face at rest, (68, 3), frame A (x right, y up, z toward the viewer), in any unit.
+
+    Args:
+        path: a CSV file with a header and 68 rows x,y,z, or a .npy file of (68, 3); NaN where the model has no such point; null
+            for `mean_face_68`. InputError where it holds anything else.
+    """
+    if path is None:
+        return mean_face_68()
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"model.face_model={path}: no such file; give a CSV (header, 68 rows x,y,z) or .npy file, or null")
+    try:
+        face = read_npy(path) if path.suffix == ".npy" else np.loadtxt(path, delimiter=",", skiprows=1)
+        face = np.asarray(face, dtype=np.float64)
+    except (ValueError, OSError, EOFError) as error:
+        raise InputError(f"model.face_model={path}: holds no numbers; a header and 68 rows x,y,z are expected") from error
+    if face.shape != (NUM_LANDMARKS, 3):
+        raise InputError(f"model.face_model={path}: shape {face.shape}; 68 rows x,y,z are expected")
+    return face

@@ -1,4 +1,4 @@
-"""Where landmarks come from: the data set, a detector, or a file."""
+"""Where landmarks come from: the data set, a detector, or a file that some other program has written."""
 
 import importlib
 from collections.abc import Callable
@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from headposekit.csv_file import number_in, read_rows, shown
 from headposekit.errors import InputError
-from headposekit.landmarks.points import NUM_LANDMARKS
-from headposekit.safe_files import read_file, read_npz
+from headposekit.safe_files import has_arrays, read_file, read_npz
 from headposekit.types import Batch
 
 Landmarks = NDArray[np.float64]
+NUM_LANDMARKS = 68
 MAX_PTS = 2**20
 EXPECTED = "give a CSV or .npz file or a folder of .pts files in model.source.path"
 FAN_NETWORKS = {"2d": ("TWO_D", "2DFAN-4"), "3d": ("TWO_HALF_D", "3DFAN-4")}
@@ -25,13 +25,9 @@ FAN_NETWORKS = {"2d": ("TWO_D", "2DFAN-4"), "3d": ("TWO_HALF_D", "3DFAN-4")}
 
 
 class Source(Protocol):
-    """What says where the landmarks of a batch's faces lie.
+    """What says where the landmarks of a batch's faces lie."""
 
-    Attributes:
-        needs_picture: whether it looks at the whole pictures.
-    """
-
-    needs_picture: bool
+    needs_picture: bool  # whether it looks at the whole pictures
 
     def __call__(self, batch: Batch) -> Landmarks:
         """(B, 68, 2) in pixels of the whole picture; NaN where nothing was found."""
@@ -43,7 +39,7 @@ class Truth:
     needs_picture = False
 
     def __call__(self, batch: Batch) -> Landmarks:
-        """Those of the batch."""
+        """See `Source`."""
         return batch["landmarks"].cpu().numpy().astype(np.float64)
 
 
@@ -55,9 +51,6 @@ class FAN:
     Args:
         kind: `2d` (points of the visible outline) or `3d` (the points of 300W-LP and AFLW2000, which lie on the head).
         device: of torch.
-
-    Raises:
-        InputError: the package or the file is missing, or the file is none of its networks.
     """
 
     needs_picture = True
@@ -84,13 +77,12 @@ class FAN:
             raise InputError(f"landmarks=fan: {path} cannot be used on {self.device} ({reason}); fetch it again") from error
 
     def __call__(self, batch: Batch) -> Landmarks:
-        """Those of the face in each box."""
-        found = np.full((len(batch["name"]), NUM_LANDMARKS, 2), np.nan)
-        for index, (picture, box) in enumerate(zip(batch["picture"], batch["box"].tolist(), strict=True)):
+        """See `Source`."""
+        found = []
+        for picture, box in zip(batch["picture"], batch["box"].tolist(), strict=True):
             faces = self._network.get_landmarks_from_image(picture, detected_faces=[np.array(box)])
-            if faces:
-                found[index] = np.asarray(faces[0], dtype=np.float64)[:, :2]
-        return found
+            found.append(np.asarray(faces[0])[:, :2] if faces else np.full((NUM_LANDMARKS, 2), np.nan))
+        return np.array(found, dtype=np.float64)
 
 
 class Dlib:
@@ -98,9 +90,6 @@ class Dlib:
 
     Args:
         path: a predictor's file of 68 points, such as shape_predictor_68_face_landmarks.dat.
-
-    Raises:
-        InputError: the package or the file is missing, or the file is no predictor of 68 points.
     """
 
     files = ("path",)
@@ -122,15 +111,15 @@ class Dlib:
             raise InputError(f"model.source.path={self.path}: no shape predictor of dlib's; fetch it again") from error
 
     def __call__(self, batch: Batch) -> Landmarks:
-        """Those of the face in each box."""
+        """See `Source`."""
         package, predictor = self._dlib
-        found = np.full((len(batch["name"]), NUM_LANDMARKS, 2), np.nan)
-        for index, (picture, box) in enumerate(zip(batch["picture"], batch["box"].tolist(), strict=True)):
+        found = []
+        for picture, box in zip(batch["picture"], batch["box"].tolist(), strict=True):
             shape = predictor(picture, package.rectangle(*(round(value) for value in box)))
             if shape.num_parts != NUM_LANDMARKS:
                 raise InputError(f"model.source.path={self.path}: predicts {shape.num_parts} points, not {NUM_LANDMARKS}")
-            found[index] = [(point.x, point.y) for point in shape.parts()]
-        return found
+            found.append([(point.x, point.y) for point in shape.parts()])
+        return np.array(found, dtype=np.float64)
 
 
 class LandmarkFile:
@@ -140,9 +129,6 @@ class LandmarkFile:
         path: a CSV file with the columns name, x0, y0, ..., x67, y67 (any others are ignored; empty where nothing was found);
             an .npz file with `names` (N,) and `landmarks` (N, 68, 2), NaN where nothing was found; or a folder with
             `<name>.pts` for each face (iBUG's format). Pixels of the whole picture.
-
-    Raises:
-        InputError: no such file, something else in it, or a face that it does not name.
     """
 
     files, files_in_folders = ("path",), "*.pts"
@@ -153,12 +139,13 @@ class LandmarkFile:
 
     @cached_property
     def _faces(self) -> dict[str, Landmarks]:
-        if self.path.suffix == ".npz":
-            return _read_npz(self.path)
-        return _read_csv(self.path)
+        if self.path.suffix != ".npz":
+            return _read_csv(self.path)
+        names, landmarks = read_arrays(self.path, names=(None,), landmarks=(None, NUM_LANDMARKS, 2))
+        return dict(zip(names.astype(str).tolist(), landmarks.astype(np.float64), strict=True))
 
     def __call__(self, batch: Batch) -> Landmarks:
-        """Those of the named faces."""
+        """See `Source`."""
         if self.path.is_dir():
             return np.stack([_read_pts(self.path / f"{name}.pts") for name in batch["name"]])
         if missing := [name for name in batch["name"] if name not in self._faces]:
@@ -186,34 +173,30 @@ def _read_csv(path: Path) -> dict[str, Landmarks]:
     return faces
 
 
-def _read_npz(path: Path) -> dict[str, Landmarks]:
-    try:
-        arrays = read_npz(path)
-    except InputError as error:
-        raise InputError(f"{error} ({EXPECTED})") from error
-    if missing := [key for key in ("names", "landmarks") if key not in arrays]:
-        raise InputError(f"{path}: no {missing[0]} in it; `names` (N,) and `landmarks` (N, 68, 2) are expected")
-    names, landmarks = arrays["names"], arrays["landmarks"]
-    if names.ndim != 1 or landmarks.dtype.kind not in "fiu" or landmarks.shape != (len(names), NUM_LANDMARKS, 2):
-        raise InputError(
-            f"{path}: names have the shape {names.shape} and landmarks {landmarks.dtype} of {landmarks.shape}; "
-            "`names` (N,) and `landmarks` (N, 68, 2) are expected"
-        )
-    return dict(zip(names.astype(str).tolist(), landmarks.astype(np.float64), strict=True))
-
-
 def _read_pts(path: Path) -> Landmarks:
+    text = read_file(path, MAX_PTS).decode("utf-8", errors="replace")
     try:
-        text = read_file(path, MAX_PTS).decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 text; {EXPECTED}") from error
-    except InputError as error:
-        raise InputError(f"{error} ({EXPECTED})") from error
-    inner = text.partition("{")[2].partition("}")[0].split()
-    try:
-        points = np.array([float(value) for value in inner])
+        points = np.array([float(value) for value in text.partition("{")[2].partition("}")[0].split()])
     except ValueError as error:
         raise InputError(f"{path}: something else than numbers between the braces; write it again") from error
     if len(points) != 2 * NUM_LANDMARKS:
         raise InputError(f"{path}: {len(points)} numbers between braces, expected 68 lines x y; write it again")
     return points.reshape(NUM_LANDMARKS, 2)
+
+
+def read_arrays(path: Path, **shapes: tuple[int | None, ...]) -> list[NDArray[Any]]:
+    """Arrays of an .npz file by name; InputError where one is missing, or has another shape or kind (`names` may be text).
+
+    A side of None may have any length, but the same in all arrays.
+    """
+    expected = " and ".join(f"`{name}` {str(shape).replace('None', 'N')}" for name, shape in shapes.items())
+    try:
+        arrays = read_npz(path)
+    except InputError as error:
+        raise InputError(f"{error} ({expected} are expected)") from error
+    found = {name: arrays[name] for name in shapes if name in arrays}
+    kinds = {name: ("biufUS" if name == "names" else "iuf", shape) for name, shape in shapes.items()}
+    if not has_arrays(arrays, kinds) or len({len(array) for array in found.values()}) > 1:
+        shown = ", ".join(f"{name} {array.dtype} of {array.shape}" for name, array in found.items())
+        raise InputError(f"{path}: {shown or 'other arrays'}; {expected} are expected")
+    return list(found.values())

@@ -4,7 +4,6 @@ The upper part of the atlas is the head's own grid, TEXELS texels a step, so fea
 and follow every identity and expression. A strip below holds the other materials.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -22,38 +21,18 @@ Color = NDArray[Any]
 TEXELS = 5
 WIDTH, FACE_HEIGHT, STRIP = (COLUMNS - 1) * TEXELS, (ROWS - 1) * TEXELS, 32
 MATERIALS = {
-    "hair": (0, 112),
-    "hat": (112, 64),
-    "ear": (176, 48),
-    "frame": (224, 16),
-    "lens": (240, 16),
-    "skin": (256, 32),
-    "cloth": (288, 64),
+    **{"hair": (0, 112), "hat": (112, 64), "ear": (176, 48), "frame": (224, 16), "lens": (240, 16)},
+    **{"skin": (256, 32), "cloth": (288, 64)},
 }
 """First column and width of each cell in the strip; skin and cloth are neighbours, as at the collar."""
-
-SKIN = np.array(
-    [
-        (0.96, 0.83, 0.74),
-        (0.91, 0.74, 0.62),
-        (0.85, 0.66, 0.52),
-        (0.74, 0.54, 0.40),
-        (0.60, 0.42, 0.30),
-        (0.45, 0.30, 0.21),
-        (0.30, 0.20, 0.15),
-    ]
-)
-HAIR = np.array(
-    [
-        (0.06, 0.05, 0.05),
-        (0.16, 0.10, 0.07),
-        (0.32, 0.20, 0.12),
-        (0.55, 0.38, 0.20),
-        (0.80, 0.65, 0.40),
-        (0.50, 0.20, 0.09),
-        (0.66, 0.65, 0.64),
-    ]
-)
+SKIN = np.array([
+    (0.96, 0.83, 0.74), (0.91, 0.74, 0.62), (0.85, 0.66, 0.52), (0.74, 0.54, 0.40), (0.60, 0.42, 0.30), (0.45, 0.30, 0.21),
+    (0.30, 0.20, 0.15),
+])  # fmt: skip
+HAIR = np.array([
+    (0.06, 0.05, 0.05), (0.16, 0.10, 0.07), (0.32, 0.20, 0.12), (0.55, 0.38, 0.20), (0.80, 0.65, 0.40), (0.50, 0.20, 0.09),
+    (0.66, 0.65, 0.64),
+])  # fmt: skip
 IRIS = np.array([(0.20, 0.12, 0.07), (0.35, 0.22, 0.12), (0.30, 0.36, 0.20), (0.30, 0.45, 0.60), (0.45, 0.50, 0.52)])
 
 
@@ -83,13 +62,7 @@ class Style:
 
 
 def draw_style(rng: Rng, beard: float, texture: bool) -> Style:
-    """A random style.
-
-    Args:
-        rng: source of randomness.
-        beard: probability of a beard (a moustache is half as likely).
-        texture: whether the skin has any.
-    """
+    """A random style with a probability of a beard (a moustache is half as likely), and skin with texture or without."""
     tone = rng.uniform(0, len(SKIN) - 1)
     skin = np.array([np.interp(tone, np.arange(len(SKIN)), SKIN[:, c]) for c in range(3)]) * rng.uniform(0.93, 1.05, 3)
     dark = tone > 3.5
@@ -125,8 +98,7 @@ def _fabric(rng: Rng) -> tuple[float, ...]:
 def paint_atlas(style: Style, rng: Rng) -> NDArray[np.uint8]:
     """The atlas of a style, (FACE_HEIGHT + STRIP, WIDTH, 3), RGB."""
     skin = np.array(style.skin, dtype=np.float32)
-    face = np.empty((3, FACE_HEIGHT, WIDTH), np.float32)  # painted plane by plane, which is faster
-    face[:] = skin[:, None, None]
+    face = np.tile(skin[:, None, None], (1, FACE_HEIGHT, WIDTH))  # painted plane by plane, which is faster
     points = (head_model().grid68 * TEXELS).astype(np.float32)
     eye = float(np.linalg.norm(points[39] - points[36]))  # width of an eye, the unit of the strokes below
     if style.texture:
@@ -198,32 +170,30 @@ def _multiply(image: Color, patch: Patch, factor: Any) -> None:
     region *= 1 + patch.mask * (np.atleast_1d(np.asarray(factor, dtype=np.float32))[:, None, None] - 1)
 
 
-def _place(shape: tuple[int, ...], low: Any, high: Any) -> tuple[tuple[slice, slice], NDArray[np.float32]]:
-    """The whole pixels between two corners inside a picture, at least one, and their first corner (x, y)."""
-    x0, y0 = (int(min(max(value, 0), limit - 1)) for value, limit in zip(np.floor(low), (shape[1], shape[0]), strict=True))
-    x1, y1 = (int(min(max(value, 1), limit)) for value, limit in zip(np.ceil(high) + 1, (shape[1], shape[0]), strict=True))
+def _place(low: Any, high: Any) -> tuple[tuple[slice, slice], NDArray[np.float32]]:
+    """The texels of the face between two corners, at least one, and their first corner (x, y)."""
+    x0, y0 = np.clip(np.floor(low), 0, [WIDTH - 1, FACE_HEIGHT - 1]).astype(int).tolist()
+    x1, y1 = np.clip(np.ceil(high) + 1, 1, [WIDTH, FACE_HEIGHT]).astype(int).tolist()
     return (slice(y0, max(y1, y0 + 1)), slice(x0, max(x1, x0 + 1))), np.array([x0, y0], np.float32)
 
 
-def _draw(shape: tuple[int, ...], points: Any, margin: float, soft: float, draw: Callable[[Any, Any], Any]) -> Patch:
+def _fill(points: Any, soft: float, width: float = 0.0) -> Patch:
+    """A polygon with soft edges; with a width, a line instead."""
     points = np.asarray(points, dtype=np.float32)
-    margin += 3 * soft + 1
-    place, corner = _place(shape, points.min(axis=0) - margin, points.max(axis=0) + margin)
+    margin = width + (3 * soft + 1)
+    place, corner = _place(points.min(axis=0) - margin, points.max(axis=0) + margin)
     canvas = np.zeros((place[0].stop - place[0].start, place[1].stop - place[1].start), np.uint8)
-    draw(canvas, np.round((points - corner) * 16).astype(np.int32))
+    sixteenths = np.round((points - corner) * 16).astype(np.int32)
+    if width:
+        cv2.polylines(canvas, [sixteenths], False, 255, max(1, round(width)), cv2.LINE_AA, shift=4)
+    else:
+        cv2.fillPoly(canvas, [sixteenths], 255, cv2.LINE_AA, shift=4)
     mask = canvas.astype(np.float32) / 255
-    return Patch(np.asarray(cv2.GaussianBlur(mask, (0, 0), soft), dtype=np.float32) if soft else mask, place)
+    return Patch(np.asarray(cv2.GaussianBlur(mask, (0, 0), soft), dtype=np.float32), place)
 
 
-def _fill(shape: tuple[int, ...], polygon: Any, soft: float = 0.0) -> Patch:
-    return _draw(shape, polygon, 0, soft, lambda canvas, points: cv2.fillPoly(canvas, [points], 255, cv2.LINE_AA, shift=4))
-
-
-def _stroke(shape: tuple[int, ...], line: Any, width: float, soft: float = 0.0) -> Patch:
-    def draw(canvas: Any, points: Any) -> None:
-        cv2.polylines(canvas, [points], False, 255, max(1, round(width)), cv2.LINE_AA, shift=4)
-
-    return min(1.0, width) * _draw(shape, line, width, soft, draw)
+def _stroke(line: Any, width: float, soft: float) -> Patch:
+    return min(1.0, width) * _fill(line, soft, width)
 
 
 @cache
@@ -237,9 +207,9 @@ def _curve(points: Color) -> Color:
     return np.asarray(_curve_weights(len(points)) @ points, dtype=np.float32)
 
 
-def _blob(shape: tuple[int, ...], center: Any, rx: float, ry: float) -> Patch:
+def _blob(center: Any, rx: float, ry: float) -> Patch:
     reach = 2.2 * np.array([rx, ry])
-    place, _corner = _place(shape, center - reach, center + reach)
+    place, _corner = _place(center - reach, center + reach)
     x = (np.arange(place[1].start, place[1].stop, dtype=np.float32) - center[0]) / rx
     y = (np.arange(place[0].start, place[0].stop, dtype=np.float32) - center[1]) / ry
     return Patch(np.exp(-(y[:, None] ** 2) - x[None] ** 2).astype(np.float32), place)
@@ -247,81 +217,76 @@ def _blob(shape: tuple[int, ...], center: Any, rx: float, ry: float) -> Patch:
 
 def _paint_skin(face: Color, points: Color, eye: float, style: Style, rng: Rng) -> None:
     """Mottled skin, red cheeks and nose, dark sockets, folds."""
-    shape = face.shape[1:]
     face *= 1 + 0.02 * skin_noise(rng, 10) + 0.014 * skin_noise(rng, 2.5) + 0.01 * skin_noise(rng, 1)
     red = np.array([1.08, 0.86, 0.84])
     blush = rng.uniform(0.2, 1)
     for cheek in ((points[36] + points[48]) / 2, (points[45] + points[54]) / 2):
-        _multiply(face, blush * _blob(shape, cheek, 0.9 * eye, 0.7 * eye), red)
-    _multiply(face, rng.uniform(0, 0.8) * _blob(shape, points[30], 0.5 * eye, 0.4 * eye), red)
+        _multiply(face, blush * _blob(cheek, 0.9 * eye, 0.7 * eye), red)
+    _multiply(face, rng.uniform(0, 0.8) * _blob(points[30], 0.5 * eye, 0.4 * eye), red)
     depth = rng.uniform(0.3, 1)
     for lids in (points[36:42], points[42:48]):
-        _multiply(face, depth * _blob(shape, lids.mean(axis=0) + [0, 0.1 * eye], 0.95 * eye, 0.62 * eye), 0.72)
+        _multiply(face, depth * _blob(lids.mean(axis=0) + [0, 0.1 * eye], 0.95 * eye, 0.62 * eye), 0.72)
         fold = lids[[0, 5, 4, 3]] + [0, 0.28 * eye]
-        _multiply(face, (0.25 + 0.5 * style.wrinkles) * _stroke(shape, fold, 1.5, 1.2), 0.75)
+        _multiply(face, (0.25 + 0.5 * style.wrinkles) * _stroke(fold, 1.5, 1.2), 0.75)
         crease = lids[[0, 1, 2, 3]] - [0, 0.2 * eye]
-        _multiply(face, rng.uniform(0.2, 0.9) * _stroke(shape, crease, 1.3, 0.9), 0.68)
-    _multiply(face, depth * _blob(shape, points[33] + [0, 0.14 * eye], 0.5 * eye, 0.16 * eye), 0.75)
-    _multiply(face, depth * _blob(shape, points[57] + [0, 0.22 * eye], 0.55 * eye, 0.2 * eye), 0.78)
+        _multiply(face, rng.uniform(0.2, 0.9) * _stroke(crease, 1.3, 0.9), 0.68)
+    _multiply(face, depth * _blob(points[33] + [0, 0.14 * eye], 0.5 * eye, 0.16 * eye), 0.75)
+    _multiply(face, depth * _blob(points[57] + [0, 0.22 * eye], 0.55 * eye, 0.2 * eye), 0.78)
     for wing, corner, side in ((31, 48, -1), (35, 54, 1)):
         start, end = points[wing] + [side * 0.12 * eye, -0.1 * eye], points[corner] + [side * 0.25 * eye, -0.05 * eye]
         bend = (start + end) / 2 + [side * 0.12 * eye, 0]
-        _multiply(face, (0.2 + 0.8 * style.wrinkles) * _stroke(shape, np.stack([start, bend, end]), 1.6, 1.4), 0.72)
+        _multiply(face, (0.2 + 0.8 * style.wrinkles) * _stroke(np.stack([start, bend, end]), 1.6, 1.4), 0.72)
     for step in range(3):
         y = points[19, 1] - (0.7 + 0.4 * step) * eye
         line = np.array([[points[18, 0], y + 2], [points[27, 0], y], [points[25, 0], y + 2]], np.float32)
-        _multiply(face, 0.7 * style.wrinkles * _stroke(shape, line, 1.2, 1.0), 0.8)
+        _multiply(face, 0.7 * style.wrinkles * _stroke(line, 1.2, 1.0), 0.8)
 
 
 def _paint_beard(face: Color, points: Color, eye: float, style: Style, rng: Rng) -> None:
     if not style.beard and not style.moustache:
         return
-    shape, hair = face.shape[1:], np.array(style.hair) * 0.85
+    hair = np.array(style.hair) * 0.85
     grain = np.clip(0.75 + 0.5 * skin_noise(rng, 1), 0, 1)
     if style.beard:
+        cheeks = [points[14] - [0.5 * eye, -0.2 * eye], points[2] + [0.5 * eye, 0.2 * eye]]
+        mouth = [points[54] + [0.35 * eye, 0], points[57] + [0, 0.3 * eye], points[48] - [0.35 * eye, 0]]
+        outline = np.concatenate([points[2:15], cheeks[:1], mouth, cheeks[1:]])
         low = points[4:13] + [0, 0.9 * eye]
-        outline = np.concatenate(
-            [points[2:4], points[4:13], points[13:15], [points[14] - [0.5 * eye, -0.2 * eye]], [points[54] + [0.35 * eye, 0]]]
-        )
-        outline = np.concatenate(
-            [outline, [points[57] + [0, 0.3 * eye]], [points[48] - [0.35 * eye, 0]], [points[2] + [0.5 * eye, 0.2 * eye]]]
-        )
         for area in (outline, np.concatenate([points[4:13], low[::-1]])):
-            _blend(face, style.beard * _fill(shape, area, 2.5) * grain, hair)
+            _blend(face, style.beard * _fill(area, 2.5) * grain, hair)
     if style.moustache:
         upper = np.concatenate([points[48:55] - [0, 0.05 * eye], (points[31:36] + [0, 0.1 * eye])[::-1]])
-        _blend(face, style.moustache * _fill(shape, upper, 1.2) * grain, hair)
+        _blend(face, style.moustache * _fill(upper, 1.2) * grain, hair)
 
 
 def _paint_nose(face: Color, points: Color, eye: float, skin: Color) -> None:
     for index, side in ((32, -1), (34, 1)):
         center = points[index] + np.array([side * 0.04 * eye, -0.02 * eye], np.float32)
-        _blend(face, _blob(face.shape[1:], center, 0.15 * eye, 0.08 * eye), skin * 0.22)
+        _blend(face, _blob(center, 0.15 * eye, 0.08 * eye), skin * 0.22)
 
 
 def _paint_mouth(face: Color, points: Color, style: Style) -> None:
-    shape, skin = face.shape[1:], np.array(style.skin)
-    lip = skin * (1 - style.lip_red) + style.lip_red * np.array([0.68, 0.16, 0.18])
-    lip = lip * np.array([0.93, 0.74, 0.74])
-    upper, lower = _curve(points[60:65]), _curve(points[[64, 65, 66, 67, 60]])
-    _blend(face, 0.9 * _fill(shape, np.concatenate([_curve(points[48:55]), _curve(points[[*range(54, 60), 48]])]), 0.7), lip)
-    _multiply(face, _fill(shape, np.concatenate([_curve(points[48:55]), upper[::-1]]), 0.8), 0.88)  # the upper lip is darker
-    cavity = _fill(shape, np.concatenate([upper, lower]), 0.3)
-    _blend(face, cavity, np.array([0.11, 0.04, 0.04]))
+    lip = np.array(style.skin) * (1 - style.lip_red) + style.lip_red * np.array([0.68, 0.16, 0.18])
+    outer, upper, lower = _curve(points[48:55]), _curve(points[60:65]), _curve(points[[64, 65, 66, 67, 60]])
+    lips = _fill(np.concatenate([outer, _curve(points[[*range(54, 60), 48]])]), 0.7)
+    _blend(face, 0.9 * lips, lip * np.array([0.93, 0.74, 0.74]))
+    _multiply(face, _fill(np.concatenate([outer, upper[::-1]]), 0.8), 0.88)  # the upper lip is darker
+    cavity = _fill(np.concatenate([upper, lower]), 0.3)
+    _blend(face, cavity, (0.11, 0.04, 0.04))
     if style.teeth:
         # The upper row; below it the mouth is dark.
         teeth = np.concatenate([upper, (upper + 0.55 * (lower[::-1] - upper))[::-1]])
-        _blend(face, cavity * _fill(shape, teeth, 0.5), np.array([0.84, 0.81, 0.76]))
-    _multiply(face, 0.8 * _stroke(shape, upper, 1.2, 0.6), 0.45)
+        _blend(face, cavity * _fill(teeth, 0.5), (0.84, 0.81, 0.76))
+    _multiply(face, 0.8 * _stroke(upper, 1.2, 0.6), 0.45)
 
 
 def _paint_eye(face: Color, lids: Color, style: Style, side: int, rng: Rng) -> None:
-    shape, center = face.shape[1:], lids.mean(axis=0)
+    center = lids.mean(axis=0)
     half = float(np.abs(lids[:, 0] - center[0]).max())
     # Openings of the mean face are narrow; eyes are drawn a little wider than the landmarks.
     opening = center + (lids - center) * [1.03, 1.15]
     upper, lower = _curve(opening[[0, 1, 2, 3]]), _curve(opening[[3, 4, 5, 0]])
-    inside = _fill(shape, np.concatenate([upper, lower]), 0.4)
+    inside = _fill(np.concatenate([upper, lower]), 0.4)
     _blend(face, inside, np.array([0.86, 0.84, 0.82]) * rng.uniform(0.6, 0.95))
     pupil = center + np.array([style.gaze[0] * half, -style.gaze[1] * half])
     radius = 0.5 * half
@@ -335,15 +300,13 @@ def _paint_eye(face: Color, lids: Color, style: Style, side: int, rng: Rng) -> N
         y = np.arange(inside.place[0].start, inside.place[0].stop)[:, None] - middle[1]
         disc = np.clip(size - np.hypot(x, 0.92 * y) + 0.5, 0, 1).astype(np.float32)
         _blend(face, Patch(inside.mask * disc, inside.place), color)
-    _multiply(face, inside * _stroke(shape, upper, 3, 1.5), 0.6)  # the lid's shadow on the eye
-    _blend(
-        face, (0.55 + 0.45 * style.makeup) * _stroke(shape, upper, 1.2 + 1.3 * style.makeup, 0.4), np.array([0.07, 0.05, 0.04])
-    )
-    _blend(face, (0.2 + 0.5 * style.makeup) * _stroke(shape, lower, 1.0, 0.5), np.array([0.2, 0.12, 0.1]))
+    _multiply(face, inside * _stroke(upper, 3, 1.5), 0.6)  # the lid's shadow on the eye
+    _blend(face, (0.55 + 0.45 * style.makeup) * _stroke(upper, 1.2 + 1.3 * style.makeup, 0.4), (0.07, 0.05, 0.04))
+    _blend(face, (0.2 + 0.5 * style.makeup) * _stroke(lower, 1.0, 0.5), (0.2, 0.12, 0.1))
 
 
 def _paint_brow(face: Color, brow: Color, style: Style, rng: Rng) -> None:
-    stroke = _stroke(face.shape[1:], _curve(brow), style.brow_width, 1.0)
+    stroke = _stroke(_curve(brow), style.brow_width, 1.0)
     grain = np.clip(0.8 + 0.35 * noise(rng, stroke.mask.shape[0], stroke.mask.shape[1], 1.3), 0, 1)
     _blend(face, Patch(0.9 * stroke.mask * grain, stroke.place), np.array(style.hair) * 0.8)
 
@@ -358,8 +321,7 @@ def _paint_materials(style: Style, rng: Rng) -> Color:
     width = MATERIALS["hair"][1]
     strands = 1 + 0.22 * noise(rng, 1, width, 2.2) + 0.12 * noise(rng, STRIP, width, 5) + 0.1 * noise(rng, 1, width, 12)
     cell("hair", np.array(style.hair) * np.clip(strands, 0.35, 1.8)[..., None])
-    width = MATERIALS["hat"][1]
-    knit = 1 + 0.06 * noise(rng, STRIP, width, 1.5)
+    knit = 1 + 0.06 * noise(rng, STRIP, MATERIALS["hat"][1], 1.5)
     cell("hat", np.array(style.hat) * knit[..., None])
     width = MATERIALS["cloth"][1]
     pattern = rng.integers(4)
@@ -369,8 +331,7 @@ def _paint_materials(style: Style, rng: Rng) -> Color:
     elif pattern == 2:
         cloth *= 1 + 0.4 * np.sign(np.sin(np.arange(STRIP) * rng.uniform(0.4, 1.6)))[:, None]
     cell("cloth", np.array(style.cloth) * np.clip(cloth, 0, 2)[..., None])
-    width = MATERIALS["ear"][1]
-    x, y = np.linspace(-1, 1, width)[None], np.linspace(-1, 1, STRIP)[:, None]
+    x, y = np.linspace(-1, 1, MATERIALS["ear"][1])[None], np.linspace(-1, 1, STRIP)[:, None]
     hollow = 1 - 0.38 * np.exp(-((x / 0.45) ** 2 + ((y + 0.05) / 0.5) ** 2))
     cell("ear", np.array(style.skin) * np.array([1.02, 0.93, 0.91]) * hollow[..., None])
     mottle = 1 + 0.03 * noise(rng, STRIP, MATERIALS["skin"][1], 5) if style.texture else np.ones((STRIP, MATERIALS["skin"][1]))
@@ -387,11 +348,6 @@ def material_uv(name: str, u: NDArray[np.float64], v: NDArray[np.float64]) -> ND
     return np.stack([first + 1 + u * (width - 3), FACE_HEIGHT + 1 + v * (STRIP - 3)], axis=-1)
 
 
-def _lightness(rng: Rng) -> float:
-    """Factor on a background: night and flash make a quarter of them nearly black."""
-    return float(rng.uniform(0.03, 0.3) if rng.random() < 0.25 else rng.uniform(0.5, 1.15))
-
-
 @cache
 def sheet_uv(material: str, rows: int, columns: int, repeat: tuple[float, float]) -> NDArray[np.float64]:
     """Texels (rows, columns, 2) of a grid that a material covers, `repeat` times across and down."""
@@ -403,8 +359,7 @@ def draw_background(rng: Rng, size: int) -> NDArray[np.uint8]:
     """What may stand behind a head, (size, size, 3) RGB: clouds, gradients, ellipses, polygons, bars, blurred."""
     kind = rng.random()
     base = rng.uniform(0, 1, 3).astype(np.float32)
-    image: Color = np.empty((size, size, 3), np.float32)
-    image[:] = base
+    image: Color = np.tile(base, (size, size, 1))
     ramp = np.linspace(0, 1, size, dtype=np.float32)
     direction = rng.uniform(-1, 1, 2)
     image += (direction[0] * ramp[None, :, None] + direction[1] * ramp[:, None, None]) * rng.uniform(-0.5, 0.5, 3)
@@ -434,6 +389,8 @@ def draw_background(rng: Rng, size: int) -> NDArray[np.uint8]:
     if blur > 0.3:
         image = cv2.GaussianBlur(image, (0, 0), blur)
     grey = image.mean(axis=2, keepdims=True)
-    image = (grey + rng.beta(1.2, 2.5) * (image - grey)) * _lightness(rng)
+    colorful = grey + rng.beta(1.2, 2.5) * (image - grey)
+    is_dark = rng.random() < 0.25  # night and flash make a quarter of them nearly black
+    image = colorful * float(rng.uniform(0.03, 0.3) if is_dark else rng.uniform(0.5, 1.15))
     image += rng.uniform(0, 0.04) * rng.standard_normal(image.shape, dtype=np.float32)
     return to_bytes(image)

@@ -9,6 +9,7 @@ further grids beside it.
 
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -37,15 +38,14 @@ SIDE = [
 ]  # fmt: skip
 """(|x|, y, z): temple, widest part, behind the ear, cheekbone, cheek, jaw, nose, eye socket, vault of the skull."""
 FIXED = [
-    (0, 4.2, -2.2),
-    (0, 2.0, -4.8),
-    (0, 0.2, -4.4),
-    (2.12, 1.7, -2.8),
-    (1.6, 0.2, -4.0),
-    (1.75, 2.9, -2.2),
-    (0, -2.2, -1.6),
-]
+    (0, 4.2, -2.2), (0, 2.0, -4.8), (0, 0.2, -4.4), (2.12, 1.7, -2.8), (1.6, 0.2, -4.0), (1.75, 2.9, -2.2), (0, -2.2, -1.6),
+]  # fmt: skip
 """Points of skull and nape that identity and expression leave where they are."""
+EARS = np.array([[-2.12, 0.3, -1.95], [2.12, 0.3, -1.95]])
+AFLW21_FROM_68: list[int | tuple[int, int] | None] = [
+    17, 19, 21, 22, 24, 26, 36, (37, 40), 39, 42, (43, 46), 45, None, 31, 30, 35, None, 48, (62, 66), 54, 8,
+]  # fmt: skip
+"""AFLW's 21 points from iBUG's: one of them, the middle of two, or None for an ear."""
 
 
 def direction(longitude: Array, latitude: Array) -> Array:
@@ -80,6 +80,26 @@ def _spline(points: Array, targets: Array, at: Array, eps: float, ridge: float) 
     return np.concatenate([_distance_kernel(at, points, eps), np.ones((len(at), 1))], axis=1) @ np.linalg.solve(system, right)
 
 
+@cache
+def face_modes_68() -> Array:
+    """How faces differ: modes of unit variance of the landmarks, (14, 68, 3); `tools/fit_face_modes.py` makes the file."""
+    return np.loadtxt(Path(__file__).with_name("face_modes_68.csv"), delimiter=",").reshape(-1, 68, 3)
+
+
+def points21(plane68: Array, plane_ears: Array, yaw: float) -> Array:
+    """AFLW's 21 points on the camera plane, (21, 2); NaN for those on the half that is turned away."""
+    points = np.empty((21, 2))
+    ears = iter(plane_ears)
+    for row, source in enumerate(AFLW21_FROM_68):
+        points[row] = next(ears) if source is None else plane68[np.atleast_1d(source)].mean(axis=0)
+    left, right = [0, 1, 2, 6, 7, 8, 12, 13, 17], [3, 4, 5, 9, 10, 11, 15, 16, 19]
+    if abs(yaw) > 38:
+        points[left if yaw > 0 else right] = np.nan
+    elif abs(yaw) > 22:
+        points[12 if yaw > 0 else 16] = np.nan
+    return points
+
+
 @dataclass(frozen=True)
 class HeadModel:
     """What is computed once: the mean surface, how landmarks move it, and where landmarks sit on the grid."""
@@ -106,23 +126,18 @@ def head_model() -> HeadModel:
     """The mean head, computed at first use (a fraction of a second)."""
     face = symmetric_face_68()
     side = np.array(SIDE)
-    control = np.concatenate([
-        face, [(0, y, z) for y, z in MIDLINE], side, side * [-1, 1, 1],
-    ])  # fmt: skip
+    control = np.concatenate([face, [(0, y, z) for y, z in MIDLINE], side, side * [-1, 1, 1]])
     offset = control - CENTER
     radius = np.linalg.norm(offset, axis=1)
     lon, lat = np.meshgrid(LONGITUDES, LATITUDES)
     directions = direction(lon, lat).reshape(-1, 3)
     log_radius = _spline(offset / radius[:, None], np.log(radius), directions, eps=0.02, ridge=0.004)
-    mean = CENTER + directions * np.exp(log_radius)[:, None]
-    mean = _press_eyeballs(mean, face)
+    mean = _press_eyeballs(CENTER + directions * np.exp(log_radius)[:, None], face)
 
-    landmark = face - CENTER
-    angles = np.degrees(
-        [np.arctan2(landmark[:, 0], landmark[:, 2]), np.arcsin(landmark[:, 1] / np.linalg.norm(landmark, axis=1))]
-    )
-    column = np.interp(angles[0], LONGITUDES, np.arange(COLUMNS))
-    row = np.interp(-angles[1], -LATITUDES, np.arange(ROWS))
+    x, y, z = (face - CENTER).T
+    longitude, latitude = np.degrees([np.arctan2(x, z), np.arcsin(y / np.linalg.norm(face - CENTER, axis=1))])
+    column = np.interp(longitude, LONGITUDES, np.arange(COLUMNS))
+    row = np.interp(-latitude, -LATITUDES, np.arange(ROWS))
 
     fixed = np.array(FIXED, dtype=float)
     anchors = np.concatenate([face, fixed, fixed[fixed[:, 0] > 0] * [-1, 1, 1]])
@@ -149,20 +164,14 @@ def smoothstep(x: Array) -> Array:
 
 
 def make_ear(surface: Array, side: float, flare: float, tilt: float, size: float) -> Array:
-    """One ear, (7, 21, 3): a disc with a raised rim and a hollow, hinged at its front edge.
+    """One ear, (7, 21, 3): a disc with a raised rim and a hollow, hinged at its front edge on a head (ROWS, COLUMNS, 3).
 
-    Args:
-        surface: (ROWS, COLUMNS, 3), of the head it sits on.
-        side: -1 or 1, left or right in the picture.
-        flare: degrees by which it stands off the head.
-        tilt: degrees by which its top leans back.
-        size: factor.
+    `side` is -1 or 1, left or right in the picture; it stands off by `flare` degrees, its top leans back by `tilt` degrees.
     """
     ring, angle = np.linspace(0, 1, 7)[:, None], np.linspace(0, 2 * np.pi, 21)[None]
     up = 0.85 * size * ring * np.sin(angle)
-    # Narrower toward the lobe.
-    back = 0.52 * size * ring * np.cos(angle) * (0.86 + 0.2 * np.sin(angle)) + 0.0 * angle
-    relief = 0.13 * np.exp(-(((ring - 0.85) / 0.13) ** 2)) - 0.12 * np.exp(-((ring / 0.5) ** 2)) + 0.0 * angle
+    back = 0.52 * size * ring * np.cos(angle) * (0.86 + 0.2 * np.sin(angle))  # narrower toward the lobe
+    relief = 0.13 * np.exp(-(((ring - 0.85) / 0.13) ** 2)) - 0.12 * np.exp(-((ring / 0.5) ** 2))
     t, f = np.radians(tilt), np.radians(flare)
     up, back = up * np.cos(t) - back * np.sin(t), up * np.sin(t) + back * np.cos(t)
     hinge = 0.45 * size
@@ -184,29 +193,22 @@ def _body_surface(y: Array, angle: Array, neck: float, shoulders: float, depth: 
     return np.stack([half_x * np.sin(angle), y, depth + lean + half_z * np.cos(angle)], axis=-1)
 
 
-def make_body(neck: float, shoulders: float, depth: float) -> Array:
-    """Neck and torso, (19, 25, 3), one tube from inside the head downwards.
+BODY_HEIGHTS = (
+    *(-0.6, -1.0, -1.5, -2.0, -2.4, -2.8, -3.1, -3.4, -3.7, -4.0),
+    *(-4.3, -4.6, -4.9, -5.3, -5.8, -6.5, -7.5, -9.0, -11.0),
+)
 
-    Args:
-        neck: radius of the neck.
-        shoulders: half width at the shoulders.
-        depth: z of the neck's axis.
-    """
-    y = np.array(
-        [-0.6, -1.0, -1.5, -2.0, -2.4, -2.8, -3.1, -3.4, -3.7, -4.0, -4.3, -4.6, -4.9, -5.3, -5.8, -6.5, -7.5, -9, -11.0]
-    )
-    y, angle = np.meshgrid(y, np.linspace(-np.pi, np.pi, 25), indexing="ij")
+
+def make_body(neck: float, shoulders: float, depth: float) -> Array:
+    """Neck and torso, (19, 25, 3): a tube around z = `depth`, with the neck's radius and the shoulders' half width."""
+    y, angle = np.meshgrid(BODY_HEIGHTS, np.linspace(-np.pi, np.pi, 25), indexing="ij")
     return _body_surface(y, angle, neck, shoulders, depth)
 
 
 def make_garment(neck: float, shoulders: float, depth: float, collar: float, dip: float, point: float) -> Array:
-    """What covers the torso, (17, 33, 3): its skin, a little larger, from the collar downwards.
+    """What covers the torso of `make_body`, (17, 33, 3): its skin, a little larger, from the collar downwards.
 
-    Args:
-        neck, shoulders, depth: of the body, see `make_body`.
-        collar: y of the collar at the nape.
-        dip: how much lower it is in front.
-        point: shape of the dip: 1 is round, 4 a deep V.
+    `collar` is its y at the nape, `dip` how much lower it is in front, `point` the dip's shape: 1 is round, 4 a deep V.
     """
     angle = np.linspace(-np.pi, np.pi, 33)[None]
     top = collar - dip * (0.5 + 0.5 * np.cos(angle)) ** point
@@ -228,10 +230,10 @@ HAIRLINE = np.array(
 def hair_shell(surface: Array, hairline: Array, thickness: Array) -> Array:
     """Hair on a head, (SHELL_ROWS, columns, 3): a grid of its own from a little below the hairline up to the crown.
 
-    Its lowest row lies within the skin, so no gap shows.
+    Its lowest row lies within the skin, so no gap shows. It uses every second column of the head.
 
     Args:
-        surface: (ROWS, COLUMNS, 3); every second column of it is used.
+        surface: (ROWS, COLUMNS, 3), of the head.
         hairline: (COLUMNS,), latitude in degrees above which hair grows.
         thickness: (ROWS, COLUMNS), of the hair.
     """
@@ -257,13 +259,7 @@ def hairline_of(front: float, sides: float) -> Array:
 
 
 def make_curtain(length: float, spread: float, phase: float) -> Array:
-    """Hair that hangs, (17, 41, 3): from temple to temple around the back, in locks of uneven length.
-
-    Args:
-        length: y of its lower end.
-        spread: how far it stands off.
-        phase: of its waves, radians.
-    """
+    """Hair that hangs, (17, 41, 3): around the back to y = `length`, standing off by `spread`, with waves of a phase."""
     around, fall = np.linspace(-1, 1, 41)[None], np.linspace(0, 1, 17)[:, None]
     # The front edges sway, so that they are no straight cut.
     angle = np.radians(180 + around * (102 - 5 * np.abs(around) ** 6 * (1 + np.sin(7 * fall + phase + around))))
@@ -279,9 +275,8 @@ def make_curtain(length: float, spread: float, phase: float) -> Array:
 def make_tube(path: Array, radius: float, closed: bool, sides: int = 5) -> Array:
     """A tube (n, sides + 1, 3) along a path (n, 3)."""
     if closed:
-        path = np.concatenate([path, path[:1]])
-        ahead = np.roll(path[:-1], -1, axis=0) - np.roll(path[:-1], 1, axis=0)
-        tangent = np.concatenate([ahead, ahead[:1]])
+        tangent = np.roll(path, -1, axis=0) - np.roll(path, 1, axis=0)
+        path, tangent = (np.concatenate([ring, ring[:1]]) for ring in (path, tangent))
     else:
         tangent = np.gradient(path, axis=0)
     tangent = tangent / np.linalg.norm(tangent, axis=1, keepdims=True)
@@ -294,18 +289,14 @@ def make_tube(path: Array, radius: float, closed: bool, sides: int = 5) -> Array
 
 
 def make_glasses(landmarks: Array, width: float, height: float, power: float, radius: float) -> tuple[list[Array], list[Array]]:
-    """Frames (two rims, bridge, two arms) and lenses (two discs), grids of vertices, for a face's landmarks.
+    """Frames (two rims, bridge, two arms) and lenses (two discs), grids of vertices, for a face's landmarks (68, 3).
 
-    Args:
-        landmarks: (68, 3).
-        width, height: half axes of a rim.
-        power: of the superellipse, 2 is round, 4 nearly square.
-        radius: of the frame's wire.
+    A rim is a superellipse with half axes `width` and `height`: of power 2 it is round, of 4 nearly square.
     """
     angle = np.linspace(0, 2 * np.pi, 25)[:-1]
     c, s = np.cos(angle), np.sin(angle)
     outline = np.stack([np.sign(c) * np.abs(c) ** (2 / power) * width, np.sign(s) * np.abs(s) ** (2 / power) * height], axis=-1)
-    frames, lenses, inner, outer = [], [], [], []
+    frames, lenses, bridge_ends = [], [], []
     depth = landmarks[36:48, 2].max() + 0.33
     for side, eye in ((-1, landmarks[36:42]), (1, landmarks[42:48])):
         center = eye.mean(axis=0) + [side * 0.02, -0.06, 0]
@@ -313,31 +304,22 @@ def make_glasses(landmarks: Array, width: float, height: float, power: float, ra
         z = depth - 0.16 * np.clip(np.abs(x) - 0.4, 0, None) ** 1.5  # the frame follows the face
         rim = np.stack([x, y, z], axis=-1)
         frames.append(make_tube(rim, radius, closed=True))
-        middle = np.broadcast_to(rim.mean(axis=0), rim.shape)
         closed = np.concatenate([rim, rim[:1]])
-        lenses.append(np.stack([np.concatenate([middle, middle[:1]]), closed]))
-        toward_nose = rim[np.argmin(rim[:, 0] * side)]
-        away = rim[np.argmax(rim[:, 0] * side)]
-        inner.append(toward_nose + [0, 0.08, 0])
-        outer.append(away + [0, 0.12, 0])
-        ear = np.array([side * 2.16, 0.95, -2.0])
-        arm = outer[-1] + np.linspace(0, 1, 6)[:, None] * (ear - outer[-1])
+        lenses.append(np.stack([np.broadcast_to(rim.mean(axis=0), closed.shape), closed]))
+        bridge_ends.append(rim[np.argmin(rim[:, 0] * side)] + [0, 0.08, 0])
+        hinge = rim[np.argmax(rim[:, 0] * side)] + [0, 0.12, 0]
+        arm = hinge + np.linspace(0, 1, 6)[:, None] * ([side * 2.16, 0.95, -2.0] - hinge)
         arm[:, 0] += side * 0.22 * np.sin(np.linspace(0, np.pi, 6))
         frames.append(make_tube(arm, radius, closed=False))
-    bridge = inner[0] + np.linspace(0, 1, 5)[:, None] * (inner[1] - inner[0])
+    left, right = bridge_ends
+    bridge = left + np.linspace(0, 1, 5)[:, None] * (right - left)
     bridge[:, 1:] += 0.08 * np.sin(np.linspace(0, np.pi, 5))[:, None]
     frames.append(make_tube(bridge, radius, closed=False))
     return frames, lenses
 
 
 def make_brim(hat: Array, reach: float, droop: float) -> Array:
-    """Brim of a cap, (4, 21, 3), standing out over the forehead.
-
-    Args:
-        hat: (SHELL_ROWS, columns, 3), see `hair_shell`.
-        reach: how far it stands out.
-        droop: how far its tip hangs.
-    """
+    """Brim of a cap (SHELL_ROWS, columns, 3), (4, 21, 3): it reaches out over the forehead, and its tip droops."""
     columns = np.interp(np.linspace(-62, 62, 21), LONGITUDES[::2], np.arange(hat.shape[1])).round().astype(int)
     edge = hat[SHELL_ROWS - 6, columns]  # where it has its full thickness
     out = np.linspace(0, 1, 4)[:, None]

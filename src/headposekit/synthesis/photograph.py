@@ -63,12 +63,9 @@ def black_borders(image: Array, rng: Rng, box: Array) -> None:
 
 
 def develop(image: Array, rng: Rng, strength: float) -> NDArray[np.uint8]:
-    """What a camera and the web do to a picture: contrast, colour, blur, noise, compression.
+    """What a camera and the web do to a picture (S, S, 3), RGB in [0, 1]: contrast, colour, blur, noise, compression.
 
-    Args:
-        image: (S, S, 3), RGB in [0, 1].
-        rng: source of randomness.
-        strength: how often and how much; 0 for nothing, 1 for the worst snapshots.
+    How often and how much is said by the strength: 0 for nothing, 1 for the worst snapshots.
     """
 
     def happens(probability: float) -> bool:

@@ -18,6 +18,8 @@ from headposekit.synthesis.appearance import FACE_HEIGHT, WIDTH
 Array = NDArray[Any]
 NEAR, FAR = 1.0, 120.0  # head units; the depth buffer loses precision as their ratio grows
 EMPTY = -1.0
+EYE = np.eye(4, dtype=np.float32)
+"""The camera, as the rasteriser wants it."""
 SETTINGS = cv2.TriangleRasterizeSettings()
 SETTINGS.setShadingType(cv2.RASTERIZE_SHADING_SHADED)
 SETTINGS.setCullingMode(cv2.RASTERIZE_CULLING_CW)  # half the work; sheets with two sides are drawn both ways round
@@ -25,72 +27,43 @@ SETTINGS.setCullingMode(cv2.RASTERIZE_CULLING_CW)  # half the work; sheets with 
 
 @dataclass(frozen=True)
 class Light:
-    """Light on a head, relative to the camera.
+    """Light on a head, relative to the camera."""
 
-    Args:
-        ambient: everywhere alike.
-        direct: strength of the main light.
-        direction: unit vector toward the main light, frame A.
-        second: strength of a weak light from `second_direction`.
-        second_direction: unit vector.
-        sky: how much more light falls from above than from below.
-        shadow: share of the main light that what stands before it takes away; 0 for no cast shadows.
-    """
-
-    ambient: float
-    direct: float
-    direction: tuple[float, float, float]
-    second: float
-    second_direction: tuple[float, float, float]
-    sky: float
-    shadow: float
+    ambient: float  # everywhere the same
+    direct: float  # strength of the main light
+    direction: Array  # (3,), unit vector toward the main light, frame A
+    second: float  # strength of a weak light
+    second_direction: Array  # (3,), unit vector toward it
+    sky: float  # how much more light falls from above than from below
+    shadow: float  # share of the main light that a cast shadow takes away
 
 
 @dataclass
 class Sheet:
-    """A grid of vertices at rest, frame A.
+    """A grid of vertices at rest, frame A."""
 
-    Args:
-        vertices: (rows, columns, 3).
-        uv: (rows, columns, 2), texels.
-        outward: whether it is the outside of something solid; any other sheet is seen from both sides.
-        follows_body: whether its lower part keeps to the shoulders when the head turns.
-        darken: (rows, columns), factor on the shade; null for 1.
-    """
-
-    vertices: Array
-    uv: Array
-    outward: bool = False
-    follows_body: bool = False
-    darken: Array | None = None
+    vertices: Array  # (rows, columns, 3)
+    uv: Array  # (rows, columns, 2), texels
+    outward: bool = False  # the outside of something solid; other sheets are seen from both sides
+    follows_body: bool = False  # its lower part stays with the shoulders when the head turns
+    darken: Array | float = 1.0  # (rows, columns) or for all, factor on the shade
 
 
 class Mesh:
-    """Sheets as one mesh: flat arrays, since a head is too small a mesh for a loop over its parts.
-
-    Attributes:
-        vertices: (V, 3), at rest.
-        uv: (V, 2), texels.
-        outward, follows_body: (V,), what the sheet of each vertex says of itself.
-        darken: (V,), factor on the shade.
-        triangles: (T, 3), counter-clockwise from outside; of sheets with two sides, both ways round.
-        coarse_triangles: fewer of them.
-    """
+    """Sheets as one mesh of V vertices: flat arrays, because a head is too small a mesh for a loop over its parts."""
 
     def __init__(self, sheets: list[Sheet]) -> None:
-        sizes = [sheet.vertices.shape[0] * sheet.vertices.shape[1] for sheet in sheets]
+        shapes = [sheet.vertices.shape[:2] for sheet in sheets]
+        sizes = [rows * columns for rows, columns in shapes]
+        darken = [np.broadcast_to(sheet.darken, shape).ravel() for sheet, shape in zip(sheets, shapes, strict=True)]
+        closed = [bool(np.abs(sheet.vertices[:, 0] - sheet.vertices[:, -1]).max() < 1e-3) for sheet in sheets]
         self.vertices = np.concatenate([sheet.vertices.reshape(-1, 3) for sheet in sheets], dtype=np.float32)
         self.uv = np.concatenate([sheet.uv.reshape(-1, 2) for sheet in sheets], dtype=np.float32)
+        self.darken = np.concatenate(darken, dtype=np.float32)
         self.outward = np.repeat([sheet.outward for sheet in sheets], sizes)
         self.follows_body = np.repeat([sheet.follows_body for sheet in sheets], sizes)
-        self.darken = np.ones(len(self.vertices), np.float32)
-        for sheet, end, size in zip(sheets, np.cumsum(sizes), sizes, strict=True):
-            if sheet.darken is not None:
-                self.darken[end - size : end] = sheet.darken.reshape(-1)
-        closed = [np.abs(sheet.vertices[:, 0] - sheet.vertices[:, -1]).max() < 1e-3 for sheet in sheets]
-        grids = tuple(
-            (*sheet.vertices.shape[:2], sheet.outward, bool(tube)) for sheet, tube in zip(sheets, closed, strict=True)
-        )
+        grids = tuple((*shape, sheet.outward, tube) for shape, sheet, tube in zip(shapes, sheets, closed, strict=True))
+        # (T, 3), counter-clockwise from outside; of sheets with two sides, both ways round.
         self.triangles, self.coarse_triangles = _triangles(grids, 1), _triangles(grids, 2)
         self._neighbors = _neighbors(grids)
 
@@ -153,9 +126,8 @@ def shade(mesh: Mesh, vertices: Array, light: Light) -> Array:
     return brightness
 
 
-def _lit(mesh: Mesh, vertices: Array, direction: tuple[float, float, float], size: int = 96) -> Array:
+def _lit(mesh: Mesh, vertices: Array, toward: Array, size: int = 96) -> Array:
     """Share of the main light that reaches each vertex (V,): a depth map from the light, four taps."""
-    toward = np.array(direction)
     side = np.cross([0.0, 1.0, 0.0], toward)
     side /= np.linalg.norm(side) + 1e-9
     turned = vertices @ np.stack([side, np.cross(toward, side), toward], axis=1).astype(np.float32)
@@ -163,7 +135,8 @@ def _lit(mesh: Mesh, vertices: Array, direction: tuple[float, float, float], siz
     screen, distance = turned[:, :2] / half_width, away - turned[:, 2]
     depth = np.full((size, size), FAR, np.float32)
     # What casts shadows may be coarser than what receives them.
-    _rasterize_depth(np.column_stack([screen * distance[:, None], -distance]), mesh.coarse_triangles, depth)
+    casting = np.column_stack([screen * distance[:, None], -distance])
+    cv2.triangleRasterizeDepth(casting, mesh.coarse_triangles, depth, EYE, np.pi / 2, NEAR, FAR, SETTINGS)
     column = np.floor((screen[:, 0] + 1) * (size / 2) - 0.5).astype(np.int32).clip(0, size - 2)
     row = np.floor((1 - screen[:, 1]) * (size / 2) - 0.5).astype(np.int32).clip(0, size - 2)
     first, flat, limit = row * size + column, depth.reshape(-1), distance - np.float32(0.16)
@@ -171,18 +144,13 @@ def _lit(mesh: Mesh, vertices: Array, direction: tuple[float, float, float], siz
     return np.stack(taps).mean(axis=0, dtype=np.float32)
 
 
-def _rasterize_depth(vertices: Array, triangles: NDArray[np.int32], depth: Array) -> None:
-    eye = np.eye(4, dtype=np.float32)
-    cv2.triangleRasterizeDepth(vertices, triangles, depth, eye, np.pi / 2, NEAR, FAR, SETTINGS)
-
-
 def rasterize(
     mesh: Mesh, brightness: Array, screen: Array, depth: Array, atlas: Array, size: int
 ) -> tuple[Array, NDArray[np.uint8], Array]:
-    """Draw a mesh.
+    """Draw a mesh of V vertices.
 
     Args:
-        mesh: what to draw.
+        mesh: the mesh.
         brightness: (V,), see `shade`.
         screen: (V, 2), pixels of the picture (pixel centres at .5).
         depth: (V,), distance from the camera plane.
@@ -197,10 +165,8 @@ def rasterize(
     y = (1 - screen[:, 1] * (2 / size)).astype(np.float32) * z
     buffer = np.full((size, size, 3), EMPTY, np.float32)
     zbuffer = np.full((size, size), FAR, np.float32)
-    eye, attributes = np.eye(4, dtype=np.float32), np.column_stack([mesh.uv, brightness])
-    cv2.triangleRasterize(
-        np.column_stack([x, y, -z]), mesh.triangles, attributes, buffer, zbuffer, eye, np.pi / 2, NEAR, FAR, SETTINGS
-    )
+    points, attributes = np.column_stack([x, y, -z]), np.column_stack([mesh.uv, brightness])
+    cv2.triangleRasterize(points, mesh.triangles, attributes, buffer, zbuffer, EYE, np.pi / 2, NEAR, FAR, SETTINGS)
     u, v, shade = cv2.split(buffer)
     texels = cv2.remap(atlas, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     colors = cv2.multiply(texels, cv2.merge([shade, shade, shade]), scale=1 / 255, dtype=cv2.CV_32F)

@@ -1,6 +1,7 @@
 """Random heads: every choice that varies, drawn from (seed, index), put together and rendered."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from functools import lru_cache, partial
 from typing import Any
 
@@ -13,8 +14,6 @@ from headposekit.geometry.conventions import ANGLE_LIMIT
 from headposekit.geometry.rotations import matrix_to_pose, pose_to_matrix
 from headposekit.synthesis import appearance, head, photograph, renderer
 from headposekit.synthesis.appearance import Style
-from headposekit.synthesis.fit_modes import face_modes_68
-from headposekit.synthesis.points21 import EARS, points21
 from headposekit.synthesis.renderer import Light, Mesh, Sheet
 
 Array = NDArray[Any]
@@ -24,6 +23,7 @@ GENERATOR_VERSION = 3
 """Raised whenever the same options and seed give other pictures; packs of another version are rebuilt."""
 
 PIVOT = np.array([0.0, 0.0, -1.6])
+"""Around which heads turn, and at which the camera looks."""
 PARALLEL_DISTANCE = 60.0
 """Head units from a parallel camera to the pivot, where distances are counted from; they change nothing else."""
 MILLIMETRES = 36.0
@@ -32,109 +32,69 @@ MILLIMETRES = 36.0
 
 @dataclass
 class Head:
-    """One rendered head.
+    """One rendered head, in pixels of its picture."""
 
-    Attributes:
-        image: (S, S, 3) uint8 RGB.
-        pose: (3,), yaw, pitch, roll in degrees, relative to the viewing ray.
-        box: (4,) tight box in pixels, jittered as the options say.
-        landmarks: (68, 3), x and y in pixels and depth toward the viewer in the same units.
-        points21: (21, 2), AFLW's points in pixels; NaN where turned away.
-        depth: (S, S), distance from the camera in head units (to the pivot `PARALLEL_DISTANCE` where the camera is parallel)
-            of the head and its body, not of what occludes them; inf where there is background.
-        identity: number of the person.
-        neutral: (68, 3), the landmarks at rest, head units, frame A.
-        pose_para: (7,) as 300W-LP labels it: pitch, yaw, roll in radians, tx, ty, tz, scale, so that
-            `project_pose_para(neutral, pose_para, S)` gives the landmarks (counted from 1, as MATLAB does); None where the
-            camera is near, since a near camera is no such projection.
-    """
-
-    image: NDArray[np.uint8]
-    pose: Array
-    box: Array
-    landmarks: Array
-    points21: Array
-    depth: Array
-    identity: int
-    neutral: Array
-    pose_para: Array | None
+    image: NDArray[np.uint8]  # (S, S, 3), RGB
+    pose: Array  # (3,), yaw, pitch, roll in degrees, relative to the viewing ray
+    box: Array  # (4,), tight box, jittered as the options say
+    landmarks: Array  # (68, 3), the third is depth toward the viewer in the same units
+    points21: Array  # (21, 2), AFLW's points; NaN where turned away
+    depth: Array  # (S, S), head units from the camera to head and body, not to what occludes them; inf in the background
+    identity: int  # number of the person
+    neutral: Array  # (68, 3), the landmarks at rest, head units, frame A
+    pose_para: Array | None  # (7,), 300W-LP's label, see `project_pose_para`; None where the camera is near
 
 
+@dataclass(eq=False)
 class HeadSampler:
     """Heads as a function of (seed, index); each option is one ingredient and can be switched off to measure its effect.
 
-    Args:
-        seed: of everything.
-        poses_per_identity: heads in a row that are the same person.
-        identity: spread of the face's shape; 1 is that of real faces, 0 gives everyone the mean face.
-        expression: spread of mouth and brows likewise.
-        wide_pitch: share of tilts drawn uniformly from ±48 degrees instead of N(-3, 17).
-        skin_texture: mottling, blush, sockets, folds.
-        hair: hair and hats; without it everyone is bald.
-        beard: probability of a beard.
-        glasses: probability of glasses.
-        hat: probability of a hat.
-        body: ears, neck and shoulders; without it the head is a mask that floats.
-        occluder: probability of something before the face.
-        light_variation: random light instead of one frontal light.
-        shadows: probability of cast shadows.
-        backgrounds: something behind the head instead of grey.
-        borders: probability of black borders where a photo ended.
-        photo: strength of gamma, contrast, saturation, blur, noise, JPEG and grey; 0 for none, 1 for the worst snapshots.
-        box_jitter: standard deviation of the box's sides, as a share of its size.
-        visible21: probability that the box is that of the visible of AFLW's 21 points instead of all 68.
-        perspective: camera distance in head units (36 mm), its logarithm drawn uniformly; null is a camera infinitely far away.
-        texture_pool: number of different styles, paired freely with shapes.
+    What they mean stands in conf/heads/default.yaml.
     """
 
-    def __init__(
-        self,
-        seed: int = 0,
-        poses_per_identity: int = 2,
-        identity: float = 1.3,
-        expression: float = 1.0,
-        wide_pitch: float = 0.3,
-        skin_texture: bool = True,
-        hair: bool = True,
-        beard: float = 0.25,
-        glasses: float = 0.22,
-        hat: float = 0.15,
-        body: bool = True,
-        occluder: float = 0.1,
-        light_variation: bool = True,
-        shadows: float = 0.4,
-        backgrounds: bool = True,
-        borders: float = 0.3,
-        photo: float = 0.5,
-        box_jitter: float = 0.04,
-        visible21: float = 0.5,
-        perspective: tuple[float, float] | None = (20.0, 120.0),
-        texture_pool: int = 400,
-    ) -> None:
-        self.options = {key: value for key, value in locals().items() if key not in ("self", "__class__")}
-        self.seed, self.poses_per_identity = seed, poses_per_identity
-        self.identity, self.expression, self.wide_pitch = identity, expression, wide_pitch
-        self.skin_texture, self.hair, self.beard, self.glasses, self.hat = skin_texture, hair, beard, glasses, hat
-        self.body, self.occluder = body, occluder
-        self.light_variation, self.shadows, self.photo = light_variation, shadows, photo
-        self.backgrounds, self.borders = backgrounds, borders
-        self.box_jitter, self.visible21, self.perspective = box_jitter, visible21, perspective
-        self.texture_pool = texture_pool
-        self._atlas = lru_cache(maxsize=texture_pool)(self._paint)
-        self._background = lru_cache(maxsize=texture_pool)(self._paint_background)
+    seed: int = 0
+    poses_per_identity: int = 2
+    identity: float = 1.3
+    expression: float = 1.0
+    wide_pitch: float = 0.3
+    skin_texture: bool = True
+    hair: bool = True
+    beard: float = 0.25
+    glasses: float = 0.22
+    hat: float = 0.15
+    body: bool = True
+    occluder: float = 0.1
+    light_variation: bool = True
+    shadows: float = 0.4
+    backgrounds: bool = True
+    borders: float = 0.3
+    photo: float = 0.5
+    box_jitter: float = 0.04
+    visible21: float = 0.5
+    perspective: tuple[float, float] | None = (20.0, 120.0)
+    texture_pool: int = 400
+
+    def __post_init__(self) -> None:
+        self._atlas = lru_cache(maxsize=self.texture_pool)(self._paint)
+        self._background = lru_cache(maxsize=self.texture_pool)(self._paint_background)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Those it was made with, by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def render(
         self,
         index: int,
         size: int,
-        pose: tuple[float, float, float] | None = None,
+        pose: Sequence[float] | None = None,
         supersample: float = 2.0,
         canvas: float = 2.5,
     ) -> Head:
-        """Head number `index`, the same for ever.
+        """Head number `index`, always the same.
 
         Args:
-            index: which; `index // poses_per_identity` is the person.
+            index: `index // poses_per_identity` is the number of the person.
             size: side of the picture in pixels.
             pose: yaw, pitch, roll in degrees instead of drawn ones.
             supersample: how much larger it is rendered before averaging down.
@@ -151,11 +111,11 @@ class HeadSampler:
 
         rotation = pose_to_matrix(torch.tensor(pose_degrees)).numpy()
         vertices = _turn_mesh(mesh, rotation, self._draw_body(rng, rotation))
-        points, ears = _turn(landmarks, rotation), _turn(EARS, rotation)
+        points, ears = (landmarks - PIVOT) @ rotation.T, (head.EARS - PIVOT) @ rotation.T
         distance = None if self.perspective is None else float(np.exp(rng.uniform(*np.log(self.perspective))))
 
-        plane68, plane_ears = _project(points, distance), _project(ears, distance)
-        plane21 = points21(plane68, plane_ears, pose_degrees[0])
+        plane68 = _project(points, distance)
+        plane21 = head.points21(plane68, _project(ears, distance), pose_degrees[0])
         x0, y0, x1, y1 = box = self._draw_box(rng, plane68, plane21)
         side = canvas * max(x1 - x0, y1 - y0)
         corner = np.array([(x0 + x1 - side) / 2, (y0 + y1 + side) / 2])  # y up
@@ -167,7 +127,8 @@ class HeadSampler:
         work = round(size * supersample)
         brightness = renderer.shade(mesh, vertices, self._draw_light(rng))
         factor = work / size
-        screen, depth = to_pixels(_project(vertices, distance)) * factor, _depth(vertices, distance)
+        screen = to_pixels(_project(vertices, distance)) * factor
+        depth = (PARALLEL_DISTANCE if distance is None else distance) - vertices[..., 2]
         colors, mask, zbuffer = renderer.rasterize(mesh, brightness, screen, depth, atlas, work)
         colors = photograph.expose(colors, mask, rng if self.light_variation else None)
         backdrop = cv2.copyTo(colors, mask, self._backdrop(rng, work))
@@ -181,13 +142,12 @@ class HeadSampler:
         image = photograph.develop(picture, rng, self.photo)
         # Not by comparing with FAR: the rasteriser leaves the background a rounding error before it.
         zbuffer = cv2.resize(np.where(mask, zbuffer, np.float32(np.inf)), (size, size), interpolation=cv2.INTER_NEAREST)
+        toward = points[:, 2:] * scale * (1 if distance is None else 1 / distance)
         return Head(
             image=image,
             pose=pose_degrees,
             box=pixel_box,
-            landmarks=np.concatenate(
-                [to_pixels(plane68), points[:, 2:] * scale * (1 if distance is None else 1 / distance)], axis=1
-            ),
+            landmarks=np.concatenate([to_pixels(plane68), toward], axis=1),
             points21=to_pixels(plane21),
             depth=np.asarray(zbuffer, np.float32),
             identity=identity,
@@ -196,16 +156,15 @@ class HeadSampler:
         )
 
     def __reduce__(self) -> tuple[Any, tuple[()]]:
-        return partial(type(self), **self.options), ()  # the textures it has painted stay where they are
+        return partial(type(self), **self.options), ()  # without the textures that it has painted
 
     # ------------------------------------------------------------------------------------------------------ what is drawn
 
     def _draw_pose(self, rng: Rng) -> Array:
-        """How real heads stand: turned about their own axis, then tilted, then leaning in the picture, each for itself.
+        """How real heads stand: turn, tilt and lean are independent, which yaw, pitch and roll then are not.
 
-        Yaw, pitch and roll of that are not independent: beyond 45 degrees of yaw, pitch and roll grow and go together, as
-        in the labels of AFLW2000 (correlation .94 beyond 60 degrees). Poses beyond ±99 degrees are drawn again, as the
-        papers drop them.
+        Beyond 45 degrees of yaw, pitch and roll grow together, as in the labels of AFLW2000 (correlation .94 beyond 60
+        degrees). Poses beyond ±99 degrees are drawn again, as the papers drop them.
         """
         while True:
             turn = rng.uniform(-90, 90) if rng.random() < 0.5 else rng.normal(0, 30)
@@ -227,18 +186,16 @@ class HeadSampler:
 
     def _draw_light(self, rng: Rng) -> Light:
         if not self.light_variation:
-            return Light(0.5, 0.6, (0.0, 0.3, 0.954), 0.0, (0.0, 1.0, 0.0), 0.1, 0.0)
+            return Light(0.5, 0.6, np.array([0.0, 0.3, 0.954]), 0.0, np.array([0.0, 1.0, 0.0]), 0.1, 0.0)
         ambient = rng.uniform(0.2, 0.65)
         azimuth, height = rng.uniform(-1.5, 1.5), rng.uniform(-0.15, 1.2)
-        direction = (np.sin(azimuth) * np.cos(height), np.sin(height), np.cos(azimuth) * np.cos(height))
         second = rng.normal(size=3)
-        second /= np.linalg.norm(second)
         return Light(
             ambient=ambient,
             direct=rng.uniform(0.5, 1.5) * (1.15 - ambient),
-            direction=(float(direction[0]), float(direction[1]), float(direction[2])),
+            direction=np.array([np.sin(azimuth) * np.cos(height), np.sin(height), np.cos(azimuth) * np.cos(height)]),
             second=rng.uniform(0, 0.25),
-            second_direction=(float(second[0]), float(second[1]), float(second[2])),
+            second_direction=second / np.linalg.norm(second),
             sky=rng.uniform(0, 0.15),
             shadow=rng.uniform(0.5, 1.0) if rng.random() < self.shadows else 0.0,
         )
@@ -254,8 +211,8 @@ class HeadSampler:
     def _shape(self, person: Rng, rng: Rng) -> tuple[Array, Array]:
         """Surface and landmarks of a person with an expression."""
         model = head.head_model()
-        code = person.normal(size=len(face_modes_68())).clip(-2, 2) * self.identity
-        movement = np.einsum("k,kpc->pc", code, face_modes_68())
+        code = person.normal(size=len(head.face_modes_68())).clip(-2, 2) * self.identity
+        movement = np.einsum("k,kpc->pc", code, head.face_modes_68())
         mean = model.landmarks(model.mean.reshape(head.ROWS, head.COLUMNS, 3))
         lips = rng.uniform(-1.0, 0.6) if rng.random() < 0.75 else rng.uniform(0.6, 2.6)
         opening = self.expression * lips * np.array([[0.8], [1.0], [0.8]]) * (mean[[61, 62, 63]] - mean[[67, 66, 65]])
@@ -297,13 +254,8 @@ class HeadSampler:
         if self.hair:
             self._add_hair(person, surface, add)
         if person.random() < self.glasses:
-            frames, lenses = head.make_glasses(
-                landmarks,
-                person.uniform(0.5, 0.68),
-                person.uniform(0.32, 0.52),
-                person.uniform(2, 5),
-                person.uniform(0.02, 0.055),
-            )
+            width, height, power = person.uniform(0.5, 0.68), person.uniform(0.32, 0.52), person.uniform(2, 5)
+            frames, lenses = head.make_glasses(landmarks, width, height, power, person.uniform(0.02, 0.055))
             for frame in frames:
                 add(frame, "frame", (1, 1))
             for lens in lenses if style.dark_lenses else ():
@@ -343,18 +295,12 @@ class HeadSampler:
                 hairline = np.maximum(hairline, np.interp(np.abs(head.LONGITUDES), [42, 62, 63], [34, 0, -90]))
             top = person.uniform(0.08, 0.6) * (0.5 if hat else 1)
             rough = appearance.noise(person, rows, columns, 5) * head.smoothstep((88 - head.LATITUDES[:, None]) / 20)
-            side_part = person.normal(0, 0.25) * (
-                np.sin(np.radians(head.LONGITUDES)) * np.cos(np.radians(head.LATITUDES[:, None]))
-            )
-            thickness = np.clip(top * (1 + 0.18 * rough + side_part), 0.04, None)
+            sideways = np.sin(np.radians(head.LONGITUDES)) * np.cos(np.radians(head.LATITUDES[:, None]))
+            thickness = np.clip(top * (1 + 0.18 * rough + person.normal(0, 0.25) * sideways), 0.04, None)
             add(head.hair_shell(surface, hairline, thickness), "hair", (9, 2.2), outward=True)
             if long:
-                add(
-                    head.make_curtain(person.uniform(-5, -0.8), person.uniform(0.1, 0.7), person.uniform(0, 6)),
-                    "hair",
-                    (7, 1.5),
-                    follows_body=True,
-                )
+                curtain = head.make_curtain(person.uniform(-5, -0.8), person.uniform(0.1, 0.7), person.uniform(0, 6))
+                add(curtain, "hair", (7, 1.5), follows_body=True)
             elif person.random() < 0.12:  # a bun
                 center = np.array([0, person.uniform(1.5, 4.2), 0.0])
                 center[2] = -4.9 + 0.55 * max(0, center[1] - 2.5)
@@ -397,12 +343,6 @@ def _posture(turn: float, tilt: float, lean: float) -> Array:
     return matrix
 
 
-def _turn(points: Array, rotation: Array) -> Array:
-    """Rotate points of the head at rest around the pivot; the camera looks at it."""
-    turned: Array = (points - PIVOT) @ rotation.T
-    return turned
-
-
 def _turn_mesh(mesh: Mesh, rotation: Array, body: Array) -> Array:
     """Vertices (V, 3) of a mesh whose head is turned, and whose neck and shoulders turn with the body below."""
     offset = mesh.vertices - PIVOT.astype(np.float32)
@@ -416,12 +356,6 @@ def _turn_mesh(mesh: Mesh, rotation: Array, body: Array) -> Array:
 def _project(points: Array, distance: float | None) -> Array:
     """x and y on the camera plane, y up; perspective at `distance`, or parallel."""
     return points[..., :2] if distance is None else points[..., :2] / (distance - points[..., 2:])
-
-
-def _depth(points: Array, distance: float | None) -> Array:
-    """Distance from the camera, which must be positive for the rasteriser."""
-    depth: Array = (PARALLEL_DISTANCE if distance is None else distance) - points[..., 2]
-    return depth
 
 
 def _pose_para(pose: Array, rotation: Array, scale: float, corner: Array, size: int) -> Array:

@@ -4,7 +4,10 @@ Every .mat has the keys, shapes and types of a real one; what a synthetic head d
 zero. Pictures of 300W-LP and AFLW2000 are 450×450 under a parallel camera, as their labels assume.
 """
 
+import csv
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -26,23 +29,29 @@ SUBSETS = ("AFW", "HELEN", "IBUG", "LFPW")
 Mat = dict[str, NDArray[Any]]
 
 
+@dataclass(eq=False)
 class LayoutWriter(Dataset[list[str]], ABC):
     """Writes the files of one unit (a photo) where it is asked for it; a DataLoader's workers do so in parallel.
 
     Args:
         root: folder to write into; what stands there already is kept if it has the same name.
-        heads: the sampler; its camera is replaced by a parallel one.
+        heads: the sampler, of which `heads_options` are replaced.
         num_units: photos.
     """
 
     unit: ClassVar[str]
+    heads_options: ClassVar[dict[str, Any]] = {"perspective": None}
+    size = SIZE
+    root: Path
+    heads: HeadSampler
+    num_units: int
 
-    def __init__(self, root: str | Path, heads: HeadSampler, num_units: int) -> None:
-        if num_units < 1:
-            raise InputError(f"num_units={num_units} writes nothing; give 1 or more")
-        self.root = Path(root)
-        self.heads = HeadSampler(**{**heads.options, "perspective": None})
-        self.num_units = num_units
+    def __post_init__(self) -> None:
+        if self.num_units < 1:
+            raise InputError(f"num_units={self.num_units} writes nothing; give 1 or more")
+        if not SIZES[0] <= self.size <= SIZES[1]:
+            raise InputError(f"layout.size={self.size} is out of range; give {SIZES[0]} to {SIZES[1]} pixels")
+        self.root, self.heads = Path(self.root), replace(self.heads, **self.heads_options)
 
     def __len__(self) -> int:
         return self.num_units
@@ -54,6 +63,10 @@ class LayoutWriter(Dataset[list[str]], ABC):
     def finish(self) -> None:
         """Write what is about all units, once they are there; most layouts have nothing of the kind."""
 
+    def render(self, person: int, pose: Sequence[float] | None = None) -> Head:
+        """The first head of a person."""
+        return self.heads.render(person * self.heads.poses_per_identity, self.size, pose)
+
     def write_pair(self, name: str, image: NDArray[np.uint8], mat: Mat) -> str:
         """Write `<root>/<name>.jpg` and `.mat`, the .mat last."""
         self.write_picture(name, image)
@@ -63,18 +76,13 @@ class LayoutWriter(Dataset[list[str]], ABC):
 
     def write_picture(self, name: str, image: NDArray[np.uint8]) -> None:
         """Write `<root>/<name>.jpg`, (H, W, 3) RGB."""
-        path = self.root / name
+        path = self.root / f"{name}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Not with_suffix: it would take the end of a name with a dot for one.
-        write_picture(path.with_name(f"{path.name}.jpg"), image, [cv2.IMWRITE_JPEG_QUALITY, 95])
+        write_picture(path, image, [cv2.IMWRITE_JPEG_QUALITY, 95])
 
 
 class Write300WLP(LayoutWriter):
-    """300W-LP: each person is a photo, with several poses and the mirror of each, in the eight folders.
-
-    Args:
-        root, heads, num_units: see `LayoutWriter`; `heads.poses_per_identity` poses of each photo.
-    """
+    """300W-LP: each person is a photo, with several poses and the mirror of each, in the eight folders."""
 
     unit = "photo"
 
@@ -92,19 +100,13 @@ class Write300WLP(LayoutWriter):
 
 
 class WriteAFLW2000(LayoutWriter):
-    """AFLW2000: one face a photo, its 21 points with x = -1 where turned away, one in 64 beyond ±99 degrees.
-
-    Args:
-        root, heads, num_units: see `LayoutWriter`.
-    """
+    """AFLW2000: one face a photo, its 21 points with x = -1 where turned away, one in 64 beyond ±99 degrees."""
 
     unit = "face"
 
     def __getitem__(self, number: int) -> list[str]:
         # Faces are of different people, and of other people than those written as 300W-LP from the same seed.
-        index = (10**6 + number) * self.heads.poses_per_identity
-        pose = (115.0, 12.0, 25.0) if number % 64 == 63 else None
-        head = self.heads.render(index, SIZE, pose)
+        head = self.render(10**6 + number, (115.0, 12.0, 25.0) if number % 64 == 63 else None)
         points21 = matlab_points(head.points21)
         points21[0, np.isnan(points21[0])] = -1.0
         points21[1, np.isnan(points21[1])] = SIZE / 2  # y of an invisible point stays a number in the real files
@@ -113,11 +115,10 @@ class WriteAFLW2000(LayoutWriter):
         return [self.write_pair(f"image{number + 1:05d}", head.image, mat)]
 
 
-def checked_size(size: int) -> int:
-    """The side of a picture in pixels; raises InputError where it is too small or too large."""
-    if not SIZES[0] <= size <= SIZES[1]:
-        raise InputError(f"layout.size={size} is out of range; give {SIZES[0]} to {SIZES[1]} pixels")
-    return size
+def write_csv(path: Path, rows: Iterable[Iterable[Any]]) -> None:
+    """Write rows of cells; raises InputError naming the file where that fails."""
+    with replacing(path) as partial, partial.open("w", newline="") as file:
+        csv.writer(file).writerows(rows)
 
 
 def matlab_points(points: NDArray[Any]) -> NDArray[np.float64]:

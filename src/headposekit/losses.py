@@ -1,4 +1,4 @@
-"""Hopenet's loss: which bin, and how far off in degrees."""
+"""Losses: called with a network's output and the batch, they return one number to minimise."""
 
 from typing import Protocol
 
@@ -7,23 +7,18 @@ from torch.nn import functional
 
 from headposekit.errors import InputError
 from headposekit.geometry.bins import AngleBins
-from headposekit.types import Batch
+from headposekit.types import Batch, PoseOutput
 
 
 class BinnedOutput(Protocol):
     """What a network with bins returns, at least."""
 
-    @property
-    def pose(self) -> Tensor:
-        """(B, 3), yaw, pitch, roll in degrees."""
-
-    @property
-    def logits(self) -> Tensor:
-        """(B, 3, num_bins)."""
+    pose: Tensor  # (B, 3), yaw, pitch, roll in degrees
+    logits: Tensor  # (B, 3, num_bins)
 
 
 class MultiBinLoss(nn.Module):
-    """Sum over the angles of cross entropy + alpha × squared error of the expectation, each a mean over the batch (eq. 1).
+    """Hopenet's: sum over the angles of cross entropy + alpha × squared error of the expectation, means over the batch (eq. 1).
 
     Args:
         bins: of the network.
@@ -42,3 +37,22 @@ class MultiBinLoss(nn.Module):
         # mean over batch × angles, times the angles: the sum of the three means
         cross_entropy = functional.cross_entropy(output.logits.float().flatten(0, 1), self.bins.labels(true).flatten())
         return 3 * (cross_entropy + self.alpha * functional.mse_loss(output.pose, true))
+
+
+class MeanAbsoluteError(nn.Module):
+    """Mean |predicted - true| over batch and angles, in degrees, without wrapping.
+
+    FSA-Net's loss as coded (Keras "mae"); its paper writes the sum over the angles, three times as much.
+    """
+
+    def forward(self, output: PoseOutput, batch: Batch) -> Tensor:
+        """Scalar, degrees."""
+        return (output.pose - batch["pose"]).abs().mean()
+
+
+class MeanSquaredError(nn.Module):
+    """Mean (predicted - true)² over batch and angles, in squared degrees: Hopenet's regression baseline."""
+
+    def forward(self, output: PoseOutput, batch: Batch) -> Tensor:
+        """Scalar, squared degrees."""
+        return (output.pose - batch["pose"]).square().mean()

@@ -9,13 +9,24 @@ from hypothesis import strategies as st
 from headposekit.errors import InputError
 from headposekit.geometry.conventions import FLIP_FRAME
 from headposekit.geometry.face_model import mean_face_68
-from headposekit.geometry.pnp import Method, nearest_rotation, solve_perspective, solve_weak_perspective
 from headposekit.geometry.rotations import matrix_to_pose, pose_to_matrix
+from headposekit.landmarks.solvers import Method, Perspective, Solution, WeakPerspective, nearest_rotation
 from headposekit.synthesis.sampler import PIVOT, HeadSampler
 
 METHODS = get_args(Method)
 FACE = mean_face_68()
 POSES = st.tuples(st.floats(-85, 85), st.floats(-80, 80), st.floats(-80, 80))
+
+
+def solve_weak_perspective(points: np.ndarray, face: np.ndarray) -> Solution:
+    return WeakPerspective()(points, face)
+
+
+def solve_perspective(
+    points: np.ndarray, face: np.ndarray, focal: float, center: Any, method: Method = "iterative_frontal"
+) -> Solution:
+    sizes = np.tile(2 * np.asarray(center, dtype=np.float64), (len(points), 1))
+    return Perspective(method, focal / sizes.max())(points, face, sizes)
 
 
 def matrix_of(pose: Any) -> np.ndarray:

@@ -1,10 +1,12 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch.nn import functional
 
 from headposekit.errors import InputError
 from headposekit.geometry.bins import AngleBins
-from headposekit.losses import MeanSquaredError, MultiBinLoss
+from headposekit.losses import MeanAbsoluteError, MeanSquaredError, MultiBinLoss
 from headposekit.models.hopenet import HopenetOutput
 
 
@@ -33,3 +35,15 @@ def test_alpha_below_zero_is_refused() -> None:
 def test_squared_error_is_of_all_three_angles() -> None:
     output = HopenetOutput(torch.tensor([[1.0, 2.0, 3.0]]), torch.zeros(1, 3), logits=torch.zeros(1, 3, 66))
     assert float(MeanSquaredError()(output, {"pose": torch.zeros(1, 3)})) == pytest.approx(14 / 3)  # type: ignore[typeddict-item]
+
+
+def test_mean_over_batch_and_angles_by_hand() -> None:
+    output = SimpleNamespace(pose=torch.tensor([[10.0, 0.0, -5.0], [0.0, 0.0, 0.0]]))
+    batch = {"pose": torch.tensor([[7.0, 1.0, -3.0], [0.0, 6.0, 0.0]])}
+    assert MeanAbsoluteError()(output, batch).item() == 2.0
+
+
+def test_gradient_is_the_sign_over_the_count() -> None:
+    pose = torch.tensor([[10.0, -20.0, 30.0]], requires_grad=True)
+    MeanAbsoluteError()(SimpleNamespace(pose=pose), {"pose": torch.zeros(1, 3)}).backward()
+    torch.testing.assert_close(pose.grad, torch.tensor([[1.0, -1.0, 1.0]]) / 3)

@@ -1,12 +1,11 @@
 """How faces differ: modes of the 68 landmarks, estimated from labels alone (no picture).
 
-`python -m headposekit.synthesis.fit_modes aflw2000_labels_500.csv` writes `face_modes_68.csv` beside this file. A probabilistic
+`python tools/fit_face_modes.py aflw2000_labels_500.csv` writes `src/headposekit/synthesis/face_modes_68.csv`. A probabilistic
 principal component analysis (Tipping and Bishop, 1999) with known cameras: each row's pose is its label, its scale and
 position follow from the mean face, and the modes explain what is left of its 2-D landmarks.
 """
 
 import sys
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -16,15 +15,10 @@ from numpy.typing import NDArray
 from headposekit.files import replacing
 from headposekit.geometry.face_model import MIRROR_68, symmetric_face_68
 from headposekit.geometry.rotations import pose_to_matrix
+from headposekit.synthesis import head
 
-FILE = Path(__file__).with_name("face_modes_68.csv")
+FILE = Path(head.__file__).with_name("face_modes_68.csv")
 NUM_MODES = 14
-
-
-@cache
-def face_modes_68() -> NDArray[np.float64]:
-    """Modes of unit variance, (14, 68, 3), in the units of the mean face; figures of `face_modes_68.csv`."""
-    return np.loadtxt(FILE, delimiter=",").reshape(-1, 68, 3)
 
 
 def fit_modes(

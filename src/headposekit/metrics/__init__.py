@@ -1,5 +1,0 @@
-"""Errors of poses as torchmetrics."""
-
-from headposekit.metrics.pose_error import PoseError
-
-__all__ = ["PoseError"]
