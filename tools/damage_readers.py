@@ -495,6 +495,7 @@ def write_runs(folder: Path) -> None:
     results = {
         "status": "finished", "train_id": train_id(config), "config": identity(config), "params": 1, "size_mb": 0.95,
         "commit": "abc", "versions": {"torch": "2"}, "train": training, "test": tested,
+        "cells": [{"experiment": "fsanet/table4", "cell": options[1:3], "options": []}],
     }  # fmt: skip
     (run / "results.json").write_text(json.dumps(results))
     (run / ".hydra" / "overrides.yaml").write_text("".join(f"- {option}\n" for option in options))

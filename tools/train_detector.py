@@ -22,7 +22,7 @@ from torch.nn import functional
 from detector_scores import best_threshold, score
 from face_scenes import Scene, SceneSampler, cut_out, plain_heads
 from headposekit.detectors.centers import STRIDE, WEIGHTS, CenterDetector, CenterNetwork, fold, save_network
-from headposekit.process import one_thread
+from headposekit.process import start_worker
 
 Rng = np.random.Generator
 SHAPES = ((192, 256), (256, 192), (256, 256))
@@ -179,7 +179,7 @@ def render_store(seed: int, num_heads: int, workers: int) -> SceneSampler:
     heads = plain_heads(seed)
     if not workers:
         return SceneSampler([cut_out(heads, index) for index in range(num_heads)], seed)
-    with ProcessPoolExecutor(workers, initializer=one_thread) as pool:
+    with ProcessPoolExecutor(workers, initializer=start_worker) as pool:
         return SceneSampler(list(pool.map(partial(cut_out, heads), range(num_heads), chunksize=50)), seed)
 
 

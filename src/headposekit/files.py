@@ -18,6 +18,8 @@ NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL)
 """What file systems say that know no locks."""
 MOST_WRITERS = 100
 """Processes that write the same file at one time."""
+LONGEST_NAME = 230
+"""Bytes of a name that `.partial`, a number and `.lock` can be added to; file systems take 255."""
 PATIENCE = 60.0
 """Seconds to wait for another process that adds to the same file."""
 
@@ -38,8 +40,9 @@ def replacing(path: Path) -> Iterator[Path]:
     with contextlib.ExitStack() as stack:
         try:
             target = Path(os.path.realpath(path))  # what a link points to
+            name = target.name if len(os.fsencode(target.name)) <= LONGEST_NAME else f"{target.stem[:20]}{target.suffix[:9]}"
             for number in range(1, MOST_WRITERS + 1):
-                partial = target.with_name(f"{target.name}.partial{number if number > 1 else ''}")
+                partial = target.with_name(f"{name}.partial{number if number > 1 else ''}")
                 lock = partial.with_name(f"{partial.name}.lock")
                 if stack.enter_context(locked(lock)):
                     break

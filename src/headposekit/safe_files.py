@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from headposekit.errors import InputError
 
 MAX_BYTES = 2**30
-MAX_JSON = 2**24
+MAX_JSON = MAX_TEXT = 2**24
 MAX_NPZ = 2**28
 MAX_HEADER = 4096
 """Characters of an .npy file's header."""
@@ -74,7 +74,15 @@ def open_file(path: str | Path, limit: int = 2**62) -> Iterator[IO[bytes]]:
 def read_file(path: str | Path, limit: int = MAX_BYTES) -> bytes:
     """All of a regular file of at most `limit` bytes; raises InputError, see `check_file`."""
     with open_file(path, limit) as file:
-        return file.read(limit)
+        return file.read(min(limit, os.fstat(file.fileno()).st_size))  # memory is taken for all that is asked for
+
+
+def read_text(path: str | Path, limit: int = MAX_TEXT) -> str:
+    """All of a text file in UTF-8, a byte order mark left out; raises InputError where it is none, see `check_file`."""
+    try:
+        return read_file(path, limit).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: cannot be read as text, it is not UTF-8; restore the file") from error
 
 
 def read_json(path: str | Path, limit: int = MAX_JSON) -> Any:

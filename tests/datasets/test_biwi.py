@@ -98,7 +98,7 @@ def test_missing_depth_is_named(root: Path) -> None:
     raw = (root / "01" / "frame_00005_depth.bin").read_bytes()
     (root / "01" / "frame_00005_depth.bin").write_bytes(raw[:-1])
     dataset = BIWI(root)
-    with pytest.raises(InputError, match=r"01/frame_00004_depth\.bin: the depth picture cannot be read"):
+    with pytest.raises(InputError, match=r"01/frame_00004_depth\.bin: no such file"):
         dataset.depth(1)
     with pytest.raises(InputError, match=r"01/frame_00005_depth\.bin: .* cut short"):
         dataset.depth(2)
@@ -161,7 +161,7 @@ def test_frames_that_dockerface_misses_are_left_out(root: Path) -> None:
 def test_missing_boxes_of_dockerface_are_named(root: Path) -> None:
     write_dockerface(root, root)
     (root / "02" / "dockerface-frame_00004_rgb.txt").unlink()
-    with pytest.raises(InputError, match=r"02/dockerface-frame_00004_rgb\.txt: the frame's box cannot be read"):
+    with pytest.raises(InputError, match=r"02/dockerface-frame_00004_rgb\.txt: no such file"):
         BIWI(root, box_rule="dockerface")
     assert list(BIWI(root, box_rule="dockerface", bad_files="skip").skipped) == ["02/frame_00004"]
     with pytest.raises(InputError, match=r"is no folder; box_rule=dockerface reads"):
@@ -233,7 +233,7 @@ def test_broken_files_are_named(root: Path, name: str, text: str, told: str) -> 
 
 def test_missing_files_are_named(root: Path) -> None:
     (root / "03" / "rgb.cal").unlink()
-    with pytest.raises(InputError, match=r"03/rgb\.cal: cannot be read \(No such file or directory\); restore the file"):
+    with pytest.raises(InputError, match=r"03/rgb\.cal: no such file"):
         BIWI(root, calibrated=True)
     (root / "02" / "frame_00004_pose.txt").unlink()
     with pytest.raises(InputError, match=r"frame_00004_pose\.txt"):

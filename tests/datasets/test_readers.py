@@ -224,3 +224,10 @@ def test_everything_filtered_away(aflw2000_root: Path) -> None:
 def test_unknown_choice(aflw2000_root: Path) -> None:
     with pytest.raises(InputError, match="bad_files=ignore is unknown; choose raise or skip"):
         AFLW2000(aflw2000_root, bad_files="ignore")  # type: ignore[arg-type]
+
+
+def test_what_macos_keeps_beside_files_is_no_face(broken: Path) -> None:
+    expected = AFLW2000(broken).names
+    for path in sorted(broken.iterdir()):
+        path.with_name(f"._{path.name}").write_bytes(b"\0\5\x16\7")
+    assert AFLW2000(broken).names == expected

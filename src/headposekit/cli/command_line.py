@@ -21,6 +21,8 @@ PATHS = {
     "output", "path", "real", "resume", "root", "save_dir", "wandb_sweep", "weights", "whitening",
 }  # fmt: skip
 """Options that name files and folders, by the last part of their key."""
+LISTS = ("checkpoint", "input", "weights")
+"""Those that take several: commas between paths may be meant so, and Hydra says how that is written."""
 GRAMMAR = set("[]{}()'\"\\,=$")
 """Characters that mean something to Hydra: a value without them that it cannot read is plain text."""
 NOTHING: tuple[Any, ...] = (None, False, "", [])
@@ -66,6 +68,9 @@ def quote(argument: str, is_sweep: bool = False) -> str:
     if not equals or not value:
         return argument
     is_path = key.lstrip("+").split("@")[0].rsplit(".", maxsplit=1)[-1] in PATHS
+    if is_path and value.startswith("~") and not os.path.lexists(value):  # shells leave it after a key with a point
+        value = os.path.expanduser(value)
+        argument = f"{key}={value}"
     parsed, reason = _parse(argument)
     if parsed is None:
         if is_path and value[0] == "[" and value[-1] == "]" and not os.path.lexists(value):
@@ -78,6 +83,8 @@ def quote(argument: str, is_sweep: bool = False) -> str:
         raise InputError(f"{argument}: cannot be read ({reason}); as plain text it is written {written}")
     if not is_path or (is_sweep and parsed.is_sweep_override()):
         return argument
+    if parsed.is_sweep_override() and (key not in LISTS or os.path.lexists(value)):
+        return f"{key}={in_quotes(value)}"
     meant = parsed.value()
     is_meant = meant == value and "${" not in value
     if is_meant or not os.path.lexists(value) or (isinstance(meant, str) and meant != value and os.path.lexists(meant)):

@@ -1,6 +1,7 @@
 """Entry points: Hydra around a task, refusals in one line, a reason left behind where a run fails."""
 
 import contextlib
+import errno
 import functools
 import io
 import logging
@@ -25,8 +26,9 @@ from omegaconf.errors import OmegaConfBaseException
 from headposekit.cli.command_line import hydra_arguments
 from headposekit.cli.options import check_options, check_values
 from headposekit.errors import InputError
+from headposekit.extensions import extensions_dir
 from headposekit.files import write_json
-from headposekit.paths import CONF, output_dir, runs_dir, typed
+from headposekit.paths import CONF, EXPERIMENTS, output_dir, runs_dir, typed
 from headposekit.sweeps.folders import ASKED, CELL, RunFolders
 from headposekit.sweeps.resolvers import is_first_process, register_resolvers
 
@@ -145,19 +147,25 @@ def one_line(error: BaseException) -> str | None:
         cause = cause.__cause__ or cause.__context__
     for link in chain:
         if isinstance(link, InputError):
-            # From a worker process the message arrives with that process' traceback before it.
-            return str(link).rsplit("InputError: ", maxsplit=1)[-1].strip().splitlines()[0]
+            # From a worker process the message arrives with that process' traceback before it, line breaks as letters.
+            return str(link).rsplit("InputError: ", maxsplit=1)[-1].strip().removesuffix("\\n")
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}; check the path, its permissions and the room left"
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):  # of what Hydra writes into a run's folder
+        return f"{runs_dir()}: {error.strerror}; make room, or set HEADPOSEKIT_RUNS to another folder"
     for link in chain:
         if isinstance(link, yaml.YAMLError):
             said = " ".join(str(link).split())
             return f"{said}; correct the file: names, numbers, texts, lists and mappings are all that one may hold"
+        if isinstance(link, UnicodeDecodeError) and (path := _first_that_is_no_text()):
+            return f"{path}: not UTF-8 text; save it as UTF-8"
         if "shared memory" in str(link) or "insufficient shm" in str(link):
             return (
                 "too little shared memory (/dev/shm) for worker processes; give more (docker run --shm-size=1g), "
                 "or data.num_workers=0"
             )
+    if any(str(link).startswith("DataLoader worker (pid") for link in chain):
+        return "a worker process was ended from outside, as where memory runs out; give fewer workers or a smaller batch"
     if missing := re.search(r"Missing mandatory value: ([\w.]+)(?:\s+full_key: ([\w.]+))?", str(error)):
         # `module` holds copies of what stands at the top, `test` sets that were made of one.
         key = re.sub(
@@ -176,6 +184,17 @@ def one_line(error: BaseException) -> str | None:
         said = str(error).split("Config search path:")[0]
         lines = [" ".join(line.split()) for line in said.splitlines() if line.strip()]
         return "; ".join(line for line in lines if not line.startswith("set env variable"))
+    return None
+
+
+def _first_that_is_no_text() -> Path | None:
+    """A file of options, of the project or its extensions, that Hydra cannot have read; it says no name."""
+    for folder in (CONF, EXPERIMENTS, extensions_dir()):
+        for path in sorted(folder.rglob("*.yaml")) if folder else ():
+            try:
+                path.read_text(encoding="utf-8")
+            except UnicodeDecodeError:
+                return path
     return None
 
 

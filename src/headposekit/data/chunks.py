@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from headposekit.data.dataset import HeadPoseDataset
 from headposekit.errors import InputError
-from headposekit.process import available_cores, one_thread
+from headposekit.process import available_cores, start_worker
 from headposekit.safe_files import map_npy
 
 
@@ -118,7 +118,7 @@ def make_chunks(maker: Dataset[int], numbers: Sequence[int], description: str, n
         batch_size=None,
         num_workers=workers,
         prefetch_factor=1 if workers else None,
-        worker_init_fn=one_thread,
+        worker_init_fn=start_worker,
         generator=torch.Generator(),  # its own: a training must not depend on whether its data had to be made first
     )
     for _ in track(loader, description=description, total=len(numbers)):

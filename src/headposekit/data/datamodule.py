@@ -21,7 +21,7 @@ from headposekit.data.sampling import BatchKey, EvaluationSampler, Split, TrainS
 from headposekit.errors import InputError
 from headposekit.geometry.conventions import EulerOrder
 from headposekit.geometry.crops import CropRule
-from headposekit.process import one_thread
+from headposekit.process import start_worker
 from headposekit.types import Batch
 
 
@@ -219,7 +219,7 @@ class HeadPoseDataModule(pl.LightningDataModule):
             collate_fn=_unchanged,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
-            worker_init_fn=one_thread,
+            worker_init_fn=start_worker,
             pin_memory=torch.cuda.is_available(),
         )
 

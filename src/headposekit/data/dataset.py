@@ -16,6 +16,7 @@ from headposekit.errors import InputError
 from headposekit.geometry.crops import check_box
 from headposekit.matlab import read_matlab
 from headposekit.pictures import picture_size, read_image, read_whole
+from headposekit.safe_files import read_text
 from headposekit.types import Sample
 
 BadFiles = Literal["raise", "skip", "defer"]
@@ -253,6 +254,8 @@ def list_pairs(folder: Path, prefix: str = "") -> list[Path]:
     labelled: dict[str, str] = {}
     for name in sorted(os.listdir(folder) if folder.is_dir() else []):  # .JPG before .jpg, which then takes its place
         stem, suffix = os.path.splitext(name)
+        if name.startswith("._"):  # what macOS keeps beside each file on foreign disks and in archives
+            continue
         if name.startswith(prefix) and suffix.lower() == ".jpg":
             pictures[stem] = name
         elif name.startswith(prefix) and suffix.lower() == ".mat":
@@ -327,14 +330,9 @@ def read_label_line(path: Path, columns: Sequence[str]) -> list[float]:
     Raises:
         InputError: the file is missing, unreadable or too short, or a field is no finite number.
     """
-    try:
-        line = (path.read_text(encoding="utf-8").strip("\r\n").splitlines() or [""])[0]
-    except FileNotFoundError as error:
-        raise InputError(
-            f"{path.with_suffix('.jpg')}: its annotation {path.name} is missing; restore it or remove the picture"
-        ) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as text ({error}); restore the file") from error
+    if not os.path.exists(path):
+        raise InputError(f"{path.with_suffix('.jpg')}: its annotation {path.name} is missing; restore it or remove the picture")
+    line = (read_text(path).strip("\r\n").splitlines() or [""])[0]
     fields = line.split("\t")
     if len(fields) <= len(columns):
         fields = line.split()

@@ -35,6 +35,7 @@ def label_doubts(pose: Floats, box: Floats | None = None, size: NDArray[np.integ
       degrees or less.
     - 0 to 360: an angle is never negative, and 5 % of the faces have it from 261 to 360, where it should be from -99 to 0.
     - Anything else: a quarter of the faces lies beyond ±99 degrees.
+    - Boxes given as shares of the picture: 95 % of them lie between 0 and 1.
     - Boxes given as x, y, width, height: read so, nearly all lie in their pictures, their middles are at most half as far from
       the middle of the picture as those of x0, y0, x1, y1, and their shapes (width over height) spread by 3/4 or less.
 
@@ -86,6 +87,12 @@ def _doubts_about_angles(pose: Floats) -> list[str]:
 
 
 def _doubts_about_boxes(box: Floats, size: Floats) -> list[str]:
+    shares = int(((box >= 0) & (box <= 1)).all(axis=1).sum())
+    if shares and shares >= MOST * len(box):
+        return [
+            f"the boxes of {shares:,} of {len(box):,} faces lie between 0 and 1: they look like shares of the picture; "
+            "multiply x by its width and y by its height"
+        ]
     area = (box[:, 2:] > np.maximum(box[:, :2], 0)).all(axis=1)
     box, size = box[area], size[area]
     if len(np.unique(box, axis=0)) < MIN_FACES:

@@ -26,6 +26,7 @@ from headposekit.data.dataset import (
 )
 from headposekit.errors import InputError
 from headposekit.geometry.conventions import ANGLES, pose_from_aflw
+from headposekit.safe_files import check_file, read_text
 
 DATABASE = "aflw.sqlite"
 TABLES = {
@@ -156,6 +157,7 @@ class _Database:
 
     def __init__(self, root: Path) -> None:
         self.root, self.path = root, root / DATABASE
+        check_file(self.path)
         try:
             with closing(sqlite3.connect(f"{self.path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
                 connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_BYTES)
@@ -225,7 +227,7 @@ class _Crops:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        files = list(root.rglob("*.*"))
+        files = [path for path in root.rglob("*.*") if not path.name.startswith("._")]
         texts, pictures = (
             {_stem(root, path) for path in files if path.suffix.lower() == suffix} for suffix in (".txt", ".jpg")
         )
@@ -254,10 +256,7 @@ def read_names(path: Path) -> set[str]:
     Raises:
         InputError: no such file, no text, or no name in it.
     """
-    try:
-        names = {line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()} - {""}
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as a list of faces ({error}); set faces to a text file or null") from error
+    names = {line.strip() for line in read_text(path).splitlines()} - {""}
     if not names:
         raise InputError(f"{path}: no name in this list of faces; give one a line")
     return names

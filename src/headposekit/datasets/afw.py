@@ -31,7 +31,8 @@ class AFW(FolderDataset):
 
     def list_images(self) -> list[Path]:
         """The faces' labels."""
-        return sorted(path for path in self.root.glob("*_*.*") if path.suffix.lower() == ".txt")
+        files = self.root.glob("*_*.*")
+        return sorted(path for path in files if path.suffix.lower() == ".txt" and not path.name.startswith("._"))
 
     def picture_of(self, path: Path) -> Path:
         """The photograph of a label."""

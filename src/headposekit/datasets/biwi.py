@@ -22,7 +22,7 @@ from headposekit.detectors.files import read_boxes
 from headposekit.errors import InputError
 from headposekit.geometry.conventions import EulerOrder, calibrate_biwi_matrix, pose_from_biwi_matrix
 from headposekit.geometry.crops import CropRule, check_box, fsanet_box
-from headposekit.safe_files import check_file, has_arrays, read_npz
+from headposekit.safe_files import MAX_TEXT, check_file, has_arrays, read_file, read_npz, read_text
 
 Array = NDArray[Any]
 BoxRule = Literal["fsanet_protocol1", "fsanet_protocol2", "listed", "listed_crops", "dockerface"]
@@ -326,10 +326,7 @@ def read_dockerface(path: Path, width: int, height: int) -> NDArray[np.float32]:
 
     Reference: natanielruiz/deep-head-pose, code/datasets.py (class BIWI).
     """
-    try:
-        columns = (path.read_text().splitlines() or [""])[0].split()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: the frame's box cannot be read; restore the file Dockerface wrote") from error
+    columns = (read_text(path).splitlines() or [""])[0].split()
     if len(columns) < 4:
         return np.array([0, 0, width, height], dtype=np.float32)
     if len(columns) not in (5, 6):
@@ -496,10 +493,7 @@ def read_depth(path: Path) -> NDArray[np.int16]:
     Raises:
         InputError: missing, of another size, cut short, runs beyond the picture, or bytes left over.
     """
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: the depth picture cannot be read ({error.strerror}); restore the file") from error
+    raw = read_file(path, MAX_TEXT)
     broken = f"{path}: not a whole depth picture, {{}}; restore the original file"
     if len(raw) < PAIR.size:
         raise InputError(broken.format("it is cut short"))
@@ -527,10 +521,9 @@ def read_depth(path: Path) -> NDArray[np.int16]:
 
 
 def _numbers(path: Path, count: int) -> NDArray[np.float64]:
+    text = read_text(path)
     try:
-        numbers = np.array(path.read_text().split(), dtype=np.float64)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); restore the file") from error
+        numbers = np.array(text.split(), dtype=np.float64)
     except ValueError as error:
         raise InputError(f"{path}: holds something else than numbers; restore the original file") from error
     if len(numbers) != count or not np.isfinite(numbers).all():

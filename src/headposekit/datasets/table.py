@@ -12,6 +12,8 @@ from headposekit.data.dataset import Annotation, FolderDataset, check_box_in_fil
 from headposekit.errors import InputError
 from headposekit.geometry.conventions import ANGLES
 
+MAX_PATH = 700
+"""Letters of a path; a message repeats it."""
 SIDES = ("x0", "y0", "x1", "y1")
 
 
@@ -64,6 +66,8 @@ class CSVTable(FolderDataset):
         path, where = row.cells["path"], f"{self.table}, line {row.line}"
         if not path:
             raise InputError(f"{where}: no path; remove the row")
+        if len(path) > MAX_PATH:
+            raise InputError(f"{where}: the path {shown(path)} has {len(path):,} letters; correct or remove the row")
         if not Path(path).name:
             raise InputError(f"{where}: the path {shown(path)} names no file; correct or remove the row")
         if len(path.splitlines()) > 1 or "\0" in path:

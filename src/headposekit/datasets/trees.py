@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from headposekit.datasets.contact_sheet import ContactSheet
 from headposekit.files import write_text
-from headposekit.process import available_cores, one_thread
+from headposekit.process import available_cores, start_worker
 from headposekit.synthesis.sampler import GENERATOR_VERSION, HeadSampler
 from headposekit.synthesis.writers import LayoutWriter
 
@@ -43,7 +43,9 @@ def write_units(units: LayoutWriter | ContactSheet, num_workers: int) -> int:
     """Have all units written, in parallel, with a progress bar; returns the number of pictures."""
     units.root.mkdir(parents=True, exist_ok=True)  # a folder that cannot be made is said here, not by a worker
     # A generator of its own: a training must not depend on whether its data had to be written first.
-    loader = DataLoader(units, batch_size=None, num_workers=num_workers, generator=torch.Generator(), worker_init_fn=one_thread)
+    loader = DataLoader(
+        units, batch_size=None, num_workers=num_workers, generator=torch.Generator(), worker_init_fn=start_worker
+    )
     pictures = sum(len(names) for names in track(loader, description=f"writing {len(units)} {units.unit}s", total=len(units)))
     if isinstance(units, LayoutWriter):
         units.finish()

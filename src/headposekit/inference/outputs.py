@@ -144,7 +144,7 @@ class Drawing:
     @property
     def _partial(self) -> Path:
         """The video while it is being written; OpenCV knows the format by the suffix."""
-        return self._path.with_name(f"{self._path.stem}.partial.mp4")
+        return self._path.with_name(f"{self._path.stem[:40]}.partial.mp4")
 
     def close(self) -> None:
         """Finish the video, and look whether all of it is there: OpenCV does not say when a disk is full."""

@@ -144,7 +144,7 @@ def printable(text: str) -> str:
 
 
 def _is_known(path: Path) -> bool:
-    return path.suffix.lower() in PICTURES | VIDEOS and not path.is_dir()
+    return path.suffix.lower() in PICTURES | VIDEOS and not path.name.startswith("._") and not path.is_dir()
 
 
 def _common_folder(files: list[Path]) -> str:

@@ -1,5 +1,6 @@
 """Which landmarks count, by name, and where they lie on a face at rest."""
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ from numpy.typing import NDArray
 
 from headposekit.errors import InputError
 from headposekit.geometry.face_model import mean_face_68
-from headposekit.safe_files import read_npy
+from headposekit.safe_files import read_npy, read_text
 
 NUM_LANDMARKS = 68
 
@@ -48,8 +49,9 @@ def read_face_model(path: str | Path | None) -> NDArray[np.float64]:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"model.face_model={path}: no such file; give a CSV (header, 68 rows x,y,z) or .npy file, or null")
+    text = "" if path.suffix == ".npy" else read_text(path)
     try:
-        face = read_npy(path) if path.suffix == ".npy" else np.loadtxt(path, delimiter=",", skiprows=1)
+        face = read_npy(path) if path.suffix == ".npy" else np.loadtxt(io.StringIO(text), delimiter=",", skiprows=1)
         face = np.asarray(face, dtype=np.float64)
     except (ValueError, OSError, EOFError) as error:
         raise InputError(f"model.face_model={path}: holds no numbers; a header and 68 rows x,y,z are expected") from error

@@ -61,9 +61,11 @@ RESNETS: dict[tuple[tuple[int, ...], bool], str] = {
 }
 """By the blocks of each layer, and whether these are bottlenecks."""
 
-WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "network", "weights")
+MAX_KERAS = 2**28
+"""Bytes of a Keras file; those of this suite's networks have a million."""
+WRAPPERS = ("state_dict", "model_state_dict", "model", "ema", "net", "network", "weights")
 """Keys under which training programs keep a state dict beside other things."""
-PREFIXES = ("module.", "model.", "net.", "network.")
+PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.")
 
 SCORINGS = {"none": NoScoring, "conv": ConvScoring, "variance": VarianceScoring}
 AGGREGATIONS = {"none": LinearAggregation, "capsule": CapsuleAggregation, "netvlad": NetVLADAggregation}
@@ -155,7 +157,7 @@ def _load_hopenet(path: Path) -> tuple[PoseNetwork, dict[str, Any]]:
 
 
 def _unwrapped(content: Any) -> Any:
-    """A state dict out of what training programs wrap around it, its names without the `module.` of DataParallel."""
+    """A state dict out of what training programs wrap around it, its names without the prefixes of DataParallel and others."""
     for _ in WRAPPERS:
         held = [content[key] for key in WRAPPERS if isinstance(content, dict) and isinstance(content.get(key), dict)]
         content = held[0] if held else content
@@ -180,7 +182,7 @@ def _hopenet_trunk(path: Path, state: dict[str, Any]) -> dict[str, Any]:
 
 def _read_h5(path: Path) -> Arrays:
     """All datasets of a Keras weights file, by `<layer>/<weight>`."""
-    size = check_file(path, what="weights file")
+    size = check_file(path, MAX_KERAS, "weights file")
     try:
         with h5py.File(path, "r") as file:
             is_model = "model_config" in file.attrs and "model_weights" in file  # of model.save, with the weights inside

@@ -22,6 +22,7 @@ from headposekit.safe_files import check_file
 
 MAGIC = 0x1950A86A20F9469CFC6C
 """The first value in a file of the older form."""
+MAX_FILE = 2**32
 MAX_PICKLE = 2**26
 STORAGES = {
     "DoubleStorage": torch.float64,
@@ -63,7 +64,7 @@ def load_tensors(path: str | Path) -> Any:
         InputError: the file cannot be read, is cut short or damaged, or holds anything else than strided tensors of real
             numbers, numbers, text and containers of these.
     """
-    path, size = Path(path), check_file(path)
+    path, size = Path(path), check_file(path, MAX_FILE)
     try:
         with path.open("rb") as file:
             if zipfile.is_zipfile(file):
