@@ -75,10 +75,14 @@ def test_a_full_disk_under_what_hydra_writes_names_the_folder_of_runs(
     monkeypatch.setattr("hydra.core.utils._save_config", full)
     with pytest.raises(SystemExit):
         start()
-    assert capsys.readouterr().err.startswith(f"error: {tmp_path}/runs: No space left on device; make room")
+    assert capsys.readouterr().err.startswith(f"error: No space left on device: neither {tmp_path}/runs nor")
 
 
 def test_a_worker_that_was_killed_is_no_traceback() -> None:
     line = one_line(RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. "))
     assert line is not None
     assert line.startswith("a worker process was ended from outside")
+
+
+def test_a_closed_pipe_is_no_traceback() -> None:
+    assert (one_line(BrokenPipeError(32, "Broken pipe")) or "").startswith("whatever read the output has ended")

@@ -1,5 +1,6 @@
 import csv
 import io
+from pathlib import Path
 
 import pytest
 
@@ -104,3 +105,26 @@ def test_every_row_whose_angles_do_not_average_to_its_mean_is_remarked() -> None
         if len(found.errors) == 4:
             mean = sum(found.errors[angle] for angle in ("yaw", "pitch", "roll")) / 3
             assert abs(mean - found.errors["mae"]) < 0.016 or any("average" in note for note in found.notes), row
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (b"FSA-Net", b"FSA\xff", "not UTF-8"),
+        (b"roll", b"rolls", "no column roll; it belongs to the project"),
+        (b"\n", b",x\n", "cells under"),
+        (b"6.41", b"six", "'six.*', not a finite number"),
+    ],
+    ids=["bytes", "column", "cells", "number"],
+)
+def test_damaged_published_numbers_are_refused_in_one_line(tmp_path: Path, old: bytes, new: bytes, message: str) -> None:
+    content = PUBLISHED.read_bytes()
+    assert old in content
+    (tmp_path / "p.csv").write_bytes(content.replace(old, new, 1))
+    with pytest.raises(InputError, match=rf"p\.csv.*{message}"):
+        read_published(tmp_path / "p.csv")
+
+
+def test_a_column_that_published_numbers_do_not_have() -> None:
+    with pytest.raises(InputError, match="published: scoting is no column of the published numbers"):
+        find_published(read_published(PUBLISHED), scoting="1x1")

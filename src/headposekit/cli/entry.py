@@ -28,7 +28,7 @@ from headposekit.cli.options import check_options, check_values
 from headposekit.errors import InputError
 from headposekit.extensions import extensions_dir
 from headposekit.files import write_json
-from headposekit.paths import CONF, EXPERIMENTS, output_dir, runs_dir, typed
+from headposekit.paths import CONF, output_dir, runs_dir, typed
 from headposekit.sweeps.folders import ASKED, CELL, RunFolders
 from headposekit.sweeps.resolvers import is_first_process, register_resolvers
 
@@ -151,8 +151,10 @@ def one_line(error: BaseException) -> str | None:
             return str(link).rsplit("InputError: ", maxsplit=1)[-1].strip().removesuffix("\\n")
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}; check the path, its permissions and the room left"
+    if isinstance(error, BrokenPipeError):
+        return "whatever read the output has ended; send it to a file instead (> log.txt)"
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):  # of what Hydra writes into a run's folder
-        return f"{runs_dir()}: {error.strerror}; make room, or set HEADPOSEKIT_RUNS to another folder"
+        return f"{error.strerror}: neither {runs_dir()} nor where the output is sent may be full; make room"
     for link in chain:
         if isinstance(link, yaml.YAMLError):
             said = " ".join(str(link).split())
@@ -164,6 +166,8 @@ def one_line(error: BaseException) -> str | None:
                 "too little shared memory (/dev/shm) for worker processes; give more (docker run --shm-size=1g), "
                 "or data.num_workers=0"
             )
+    if str(error).startswith("Unsupported type in defaults"):  # of Hydra
+        return f"{error}; correct the list `defaults:` of the file that was chosen: it holds names and GROUP: NAME"
     if any(str(link).startswith("DataLoader worker (pid") for link in chain):
         return "a worker process was ended from outside, as where memory runs out; give fewer workers or a smaller batch"
     if missing := re.search(r"Missing mandatory value: ([\w.]+)(?:\s+full_key: ([\w.]+))?", str(error)):
@@ -189,7 +193,7 @@ def one_line(error: BaseException) -> str | None:
 
 def _first_that_is_no_text() -> Path | None:
     """A file of options, of the project or its extensions, that Hydra cannot have read; it says no name."""
-    for folder in (CONF, EXPERIMENTS, extensions_dir()):
+    for folder in (CONF, Path(os.environ["HEADPOSEKIT_ROOT"]) / "experiments", extensions_dir()):  # where it searches
         for path in sorted(folder.rglob("*.yaml")) if folder else ():
             try:
                 path.read_text(encoding="utf-8")

@@ -113,6 +113,8 @@ def _read_json(path: Path) -> Any:
         FileNotFoundError: it is not there.
         ValueError: it cannot be read, with the reason in words.
     """
+    if path.exists() and not path.is_file():
+        raise ValueError("not a file")  # a pipe would be waited for
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
