@@ -44,14 +44,7 @@ class FileBoxes:
 
 
 def read_boxes(path: Path) -> dict[str, NDArray[np.float64]]:
-    """A detector's file: CSV with the columns name, confidence, x0, y0, x1, y1, a row for every face found.
-
-    Returns:
-        name to (n, 5): confidence and box in pixels, in the order of the file.
-
-    Raises:
-        InputError: no such file, a missing column, or a row that is no box.
-    """
+    """A detector's file, see `FileBoxes`: name to (n, 5), confidence and box in pixels, in the order of the file."""
     found: dict[str, list[list[float]]] = {}
     for row in read_rows(path, COLUMNS, f"run a face detector and write {','.join(COLUMNS)} to it"):
         where = f"{path}, line {row.line}"
