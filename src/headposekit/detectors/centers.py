@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.ops import nms
 
-from headposekit.detectors.base import Detections, as_detections, no_detections
+from headposekit.detectors.base import Detections, as_detections
 from headposekit.errors import InputError, refusing
 from headposekit.files import replacing
 from headposekit.models.fold import fold_norms
@@ -161,8 +161,6 @@ class CenterDetector:
             boxes, scores = self._find(small)
             found.append((boxes * ratio, scores))
         boxes, scores = torch.cat([boxes for boxes, _ in found]), torch.cat([scores for _, scores in found])
-        if not len(boxes):
-            return no_detections()
         kept = nms(boxes, scores, OVERLAP)
         return as_detections(boxes[kept].numpy(), scores[kept].numpy())
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headposekit.csv_file import number_in, read_rows
-from headposekit.detectors.base import Detections, as_detections, no_detections
+from headposekit.detectors.base import Detections, as_detections
 from headposekit.errors import InputError
 from headposekit.types import Image
 
@@ -37,10 +37,9 @@ class FileBoxes:
 
     def __call__(self, image: Image, name: str = "") -> Detections:
         """The rows of a name."""
-        rows = self._faces.get(name)
-        if rows is None:
-            rows = self._faces.get(str(Path(name).with_suffix("")) if Path(name).name else name)
-        return no_detections() if rows is None else as_detections(rows[:, 1:], rows[:, 0])
+        without_suffix = str(Path(name).with_suffix("")) if Path(name).name else name
+        rows = next((self._faces[key] for key in (name, without_suffix) if key in self._faces), np.empty((0, 5)))
+        return as_detections(rows[:, 1:], rows[:, 0])
 
 
 def read_boxes(path: Path) -> dict[str, NDArray[np.float64]]:

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from headposekit.detectors.base import Detections, as_detections, no_detections
+from headposekit.detectors.base import Detections, as_detections
 from headposekit.errors import InputError, import_optional, refusing
 from headposekit.types import Image
 
@@ -66,7 +66,7 @@ class NativeDetector(ABC):
         small = image if scale == 1 else np.asarray(cv2.resize(image, sides, interpolation=cv2.INTER_AREA), np.uint8)
         boxes, scores = self.find(np.ascontiguousarray(small))
         ratio = np.array([image.shape[1] / sides[0], image.shape[0] / sides[1]] * 2)
-        return as_detections(self.mapping(boxes) * ratio, scores) if len(boxes) else no_detections()
+        return as_detections(self.mapping(boxes) * ratio, scores)
 
     @abstractmethod
     def find(self, image: Image) -> tuple[Array, Array]:

@@ -125,7 +125,8 @@ def _find(given: Any, recursive: bool) -> list[Input]:
         files = sorted(Path(file) for file in glob.glob(str(given), recursive=True) if not Path(file).is_dir())
         if not files:
             raise InputError(f"input={given}: no file is named so")
-        return [_file(file, os.path.relpath(file, _common_folder(files))) for file in files]
+        common = os.path.commonpath([file.absolute().parent for file in files])
+        return [_file(file, os.path.relpath(file, common)) for file in files]
     if re.fullmatch("[0-9]{1,4}", str(given)):
         return [Input(int(given), f"camera{int(given)}")]
     refuse_address(str(given))
@@ -144,10 +145,6 @@ def printable(text: str) -> str:
 
 def _is_known(path: Path) -> bool:
     return path.suffix.lower() in PICTURES | VIDEOS and not path.is_dir()
-
-
-def _common_folder(files: list[Path]) -> str:
-    return os.path.commonpath([file.absolute().parent for file in files])
 
 
 def count_frames(source: Input) -> int | None:
