@@ -200,7 +200,10 @@ class PoseEstimator:
             shown = self._in_camera(pose[part], one)
             rows = zip(one.boxes.tolist(), one.scores.tolist(), shown.tolist(), spreads[part], strict=True)
             poses.append(
-                [HeadPose(tuple(box), None if math.isnan(score) else score, *angles, off) for box, score, angles, off in rows]
+                [
+                    HeadPose((x0, y0, x1, y1), None if math.isnan(score) else score, yaw, pitch, roll, off)
+                    for (x0, y0, x1, y1), score, (yaw, pitch, roll), off in rows
+                ]
             )
             start = part.stop
         return poses

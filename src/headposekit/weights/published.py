@@ -116,7 +116,7 @@ def _load_hopenet(path: str | Path) -> tuple[PoseNetwork, dict[str, Any]]:
     if isinstance(content, dict) and isinstance(content.get("headposekit"), dict):
         raise InputError(f"{path}: a checkpoint of this suite; name it *.ckpt and give it with checkpoint=")
     state = check_tensors(path, _unwrapped(content))
-    config = {
+    config: dict[str, Any] = {
         "_target_": "headposekit.models.hopenet.Hopenet",
         "backbone": _hopenet_trunk(path, state),
         "bins": {"_target_": "headposekit.geometry.bins.AngleBins", "limit": 99, "width": 3, "decoding": "left"},
