@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from detector_scores import best_threshold, score
 from face_scenes import Scene, SceneSampler, cut_out, plain_heads
-from headposekit.detectors.centers import STRIDE, WEIGHTS, CenterDetector, CenterNetwork, fold, save_network
+from headposekit.detectors.centers import STRIDE, WEIGHTS, CenterDetector, CenterNetwork, save_network, without_norms
 from headposekit.process import start_worker
 
 Rng = np.random.Generator
@@ -132,7 +132,7 @@ def train(scenes: SceneSampler, steps: int, rate: float, seed: int) -> CenterNet
         history.append(value.item())
         if step % 200 == 199:
             print(f"step {step + 1} of {steps}: loss {np.mean(history[-200:]):.3f}", flush=True)
-    return fold(cast(CenterNetwork, average.module))
+    return without_norms(cast(CenterNetwork, average.module))
 
 
 def main() -> None:

@@ -27,13 +27,13 @@ class Row(NamedTuple):
 
 
 def read_rows(path: Path, columns: Sequence[str], hint: str) -> list[Row]:
-    """The rows of a CSV file with a header.
+    """The rows of a CSV file with a header, UTF-8.
 
     Commas, semicolons or tabs separate the cells; the header says which. Blank lines, a byte order mark and any kind of line
     end are fine.
 
     Args:
-        path: the file, UTF-8.
+        path: the file.
         columns: that it must have; others may stand beside them.
         hint: what to do where the file is not there or lacks a column.
 

@@ -5,6 +5,7 @@ import errno
 import json
 import os
 from collections.abc import Iterator, Sequence
+from io import RawIOBase
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +30,8 @@ def replacing(path: Path) -> Iterator[Path]:
     """A file beside `path` to write into, which no other process writes into.
 
     At the end of the block it is on the disk and takes the place of `path`. Where the block fails it is removed, and what was
-    at `path` before is still there. What a killed process left of its own is used again.
-
-    Raises:
-        InputError: the file cannot be written, as on a full disk, or is a folder or a device; names `path`.
+    at `path` before is still there. What a killed process left of its own is used again. InputError, naming `path`, where the
+    file cannot be written, as on a full disk, or is a folder or a device.
     """
     if path.exists() and not path.is_file():
         raise InputError(f"{path}: is {'a folder' if path.is_dir() else 'no regular file'}; give the path of a file")
@@ -93,15 +92,12 @@ def _remove(path: Path) -> None:
 
 def check_writable(path: Path) -> None:
     """Raise InputError where a file could not be written, before its content is computed; what is there stays."""
-    try:
-        with replacing(path):
-            raise _GivenUp
-    except _GivenUp:
-        pass
+    with contextlib.suppress(_GivenUp), replacing(path):
+        raise _GivenUp
 
 
 class _GivenUp(Exception):
-    pass
+    """Leaves a file that was to be replaced as it is."""
 
 
 def cannot_write(path: Path, error: Exception | None = None) -> InputError:
@@ -111,29 +107,40 @@ def cannot_write(path: Path, error: Exception | None = None) -> InputError:
     return InputError(f"{path}: cannot be written{reason}; check the folder's permissions and the room left")
 
 
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Within it an OSError is the refusal of `path`."""
+    try:
+        yield
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
 def append_text(path: Path, content: str) -> None:
     """Add whole lines to the end of a file, which other processes may do at the same time.
 
-    Half a line that a killed process left at the end is taken off.
-
-    Raises:
-        InputError: they cannot be written; the file is as before then, and named.
+    Half a line that a killed process left at the end is taken off. InputError where they cannot be written; the file is as
+    before then.
     """
+    with writing(path), locked(path.with_name(f"{path.name}.lock"), wait=True), path.open("a+b", buffering=0) as file:
+        file.seek(0)
+        file.truncate(file.read().rfind(b"\n") + 1)
+        append_bytes(file, content.encode(), flush=True)
+
+
+def append_bytes(file: RawIOBase, content: bytes, *, flush: bool = False) -> None:
+    """Add all of some bytes to the end of an unbuffered file, or none of them where that fails with an OSError."""
+    end = file.seek(0, os.SEEK_END)
+    left = memoryview(content)
     try:
-        with locked(path.with_name(f"{path.name}.lock"), wait=True), path.open("a+b", buffering=0) as file:
-            file.seek(0)
-            end = file.read().rfind(b"\n") + 1
+        while left:
+            left = left[file.write(left) or 0 :]
+        if flush:
+            os.fsync(file.fileno())
+    except OSError:
+        with contextlib.suppress(OSError):
             file.truncate(end)
-            left = memoryview(content.encode())
-            try:
-                while left:
-                    left = left[file.write(left) or 0 :]
-                os.fsync(file.fileno())
-            except OSError:
-                file.truncate(end)
-                raise
-    except OSError as error:
-        raise cannot_write(path, error) from error
+        raise
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -153,7 +160,7 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def encode_picture(path: Path, image: Image, options: Sequence[int] = ()) -> bytes:
-    """A picture (H, W, 3) RGB in the format of the path's suffix; raises InputError where OpenCV cannot encode it."""
+    """A picture (H, W, 3) RGB in the format of the path's suffix, with options of `cv2.imencode`; else InputError."""
     try:
         is_encoded, content = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), list(options))
     except cv2.error:
@@ -165,13 +172,7 @@ def encode_picture(path: Path, image: Image, options: Sequence[int] = ()) -> byt
 
 
 def write_picture(path: Path, image: Image, options: Sequence[int] = ()) -> None:
-    """Write a picture (H, W, 3) RGB in the format of its suffix; raises InputError naming it where that fails.
-
-    Args:
-        path: the file.
-        image: (H, W, 3) uint8 RGB.
-        options: of `cv2.imencode`.
-    """
+    """Write a picture (H, W, 3) uint8 RGB in the format of its suffix; raises InputError naming it where that fails."""
     write_bytes(path, encode_picture(path, image, options))
 
 

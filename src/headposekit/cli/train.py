@@ -23,7 +23,8 @@ from headposekit.training.protocols import describe_protocol, records_of_tests
 from headposekit.training.results import model_card, new_results, no_training, summarise_training, write_model_card
 from headposekit.training.testing import check_sets, run_tests
 from headposekit.training.trainers import check_trainer, make_trainer, validates
-from headposekit.weights.checkpoint import load_initial_weights, read_weights_into
+from headposekit.weights.checkpoint import read_weights_into
+from headposekit.weights.load import load_initial_weights
 
 
 @entry_point("train")
