@@ -54,7 +54,7 @@ from headposekit.synthesis.writers import Write300WLP, WriteAFLW2000
 from headposekit.synthesis.writers_aflw import WriteAFLW, WriteAFW
 from headposekit.synthesis.writers_biwi import WriteBIWI
 from headposekit.synthesis.writers_video import WritePictures, WriteVideo
-from headposekit.training.epoch_csv import EpochCSVLogger
+from headposekit.training.loggers import EpochCSVLogger
 from headposekit.weights import published
 from headposekit.weights.checkpoint import CARD_VERSION, build
 from headposekit.weights.onnx_files import onnx_bytes

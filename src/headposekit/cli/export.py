@@ -7,7 +7,7 @@ from headposekit.cli.networks import load_members
 from headposekit.console import print_export
 from headposekit.files import write_json
 from headposekit.paths import output_dir
-from headposekit.training.provenance import commit, versions
+from headposekit.training.results import commit, versions
 from headposekit.weights.export import check_output, describe_export, export_network, faces_of
 from headposekit.weights.load import fuse
 

@@ -13,15 +13,11 @@ from pytorch_lightning.callbacks import Callback, ModelCheckpoint, RichProgressB
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from headposekit.files import write_bytes
-from headposekit.training.epoch_csv import EpochCSVLogger
+from headposekit.training.loggers import EpochCSVLogger
 
 
 class SeedEpochs(Callback):
-    """Make the random numbers inside the network (dropout) a function of seed and epoch, so that a resume repeats them.
-
-    Args:
-        seed: of the training.
-    """
+    """Make the random numbers inside the network (dropout) a function of seed and epoch, so that a resume repeats them."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
@@ -32,20 +28,17 @@ class SeedEpochs(Callback):
 
 
 class SelfDescription(Callback):
-    """Write into each checkpoint what is needed to use it, see `headposekit.weights.checkpoint`, and the epoch's numbers.
-
-    Args:
-        card: the `headposekit` entry, plain containers; the errors of the moment are added.
-    """
+    """Write into each checkpoint what is needed to use it (`card`, see `training.results`), and the epoch's numbers."""
 
     def __init__(self, card: dict[str, Any]) -> None:
         self.card = card
 
     def on_save_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Add the entry."""
-        errors = {key: float(value) for key, value in trainer.callback_metrics.items() if key.startswith("val/")}
+        logged = {key: float(value) for key, value in trainer.callback_metrics.items()}
+        errors = {key: value for key, value in logged.items() if key.startswith("val/")}
         checkpoint["headposekit"] = {**self.card, "epoch": trainer.current_epoch, "errors": errors}
-        checkpoint["logged"] = {key: float(value) for key, value in trainer.callback_metrics.items()}
+        checkpoint["logged"] = logged
 
     def on_load_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Log the epoch's numbers again: Lightning logs some after it has saved, and the training may have ended in between."""
@@ -56,12 +49,7 @@ class SelfDescription(Callback):
 
 
 class Heartbeat(Callback):
-    """Touch a file as long as batches go by, so that a sweep can tell a slow training from one that hangs.
-
-    Args:
-        path: the file.
-        seconds: at most this often.
-    """
+    """Touch a file every so many seconds while batches go by, so that a sweep can tell a slow training from one that hangs."""
 
     def __init__(self, path: str | Path, seconds: float = 10.0) -> None:
         self.path, self.seconds, self._last = Path(path), seconds, 0.0
@@ -78,11 +66,7 @@ class Heartbeat(Callback):
 
 
 class Progress(RichProgressBar):
-    """A bar in a terminal; elsewhere, as in a file, one plain line for each epoch.
-
-    Args:
-        leave: whether the bars of finished epochs stay.
-    """
+    """A bar in a terminal (with `leave` those of finished epochs stay); elsewhere, as in a file, one line for each epoch."""
 
     def __init__(self, leave: bool = False) -> None:
         self.is_plain = not sys.stdout.isatty()
@@ -148,17 +132,13 @@ class WholeCheckpoints(TorchCheckpointIO):
 
 
 class Stopwatch(Callback):
-    """Seconds spent in training epochs and faces seen, over all sessions of a resumed training.
-
-    Attributes:
-        seconds, images: up to now.
-    """
+    """`seconds` spent in training epochs and `images` (faces) seen, over all sessions of a resumed training."""
 
     def __init__(self) -> None:
         self.seconds, self.images = 0.0, 0
-        self._start = 0.0
+        self._start: float | None = None
 
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_train_epoch_start(self, *_: Any) -> None:
         """Start the clock."""
         self._start = time.perf_counter()
 
@@ -168,18 +148,13 @@ class Stopwatch(Callback):
         """Count the faces of all processes."""
         self.images += len(batch["pose"]) * trainer.world_size
 
-    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_validation_start(self, *_: Any) -> None:
         """Stop before validation, or at the end of the epoch where there is none."""
-        self._stop()
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Stop if validation has not."""
-        self._stop()
-
-    def _stop(self) -> None:
-        if self._start:
+        if self._start is not None:
             self.seconds += time.perf_counter() - self._start
-            self._start = 0.0
+            self._start = None
+
+    on_train_epoch_end = on_validation_start
 
     def state_dict(self) -> dict[str, Any]:
         """Kept in the checkpoint."""
