@@ -3,7 +3,7 @@
 from omegaconf import DictConfig
 
 from headposekit.cli.entry import entry_point
-from headposekit.cli.networks import load_members
+from headposekit.cli.networks import load_given
 from headposekit.console import print_export
 from headposekit.files import write_json
 from headposekit.paths import output_dir
@@ -15,7 +15,7 @@ from headposekit.weights.load import fuse
 @entry_point("export")
 def export(config: DictConfig) -> None:
     """Load, export, compare, write export.json."""
-    members = load_members(config)
+    members = load_given(config)
     path = check_output(config, members, output_dir())
     config.crop = members[0].crop_config
     network = fuse(members)

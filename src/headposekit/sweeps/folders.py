@@ -58,7 +58,7 @@ class RunFolders:
         self._locks.close()
 
     def take(self, folder: Path) -> Path:
-        """Make a folder if it is not there, and hold it; what runs it holds it for a cell, and for processes of one training.
+        """Make a folder if it is not there, and hold it; a sweep holds that of its cell, the first process that of all.
 
         Raises:
             InputError: another run that has not ended holds it.

@@ -5,13 +5,11 @@ finished one has computed is never computed again.
 """
 
 import contextlib
-import json
+import itertools
 import logging
 import os
 import socket
 import time
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,8 +25,9 @@ from headposekit.paths import output_dir, process_of, runs_dir
 from headposekit.process import available_cores, die_with_parent, end_group, signal_name, start_group
 from headposekit.sweeps.folders import ASKED, CELL, SWEEPER, hold
 from headposekit.training.identity import differences, id_of_test, identity, train_id
-from headposekit.training.runs import read_results
+from headposekit.training.runs import read_failure, read_results
 from headposekit.weights.checkpoint import read_card
+from headposekit.weights.tensor_files import load_tensors
 
 log = logging.getLogger(__name__)
 
@@ -39,11 +38,9 @@ CELL_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class CellState:
-    """How a cell of a sweep stands.
+    """How a cell of a sweep stands, and the reason of a failure.
 
-    Attributes:
-        state: `finished`, `failed`, `missing` (never run, or broken off), or `busy` (another sweep is at it).
-        reason: of a failure.
+    It is `missing` where it never ran or was broken off, `busy` where another sweep is at it.
     """
 
     state: Literal["finished", "failed", "missing", "busy"]
@@ -103,12 +100,12 @@ def newest_checkpoint(folder: Path) -> Path | None:
 
 
 def is_whole(path: Path) -> bool:
-    """Whether a checkpoint is a zip archive, as torch writes it, each of whose parts has its checksum."""
+    """Whether the tensors of a checkpoint can be read, each with its checksum."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            return archive.testzip() is None
-    except (OSError, ValueError, NotImplementedError, RuntimeError, EOFError, zipfile.BadZipFile, zlib.error):
+        load_tensors(path)
+    except InputError:
         return False
+    return True
 
 
 def cell_state(config: DictConfig, folder: Path) -> CellState:
@@ -116,10 +113,8 @@ def cell_state(config: DictConfig, folder: Path) -> CellState:
     results = finished_results(config, folder)
     if results is not None and not untested(config, results):
         return CellState("finished")
-    try:
-        return CellState("failed", str(json.loads((folder / "failed.json").read_text())["reason"]))
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return CellState("missing")
+    reason = read_failure(folder)
+    return CellState("missing") if reason is None else CellState("failed", reason)
 
 
 def run_cell(config: DictConfig) -> CellState:
@@ -140,8 +135,7 @@ def finish_cell(
     """Bring a training to its end: nothing to do, a new test only, the rest of it, or all of it.
 
     Args:
-        config: of the training.
-        folder: its folder.
+        config, folder: of the training.
         overrides: the command line of `train.py` that means this configuration.
         parallel: how many cells run side by side on this machine; they share its cores. Negative ones count from all cores.
         given_up: asked every half second; a reason it gives ends the cell as failed.
@@ -179,14 +173,14 @@ def _own_gpus(config: DictConfig) -> Iterator[dict[str, str]]:
     folder.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
         taken: list[str] = []
-        while len(taken) < wanted:
-            for gpu in gpus:
-                if len(taken) < wanted and gpu not in taken:
-                    with contextlib.ExitStack() as attempt:
-                        if attempt.enter_context(hold(folder, f"{socket.gethostname()}_{gpu}.lock")):
-                            taken.append(gpu)
-                            stack.push(attempt.pop_all())
-            if len(taken) < wanted:
+        for gpu in itertools.cycle(gpus):
+            with contextlib.ExitStack() as attempt:
+                if gpu not in taken and attempt.enter_context(hold(folder, f"{socket.gethostname()}_{gpu}.lock")):
+                    taken.append(gpu)
+                    stack.push(attempt.pop_all())
+            if len(taken) == wanted:
+                break
+            if gpu == gpus[-1]:
                 time.sleep(POLL_SECONDS)
         yield {"CUDA_VISIBLE_DEVICES": ",".join(taken)}
 
@@ -200,8 +194,7 @@ def _run_child(
     given_up: Callable[[], str | None],
 ) -> str | None:
     """Run the cell as a single run in its folder; returns the reason of a failure."""
-    quoted = str(folder).replace("\\", "\\\\").replace('"', '\\"')
-    command = [*process_of("train"), *overrides, f'hydra.run.dir="{quoted}"']
+    command = [*process_of("train"), *overrides, f"hydra.run.dir={folder}"]
     threads = {} if parallel == 1 else {"OMP_NUM_THREADS": str(max(1, available_cores() // _jobs(parallel)))}
     with contextlib.ExitStack() as stack:
         # Side by side, the cells' progress bars would overwrite each other.
