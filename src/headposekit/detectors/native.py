@@ -5,7 +5,6 @@ by how much the tight box's middle is shifted and how large it is, as shares of 
 are medians over synthetic heads, whose tight boxes are known: `python tools/compare_detectors.py --fit`.
 """
 
-import importlib
 from abc import ABC, abstractmethod
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from headposekit.detectors.base import Detections, as_detections, no_detections
 from headposekit.errors import InputError
+from headposekit.extensions import import_optional
 from headposekit.types import Image
 
 Array = NDArray[np.float64]
@@ -93,8 +93,10 @@ class Cascade(NativeDetector):
 
     @cached_property
     def _cascade(self) -> Any:
-        data = _import("skimage.data", "scikit-image", self.name)
-        return _import("skimage.feature", "scikit-image", self.name).Cascade(data.lbp_frontal_face_cascade_filename())
+        data = import_optional("skimage.data", f"detector={self.name}", "scikit-image", "detectors")
+        return import_optional("skimage.feature", f"detector={self.name}", "scikit-image", "detectors").Cascade(
+            data.lbp_frontal_face_cascade_filename()
+        )
 
     def find(self, image: Image) -> tuple[Array, Array]:
         """Boxes as this detector draws them, and scores."""
@@ -125,7 +127,7 @@ class DlibHog(NativeDetector):
 
     @cached_property
     def _detector(self) -> Any:
-        return _import("dlib", "dlib-bin", self.name).get_frontal_face_detector()
+        return import_optional("dlib", f"detector={self.name}", "dlib-bin", "detectors").get_frontal_face_detector()
 
     def find(self, image: Image) -> tuple[Array, Array]:
         """Boxes as this detector draws them, and scores."""
@@ -181,11 +183,3 @@ class YuNet(NativeDetector):
             raise self._unusable() from error
         faces = np.asarray(rows if rows is not None else np.empty((0, 15)), dtype=np.float64)
         return np.concatenate([faces[:, :2], faces[:, :2] + faces[:, 2:4]], axis=1), faces[:, -1]
-
-
-def _import(module: str, package: str, choice: str) -> Any:
-    """A module of an optional package; InputError where it is not installed."""
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise InputError(f"detector={choice} needs the package {package}; pip install -e '.[detectors]'") from error

@@ -1,6 +1,5 @@
 """Where landmarks come from: the data set, a detector, or a file."""
 
-import importlib
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from headposekit.csv_file import number_in, read_rows, shown
 from headposekit.errors import InputError
+from headposekit.extensions import import_optional
 from headposekit.landmarks.points import NUM_LANDMARKS
 from headposekit.safe_files import read_file, read_npz
 from headposekit.types import Batch
@@ -69,7 +69,7 @@ class FAN:
 
     @cached_property
     def _network(self) -> Any:
-        package = _import("face_alignment", "face-alignment", "fan")
+        package = import_optional("face_alignment", "landmarks=fan", "face-alignment", "landmarks")
         points, network = FAN_NETWORKS[self.kind]
         url = package.api.models_urls[network]
         path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", maxsplit=1)[-1]
@@ -111,7 +111,7 @@ class Dlib:
 
     @cached_property
     def _dlib(self) -> tuple[Any, Callable[..., Any]]:
-        package = _import("dlib", "dlib", "dlib")
+        package = import_optional("dlib", "landmarks=dlib", "dlib", "landmarks")
         if not self.path.is_file():
             raise InputError(
                 f"model.source.path={self.path}: no such file; fetch shape_predictor_68_face_landmarks.dat from dlib.net/files"
@@ -164,14 +164,6 @@ class LandmarkFile:
         if missing := [name for name in batch["name"] if name not in self._faces]:
             raise InputError(f"{self.path}: no face {missing[0]} in it; add its row, without numbers if nothing was found")
         return np.stack([self._faces[name] for name in batch["name"]])
-
-
-def _import(module: str, package: str, choice: str) -> Any:
-    """A package of the extra `landmarks`; InputError where it is not installed."""
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise InputError(f"landmarks={choice} needs the package {package}; pip install -e '.[landmarks]'") from error
 
 
 def _read_csv(path: Path) -> dict[str, Landmarks]:
