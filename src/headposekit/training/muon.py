@@ -24,7 +24,7 @@ class Muon(AdamW):
         params: parameters or parameter groups; a group is divided in two, its other options kept.
         lr: of matrices, in units of their orthogonalised step, which is longer by sqrt(rows / columns) where there are more
             rows.
-        adamw_lr, betas, eps: of the rest.
+        adamw_lr, betas, eps: of AdamW, for the rest.
         momentum: of matrices, Nesterov's.
         weight_decay: of all, as a share of the learning rate.
 
