@@ -19,11 +19,7 @@ VARIABLE = "HEADPOSEKIT_EXTENSIONS"
 
 
 def extensions_dir() -> Path | None:
-    """The folder, absolute; None where none was named.
-
-    Raises:
-        InputError: it is not there.
-    """
+    """The folder, absolute; None where none was named, InputError where it is not there."""
     named = os.environ.get(VARIABLE)
     if not named:
         return None

@@ -26,11 +26,7 @@ GRAMMAR = set("[]{}()'\"\\,=$")
 
 
 def hydra_arguments(arguments: Sequence[str], program: str) -> list[str]:
-    """What Hydra is to be given for the arguments that a user typed; what Hydra reads as it was meant stays as it is.
-
-    Args:
-        arguments: without the program's name.
-        program: the name of its file in conf/.
+    """What Hydra is to be given for what a user typed to a program of conf/; what Hydra reads as it was meant stays as it is.
 
     Raises:
         InputError: an argument that cannot be read, or a group that needs a choice and was given none.
@@ -88,11 +84,7 @@ def in_quotes(text: str) -> str:
 
 
 def settle_group(argument: str, program: str) -> str | None:
-    """An argument that gives a group null, false or nothing: what stands for `without`, or None where that is the default.
-
-    Raises:
-        InputError: the group needs a choice.
-    """
+    """A group given null, false or nothing: the argument that stands for it, None where that is the default, or InputError."""
     key, _, written = argument.partition("=")
     parsed, _ = parse(argument)
     if parsed is None or parsed.is_delete() or not (names := choices(parsed.key_or_group)):

@@ -24,10 +24,7 @@ COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-
 
 
 def load_networks(config: DictConfig) -> tuple[PoseNetwork, dict[str, Any]]:
-    """Load what `checkpoint=` and `weights=` name, or make the `model=` that learns nothing.
-
-    Returns:
-        the network, in eval mode, and the configuration of the crop to test with.
+    """The network that `checkpoint=` and `weights=` name, or the `model=` that learns nothing, and the crop to test with.
 
     Raises:
         InputError: see `load_given`; or files given for a model that learns nothing.
@@ -71,11 +68,7 @@ def named_files(config: DictConfig) -> list[str]:
 
 
 def default_checkpoint() -> Path:
-    """The best checkpoint of the newest finished training of `train.py` as it is without options.
-
-    Raises:
-        InputError: there is none below the runs folder.
-    """
+    """The best checkpoint of the newest finished training of `train.py` without options; InputError where there is none."""
     config = compose("train")
     wanted = train_id(config)
     folders = [folder for folder in folders_of(wanted, runs_dir()) if finished_results(config, folder)]
@@ -97,11 +90,7 @@ def without_imagenet(module: DictConfig) -> DictConfig:
 
 
 def compile_network(network: nn.Module, mode: str | None) -> None:
-    """Have torch.compile translate a network at its first step, unless `mode` is None; its parameters keep their names.
-
-    Raises:
-        InputError: an unknown mode.
-    """
+    """Have torch.compile translate a network at its first step (None: not at all); its parameters keep their names."""
     if mode is not None and mode not in COMPILE_MODES:
         raise InputError(f"compile={mode} is unknown; choose {', '.join(COMPILE_MODES)} or null")
     if mode is not None:

@@ -56,12 +56,7 @@ IN_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str
 
 
 def check_options(config: DictConfig) -> None:
-    """Refuse what Hydra lets through.
-
-    Raises:
-        InputError: an unknown experiment or budget, a budget that says nothing of the data, an option added by `+` that nothing
-            reads.
-    """
+    """Refuse what Hydra lets through: unknown experiments, budgets that do not know the data, `+` of what nothing reads."""
     chosen = HydraConfig.get()
     if chosen.job.chdir:
         raise InputError("hydra.job.chdir=true: paths count from where the command was typed; leave it out")
@@ -93,11 +88,7 @@ def _is_read(config: DictConfig, key: str) -> bool:
 
 
 def check_values(config: DictConfig) -> None:
-    """Refuse values of another type than the constructor that is given them, or `OPTIONS`, says; and numbers out of range.
-
-    Raises:
-        InputError: the option, its value and what it takes.
-    """
+    """Refuse values of another type than the constructor that is given them, or `OPTIONS`, says; and numbers out of range."""
     for key, (kind, least, most) in OPTIONS.items():
         above, _, name = key.rpartition(".")
         parent = OmegaConf.select(config, above) if above else config

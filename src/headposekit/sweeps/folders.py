@@ -58,11 +58,7 @@ class RunFolders:
         self._locks.close()
 
     def take(self, folder: Path) -> Path:
-        """Make a folder if it is not there, and hold it; a sweep holds that of its cell, the first process that of all.
-
-        Raises:
-            InputError: another run that has not ended holds it.
-        """
+        """Make and hold a folder, unless a sweep or another process of this training does; InputError where another run is."""
         folder.mkdir(parents=True, exist_ok=True)
         if _is_on_its_own() and folder.resolve() not in self._held:
             if not self._locks.enter_context(hold(folder)):

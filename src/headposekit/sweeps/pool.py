@@ -60,11 +60,7 @@ def untested(config: DictConfig, results: dict[str, Any]) -> list[str]:
 
 
 def find_resume(config: DictConfig, folder: Path) -> str | None:
-    """The checkpoint that `resume=` means, or None to start afresh.
-
-    Raises:
-        InputError: no such file, or of another training.
-    """
+    """The checkpoint that `resume=` means, None to start afresh; InputError where it is missing or of another training."""
     # In the pool, whose folders are named after the training, going on is the rule.
     resume = config.resume or ("auto" if folder.name == train_id(config) else None)
     if resume is None:

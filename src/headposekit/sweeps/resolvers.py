@@ -58,11 +58,7 @@ def _folder_name(name: Any) -> str:
 
 
 def _run_dir(name: str, *, _root_: DictConfig) -> str:
-    """Folder of a single run: a new one, or that of the training it resumes (so one training has one folder).
-
-    Raises:
-        InputError: the training that it resumes is still running.
-    """
+    """Folder of a single run: a new one, or that of the training it resumes (so one training has one folder)."""
     folders = RunFolders.current  # None where configurations are only composed
     resume, resumed = _root_.get("resume"), None
     if resume == "auto":

@@ -253,11 +253,7 @@ def _run_trial(study: optuna.Study, trial: optuna.Trial, metric: str) -> None:
 
 
 def _fail(study: optuna.Study, trial: optuna.Trial, reason: str) -> None:
-    """A trial among others that failed counts as one; where none has succeeded yet, the fault is rather the search's.
-
-    Raises:
-        InputError: the latter.
-    """
+    """Count a trial as failed; where none has succeeded yet, the fault is rather the search's, and InputError ends it."""
     log.warning("trial %d failed: %s", trial.number, reason)
     if any(other.state is TrialState.COMPLETE for other in study.trials):
         trial.set_user_attr("reason", reason)
@@ -327,11 +323,7 @@ def best_command(study: optuna.Study) -> str:
 
 
 def write_sweep(config: DictConfig, path: Path) -> Path:
-    """Write a search's space, metric and options as a sweep file of W&B, whose agents run `train.py`; without test sets.
-
-    Raises:
-        InputError: a space that cannot be searched, or a file that cannot be written.
-    """
+    """Write a search's space, metric and options as a sweep file of W&B, whose agents run `train.py`; without test sets."""
     program = ["-m", "headposekit", "train"] if IS_INSTALLED else ["${program}"]
     sweep = {
         "name": str(config.search.name),

@@ -83,12 +83,7 @@ class ResultLogger(Protocol):
 
 @contextmanager
 def logging_to(config: Mapping[str, Any], results: dict[str, Any]) -> Iterator[list[Logger]]:
-    """Open the configured loggers; at the end give them table and pictures, on success and on failure close them.
-
-    Args:
-        config: name to logger configuration.
-        results: content of results.json; its `config` is logged at the start, its `test` at the end.
-    """
+    """Open the configured loggers and log the results' `config`; at the end give them `test` and pictures, and close them."""
     loggers: list[Logger] = [instantiate(logger) for logger in config.values() if logger]
     finished = False
     try:

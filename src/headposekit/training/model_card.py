@@ -18,12 +18,7 @@ LICENCES = {
 
 
 def describe_training(results: dict[str, Any], card: dict[str, Any]) -> str:
-    """The card as Markdown.
-
-    Args:
-        results: the content of results.json of a finished training.
-        card: the `headposekit` entry of its checkpoints.
-    """
+    """The card as Markdown, of a finished training's results.json and the `headposekit` entry of its checkpoints."""
     train, data, model = results["train"], card["training_data"], card["model"]
     backbone = model.get("backbone") or {}
     terms = [LICENCES.get(data["dataset"], f"{data['dataset']}: ask its authors")]

@@ -99,12 +99,9 @@ class PoseEvaluator(pl.LightningModule):
 
 
 class HeadPoseModule(PoseEvaluator):
-    """Training of a network; subclasses name the one architecture that they train.
+    """Training of a network of the one `architecture` that a subclass names; others are refused by InputError.
 
     The scheduler steps once an epoch, `WarmupCosine` with every batch.
-
-    Raises:
-        InputError: the network is of another architecture.
     """
 
     architecture: type[PoseNetwork] = PoseNetwork

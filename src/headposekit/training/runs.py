@@ -107,12 +107,7 @@ _named: set[Path] = set()
 
 
 def _read_json(path: Path) -> Any:
-    """The content of a JSON file.
-
-    Raises:
-        FileNotFoundError: it is not there.
-        ValueError: it cannot be read, with the reason in words.
-    """
+    """The content of a JSON file; raises FileNotFoundError, or ValueError with the reason in words."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

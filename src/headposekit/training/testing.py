@@ -29,11 +29,7 @@ NUM_EXAMPLES = 16
 
 
 def check_sets(module: PoseEvaluator, datamodules: Mapping[str, HeadPoseDataModule]) -> None:
-    """Read every dataset and refuse what cannot work, before anything is computed.
-
-    Raises:
-        InputError: an unusable dataset, or crops of another size than the network takes.
-    """
+    """Read every dataset; InputError where one is unusable, or has crops of another size than the network takes."""
     for name, datamodule in datamodules.items():
         size = module.model.input_size  # of what takes no crops, None
         if size is not None and datamodule.crop.size != size:

@@ -25,11 +25,7 @@ NOT_ZERO = ("limit_train_batches", "limit_test_batches", "max_steps", "check_val
 
 
 def check_trainer(config: DictConfig) -> None:
-    """Refuse a trainer that this machine does not have, or that leaves a run without results.
-
-    Raises:
-        InputError: the switch, and what to do.
-    """
+    """Refuse, by InputError, a trainer that this machine does not have, or that leaves a run without results."""
     switches = config.trainer
     for key, remedy in GIVEN_ELSEWHERE.items():
         if switches.get(key):
@@ -52,11 +48,7 @@ def check_trainer(config: DictConfig) -> None:
 
 
 def make_trainer(config: DictConfig, callbacks: Mapping[str, Callback], loggers: Sequence[Logger]) -> pl.Trainer:
-    """The trainer, without the callbacks that its own switches turn off.
-
-    Raises:
-        InputError: Lightning refuses a switch.
-    """
+    """The trainer, without the callbacks that its own switches turn off; InputError where Lightning refuses a switch."""
     kinds = {"enable_checkpointing": ModelCheckpoint, "enable_progress_bar": ProgressBar}
     left_out = tuple(kind for switch, kind in kinds.items() if config.trainer.get(switch, True) is False)
     kept = [callback for callback in callbacks.values() if not isinstance(callback, left_out)]
