@@ -349,7 +349,8 @@ def _parameter(values: BaseDistribution) -> dict[str, Any]:
     {'values': [16, 'conv']}
     """
     if isinstance(values, CategoricalDistribution):
-        return {"values": [int(choice) if re.fullmatch("0|[1-9][0-9]*", str(choice)) else choice for choice in values.choices]}
+        texts = map(str, values.choices)
+        return {"values": [int(text) if re.fullmatch("0|[1-9][0-9]*", text) else text for text in texts]}
     assert isinstance(values, FloatDistribution | IntDistribution)
     kind = {
         (FloatDistribution, False): "uniform",

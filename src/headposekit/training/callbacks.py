@@ -152,7 +152,7 @@ class Stopwatch(Callback):
         """Count the faces of all processes."""
         self.images += len(batch["pose"]) * trainer.world_size
 
-    def on_validation_start(self, *_: Any) -> None:
+    def on_validation_start(self, *_: Any, **__: Any) -> None:
         """Stop before validation, or at the end of the epoch where there is none."""
         if self._start is not None:
             self.seconds += time.perf_counter() - self._start

@@ -23,6 +23,8 @@ if TYPE_CHECKING:  # the pages of reports need no Lightning
 
 PACKAGES = ("torch", "torchvision", "pytorch-lightning", "numpy", "opencv-python-headless", "albumentations", "hydra-core")
 """That numbers depend on."""
+NO_TRAINING = {"dataset": None, "n": 0, "epochs": 0, "seconds": 0.0, "best_epoch": None}
+"""The `train` entry of results.json for a model that learns nothing."""
 
 
 def commit() -> str | None:
@@ -88,11 +90,6 @@ def summarise_training(trainer: "pl.Trainer", datamodule: "HeadPoseDataModule", 
             raise InputError(f"{str(error).split(';')[0]}; {again}") from error
         summary["best_val_mae"] = float(best.best_model_score)
     return summary
-
-
-def no_training() -> dict[str, Any]:
-    """The `train` entry of results.json for a model that learns nothing."""
-    return {"dataset": None, "n": 0, "epochs": 0, "seconds": 0.0, "best_epoch": None}
 
 
 def model_card(config: DictConfig, model: Any, datamodule: "HeadPoseDataModule") -> dict[str, Any]:
