@@ -25,7 +25,7 @@ from headposekit.cli.options import check_options, check_values
 from headposekit.errors import InputError
 from headposekit.files import write_json
 from headposekit.paths import CONF, output_dir, runs_dir, typed
-from headposekit.sweeps.folders import ASKED, CELL, RunFolders
+from headposekit.sweeps.folders import CELL, FULL_ERROR, RunFolders
 from headposekit.sweeps.resolvers import is_first_process, register_resolvers
 
 Task = Callable[[DictConfig], Any]
@@ -46,8 +46,8 @@ def entry_point(
         def main() -> None:
             if isinstance(sys.stdout, io.TextIOWrapper):
                 sys.stdout.reconfigure(errors="replace")  # what its encoding lacks is no reason to stop
-            as_typed, asked = sys.argv, os.environ.get("HYDRA_FULL_ERROR", "0")
-            os.environ |= {"HYDRA_FULL_ERROR": "1", ASKED: asked}  # Hydra then raises instead of printing pages
+            as_typed, full_error = sys.argv, os.environ.get("HYDRA_FULL_ERROR", "0")
+            os.environ |= {"HYDRA_FULL_ERROR": "1", FULL_ERROR: full_error}  # Hydra then raises instead of printing pages
             refused: list[Exception] = []
 
             @functools.wraps(task)
@@ -85,12 +85,12 @@ def entry_point(
                     raise refused[0]
             except Exception as error:
                 line = one_line(error)
-                if asked == "1" or line is None:
+                if full_error == "1" or line is None:
                     raise
                 print(f"error: {line}", file=sys.stderr)
                 sys.exit(1)
             finally:
-                os.environ["HYDRA_FULL_ERROR"] = asked
+                os.environ["HYDRA_FULL_ERROR"] = full_error
                 sys.argv = as_typed
 
         return main

@@ -52,9 +52,9 @@ def load_given(config: DictConfig) -> list[LoadedNetwork]:
     if config.get("model") is not None:
         asserted = OmegaConf.to_container(config.model, resolve=True)
         for member in members:
-            if odd := differences(asserted, member.model_config):
+            if changed := differences(asserted, member.model_config):
                 raise InputError(
-                    f"{member.path}: not the model= that was given ({'; '.join(odd[:3])}); leave model= out or correct it"
+                    f"{member.path}: not the model= that was given ({'; '.join(changed[:3])}); leave model= out or correct it"
                 )
     refuse_other_crops(members)
     return members

@@ -14,7 +14,7 @@ from headposekit.files import locked
 
 CELL = "HEADPOSEKIT_CELL"
 """Environment variable: set where a sweep or search runs the training, holds its folder, and tells the user how it ended."""
-ASKED = "HEADPOSEKIT_ASKED_FULL_ERROR"
+FULL_ERROR = "HEADPOSEKIT_ASKED_FULL_ERROR"
 """Environment variable: what HYDRA_FULL_ERROR was when the user started the program."""
 SWEEP = "HEADPOSEKIT_SWEEP"
 """Environment variable: what the sweep or search is called whose cell this is."""

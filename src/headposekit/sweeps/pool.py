@@ -23,7 +23,7 @@ from headposekit.errors import InputError
 from headposekit.files import write_json
 from headposekit.paths import output_dir, process_of, runs_dir
 from headposekit.process import available_cores, die_with_parent, end_group, signal_name, start_group
-from headposekit.sweeps.folders import ASKED, CELL, SWEEPER, hold
+from headposekit.sweeps.folders import CELL, FULL_ERROR, SWEEPER, hold
 from headposekit.training.identity import differences, id_of_test, identity, train_id
 from headposekit.training.runs import read_failure, read_results
 from headposekit.weights.checkpoint import read_card
@@ -75,10 +75,9 @@ def find_resume(config: DictConfig, folder: Path) -> str | None:
     _, card = read_card(path)
     if not is_own:
         raise InputError(f"{path}: a training goes on in its own folder; leave hydra.run.dir out (or copy the folder)")
-    odd = differences(identity(config), card.get("identity"))
-    if odd:
+    if changed := differences(identity(config), card.get("identity")):
         raise InputError(
-            f"{path}: belongs to another training ({'; '.join(odd[:3])}); give the same options, "
+            f"{path}: belongs to another training ({'; '.join(changed[:3])}); give the same options, "
             "or start from it with init_weights="
         )
     return str(path)
@@ -137,8 +136,8 @@ def finish_cell(
         given_up: asked every half second; a reason it gives ends the cell as failed.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with hold(folder) as mine:
-        if not mine:
+    with hold(folder) as is_ours:
+        if not is_ours:
             return CellState("busy")
         if cell_state(config, folder).state == "finished":
             log.info("finished before: %s", folder)
@@ -197,7 +196,7 @@ def _run_child(
         output = None if parallel == 1 else stack.enter_context((folder / "console.log").open("a"))
         child = start_group(
             command,
-            env={**threads, **os.environ, **environment, CELL: "1", "HYDRA_FULL_ERROR": os.environ.get(ASKED, "0")},
+            env={**threads, **os.environ, **environment, CELL: "1", "HYDRA_FULL_ERROR": os.environ.get(FULL_ERROR, "0")},
             stdout=output,
             stderr=output,
         )

@@ -173,15 +173,15 @@ def _open_study(config: DictConfig, space: dict[str, BaseDistribution]) -> optun
         storage = JournalStorage(JournalFileBackend(str(folder / "journal.log")))
     study = optuna.create_study(study_name=config.search.name, storage=storage, load_if_exists=True)
     study.pruner = instantiate(config.search.pruner)
-    asked = {
+    given = {
         "options": " ".join(sorted(trial_overrides())),
         "metric": config.search.metric,
         "space": {key: repr(values) for key, values in space.items()},
     }
     before = study.user_attrs.get("asked")
     if before is None:
-        study.set_user_attr("asked", asked)
-    elif changed := differences(asked, before):
+        study.set_user_attr("asked", given)
+    elif changed := differences(given, before):
         raise InputError(f"{folder} holds another search ({'; '.join(changed)}); choose another search.name")
     return study
 
@@ -240,9 +240,8 @@ def _run_trial(study: optuna.Study, trial: optuna.Trial, metric: str) -> None:
     watch = _Watch(trial, folder, metric)
     while (state := finish_cell(cell, folder, overrides, given_up=watch)).state == "busy":
         time.sleep(BUSY_SECONDS)
-    told = watch()
-    if told is not None:
-        log.info("trial %d pruned: %s", trial.number, told)
+    if (reason := watch()) is not None:
+        log.info("trial %d pruned: %s", trial.number, reason)
         study.tell(trial, state=TrialState.PRUNED)
     elif state.state != "finished":
         _fail(study, trial, state.reason)

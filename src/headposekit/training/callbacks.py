@@ -97,11 +97,11 @@ class Progress(RichProgressBar):
         """Print the line of the epoch that has ended, from one process."""
         if self._ended < 0 or not self.is_plain or not trainer.is_global_zero:
             return
-        said = [f"epoch {self._ended + 1}/{trainer.max_epochs}"]
+        parts = [f"epoch {self._ended + 1}/{trainer.max_epochs}"]
         for name, key, unit in (("loss", "train/loss", ""), ("val MAE", "val/mae", " degrees")):
             if key in trainer.callback_metrics:
-                said.append(f"{name} {float(trainer.callback_metrics[key]):.4g}{unit}")
-        print(", ".join([*said, f"{time.perf_counter() - self._start:.1f} s"]), flush=True)
+                parts.append(f"{name} {float(trainer.callback_metrics[key]):.4g}{unit}")
+        print(", ".join([*parts, f"{time.perf_counter() - self._start:.1f} s"]), flush=True)
         self._ended = -1
 
 

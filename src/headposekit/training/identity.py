@@ -107,16 +107,16 @@ def _class_of(node: Any) -> Any:
 @functools.cache
 def _declared(cls: Any) -> tuple[Declared, dict[str, list[Any]]]:
     """What a class declares, and the words that may be given for each of its options that takes one of a few."""
-    said: dict[str, Any] = {key: getattr(cls, key, None) for key in Declared._fields}
-    said = {key: value for key, value in said.items() if isinstance(value, tuple | str | Mapping)}
+    found = {key: getattr(cls, key, None) for key in Declared._fields}
+    declared: dict[str, Any] = {key: value for key, value in found.items() if isinstance(value, tuple | str | Mapping)}
     try:
         parameters = list(inspect.signature(cls).parameters.values())
     except (TypeError, ValueError):  # None, or not written in Python
         parameters = []
     kinds = {p.name: (p.annotation, *get_args(p.annotation)) for p in parameters}
-    return Declared(**said), {
-        name: [word for kind in found if get_origin(kind) is Literal for word in get_args(kind)]
-        for name, found in kinds.items()
+    return Declared(**declared), {
+        name: [word for kind in of_option if get_origin(kind) is Literal for word in get_args(kind)]
+        for name, of_option in kinds.items()
     }
 
 
