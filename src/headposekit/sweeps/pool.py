@@ -10,6 +10,7 @@ import logging
 import os
 import socket
 import time
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,6 @@ from headposekit.sweeps.folders import CELL, FULL_ERROR, SWEEPER, hold
 from headposekit.training.identity import differences, id_of_test, identity, train_id
 from headposekit.training.runs import read_failure, read_results
 from headposekit.weights.checkpoint import read_card
-from headposekit.weights.tensor_files import load_tensors
 
 log = logging.getLogger(__name__)
 
@@ -95,12 +95,12 @@ def newest_checkpoint(folder: Path) -> Path | None:
 
 
 def is_whole(path: Path) -> bool:
-    """Whether the tensors of a checkpoint can be read, each with its checksum."""
+    """Whether a checkpoint is a zip archive, as torch writes it, each of whose parts has its checksum."""
     try:
-        load_tensors(path)
-    except InputError:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except Exception:  # a broken archive can raise anything; what a whole one holds, its reader judges
         return False
-    return True
 
 
 def cell_state(config: DictConfig, folder: Path) -> CellState:
