@@ -55,7 +55,7 @@ from headposekit.synthesis.writers import Write300WLP, WriteAFLW2000
 from headposekit.synthesis.writers_aflw import WriteAFLW, WriteAFW
 from headposekit.synthesis.writers_biwi import WriteBIWI
 from headposekit.synthesis.writers_video import WritePictures, WriteVideo
-from headposekit.training.epoch_csv import EpochCSVLogger
+from headposekit.training.loggers import EpochCSVLogger
 from headposekit.weights.checkpoint import CARD_VERSION, build, safetensors_bytes
 from headposekit.weights.onnx_files import onnx_bytes
 from headposekit.weights.published import fsanet_tensors

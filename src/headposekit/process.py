@@ -54,12 +54,7 @@ def keep_freed_memory() -> None:
 
 
 def start_group(command: Sequence[str], **options: Any) -> "subprocess.Popen[bytes]":
-    """Start a program at the head of a process group of its own; on Linux it ends when this process is killed.
-
-    Args:
-        command: the program and its arguments.
-        options: of `subprocess.Popen`.
-    """
+    """Start a program, by `Popen`, at the head of a process group of its own; on Linux it ends when this process is killed."""
     if os.name == "posix":
         options |= {"start_new_session": True, "preexec_fn": die_with_parent}
     return subprocess.Popen(command, **options)
@@ -68,9 +63,7 @@ def start_group(command: Sequence[str], **options: Any) -> "subprocess.Popen[byt
 def end_group(child: "subprocess.Popen[bytes]", seconds: float = 0.0) -> None:
     """End a program that `start_group` started, and all that it has started.
 
-    Args:
-        child: the program.
-        seconds: that it gets to end by itself after SIGTERM; Windows, which has no such signal, ends it at once.
+    After SIGTERM it gets some seconds to end by itself; on Windows, which has no such signal, it ends at once.
     """
     if os.name == "posix":
         if seconds:

@@ -25,30 +25,22 @@ LISTS = ("checkpoint", "input", "weights")
 """Those that take several: commas between paths may be meant so, and Hydra says how that is written."""
 GRAMMAR = set("[]{}()'\"\\,=$")
 """Characters that mean something to Hydra: a value without them that it cannot read is plain text."""
-NOTHING: tuple[Any, ...] = (None, False, "", [])
-"""Values of a group that choose nothing."""
 
 
 def hydra_arguments(arguments: Sequence[str], program: str) -> list[str]:
-    """What Hydra is to be given for the arguments that a user typed; what Hydra reads as it was meant stays as it is.
-
-    Args:
-        arguments: without the program's name.
-        program: the name of its file in conf/.
+    """What Hydra is to be given for what a user typed to a program of conf/; what Hydra reads as it was meant stays as it is.
 
     Raises:
         InputError: an argument that cannot be read, or a group that needs a choice and was given none.
     """
-    overrides, flags = list(arguments), []
-    if any(argument.startswith("-") for argument in arguments):
-        overrides = list(get_args_parser().parse_known_intermixed_args(list(arguments))[0].overrides)
-        left = list(overrides)
-        for argument in arguments:  # Hydra takes no options after a flag that stands between them
-            if argument in left:
-                left.remove(argument)
-            else:
-                flags.append(argument)
-    is_sweep = bool({"-m", "--multirun"} & set(flags))
+    overrides: list[str] = get_args_parser().parse_known_intermixed_args(list(arguments))[0].overrides
+    left, flags = list(overrides), []
+    for argument in arguments:  # Hydra takes no options after a flag that stands between them
+        if argument in left:
+            left.remove(argument)
+        else:
+            flags.append(argument)
+    is_sweep = not {"-m", "--multirun"}.isdisjoint(flags)
     settled = [settle_group(quote(override, is_sweep), program) for override in overrides]
     return [*(override for override in settled if override is not None), *flags]
 
@@ -71,11 +63,11 @@ def quote(argument: str, is_sweep: bool = False) -> str:
     if is_path and value.startswith("~") and not os.path.lexists(value):  # shells leave it after a key with a point
         value = os.path.expanduser(value)
         argument = f"{key}={value}"
-    parsed, reason = _parse(argument)
+    parsed, reason = parse(argument)
     if parsed is None:
         if is_path and value[0] == "[" and value[-1] == "]" and not os.path.lexists(value):
             listed = f"{key}=[{','.join(quote(f'path={part.strip()}')[5:] for part in value[1:-1].split(','))}]"
-            if _parse(listed)[0] is not None:
+            if parse(listed)[0] is not None:
                 return listed
         if is_path or GRAMMAR.isdisjoint(value):
             return f"{key}={in_quotes(value)}"
@@ -99,13 +91,9 @@ def in_quotes(text: str) -> str:
 
 
 def settle_group(argument: str, program: str) -> str | None:
-    """An argument that gives a group null, false or nothing: what stands for `without`, or None where that is the default.
-
-    Raises:
-        InputError: the group needs a choice.
-    """
+    """A group given null, false or nothing: the argument that stands for it, None where that is the default, or InputError."""
     key, _, written = argument.partition("=")
-    parsed, _ = _parse(argument)
+    parsed, _ = parse(argument)
     if parsed is None or parsed.is_delete() or not (names := choices(parsed.key_or_group)):
         return argument
     group, value = parsed.key_or_group, parsed.value()
@@ -114,7 +102,7 @@ def settle_group(argument: str, program: str) -> str | None:
         return f"{key}={','.join(part.partition('=')[2] for part in settled if part is not None)}"
     defaults = _defaults(program)
     takes_list = group == "logger" or isinstance(defaults.get(group), list)
-    if any(type(value) is type(nothing) and value == nothing for nothing in NOTHING):
+    if value is None or value is False or value in ("", []):
         if takes_list and group != "logger":
             return f"{key}=[]"
         if "none" in names:
@@ -127,7 +115,8 @@ def settle_group(argument: str, program: str) -> str | None:
     return argument
 
 
-def _parse(argument: str) -> tuple[Override | None, str]:
+@functools.cache
+def parse(argument: str) -> tuple[Override | None, str]:
     """An argument as Hydra reads it, or why it cannot."""
     try:
         return OverridesParser.create().parse_override(argument), ""

@@ -1,6 +1,5 @@
 """Where landmarks come from: the data set, a detector, or a file."""
 
-import importlib
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -12,13 +11,14 @@ import torch
 from numpy.typing import NDArray
 
 from headposekit.csv_file import number_in, read_rows, shown
-from headposekit.errors import InputError
+from headposekit.errors import InputError, import_optional
 from headposekit.landmarks.points import NUM_LANDMARKS
 from headposekit.safe_files import read_file, read_npz
 from headposekit.types import Batch
 
 Landmarks = NDArray[np.float64]
 MAX_PTS = 2**20
+MISSING = "landmarks={} needs the package {}; pip install -e '.[landmarks]'"
 EXPECTED = "give a CSV or .npz file or a folder of .pts files in model.source.path"
 FAN_NETWORKS = {"2d": ("TWO_D", "2DFAN-4"), "3d": ("TWO_HALF_D", "3DFAN-4")}
 """Of face-alignment, by the kind of its points: the visible outline, or the picture of the points in space."""
@@ -69,7 +69,7 @@ class FAN:
 
     @cached_property
     def _network(self) -> Any:
-        package = _import("face_alignment", "face-alignment", "fan")
+        package = import_optional("face_alignment", MISSING.format("fan", "face-alignment"))
         points, network = FAN_NETWORKS[self.kind]
         url = package.api.models_urls[network]
         path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", maxsplit=1)[-1]
@@ -111,7 +111,7 @@ class Dlib:
 
     @cached_property
     def _dlib(self) -> tuple[Any, Callable[..., Any]]:
-        package = _import("dlib", "dlib", "dlib")
+        package = import_optional("dlib", MISSING.format("dlib", "dlib"))
         if not self.path.is_file():
             raise InputError(
                 f"model.source.path={self.path}: no such file; fetch shape_predictor_68_face_landmarks.dat from dlib.net/files"
@@ -164,14 +164,6 @@ class LandmarkFile:
         if missing := [name for name in batch["name"] if name not in self._faces]:
             raise InputError(f"{self.path}: no face {missing[0]} in it; add its row, without numbers if nothing was found")
         return np.stack([self._faces[name] for name in batch["name"]])
-
-
-def _import(module: str, package: str, choice: str) -> Any:
-    """A package of the extra `landmarks`; InputError where it is not installed."""
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise InputError(f"landmarks={choice} needs the package {package}; pip install -e '.[landmarks]'") from error
 
 
 def _read_csv(path: Path) -> dict[str, Landmarks]:

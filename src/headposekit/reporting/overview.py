@@ -31,7 +31,7 @@ from headposekit.reporting.tables import DASH, Table, mean_and_std
 from headposekit.sweeps.cells import recorded_options, sweep_command
 from headposekit.sweeps.compose import compose_training, experiment_names, raw_experiment
 from headposekit.sweeps.resolvers import register_resolvers
-from headposekit.training.provenance import commit
+from headposekit.training.results import commit
 from headposekit.training.rules import describe_rules
 from headposekit.training.runs import Run, pool_of, read_runs, seedless
 
