@@ -9,21 +9,14 @@ from headposekit.geometry.conventions import ANGLE_LIMIT, ANGLES
 
 Floats = NDArray[np.floating[Any]]
 
-MIN_FACES = 8
-"""Different labels without which a set's spread says nothing."""
-MOST = 0.95
-"""Share of a set that counts as all of it."""
-MAX_RADIANS = 1.75
-"""A little beyond 99 degrees in radians; labels in degrees that stay below it would all be of one pose."""
-MAX_SPREAD = 0.6
-"""Standard deviation of pitch and roll in radians: 34 degrees."""
-MIN_TURNED = 0.05
-"""Share of faces between 261 and 360 degrees from which on they are not stray ones."""
-MAX_BEYOND = 0.25
-"""Share of faces beyond 99 degrees that no published set comes near: AFLW2000 has 1.6 %."""
+MIN_FACES = 8  # different labels without which a set's spread says nothing
+MOST = 0.95  # share of a set that counts as all of it
+MAX_RADIANS = 1.75  # a little beyond 99 degrees in radians; labels in degrees that stay below it would all be of one pose
+MAX_SPREAD = 0.6  # standard deviation of pitch and roll in radians: 34 degrees
+MIN_TURNED = 0.05  # share of faces between 261 and 360 degrees from which on they are not stray ones
+MAX_BEYOND = 0.25  # share of faces beyond 99 degrees that no published set comes near: AFLW2000 has 1.6 %
 
-SAME_SHAPE = 0.75
-"""Spread of the boxes' shapes in the right reading over that in a wrong one, at most."""
+SAME_SHAPE = 0.75  # spread of the boxes' shapes in the right reading over that in a wrong one, at most
 
 
 def label_doubts(pose: Floats, box: Floats | None = None, size: NDArray[np.integer[Any]] | None = None) -> list[str]:

@@ -25,9 +25,6 @@ class Perturbation:
         shift: the box is moved in a random direction by this share of its width and height.
         padding: what is added to the box on each side, as a share of its width and height.
         seed: of all that is random.
-
-    Raises:
-        InputError: a value out of range.
     """
 
     neutral: ClassVar[dict[str, float]] = {"low_resolution": 1, "jitter": 0, "jitter_pixels": 0, "shift": 0, "padding": 0}
