@@ -159,9 +159,7 @@ class Planner:
             if not len(left):
                 break
         center = (labels.box[:, :2] + labels.box[:, 2:]) / 2
-        cos, sin = np.cos(np.radians(angle)), np.sin(np.radians(angle))
-        turn = np.stack([np.stack([cos, sin], -1), np.stack([-sin, cos], -1)], axis=1)  # (B, 2, 2), of image coordinates
-        landmarks = (labels.landmarks - center[:, None]) @ turn.swapaxes(1, 2) + center[:, None]
+        landmarks = (labels.landmarks - center[:, None]) @ _turn_back(angle) + center[:, None]
         return Labels(pose, labels.box, landmarks.astype(np.float32)), angle
 
 
@@ -200,12 +198,16 @@ def _matrix(
     matrix[:, 0, 0], matrix[:, 1, 1] = scale.T
     matrix[:, :, 2] = region[:, :2] + 0.5 * scale
     center = ((box[:, :2] + box[:, 2:]) / 2).astype(np.float64)
-    cos, sin = np.cos(np.radians(angle)), np.sin(np.radians(angle))
-    back = np.stack([np.stack([cos, -sin], -1), np.stack([sin, cos], -1)], axis=1)
     matrix[:, :, 2] -= center
-    matrix = back @ matrix
+    matrix = _turn_back(angle) @ matrix
     matrix[:, :, 2] += center
     matrix[mirrored, 0] *= -1
     matrix[mirrored, 0, 2] += width[mirrored]
     matrix[:, :, 2] -= 0.5  # from the first pixel's corner to its centre
     return matrix
+
+
+def _turn_back(angle: Floats) -> Floats:
+    """(B, 2, 2), from image coordinates (x, y) of turned pictures to those before; row vectors times it are turned."""
+    cos, sin = np.cos(np.radians(angle)), np.sin(np.radians(angle))
+    return np.stack([np.stack([cos, -sin], -1), np.stack([sin, cos], -1)], axis=1)

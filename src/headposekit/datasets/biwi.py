@@ -39,7 +39,7 @@ PEOPLE = (
 )
 """Of sequences 01 to 24: four people were recorded twice."""
 NUM_TRAIN = 16
-DETECTIONS = "detections.csv"
+DETECTIONS, DOCKERFACE = "detections.csv", "dockerface-frame_?????_rgb.txt"
 MAX_LIST = 2**26  # bytes of a list of boxes
 MARGIN = 0.4  # by which boxes are enlarged before they are compared
 MAX_JUMP = 80  # pixels that the left side of the enlarged box may move from one frame to the next
@@ -107,30 +107,31 @@ class BIWI(FolderDataset):
         for folder in (self.root / f"{number:02d}" for number in sequences):
             files = (path for kind in ("rgb.png", "pose.txt") for path in folder.glob(f"frame_?????_{kind}"))
             names = sorted({f"{folder.name}/{path.name[:11]}" for path in files})
-            if not names:
-                continue
-            if self._has_file_each:
-                texts = (self._box_folder / folder.name).glob("dockerface-frame_?????_rgb.txt")
-                boxed = {f"{folder.name}/{path.name[11:22]}" for path in texts}
-                kept = [name for name in names if name not in DOCKERFACE_MISSES]
-            else:
-                found = read_detections(folder / DETECTIONS) if given is None else given
-                boxed = {name for name in found if name.startswith(f"{folder.name}/")}
-                boxes = RULES[self.box_rule]([found.get(name, np.zeros((0, 5))) for name in names])
-                chosen = {name: box.astype(np.float32) for name, box in zip(names, boxes, strict=True) if box is not None}
-                self._boxes |= chosen
-                kept = list(chosen)
-            if absent := boxed - set(names):
-                source = self._box_folder if self._has_file_each else self.boxes or folder
-                raise InputError(f"{source}: boxes of {min(absent)}, which is not in {self.root}")
-            if counted is not None:
-                kept = [name for name in kept if name in counted]
-            self.num_filtered += len(names) - len(kept)
-            listed += [self.root / f"{name}_rgb.png" for name in kept]
+            if names:
+                kept = [name for name in self._with_box(folder, names, given) if counted is None or name in counted]
+                self.num_filtered += len(names) - len(kept)
+                listed += [self.root / f"{name}_rgb.png" for name in kept]
         folders = sorted({path.parent for path in listed})
         lists = [Path(path) for path in (self.boxes, self.frames) if path is not None]
         self.common_files = [*lists, *(folder / name for folder in folders for name in (DETECTIONS, "rgb.cal"))]
         return listed
+
+    def _with_box(self, folder: Path, names: Sequence[str], given: dict[str, Array] | None) -> list[str]:
+        """The frames of a sequence that have a box; a detector's boxes are chosen and kept."""
+        if self._has_file_each:
+            source: str | Path = self._box_folder
+            boxed = {f"{folder.name}/{path.name[11:22]}" for path in (self._box_folder / folder.name).glob(DOCKERFACE)}
+            kept = [name for name in names if name not in DOCKERFACE_MISSES]
+        else:
+            source, found = self.boxes or folder, read_detections(folder / DETECTIONS) if given is None else given
+            boxed = {name for name in found if name.startswith(f"{folder.name}/")}
+            boxes = RULES[self.box_rule]([found.get(name, np.zeros((0, 5))) for name in names])
+            chosen = {name: box.astype(np.float32) for name, box in zip(names, boxes, strict=True) if box is not None}
+            self._boxes |= chosen
+            kept = list(chosen)
+        if absent := boxed - set(names):
+            raise InputError(f"{source}: boxes of {min(absent)}, which is not in {self.root}")
+        return kept
 
     def label_files(self, path: Path) -> list[Path]:
         """The pose, and Dockerface's box."""
