@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -15,6 +16,7 @@ from headposekit.errors import InputError
 from headposekit.geometry.crops import CropRule
 from headposekit.safe_files import has_arrays, read_npz
 from headposekit.synthesis.sampler import GENERATOR_VERSION, HeadSampler
+from headposekit.types import Image
 
 CHUNK = 128
 LABELS: dict[str, tuple[int, ...]] = {"pose": (3,), "box": (4,), "landmarks": (68, 2)}
@@ -101,15 +103,16 @@ class _ChunkRenderer(Dataset[int]):
     def __getitem__(self, number: int) -> int:
         if self.sampler is None:  # once a process: its textures are kept
             self.sampler = HeadSampler(**self.options)
-        heads = [self.sampler.render(index, self.size) for index in range(number * CHUNK, (number + 1) * CHUNK)]
-        labels = {
-            "pose": [h.pose for h in heads],
-            "box": [h.box for h in heads],
-            "landmarks": [h.landmarks[:, :2] for h in heads],
-        }
-        index = {key: np.array(values).astype(np.float32) for key, values in labels.items()}
-        write_chunk(self.folder, number, (CHUNK, self.size), (head.image for head in heads), index)
+        index = {key: np.zeros((CHUNK, *shape), dtype=np.float32) for key, shape in LABELS.items()}
+        write_chunk(self.folder, number, (CHUNK, self.size), self._pictures(self.sampler, number, index), index)
         return number
+
+    def _pictures(self, sampler: HeadSampler, number: int, index: Index) -> Iterator[Image]:
+        """The pictures of a chunk; fills in the labels."""
+        for row in range(CHUNK):
+            head = sampler.render(number * CHUNK + row, self.size)
+            index["pose"][row], index["box"][row], index["landmarks"][row] = head.pose, head.box, head.landmarks[:, :2]
+            yield head.image
 
 
 class SyntheticDataModule(HeadPoseDataModule):
