@@ -4,7 +4,6 @@
 project's, and checkpoints may build the classes that its files define. docs/extending.md shows one.
 """
 
-import importlib
 import importlib.util
 import inspect
 import os
