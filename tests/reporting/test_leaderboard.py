@@ -97,6 +97,18 @@ def test_a_network_with_two_boxes_says_which(tmp_path: Path) -> None:
     assert sorted(one.detail for one in board.scores) == ["box official", "box visible21"]
 
 
+def test_a_real_training_counts(trained: Path) -> None:
+    (run,), left_out = read_runs(trained)
+    assert left_out == {}
+    (one,), refused = score(networks([run]))
+    assert refused == {}
+    entry = run.results["test"]["synthetic"]
+    assert (one.mae, len(one.errors), one.crop) == (entry["last"]["mae"], 8, entry["crop"])
+    assert one.errors.mean() == pytest.approx(entry["last"]["mae"], abs=1e-3)
+    assert one.rules.startswith(entry["rules"]["dataset"])
+    assert one.network.label.startswith("FSA-Net")
+
+
 @pytest.mark.parametrize("broken", ["missing", "empty", "other numbers"])
 def test_numbers_that_no_predictions_bear_out_do_not_count(tmp_path: Path, broken: str) -> None:
     path = write_run(tmp_path, "a", [1, 2, 3]) / "predictions_a.csv"

@@ -29,17 +29,11 @@ LONGER_SIDE = (640, 1280)
 
 @dataclass
 class Comparison:
-    """Networks side by side, and the detectors to choose from.
+    """Networks side by side, and the detectors to choose from."""
 
-    Args:
-        networks: by the names that the page shows.
-        detectors: likewise, the preferred one first.
-        max_megapixels: size of a picture from which it is refused.
-    """
-
-    networks: dict[str, PoseEstimator]
-    detectors: dict[str, FaceDetector]
-    max_megapixels: float = 50.0
+    networks: dict[str, PoseEstimator]  # by the names that the page shows
+    detectors: dict[str, FaceDetector]  # likewise, the preferred one first
+    max_megapixels: float = 50.0  # size of a picture from which it is refused
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def describe(self) -> dict[str, Any]:
@@ -50,14 +44,9 @@ class Comparison:
     def __call__(
         self, raw: bytes, detector: str, draw: str = "axes", name: str = "", field_of_view: float | None = None
     ) -> dict[str, Any]:
-        """Estimate the pose of every face in a picture, by every network.
+        """Estimate the pose of every face in a picture's file, by every network.
 
-        Args:
-            raw: the picture's file.
-            detector: one of `detectors`.
-            draw: `axes` or `cube`.
-            name: of the file, for detectors that look boxes up; no file is opened by it.
-            field_of_view: of the camera in degrees, for poses in its frame, see `PoseEstimator`.
+        `name` is for detectors that look boxes up (no file is opened by it), `field_of_view` (degrees) as in `PoseEstimator`.
 
         Returns:
             `faces`, the surest first: `box` (pixels of the picture), `score`, and of each network in `poses` yaw, pitch,

@@ -50,15 +50,8 @@ log = logging.getLogger(__name__)
 class Page:
     """The page as a WSGI application. Nothing that it is sent is written anywhere.
 
-    Args:
-        compare: what it shows.
-        examples: pictures to try it with.
-        host: it listens on. Requests under other names (of a site that has its name point here) are refused: on this
-            computer's own address all but that, on others all but addresses and this computer's name.
-        max_megabytes: size of a file from which it is refused.
-
-    Raises:
-        InputError: a host that is neither an address nor a name.
+    Requests under other names than that of `host` (of a site that has its name point here) are refused: on this computer's own
+    address all but that, on others all but addresses and this computer's name.
     """
 
     def __init__(
@@ -212,12 +205,7 @@ def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 
 
 def serve(page: Page, port: int, browser: bool) -> None:
-    """Show a page until the process is interrupted.
-
-    Raises:
-        InputError: an address that cannot be listened on.
-        KeyboardInterrupt: at the end.
-    """
+    """Show a page until a KeyboardInterrupt, which it raises; InputError for an address that cannot be listened on."""
     logging.getLogger("werkzeug").setLevel(logging.WARNING)  # not a line for every frame of a camera
     host, is_version6 = page.host, ":" in page.host
     try:

@@ -30,13 +30,9 @@ EXAMPLE_SIDE = 96
 def write_page(
     path: Path, manifest: Mapping[str, Any], index: Index, pictures: NDArray[np.uint8], doubts: Sequence[str] = ()
 ) -> Path:
-    """Write one HTML file that needs no other.
+    """Write one HTML file that needs no other, of a pack's manifest and index and pictures (m, P, P, 3) of it.
 
-    Args:
-        path: of the page.
-        manifest, index: of the pack, see `headposekit.data.packing`.
-        pictures: (m, P, P, 3), examples to be looked at.
-        doubts: what makes the labels look like something else than they are taken for.
+    `doubts` say what makes the labels look like something else than they are taken for.
     """
     bad = index["reason"] != ""
     return html.write_page(

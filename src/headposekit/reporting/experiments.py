@@ -85,9 +85,13 @@ def experiment_table(config: DictConfig, given: Sequence[str], pool: Mapping[str
     for entry in table["rows"]:
         row = rows[entry["label"]] = Row(entry["label"], line=entry.get("line"), x=entry.get("x"))
         if "cell" in entry:
-            own = trained[row.label] = _find(entry["cell"], given, pool) if may_have_run(entry["cell"]) else Trained()
+            own = Trained()
+            if may_have_run(entry["cell"]):
+                cell = compose_cell(entry["cell"], given)
+                own = Trained(cell, pool.get(seedless(identity(cell)), ()))
+                row.solver = in_words(cell.model.solver) if "solver" in cell.model else None
+            trained[row.label] = own
             row.size_mb = (own.runs[0].results["size_mb"] or None) if own.runs else None
-            row.solver = in_words(own.config.model.solver) if own.config is not None and "solver" in own.config.model else None
             row.checkpoints = [run.folder / "checkpoints" / "last.ckpt" for run in own.runs]
         if unknown := {*entry.get("fuse", ()), *entry.get("mean", ())} - set(trained):
             raise InputError(f"row {row.label} is made of {sorted(unknown)[0]}, which is no row before it")
@@ -117,11 +121,6 @@ def experiment_table(config: DictConfig, given: Sequence[str], pool: Mapping[str
                 missing[row.label] = None
     said = [f"The list {file} is not here, so runs on {', '.join(of)} cannot be matched." for file, of in absent.items()]
     return Table(table["title"], table["test_sets"], [*rows.values()], [*missing], [" ".join(said)] if said else [])
-
-
-def _find(cell: Mapping[str, Any], given: Sequence[str], pool: Mapping[str, list[Run]]) -> Trained:
-    config = compose_cell(cell, given)
-    return Trained(config, pool.get(seedless(identity(config)), ()))
 
 
 def _mean(parts: Sequence[Measured | None]) -> Measured | None:
@@ -166,15 +165,7 @@ def errors_of(predictions: Predictions, euler_order: EulerOrder = "ypr") -> dict
 
 
 def still_missing(name: str, config: DictConfig, given: Sequence[str], table: Table, runs: Iterable[Run]) -> list[str]:
-    """What to say to someone who wants a table that lacks rows; nothing where it lacks none.
-
-    Args:
-        name: of the experiment.
-        config: composed with it.
-        given: the options that the table was made with.
-        table: the one that lacks rows.
-        runs: in the pool.
-    """
+    """What to say to someone who wants a table that lacks rows, made with these options; nothing where it lacks none."""
     if not table.missing:
         return []
     own = set(split_options(given, config.table)[1])

@@ -26,12 +26,10 @@ from headposekit.reporting.tables import COLUMNS, DASH, Table
 from headposekit.sweeps.cells import recorded_options, sweep_command
 from headposekit.sweeps.compose import compose_training, experiment_names, raw_experiment
 from headposekit.training.provenance import commit
-from headposekit.training.runs import Run, pool_of, read_runs, seedless
+from headposekit.training.runs import Run, pool_of, read_runs
 
 MAX_EXAMPLES, MAX_DRAWN_BOARDS, MAX_RANKED, MAX_LINES = 60, 4, 15, 8
 PROTOCOLS_OF_PAPERS = {"P1": "FSA-Net's protocol 1", "P2": "FSA-Net's protocol 2"}
-Wanted = tuple[Run, str, str]
-"""Of a grid of examples: the run, the test set, and the label of the network."""
 
 
 @dataclass
@@ -41,22 +39,20 @@ class Gallery:
     shown: set[Path] = field(default_factory=set)
     left_out: int = 0
 
-    def pictures(self, grids: Sequence[Wanted]) -> list[tuple[str, str]]:
-        """Caption and data URL of each grid that is there, was not shown before, and is not one too many."""
-        found = []
-        for run, test_set, label in grids:
-            path = run.folder / f"examples_{test_set}.png"
-            if path in self.shown or not path.is_file():
-                continue
-            if len(self.shown) >= MAX_EXAMPLES:
-                self.left_out += 1
-                continue
-            try:
-                found.append((f"{label}, {test_set}", html.jpeg(read_image(path), 800)))
-            except InputError:
-                continue
-            self.shown.add(path)
-        return found
+    def add(self, folder: Path, test_set: str, label: str) -> list[tuple[str, str]]:
+        """Caption and data URL of a run's grid; none where it is not there, shown already, or one too many."""
+        path = folder / f"examples_{test_set}.png"
+        if path in self.shown or not path.is_file():
+            return []
+        if len(self.shown) >= MAX_EXAMPLES:
+            self.left_out += 1
+            return []
+        try:
+            picture = html.jpeg(read_image(path), 800)
+        except InputError:
+            return []
+        self.shown.add(path)
+        return [(f"{label}, {test_set}", picture)]
 
 
 def write_overview(path: Path) -> tuple[Path, str]:
@@ -76,12 +72,9 @@ def write_overview(path: Path) -> tuple[Path, str]:
     for (folder, _), reason in refused.items():
         left_out.setdefault(folder, []).append(reason)
     runs = [run.without(name for folder, name in refused if folder == run.folder.name) for run in runs]
-    tables = dict(_experiments(runs))
     shown_boards = [_board(board, number, gallery) for number, board in enumerate(boards(scores))]
-    curves = list(_perturbation_curves(scores))
-    experiments = [one for shown_tables in tables.values() for one in shown_tables]
-    for one in experiments:
-        one["examples"] = gallery.pictures(one["examples"])
+    tables = _experiments(pool_of(runs), gallery)
+    experiments = [shown for found in tables.values() for shown in found]
     counts = {status: sum(run.results["status"] == status for run in runs) for status in ("finished", "evaluated")}
     summary = f"{counts['finished']} trainings and {counts['evaluated']} evaluations of {len(nets)} networks"
     html.write_page(
@@ -92,7 +85,7 @@ def write_overview(path: Path) -> tuple[Path, str]:
         commit=commit(),
         summary=summary,
         boards=shown_boards,
-        curves=curves,
+        curves=list(_perturbation_curves(scores)),
         experiments=experiments,
         missing=[
             (raw_experiment(name)["table"]["title"], f"{typed('train')} -m experiments={name}")
@@ -129,7 +122,12 @@ def _board(board: Board, number: int, gallery: Gallery) -> dict[str, Any]:
         "bodies": [body for body in (estimated, given) if body],
         "published": _published_on(board),
         "figures": figures,
-        "examples": gallery.pictures([(*score.tests[0], score.network.label) for score in best[:2]]),
+        "examples": [
+            found
+            for score in best[:2]
+            for run, name in score.tests[:1]
+            for found in gallery.add(run.folder, name, score.network.label)
+        ],
     }
 
 
@@ -182,12 +180,11 @@ def _perturbation_curves(scores: Sequence[Score]) -> Iterator[Markup]:
             yield html.svg(figure, f"perturbed{number}")
 
 
-def _experiments(runs: Sequence[Run]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """Name and tables of each experiment, none where nothing of it has run."""
-    pool = pool_of(runs)
+def _experiments(pool: Mapping[str, list[Run]], gallery: Gallery) -> dict[str, list[dict[str, Any]]]:
+    """Tables of each experiment: one for each set of options that it was swept with and that finds other runs."""
     names = experiment_names()
     recorded = recorded_options((run for members in pool.values() for run in members), names)
-    candidates = {}
+    tables: dict[str, list[dict[str, Any]]] = {}
     for name in names:
         relatives = {
             tuple(option for option in options if option.startswith("budget="))
@@ -195,72 +192,56 @@ def _experiments(runs: Sequence[Run]) -> Iterator[tuple[str, list[dict[str, Any]
             if other is None or family(other) == family(name)
             for options in known
         }
-        candidates[name] = sorted(recorded.get(name, set()) | relatives, key=lambda options: (-len(options), options))
-    for name, options in candidates.items():
-        yield name, _tables(pool, name, options)
+        cells = [row["cell"] for row in raw_experiment(name)["table"]["rows"] if "cell" in row]
+        found: dict[frozenset[tuple[Any, ...]], dict[str, Any]] = {}  # what a table shows to the table
+        for options in sorted(recorded.get(name, set()) | relatives, key=lambda options: (-len(options), options)):
+            given = [f"experiments={name}", *options]
+            if not any(map(filter_of(given, pool), cells)):
+                continue
+            try:
+                config = compose_training(given, "report")
+                table = experiment_table(config, given, pool)
+            except (InputError, HydraException, OmegaConfBaseException):
+                continue  # options of a relative that this one has no place for
+            shown = frozenset(
+                (row.label, test, *row.checkpoints) for row in table.rows for test in row.measured if row.checkpoints
+            )
+            if shown and not any(shown <= other for other in found):
+                keys = {run.folder: key[:12] for key, members in pool.items() for run in members}
+                found[shown] = _experiment(name, options, config, table, keys, gallery)
+        tables[name] = list(found.values())
+    return tables
 
 
-def _tables(pool: Mapping[str, list[Run]], name: str, candidates: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
-    """An experiment's tables: one for each set of options that it was swept with and that finds other runs."""
-    by_folder = {run.folder: run for members in pool.values() for run in members}
-    shown: list[dict[str, Any]] = []
-    proofs: list[set[tuple[str, str, Path]]] = []
-    cells = [row["cell"] for row in raw_experiment(name)["table"]["rows"] if "cell" in row]
-    for options in candidates:
-        given = [f"experiments={name}", *options]
-        if not any(map(filter_of(given, pool), cells)):
-            continue
-        try:
-            config = compose_training(given, "report")
-            table = experiment_table(config, given, pool)
-        except (InputError, HydraException, OmegaConfBaseException):
-            continue  # options of a relative that this one has no place for
-        folders = {row.label: [path.parents[1] for path in row.checkpoints] for row in table.rows}
-        proof = {
-            (row.label, test_set, folder) for row in table.rows for test_set in row.measured for folder in folders[row.label]
-        }
-        if proof and not any(proof <= other for other in proofs):
-            proofs.append(proof)
-            runs = {label: [by_folder[folder] for folder in paths] for label, paths in folders.items()}
-            shown.append(_experiment(name, options, config, table, runs))
-    return shown
+def _experiment(
+    name: str, options: Sequence[str], config: Any, table: Table, keys: Mapping[Path, str], gallery: Gallery
+) -> dict[str, Any]:
+    """One table with its figures and, of each test set, the examples of the best network; `keys` of networks by folder."""
+    remarks: list[str] = []
+    figures = [html.svg(figure, f"{name}-{len(options)}-{key}") for key, figure in _drawn(config, table, remarks)]
+    folders = {row.label: row.checkpoints[0].parents[1] for row in table.rows if row.checkpoints}
+    examples = []
+    for test_set in table.test_sets:
+        if measured := [row for row in table.rows if test_set in row.measured and row.label in folders]:
+            best = min(measured, key=lambda row: row.measured[test_set].mae)
+            examples += gallery.add(folders[best.label], best.tested_as[test_set], best.label)
+    return {
+        "name": name,
+        "options": " ".join(options),
+        "table": table,
+        "columns": table.columns(COLUMNS if len(table.test_sets) <= 2 else ("published", "last", "difference", "n")),
+        "keys": {label: keys[folder] for label, folder in folders.items()},
+        "command": sweep_command(name, options),
+        "figures": figures,
+        "remarks": remarks,
+        "examples": examples,
+    }
 
 
 def family(name: str) -> tuple[str, ...]:
     """What experiments that can share trainings have in common: protocol and data."""
     defaults = [item for item in raw_experiment(name)["defaults"] if isinstance(item, dict)]
     return tuple(str(item[key]) for key in ("override /protocol", "override /data") for item in defaults if key in item)
-
-
-def _experiment(name: str, options: Sequence[str], config: Any, table: Table, runs: Mapping[str, list[Run]]) -> dict[str, Any]:
-    """One table with its figures, what is missing and, of each test set, the run whose examples to show."""
-    columns = table.columns(COLUMNS if len(table.test_sets) <= 2 else ("published", "last", "difference", "n"))
-    header, body, notes = table.cells(columns)
-    remarks: list[str] = []
-    figures = [html.svg(figure, f"{name}-{len(options)}-{key}") for key, figure in _drawn(config, table, remarks)]
-    examples: list[Wanted] = []
-    for test_set in table.test_sets:
-        if measured := [row for row in table.rows if test_set in row.measured and runs[row.label]]:
-            best = min(measured, key=lambda row: row.measured[test_set].mae)
-            examples.append((runs[best.label][0], test_set, best.label))
-    return {
-        "name": name,
-        "title": table.title,
-        "options": " ".join(options),
-        "fixed": header[: len(header) - len(columns) * len(table.test_sets)],
-        "test_sets": list(table.test_sets.values()),
-        "columns": columns,
-        "rows": [
-            (seedless(runs[label][0].results["config"])[:12] if runs[label] else None, label, cells) for label, *cells in body
-        ],
-        "notes": notes,
-        "provenance": table.provenance(),
-        "absent": table.missing,
-        "command": sweep_command(name, options),
-        "figures": figures,
-        "remarks": remarks,
-        "examples": examples,
-    }
 
 
 def _drawn(config: Any, table: Table, remarks: list[str]) -> Iterator[tuple[str, Figure]]:

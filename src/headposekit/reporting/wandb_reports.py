@@ -19,15 +19,8 @@ def build_report(experiment: str, table: Table, project: str) -> "Report":
     """A report that nothing has been asked of W&B for.
 
     What the rows of the table were trained to is a set of runs under their name; without any, all runs of the experiment's
-    group are one. Evaluations, of published weights for instance, are another, beside the test sets.
-
-    Args:
-        experiment: its name, which is the runs' group.
-        table: with what the pool holds.
-        project: on W&B.
-
-    Raises:
-        InputError: wandb-workspaces is not installed.
+    group are one. Evaluations, of published weights for instance, are another, beside the test sets. Raises InputError where
+    wandb-workspaces is not installed.
     """
     try:
         from wandb_workspaces import expr
@@ -79,11 +72,7 @@ def specification(report: "Report") -> dict[str, Any]:
 
 
 def upload(report: "Report", entity: str | None) -> str:
-    """Save the report on W&B and return its address.
-
-    Raises:
-        InputError: no account, no connection, or W&B refuses it.
-    """
+    """Save the report on W&B and return its address; InputError where there is no account or connection, or W&B refuses."""
     import wandb
 
     try:

@@ -34,8 +34,8 @@ def compose_cell(cell: Mapping[str, Any], given: Sequence[str]) -> DictConfig:
     if "protocol" in cell:  # which fixes options of test sets
         config = copy.deepcopy(_composed((*groups, *given), "train"))
     else:
-        shared = [option for option in given if not key_of(option).startswith("test")]
-        config = copy.deepcopy(_composed((*groups, *map(_shared, shared)), "train"))
+        counted = [option for option in given if not key_of(option).startswith(("test", "figures.", "table."))]
+        config = copy.deepcopy(_composed((*groups, *map(_shared, counted)), "train"))
         config.test = copy.deepcopy(_composed(tuple(given), "report").test)
     for key, value in cell.items():
         if "." in key and key not in keys:
@@ -52,7 +52,6 @@ def _shared(option: str) -> str:
     return f"experiments={next(other for other in experiment_names() if _training_of(other) == _training_of(name))}"
 
 
-@functools.cache
 def _training_of(name: str) -> dict[str, Any]:
     """An experiment's file without its table, figures and test sets."""
     raw = raw_experiment(name)
