@@ -1,7 +1,7 @@
 """Figures of the reports: of a table and the name of a test set; None where nothing has run that could be shown."""
 
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from headposekit.geometry.conventions import ANGLES
 from headposekit.reporting.tables import Measured, Table, errors_of_faces, poses_of
-from headposekit.training.runs import Predictions, read_metrics, with_pose
+from headposekit.training.runs import Predictions, read_metrics
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999933", "#882255", "#44AA99")
 """Okabe and Ito's palette, told apart by the colour-blind, and a few more."""
@@ -32,16 +32,17 @@ ERROR = "mean absolute error (degrees)"
 
 def error_by_angle(table: Table, test_set: str) -> Figure | None:
     """Mean absolute error in bins of 10 degrees of the true angle, and how many faces each bin holds."""
-    found = {row.label: row.measured[test_set].predictions for row in table.rows if test_set in row.measured}
-    lines = {label: seeds for label, seeds in found.items() if any(map(with_pose, seeds))}
+    measured = {row.label: row.measured[test_set].predictions for row in table.rows if test_set in row.measured}
+    lines = {label: binned(seeds) for label, seeds in measured.items() if seeds}
+    lines = {label: angles for label, angles in lines.items() if len(angles[0][0])}
     if not lines:
         return None
     figure = Figure(figsize=(11, 5), layout="constrained")
     axes: Any = figure.subplots(2, 3, sharex="col", height_ratios=[3, 1])
     for angle, name in enumerate(ANGLES):
         top, bottom = axes[:, angle]
-        for number, (label, seeds) in enumerate(lines.items()):
-            centers, means, counts = binned(seeds, angle)
+        for number, (label, angles) in enumerate(lines.items()):
+            centers, means, counts = angles[angle]
             top.plot(centers, means, **_style(number), markersize=4, label=label)
         bottom.bar(centers, counts, width=0.9 * BIN, color="0.7")
         top.set(title=name, ylim=(0, None))
@@ -224,21 +225,24 @@ def _what_is_shown(table: Table, test_sets: Sequence[str]) -> str:
     return ", ".join([table.title, *names]) + (f"; landmarks by {solvers.pop()}" if len(solvers) == 1 else "")
 
 
-def binned(seeds: Iterable[Predictions], angle: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """Centres of the bins that hold faces, the mean error in each over faces and seeds, and the number of faces."""
-    parts = [with_pose(seed) for seed in seeds]
-    true = np.concatenate([poses_of(part)[0, :, angle] for part in parts])
-    errors = np.concatenate([errors_of_faces(part)[:, angle] for part in parts])
-    bins, place, counts = np.unique(np.floor(true / BIN), return_inverse=True, return_counts=True)
-    return (bins + 0.5) * BIN, np.bincount(place, errors) / counts, counts / len(parts)
+def binned(seeds: Sequence[Predictions]) -> list[tuple[NDArray[Any], NDArray[Any], NDArray[Any]]]:
+    """Of each angle the centres of the bins that hold faces, the mean error in each over faces and seeds, and their number."""
+    true, predicted = np.concatenate([poses_of(seed) for seed in seeds], axis=1)
+    known = np.isfinite(predicted).all(axis=1)
+    errors = np.abs((predicted - true + 180) % 360 - 180)
+    found = []
+    for angles, off in zip(true[known].T, errors[known].T, strict=True):
+        bins, place, counts = np.unique(np.floor(angles / BIN), return_inverse=True, return_counts=True)
+        found.append(((bins + 0.5) * BIN, np.bincount(place, off) / counts, counts / len(seeds)))
+    return found
 
 
 def _spread(measured: Measured) -> float:
     """Half the length of a bar, see `Curve`."""
     if len(measured.maes) > 1:
         return float(np.std(measured.maes, ddof=1))
-    errors = [errors_of_faces(with_pose(seed)).mean(axis=1) for seed in measured.predictions]
-    faces = errors[0] if errors else np.empty(0)
+    errors = [errors_of_faces(seed).mean(axis=1) for seed in measured.predictions]
+    faces = errors[0][np.isfinite(errors[0])] if errors else np.empty(0)
     return float(1.96 * faces.std(ddof=1) / len(faces) ** 0.5) if len(faces) > 1 else 0.0
 
 

@@ -72,9 +72,9 @@ class WandbRun(WandbLogger):
         try:
             self.experiment.log({f"predictions/{test_set}": self._table(rows, crops_of)})
             pairs = {str(row["name"]): (np.array(row["true"]), np.array(row["predicted"])) for row in rows}
-            for angle, name in enumerate(ANGLES):
+            for name, points in zip(ANGLES, binned([pairs]), strict=True):
                 columns: list[Any] = [f"true {name} (degrees)", ERROR, "faces"]
-                bins = wandb.Table(columns, [list(map(float, point)) for point in zip(*binned([pairs], angle), strict=True)])
+                bins = wandb.Table(columns, [list(map(float, point)) for point in zip(*points, strict=True)])
                 chart = wandb.plot.line(bins, columns[0], columns[1], title=f"{test_set}: error against {name}")
                 self.experiment.log({f"error_by_angle/{test_set}/{name}": chart})
         except Exception as error:

@@ -5,6 +5,7 @@ import hashlib
 import json
 import logging
 import math
+import operator
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,10 +143,13 @@ def read_predictions(run: Run, test_set: str) -> Predictions | None:
     columns = [f"{kind}_{angle}" for kind in ("true", "predicted") for angle in ANGLES]
     try:
         with (run.folder / f"predictions_{test_set}.csv").open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        angles = np.array([[float(row[column] or "nan") for column in columns] for row in rows]).reshape(-1, 6)
-        return {row["name"]: (pose[:3], pose[3:]) for row, pose in zip(rows, angles, strict=True)}
-    except (OSError, ValueError, KeyError, TypeError, csv.Error):
+            reader = csv.reader(file)
+            header = next(reader, [])
+            cells = operator.itemgetter(*(header.index(column) for column in ("name", *columns)))
+            rows = [cells(row) for row in reader if row]
+        angles = np.array([[float(angle or "nan") for angle in angles] for _, *angles in rows]).reshape(-1, 2, 3)
+        return {name: (true, predicted) for (name, *_), (true, predicted) in zip(rows, angles, strict=True)}
+    except (OSError, ValueError, IndexError, csv.Error):
         return None
 
 
