@@ -31,7 +31,7 @@ from headposekit.sweeps.cells import (
 )
 from headposekit.sweeps.compose import compose_cell, experiment_names, raw_experiment
 from headposekit.training.identity import absent_files, id_of_test, identity, learns
-from headposekit.training.runs import Predictions, Run, fuse, read_predictions, seedless, with_pose
+from headposekit.training.runs import Predictions, Run, fuse, read_predictions, seedless
 
 
 class Trained(NamedTuple):
@@ -159,8 +159,9 @@ def _fused(test_set: str, members: Sequence[Trained]) -> Measured | None:
 def errors_of(predictions: Predictions, euler_order: EulerOrder = "ypr") -> dict[str, float]:
     """What `PoseError` computes of predictions, as plain numbers."""
     metric = PoseError(euler_order)
-    true, predicted = torch.tensor(poses_of(with_pose(predictions)))
-    metric.update(predicted, true)
+    true, predicted = torch.tensor(poses_of(predictions))
+    known = predicted.isfinite().all(dim=-1)
+    metric.update(predicted[known], true[known])
     return {key: value.item() for key, value in metric.compute().items()}
 
 

@@ -226,11 +226,6 @@ def read_metrics(folder: Path, column: str) -> dict[int, float]:
         return {}
 
 
-def with_pose(predictions: Predictions) -> Predictions:
-    """The faces that have a predicted pose."""
-    return {name: pair for name, pair in predictions.items() if np.isfinite(pair[1]).all()}
-
-
 def fuse(members: Iterable[Predictions]) -> Predictions | None:
     """Late fusion: the mean of several networks' predictions; None where they did not see the same faces.
 
@@ -239,4 +234,5 @@ def fuse(members: Iterable[Predictions]) -> Predictions | None:
     members = list(members)
     if not members or any(set(member) != set(members[0]) for member in members):
         return None
-    return {name: (true, np.mean([member[name][1] for member in members], axis=0)) for name, (true, _) in members[0].items()}
+    poses = np.mean([[member[name][1] for name in members[0]] for member in members], axis=0)
+    return {name: (true, pose) for (name, (true, _)), pose in zip(members[0].items(), poses, strict=True)}
