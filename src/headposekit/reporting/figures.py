@@ -198,8 +198,9 @@ class Curve:
         figure, axis = _figure(_what_is_shown(table, list(self.sets or [test_set])))
         for number, (label, points) in enumerate(lines.items()):
             points = sorted(points, key=lambda point: point[0])
-            x, means, bars = zip(*((x, measured.mae, _spread(measured)) for x, measured in points), strict=True)
-            axis.errorbar(x, means, yerr=bars, **_style(number), capsize=3, markersize=5, label=label)
+            places = [x for x, _ in points]
+            means, bars = zip(*((measured.mae, _spread(measured)) for _, measured in points), strict=True)
+            axis.errorbar(places, means, yerr=bars, **_style(number), capsize=3, markersize=5, label=label)
         axis.set(xlabel=self.xlabel, ylim=(0, None))
         if self.in_log:
             ticks = sorted({x for points in lines.values() for x, _ in points})
