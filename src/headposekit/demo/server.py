@@ -82,7 +82,7 @@ class Page:
         try:
             self._check_origin(request)
             answer, values = self.addresses.bind_to_environ(environ).match()
-            response = answer(request, **values)  # type: ignore[operator]  # werkzeug takes any object for an endpoint
+            response = answer(request, **values)
         except RequestEntityTooLarge:
             response = _json({"error": f"a file of more than {self.max_megabytes:g} MB; make the picture smaller"}, 413)
         except SecurityError:
