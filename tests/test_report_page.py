@@ -17,7 +17,8 @@ from run_folders import write_run, write_runs
 HOSTILE = '<img src=x onerror=alert(1)> & "b" $'
 PROBE = """
 <script>addEventListener("load", () => {
-  const say = {overflow: document.documentElement.scrollWidth - innerWidth, rows: []};
+  const say = {overflow: document.documentElement.scrollWidth - innerWidth, rows: [], cut: 0};
+  for (const box of document.querySelectorAll(".scroll")) say.cut += box.scrollWidth > box.clientWidth;
   const table = document.querySelector("#experiment-3 ~ .scroll table.sortable");
   const head = [...table.querySelectorAll("th")].find((cell) => cell.innerText.startsWith("last"));
   for (const _ of [1, 2]) {
@@ -163,6 +164,7 @@ def test_in_a_browser_nothing_overflows_columns_sort_and_themes_change(page: Pat
     for width, theme in ((1400, "light"), (390, "dark")):
         heard = _look(browser, probed, width, theme)
         assert heard["overflow"] <= 0
+        assert width < 1400 or heard["cut"] == 0  # every table is shown in its full width
         up, down = ([float(cell.split()[0]) for cell in rows if cell != "–"] for rows in heard["rows"])
         assert up == sorted(up)
         assert down == sorted(up, reverse=True)

@@ -1,5 +1,6 @@
 """Files that appear whole or not at all, and say their own name where they cannot be written."""
 
+import base64
 import contextlib
 import errno
 import json
@@ -169,6 +170,12 @@ def encode_picture(path: Path, image: Image, options: Sequence[int] = ()) -> byt
         form = path.suffix or "a file without suffix"
         raise InputError(f"{path}: a picture of shape {image.shape} cannot be stored as {form}; check suffix and shape")
     return bytes(content.tobytes())
+
+
+def data_url(picture: Image, quality: int = 90) -> str:
+    """A picture (H, W, 3) RGB as a JPEG that stands in a page itself."""
+    coded = encode_picture(Path("picture.jpg"), picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return "data:image/jpeg;base64," + base64.b64encode(coded).decode()
 
 
 def write_picture(path: Path, image: Image, options: Sequence[int] = ()) -> None:

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headposekit.geometry.conventions import pose_to_pyr
-from headposekit.reporting.leaderboard import boards, errors_of_faces, intervals, label_of, networks, perturbations, score
+from headposekit.reporting.leaderboard import boards, intervals, label_of, networks, perturbations, score
+from headposekit.reporting.tables import errors_of_faces
 from headposekit.training.runs import read_runs, write_predictions
 
 RULES = {"dataset": "AFLW2000", "max_angle": 99, "box": "visible21"}
@@ -61,7 +62,7 @@ def test_networks_stand_together_where_the_faces_are_the_same(tmp_path: Path) ->
     assert (shared.rules, shared.n, alone.n) == ("AFLW2000, |angles| <= 99", 3, 2)
     best, seeds = shared.scores
     assert (best.network.label, best.box, best.mae) == ("SSR-Net-MD", "official", 2.0)
-    assert (seeds.box, seeds.mae, [run.folder.name for run in seeds.runs]) == ("visible21", 4.0, ["a0", "a1"])
+    assert (seeds.box, seeds.mae, [run.folder.name for run, _ in seeds.tests]) == ("visible21", 4.0, ["a0", "a1"])
     np.testing.assert_allclose(seeds.errors, [2, 4, 6])
     for one in shared.scores:
         assert one.interval[0] <= one.mae <= one.interval[1]
@@ -73,7 +74,7 @@ def test_options_tell_networks_of_one_kind_apart(tmp_path: Path) -> None:
         write_run(tmp_path, name, [1, 2], model=model, optimizer={"lr": lr}, data={"n": 4 if name == "b" else 5})
     (board,) = boards(scores_of(tmp_path)[0])
     assert {one.network.label for one in board.scores} == {"FSA-Net, conv scoring"}
-    assert {one.runs[0].folder.name: one.odd for one in board.scores} == {"a": "", "b": "n=4", "c": "optimizer.lr=2"}
+    assert {one.tests[0][0].folder.name: one.detail for one in board.scores} == {"a": "", "b": "n=4", "c": "optimizer.lr=2"}
 
 
 def test_objects_go_by_their_class_and_what_is_not_there_by_its_name(tmp_path: Path) -> None:
@@ -82,7 +83,7 @@ def test_objects_go_by_their_class_and_what_is_not_there_by_its_name(tmp_path: P
         write_run(tmp_path, name, [1, 2], data={"n": name == "b", "augmentation": {"cut": cut}})
     write_run(tmp_path, "d", [1, 2], data={"n": False, "augmentation": None})
     (board,) = boards(scores_of(tmp_path)[0])
-    told = {one.runs[0].folder.name: one.odd for one in board.scores}
+    told = {one.tests[0][0].folder.name: one.detail for one in board.scores}
     assert told == {"a": "", "b": "n=True", "c": "augmentation.cut=[LowResolution]", "d": "augmentation=None"}
 
 
@@ -93,7 +94,19 @@ def test_a_network_with_two_boxes_says_which(tmp_path: Path) -> None:
     (folder / "results.json").write_text(json.dumps(results))
     (folder / "predictions_b.csv").write_text((folder / "predictions_a.csv").read_text())
     (board,) = boards(scores_of(tmp_path)[0])
-    assert sorted(one.odd for one in board.scores) == ["box official", "box visible21"]
+    assert sorted(one.detail for one in board.scores) == ["box official", "box visible21"]
+
+
+def test_a_real_training_counts(trained: Path) -> None:
+    (run,), left_out = read_runs(trained)
+    assert left_out == {}
+    (one,), refused = score(networks([run]))
+    assert refused == {}
+    entry = run.results["test"]["synthetic"]
+    assert (one.mae, len(one.errors), one.crop) == (entry["last"]["mae"], 8, entry["crop"])
+    assert one.errors.mean() == pytest.approx(entry["last"]["mae"], abs=1e-3)
+    assert one.rules.startswith(entry["rules"]["dataset"])
+    assert one.network.label.startswith("FSA-Net")
 
 
 @pytest.mark.parametrize("broken", ["missing", "empty", "other numbers"])
@@ -130,9 +143,9 @@ def test_perturbed_tests_lie_on_a_curve(tmp_path: Path, option: str, value: floa
 
 def test_errors_wrap_and_may_be_in_other_angles() -> None:
     true, guess = np.array([170.0, 10, 5]), np.array([-170.0, 20, 0])
-    assert errors_of_faces({"x": (true, guess)}) == pytest.approx([35 / 3])
-    other = np.abs((pose_to_pyr(guess) - pose_to_pyr(true) + 180) % 360 - 180).mean()
-    assert errors_of_faces({"x": (true, guess)}, in_pyr=True) == pytest.approx([other])
+    assert errors_of_faces({"x": (true, guess)}) == pytest.approx(np.array([[20, 10, 5]]))
+    other = np.abs((pose_to_pyr(guess) - pose_to_pyr(true) + 180) % 360 - 180)
+    assert errors_of_faces({"x": (true, guess)}, in_pyr=True) == pytest.approx(other[None])
     assert np.isnan(errors_of_faces({"x": (true, np.full(3, np.nan))}, in_pyr=True)).all()
 
 
@@ -159,5 +172,5 @@ def test_seeds_may_call_one_test_by_different_names(tmp_path: Path) -> None:
     (other / "results.json").write_text(json.dumps(results))
     (other / "predictions_a.csv").rename(other / "predictions_renamed.csv")
     (board,) = boards(scores_of(tmp_path)[0])
-    assert [(one.test_sets, one.mae) for one in board.scores] == [(("a", "renamed"), 2.5)]
-    assert len(board.scores[0].row(1).predictions[board.rules]) == 2
+    assert [([name for _, name in one.tests], one.mae) for one in board.scores] == [(["a", "renamed"], 2.5)]
+    assert len(board.scores[0].row(1).measured[board.rules].predictions) == 2

@@ -30,15 +30,16 @@ def report(config: DictConfig) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     pool = read_pool(runs_dir())
     table = experiment_table(config, given, pool)
-    for suffix, text in (("md", table.markdown()), ("csv", table.csv()), ("tex", table.latex())):
-        write_text(folder / f"table.{suffix}", text)
-    written = []
+    texts = {"table.md": table.markdown(), "table.csv": table.csv(), "table.tex": table.latex()}
+    for file, text in texts.items():
+        write_text(folder / file, text)
+    written = [*texts]
     for figure_name, figure in draw_figures(config, table):
         for suffix in ("png", "svg"):
             with replacing(folder / f"{figure_name}.{suffix}") as partial:
                 figure.savefig(partial, dpi=150, format=suffix)
-        written.append(f", {figure_name}.png")
+        written.append(f"{figure_name}.png")
     console.print(Markdown(table.markdown(("published", "last", "difference"))))
     for line in still_missing(name, config, given, table, [run for members in pool.values() for run in members]):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
-    console.print(f"written to {folder}: table.md, table.csv, table.tex{''.join(written)}")
+    console.print(f"written to {folder}: {', '.join(written)}")

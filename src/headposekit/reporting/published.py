@@ -1,7 +1,8 @@
 """Published numbers, as printed, and what a reader must know of them."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 
 from headposekit.csv_file import number_in, read_rows
 from headposekit.errors import InputError
@@ -17,17 +18,21 @@ ROUNDING = 0.015
 
 @dataclass(frozen=True)
 class Published:
-    """One printed row.
+    """One printed row."""
 
-    Attributes:
-        errors: yaw, pitch, roll and mae in degrees; what was not printed is absent.
-        size_mb: of the model file, as printed.
-        notes: misprints, missing verification, whatever the data file remarks.
-    """
+    errors: dict[str, float]  # yaw, pitch, roll and mae in degrees; what was not printed is absent
+    size_mb: str = ""  # of the model file
+    notes: tuple[str, ...] = ()  # misprints, missing verification, whatever the data file remarks
 
-    errors: dict[str, float]
-    size_mb: str = ""
-    notes: tuple[str, ...] = field(default=())
+    @property
+    def angles(self) -> list[float]:
+        """Errors of yaw, pitch and roll; empty where not all are printed."""
+        return [self.errors[angle] for angle in ANGLES] if {*ANGLES} <= {*self.errors} else []
+
+    @property
+    def mae(self) -> float | None:
+        """The printed mean, or that of the printed angles."""
+        return self.errors.get("mae", fmean(self.angles) if self.angles else None)
 
 
 def read_published(path: Path) -> list[dict[str, str]]:
@@ -54,7 +59,7 @@ def find_published(rows: list[dict[str, str]], **wanted: str) -> Published | Non
     """
     if rows and (unknown := sorted(set(wanted) - set(rows[0]))):
         raise InputError(f"published: {unknown[0]} is no column of the published numbers; choose from {', '.join(rows[0])}")
-    fitting = [row for row in rows if all(row[column] == value for column, value in wanted.items())]
+    fitting = [row for row in rows if wanted.items() <= row.items()]
     if not fitting:
         return None
     if len(fitting) > 1:
@@ -63,7 +68,7 @@ def find_published(rows: list[dict[str, str]], **wanted: str) -> Published | Non
     errors = {key: float(row[key]) for key in NUMBERS if row[key]}
     notes = [row["note"]] if row["note"] else []
     if len(errors) == 4:
-        mean = sum(errors[angle] for angle in ANGLES) / 3
+        mean = fmean(errors[angle] for angle in ANGLES)
         if abs(mean - errors["mae"]) > ROUNDING and "average to" not in row["note"]:
             notes.append(f"printed angles average to {mean:.2f}")
     return Published(errors, row["model_size_mb"], tuple(notes))

@@ -5,6 +5,7 @@ import hashlib
 import json
 import logging
 import math
+import operator
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,10 +140,13 @@ def read_predictions(run: Run, test_set: str) -> Predictions | None:
     columns = [f"{kind}_{angle}" for kind in ("true", "predicted") for angle in ANGLES]
     try:
         with (run.folder / f"predictions_{test_set}.csv").open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        angles = np.array([[float(row[column] or "nan") for column in columns] for row in rows]).reshape(-1, 6)
-        return {row["name"]: (pose[:3], pose[3:]) for row, pose in zip(rows, angles, strict=True)}
-    except (OSError, ValueError, KeyError, TypeError, csv.Error):
+            reader = csv.reader(file)
+            header = next(reader, [])
+            cells = operator.itemgetter(*(header.index(column) for column in ("name", *columns)))
+            rows = [cells(row) for row in reader if row]
+        angles = np.array([[float(angle or "nan") for angle in angles] for _, *angles in rows]).reshape(-1, 2, 3)
+        return {name: (true, predicted) for (name, *_), (true, predicted) in zip(rows, angles, strict=True)}
+    except (OSError, ValueError, IndexError, csv.Error):
         return None
 
 
@@ -218,11 +222,6 @@ def read_metrics(folder: Path, column: str) -> dict[int, float]:
         return {}
 
 
-def with_pose(predictions: Predictions) -> Predictions:
-    """The faces that have a predicted pose."""
-    return {name: pair for name, pair in predictions.items() if np.isfinite(pair[1]).all()}
-
-
 def fuse(members: Iterable[Predictions]) -> Predictions | None:
     """Late fusion: the mean of several networks' predictions; None where they did not see the same faces.
 
@@ -231,4 +230,5 @@ def fuse(members: Iterable[Predictions]) -> Predictions | None:
     members = list(members)
     if not members or any(set(member) != set(members[0]) for member in members):
         return None
-    return {name: (true, np.mean([member[name][1] for member in members], axis=0)) for name, (true, _) in members[0].items()}
+    poses = np.mean([[member[name][1] for name in members[0]] for member in members], axis=0)
+    return {name: (true, pose) for (name, (true, _)), pose in zip(members[0].items(), poses, strict=True)}
