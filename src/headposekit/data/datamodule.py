@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from headposekit.data.augmentation import Augmentation
@@ -179,6 +180,10 @@ class HeadPoseDataModule(pl.LightningDataModule):
         """Which faces and labels count and how they are cut out, for results.json; see `training.rules` for words."""
         perturb = self.perturb.rules if self.perturb else {}
         return {"dataset": self.dataset.title, **({"perturb": perturb} if perturb else {})}
+
+    def more_errors(self, true: NDArray[np.float64], predicted: NDArray[np.float64]) -> dict[str, float]:
+        """What else results.json says of a test's poses (N, 3); nothing of most data sets."""
+        return {}
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Shuffled and augmented batches of the training side."""

@@ -1,11 +1,18 @@
 """Pose labels of photographs that have 68 landmarks and no pose: our own, by a named rule."""
 
+import csv
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from headposekit.csv_file import number_in, read_rows, shown
+from headposekit.errors import InputError
+from headposekit.files import replacing
+from headposekit.geometry.conventions import ANGLES
 from headposekit.geometry.face_model import mean_face_68, symmetric_face_68
 from headposekit.geometry.pnp import solve_weak_perspective
 from headposekit.geometry.rotations import matrix_to_pose
@@ -23,6 +30,9 @@ FREEDOM = 4.0
 """Degrees of freedom of the t-distribution of a point's error: a point three deviations off counts about a quarter."""
 POINT_ERROR = 0.03
 """Standard deviation of a point's error along each axis, in units of the mean face (about 1 mm)."""
+
+
+COLUMNS = ("name", *ANGLES)
 
 
 class PoseLabels(NamedTuple):
@@ -47,6 +57,31 @@ def label_poses(points: ArrayLike, rule: LabelRule, face: NDArray[np.float64] | 
     rest = (symmetric_face_68() if kind == "modes" else mean_face_68()) if face is None else face
     start = solve_weak_perspective(pixels, rest[chosen]).matrix
     return _refine(pixels * [1, -1], start, rest[chosen], modes, robust=kind == "modes")
+
+
+def write_labels(path: Path, names: Sequence[str], labels: PoseLabels) -> None:
+    """A CSV file of labels: name, yaw, pitch, roll in degrees, residual; a face without a pose is left out."""
+    with replacing(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow([*COLUMNS, "residual"])
+        for name, pose, residual in zip(names, labels.pose, labels.residual, strict=True):
+            if np.isfinite(pose).all():
+                writer.writerow([name, *(f"{value:.4f}" for value in (*pose, residual))])
+
+
+def read_labels(path: Path) -> dict[str, NDArray[np.float64]]:
+    """Poses (3,) by name, of a CSV file with the columns name, yaw, pitch, roll (degrees; others may stand beside them).
+
+    Raises:
+        InputError: no such file, a missing column, a cell that is no number, or a name that stands there twice.
+    """
+    found: dict[str, NDArray[np.float64]] = {}
+    for row in read_rows(path, COLUMNS, f"labels are a CSV file with the columns {','.join(COLUMNS)}"):
+        where, name = f"{path}, line {row.line}", row.cells["name"]
+        if name in found:
+            raise InputError(f"{where}: face {shown(name)} has had its row; remove one of them")
+        found[name] = np.array([number_in(where, row, angle) for angle in ANGLES])
+    return found
 
 
 def _refine(

@@ -151,7 +151,11 @@ class LandmarkFile:
         self.path = Path(path)
 
     @cached_property
-    def _faces(self) -> dict[str, Landmarks]:
+    def faces(self) -> dict[str, Landmarks]:
+        """All landmarks, (68, 2) each, by name."""
+        if self.path.is_dir():
+            paths = sorted(self.path.rglob("*.pts"))
+            return {path.relative_to(self.path).with_suffix("").as_posix(): read_pts(path) for path in paths}
         if self.path.suffix == ".npz":
             return _read_npz(self.path)
         return _read_csv(self.path)
@@ -160,9 +164,9 @@ class LandmarkFile:
         """Those of the named faces."""
         if self.path.is_dir():
             return np.stack([read_pts(self.path / f"{name}.pts") for name in batch["name"]])
-        if missing := [name for name in batch["name"] if name not in self._faces]:
+        if missing := [name for name in batch["name"] if name not in self.faces]:
             raise InputError(f"{self.path}: no face {missing[0]} in it; add its row, without numbers if nothing was found")
-        return np.stack([self._faces[name] for name in batch["name"]])
+        return np.stack([self.faces[name] for name in batch["name"]])
 
 
 def _import(module: str, package: str, choice: str) -> Any:
