@@ -35,7 +35,9 @@ def write(landmarks: Path, out: Path, rule: LabelRule, face_model: Path | None) 
     labels = label_poses(np.stack(list(faces.values())), rule, face)
     write_labels(out, list(faces), labels)
     found = np.isfinite(labels.residual)
-    print(f"{found.sum():,} of {len(faces):,} faces labelled by {rule}; median residual {np.median(labels.residual[found]):.3f}")
+    print(
+        f"{found.sum():,} of {len(faces):,} faces labelled by {rule}; median residual {np.median(labels.residual[found]):.3f}"
+    )
 
 
 def compare(first: Path, second: Path, page: Path | None) -> None:
@@ -60,7 +62,13 @@ def compare(first: Path, second: Path, page: Path | None) -> None:
     lines += [
         f"| {band} | {errors['n']} | {' | '.join(f'{errors[name]:.2f}' for name in ERRORS)} |" for band, errors in rows.items()
     ]
-    lines += ["", "Faces on which they disagree most, degrees:", "", "| face | first | second | geodesic |", "|---|---|---|---:|"]
+    lines += [
+        "",
+        "Faces on which they disagree most, degrees:",
+        "",
+        "| face | first | second | geodesic |",
+        "|---|---|---|---:|",
+    ]
     for index in geodesic.argsort(descending=True)[:NUM_SUSPECTS].tolist():
         shown = (" / ".join(f"{angle:.1f}" for angle in pose[index].tolist()) for pose in (a, b))
         lines.append(f"| {names[index]} | {' | '.join(shown)} | {geodesic[index]:.1f} |")

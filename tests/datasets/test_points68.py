@@ -5,12 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from headposekit.data.datamodule import HeadPoseDataModule
 from headposekit.datasets import Points68, Points68DataModule
 from headposekit.errors import InputError
 from headposekit.files import write_picture
 from headposekit.geometry.crops import FSANetCrop
+from headposekit.geometry.rotations import matrix_to_pose, pose_to_matrix
 from headposekit.synthesis.sampler import HeadSampler
 
 NAMES = ["afw/1051618982_1", "afw/1051618982_2", "lfpw/image_0001", "lfpw/image_0001_mirror"]
@@ -43,7 +45,7 @@ def root(written: Path, tmp_path: Path) -> Path:
 
 
 def test_labels_are_close_to_the_truth(written: Path, heads: list[object]) -> None:
-    dataset = Points68(written)
+    dataset = Points68(written, level=0.0)
     assert dataset.names == NAMES
     true = np.array([head.pose for head in heads])  # type: ignore[attr-defined]
     assert np.abs(dataset.pose - true).max() < 6
@@ -102,6 +104,14 @@ def test_results_say_whose_labels_these_are(written: Path) -> None:
     data: HeadPoseDataModule = Points68DataModule(written, FSANetCrop(), label_rule="rigid_inner")
     assert data.rules["labels"] == "our own, rigid_inner"
     assert data.rules["box"] == "68 points"
+    assert data.rules["level"] == 6.6
+
+
+def test_level_is_taken_off_in_the_frame_of_the_head(written: Path) -> None:
+    raw, level = Points68(written, level=0.0), Points68(written, level=8.0)
+    turn = pose_to_matrix(torch.tensor([0.0, 8.0, 0.0]))
+    back = matrix_to_pose(pose_to_matrix(torch.tensor(level.pose)) @ turn)
+    np.testing.assert_allclose(back, raw.pose, atol=1e-4)
 
 
 def test_photographs_of_300w(shared: Path) -> None:
