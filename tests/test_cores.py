@@ -9,7 +9,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from torch.utils.data import Dataset
 
 import headposekit
-from headposekit.data.chunks import make_chunks
+from headposekit.data.chunks import in_parallel
 
 
 class Threads(Dataset[int]):
@@ -24,8 +24,8 @@ class Threads(Dataset[int]):
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_numpy_has_one_thread_in_a_worker_process(tmp_path: Path) -> None:
     with threadpool_limits(2, user_api="blas"):
-        make_chunks(Threads(tmp_path / "in_worker"), [0], "asking", num_workers=1)
-        make_chunks(Threads(tmp_path / "here"), [0], "asking", num_workers=0)
+        in_parallel(Threads(tmp_path / "in_worker"), [0], "asking", num_workers=1)
+        in_parallel(Threads(tmp_path / "here"), [0], "asking", num_workers=0)
     assert set((tmp_path / "in_worker").read_text().split()) == {"1"}
     assert set((tmp_path / "here").read_text().split()) == {"2"}
 

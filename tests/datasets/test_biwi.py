@@ -179,7 +179,7 @@ def test_calibration_turns_the_poses(root: Path) -> None:
     (root / "01" / "rgb.cal").write_text("\n".join(lines))
     np.testing.assert_allclose(read_calibration(root / "01" / "rgb.cal").rotation, turn)
     calibrated = BIWI(root, calibrated=True)
-    matrix = read_pose(root / "01" / "frame_00003_pose.txt").rotation
+    matrix = read_pose(root / "01" / "frame_00003_pose.txt")[0]
     np.testing.assert_allclose(calibrated.pose[0], pose_from_biwi_matrix(calibrate_biwi_matrix(matrix, turn)), atol=1e-4)
     assert 0.3 < np.abs(calibrated.pose - plain.pose).max() < 5
 

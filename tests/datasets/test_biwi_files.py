@@ -136,6 +136,6 @@ def test_broken_calibration_is_named(tmp_path: Path, before: str, after: str, to
 def test_pose_has_a_rotation_and_a_head_centre(tmp_path: Path) -> None:
     path = tmp_path / "frame_00003_pose.txt"
     path.write_text("0 -1 0 \n1 0 0 \n0 0 1 \n\n72.1 -30.5 912.25 \n")
-    place = read_pose(path)
-    np.testing.assert_array_equal(place.rotation, [[0, -1, 0], [1, 0, 0], [0, 0, 1]])
-    np.testing.assert_array_equal(place.center, [72.1, -30.5, 912.25])
+    rotation, center = read_pose(path)
+    np.testing.assert_array_equal(rotation, [[0, -1, 0], [1, 0, 0], [0, 0, 1]])
+    np.testing.assert_array_equal(center, [72.1, -30.5, 912.25])

@@ -18,23 +18,14 @@ class AFLW2000(FolderDataset):
     Each .mat has `Pose_Para` (1, 7), `pt3d_68` (3, 68) and `pt2d` (2, 21) whose invisible points have x = -1.
 
     Args:
-        root: folder of the pairs.
-        max_angle: see `FolderDataset`; both papers use 99.
-        bad_files: see `FolderDataset`.
         box: which points make the tight box, see `headposekit.geometry.crops.aflw2000_box`.
     """
 
-    title = "AFLW2000"
-    layout: ClassVar[str] = "imageNNNNN.jpg with imageNNNNN.mat"
-    label_suffix: ClassVar[str] = ".mat"
+    title, layout, label_suffix = "AFLW2000", "imageNNNNN.jpg with imageNNNNN.mat", ".mat"
     of_crop: ClassVar[dict[str, str]] = {"box": "aflw2000_box"}
 
     def __init__(
-        self,
-        root: str | Path,
-        max_angle: float | None = 99.0,
-        bad_files: BadFiles = "raise",
-        box: AFLW2000Box = "visible21",
+        self, root: Path, max_angle: float | None = 99.0, bad_files: BadFiles = "raise", box: AFLW2000Box = "visible21"
     ) -> None:
         self.box_rule = box
         super().__init__(root, max_angle, bad_files)

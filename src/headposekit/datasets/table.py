@@ -8,7 +8,7 @@ import numpy as np
 
 from headposekit.csv_file import Row, number_in, read_rows, shown
 from headposekit.data.datamodule import FolderDataModule
-from headposekit.data.dataset import Annotation, FolderDataset, check_box_in_file, no_landmarks, whole_box
+from headposekit.data.dataset import Annotation, FolderDataset, check_box_in_file, whole_box
 from headposekit.errors import InputError
 from headposekit.geometry.conventions import ANGLES
 
@@ -25,19 +25,13 @@ class CSVTable(FolderDataset):
 
     Args:
         root: the CSV file.
-        max_angle, bad_files: see `FolderDataset`.
-
-    Raises:
-        InputError: no such file, a missing column, a row that is no label, a box that does not fit its picture; see also
-            `FolderDataset`.
     """
 
-    title = "CSV file"
-    layout: ClassVar[str] = "rows of path,yaw,pitch,roll"
+    title, layout = "CSV file", "rows of path,yaw,pitch,roll"
 
     def check_root(self) -> None:
         """A file with the four columns."""
-        self.table, self.root = self.root, self.root.parent
+        self.table, self.root, self.common_files = self.root, self.root.parent, [self.root]
         needed = f"needed are path,{','.join(ANGLES)}, optional {','.join(SIDES)},subject; set data.root or test.csv.root"
         rows = read_rows(self.table, ("path", *ANGLES), needed)
         num_sides = len(set(SIDES) & set(rows[0].cells)) if rows else 0
@@ -85,10 +79,6 @@ class CSVTable(FolderDataset):
         extra = str(path).removeprefix(str(self.picture_of(path)))
         return Path(self._pictures[path]).as_posix() + extra
 
-    def common_files(self) -> list[Path]:
-        """The table."""
-        return [self.table]
-
     def read_annotation(self, path: Path) -> Annotation:
         """The row's numbers."""
         row = self._rows[path]
@@ -100,8 +90,8 @@ class CSVTable(FolderDataset):
         if self.has_boxes:
             box = np.array([number_in(where, row, side) for side in SIDES])
             size = check_box_in_file(where, box, self.picture_of(path))
-            return Annotation(pose, box.astype(np.float32), no_landmarks(), size)
-        return Annotation(pose, whole_box(self.picture_of(path)), no_landmarks())
+            return Annotation(pose, box.astype(np.float32), picture_size=size)
+        return Annotation(pose, whole_box(self.picture_of(path)))
 
     def photo_of(self, name: str) -> str:
         """The subject where there is one, else the picture."""
