@@ -96,6 +96,7 @@ class HeadPoseDataModule(pl.LightningDataModule):
     euler_order: EulerOrder = "ypr"  # of the angles in which a test measures errors
     files: ClassVar[tuple[str, ...]] = ()
     """Options that name files; in an identity they count by content. A reader's are added."""
+    neutral: ClassVar[dict[str, Any]] = {}  # values of options that change nothing
     uncounted: ClassVar[tuple[str, ...]] = ("root", "num_workers")  # options that do not count in an identity
     training_only: ClassVar[tuple[str, ...]] = ("batch_size",)
     """Options that count in the identity of a training, but not of a test."""
@@ -112,7 +113,7 @@ class HeadPoseDataModule(pl.LightningDataModule):
         takers = takers[: takers.index(HeadPoseDataModule.__init__) + 1]
         if cls.reader is not None:
             takers.insert(-1, cls.reader)
-            cls.files = (*cls.files, *cls.reader.files)
+            cls.files, cls.neutral = (*cls.files, *cls.reader.files), {**cls.neutral, **cls.reader.neutral}
         found: dict[str, inspect.Parameter] = {}
         for taker in takers:
             for name, parameter in inspect.signature(taker).parameters.items():

@@ -6,6 +6,7 @@ Labels are nominal: people looked at marks on a wall, in steps of 15 degrees. Th
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headposekit.data.datamodule import FolderDataModule
-from headposekit.data.dataset import Annotation, BadFiles, FolderDataset, check_box_in_file, no_landmarks
+from headposekit.data.dataset import Annotation, FolderDataset, check_box_in_file
 from headposekit.detectors.files import read_boxes
 from headposekit.errors import InputError
 from headposekit.safe_files import read_file
@@ -27,6 +28,7 @@ BOX = ("x", "y of the centre", "width", "height")
 MAX_TEXT = 4096
 
 
+@dataclass(eq=False)
 class Pointing04(FolderDataset):
     """Pointing'04 as published: `<root>/Person01/person01100-90+0.jpg`, a text file beside each with the face's box.
 
@@ -34,7 +36,6 @@ class Pointing04(FolderDataset):
     ±90 degrees the pan is always 0.
 
     Args:
-        root, max_angle, bad_files: see `FolderDataset`.
         boxes: a file of `read_boxes`, by names such as `Person01/person01100-90+0`; null for the text files.
         series: 1 or 2; null for both.
         people: numbers of those that count; null for all.
@@ -44,27 +45,21 @@ class Pointing04(FolderDataset):
         InputError: see `FolderDataset`; a name or a box of another form.
     """
 
-    title = "Pointing'04"
-    layout: ClassVar[str] = "Person01/person01100-90+0.jpg with person01100-90+0.txt"
+    title, layout = "Pointing'04", "Person01/person01100-90+0.jpg with person01100-90+0.txt"
     files = ("boxes",)
 
-    def __init__(
-        self,
-        root: str | Path,
-        max_angle: float | None = None,
-        bad_files: BadFiles = "raise",
-        boxes: str | Path | None = None,
-        series: int | None = None,
-        people: Sequence[int] | None = None,
-        without_person: int | None = None,
-    ) -> None:
-        if series not in (None, 1, 2):
-            raise InputError(f"series={series}: Pointing'04 has 1 and 2; null takes both")
-        for person in [*(people or ()), *([] if without_person is None else [without_person])]:
+    boxes: str | Path | None = None
+    series: int | None = None
+    people: Sequence[int] | None = None
+    without_person: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.series not in (None, 1, 2):
+            raise InputError(f"series={self.series}: Pointing'04 has 1 and 2; null takes both")
+        for person in [*(self.people or ()), *([] if self.without_person is None else [self.without_person])]:
             if person not in range(1, NUM_PEOPLE + 1):
                 raise InputError(f"person {person}: Pointing'04 has 1 to {NUM_PEOPLE}; correct people or without_person")
-        self.boxes_path, self.series, self.people, self.without_person = boxes, series, people, without_person
-        super().__init__(root, max_angle, bad_files)
+        super().__post_init__()
 
     @classmethod
     def rules(cls, options: dict[str, Any], has_boxes: bool) -> dict[str, Any]:
@@ -74,7 +69,8 @@ class Pointing04(FolderDataset):
 
     def list_images(self) -> list[Path]:
         """The pictures of the chosen series and people."""
-        self._boxes = None if self.boxes_path is None else read_boxes(Path(self.boxes_path))
+        self.common_files = [] if self.boxes is None else [Path(self.boxes)]
+        self._boxes = None if self.boxes is None else read_boxes(Path(self.boxes))
         listed = [path for path in self.root.rglob("*") if path.suffix.lower() == ".jpg"]
         kept = [path for path in sorted(listed) if self._is_chosen(path)]
         if listed and not kept:
@@ -95,11 +91,7 @@ class Pointing04(FolderDataset):
 
     def label_files(self, path: Path) -> list[Path]:
         """The text file, unless boxes come from a table."""
-        return [path.with_suffix(".txt")] if self.boxes_path is None else []
-
-    def common_files(self) -> list[Path]:
-        """The table of boxes, if there is one."""
-        return [] if self.boxes_path is None else [Path(self.boxes_path)]
+        return [path.with_suffix(".txt")] if self.boxes is None else []
 
     def read_annotation(self, path: Path) -> Annotation:
         """Angles of the name, box of the text file or the table."""
@@ -107,12 +99,12 @@ class Pointing04(FolderDataset):
         if self._boxes is None:
             where, box = str(path.with_suffix(".txt")), read_box(path.with_suffix(".txt"))
         else:
-            where, rows = f"{self.boxes_path}: {self.name_of(path)}", self._boxes.get(self.name_of(path))
+            where, rows = f"{self.boxes}: {self.name_of(path)}", self._boxes.get(self.name_of(path))
             if rows is None:
                 raise InputError(f"{where}: no box; add its row, or remove the picture")
             box = rows[rows[:, 0].argmax(), 1:]
         size = check_box_in_file(where, box, path)
-        return Annotation(np.array([pan, tilt, 0.0]), box.astype(np.float32), no_landmarks(), size)
+        return Annotation(np.array([pan, tilt, 0.0]), box.astype(np.float32), picture_size=size)
 
     def photo_of(self, name: str) -> str:
         """The person."""

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, get_args
 
@@ -11,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from headposekit.data.datamodule import FolderDataModule
-from headposekit.data.dataset import Annotation, BadFiles, FolderDataset, check_box_in_file
+from headposekit.data.dataset import Annotation, FolderDataset, check_box_in_file
 from headposekit.errors import InputError
 from headposekit.geometry.crops import landmarks_box
 from headposekit.geometry.rotations import matrix_to_pose, pose_to_matrix
@@ -25,7 +26,7 @@ LEVEL = 6.6
 Three published networks of FSA-Net see 2,012 photographs of 300-W 7.2 to 7.4 degrees lower than `modes_inner` labels them, and
 51 faces of AFLW2000 0.1 to 0.9 lower than their labels (mean rotations, `offset_pitch` of results.json).
 """
-FACE_NUMBER = re.compile(r"(?<=\d)_\d{1,2}$")
+FACE_NUMBER = re.compile(r"(?<=\d) ?_\d{1,2}$")
 """Of several faces of one photograph, as in AFW's `1051618982_2`; LFPW's `image_0001` has none."""
 
 
@@ -38,6 +39,7 @@ def photo_of_face(stem: str) -> str:
     return FACE_NUMBER.sub("", stem.removesuffix("_mirror"))
 
 
+@dataclass(eq=False)
 class Points68(FolderDataset):
     """A folder, at any depth, of `NAME.pts` with 68 points each and the picture `NAME.jpg` (or .png and so on) beside it.
 
@@ -45,7 +47,6 @@ class Points68(FolderDataset):
     of the points, as for 300W-LP. The pose is our own label, see `headposekit.landmarks.labels`.
 
     Args:
-        root, max_angle, bad_files: see `FolderDataset`.
         label_rule: how points become a pose.
         level: pitch in degrees that is taken off in the head's own frame, so that level means what it does in 300W-LP.
         first_pixel: the coordinate of the first pixel's centre in the files: 1 as in 300-W, or 0.
@@ -54,27 +55,20 @@ class Points68(FolderDataset):
         InputError: see `FolderDataset`; another number of points, a box outside the picture, or points that no pose explains.
     """
 
-    title = "68 points"
-    layout: ClassVar[str] = "NAME.pts with NAME.jpg, at any depth"
-    label_suffix: ClassVar[str] = ".pts"
+    title, layout = "68 points", "NAME.pts with NAME.jpg, at any depth"
 
-    def __init__(
-        self,
-        root: str | Path,
-        max_angle: float | None = 99.0,
-        bad_files: BadFiles = "raise",
-        label_rule: LabelRule = "modes_inner",
-        level: float = LEVEL,
-        first_pixel: int = 1,
-    ) -> None:
-        if label_rule not in get_args(LabelRule):
-            raise InputError(f"label_rule={label_rule} is unknown; choose {', '.join(get_args(LabelRule))}")
-        if first_pixel not in (0, 1):
-            raise InputError(f"first_pixel={first_pixel} is no way to count pixels; give 1 (as in 300-W) or 0")
-        self.label_rule, self.first_pixel = label_rule, first_pixel
+    label_rule: LabelRule = "modes_inner"
+    level: float = LEVEL
+    first_pixel: int = 1
+
+    def __post_init__(self) -> None:
+        if self.label_rule not in get_args(LabelRule):
+            raise InputError(f"label_rule={self.label_rule} is unknown; choose {', '.join(get_args(LabelRule))}")
+        if self.first_pixel not in (0, 1):
+            raise InputError(f"first_pixel={self.first_pixel} is no way to count pixels; give 1 (as in 300-W) or 0")
         self._poses: dict[Path, NDArray[np.float64]] = {}
-        self.turn = pose_to_matrix(torch.tensor([0.0, -level, 0.0], dtype=torch.float64))
-        super().__init__(root, max_angle, bad_files)
+        self._turn = pose_to_matrix(torch.tensor([0.0, -self.level, 0.0], dtype=torch.float64))
+        super().__post_init__()
 
     @classmethod
     def rules(cls, options: dict[str, Any], has_boxes: bool) -> dict[str, Any]:
@@ -86,7 +80,7 @@ class Points68(FolderDataset):
         folders = (Path(folder, name) for folder, _, names in os.walk(self.root) for name in names)
         return sorted(path for path in folders if path.suffix.lower() == ".pts")
 
-    def _read_all(self, max_angle: float | None, bad_files: BadFiles) -> None:
+    def _read_all(self) -> None:
         """All poses at once, which is five times as fast as one by one."""
         points = {}
         for path in self.listed:
@@ -95,7 +89,7 @@ class Points68(FolderDataset):
         if points:
             poses = label_poses(np.stack(list(points.values())), self.label_rule).pose
             self._poses = dict(zip(points, poses, strict=True))
-        super()._read_all(max_angle, bad_files)
+        super()._read_all()
 
     def _points(self, path: Path) -> NDArray[np.float64]:
         """Those of a file, counted from 1."""
@@ -123,7 +117,7 @@ class Points68(FolderDataset):
         pose = self._poses[path] if path in self._poses else label_poses(points[None], self.label_rule).pose[0]
         if not np.isfinite(pose).all():
             raise InputError(f"{path}: no pose of a face explains the 68 points; correct or remove the file")
-        pose = matrix_to_pose(pose_to_matrix(torch.from_numpy(pose)) @ self.turn).numpy()
+        pose = matrix_to_pose(pose_to_matrix(torch.from_numpy(pose)) @ self._turn).numpy()
         return Annotation(pose, box, points, size)
 
     def photo_of(self, name: str) -> str:
