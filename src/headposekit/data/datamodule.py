@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from headposekit.data.augmentation import Augmentation
@@ -95,6 +96,7 @@ class HeadPoseDataModule(pl.LightningDataModule):
     euler_order: EulerOrder = "ypr"  # of the angles in which a test measures errors
     files: ClassVar[tuple[str, ...]] = ()
     """Options that name files; in an identity they count by content. A reader's are added."""
+    neutral: ClassVar[dict[str, Any]] = {}  # values of options that change nothing
     uncounted: ClassVar[tuple[str, ...]] = ("root", "num_workers")  # options that do not count in an identity
     training_only: ClassVar[tuple[str, ...]] = ("batch_size",)
     """Options that count in the identity of a training, but not of a test."""
@@ -111,7 +113,7 @@ class HeadPoseDataModule(pl.LightningDataModule):
         takers = takers[: takers.index(HeadPoseDataModule.__init__) + 1]
         if cls.reader is not None:
             takers.insert(-1, cls.reader)
-            cls.files = (*cls.files, *cls.reader.files)
+            cls.files, cls.neutral = (*cls.files, *cls.reader.files), {**cls.neutral, **cls.reader.neutral}
         found: dict[str, inspect.Parameter] = {}
         for taker in takers:
             for name, parameter in inspect.signature(taker).parameters.items():
@@ -175,6 +177,10 @@ class HeadPoseDataModule(pl.LightningDataModule):
         """Which faces and labels count and how they are cut out, for results.json; see `training.rules` for words."""
         perturb = self.perturb.rules if self.perturb else {}
         return {"dataset": self.dataset.title, **({"perturb": perturb} if perturb else {})}
+
+    def more_errors(self, true: NDArray[np.float64], predicted: NDArray[np.float64]) -> dict[str, float]:
+        """What else results.json says of a test's poses (N, 3); nothing of most data sets."""
+        return {}
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Shuffled and augmented batches of the training side."""

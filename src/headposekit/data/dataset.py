@@ -107,6 +107,7 @@ class FolderDataset(HeadPoseDataset):
     label_suffix: ClassVar[str] = ""
     """Of the file beside a picture (or other listed path) that holds its label, if there is one."""
     files: ClassVar[tuple[str, ...]] = ()  # options that name files: they count by content in the identity of a training
+    neutral: ClassVar[dict[str, Any]] = {}  # values of options that change nothing: they do not count in an identity
     of_crop: ClassVar[dict[str, str]] = {}
     """Options that a DataModule takes from the crop rule where they are not given, and the rule's attribute for each."""
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from headposekit.data.datamodule import FolderDataModule
@@ -22,6 +23,7 @@ from headposekit.detectors.files import read_boxes
 from headposekit.errors import InputError
 from headposekit.geometry.conventions import EulerOrder, calibrate_biwi_matrix, pose_from_biwi_matrix
 from headposekit.geometry.crops import check_box, fsanet_box
+from headposekit.geometry.perspective import Frame, camera_to_ray
 from headposekit.safe_files import MAX_TEXT, check_file, has_arrays, read_file, read_npz, read_text
 
 Array = NDArray[Any]
@@ -62,6 +64,8 @@ class BIWI(FolderDataset):
         box_rule: which of a frame's faces counts and which frames are dropped, see `RULES`.
         part, part_by, part_seed: which part of the set counts; of sequences, see `biwi_sequences`.
         calibrated: poses as the colour camera sees them, by the rotation in each sequence's `rgb.cal`.
+        frame: `camera`, the labels as they are; or `ray`, the pose relative to the line from the colour camera to the head,
+            which is what a crop shows. Needs `calibrated`.
         frames: a file of `read_detections` whose frames alone count, wherever the boxes come from; null for all.
 
     Raises:
@@ -70,12 +74,15 @@ class BIWI(FolderDataset):
 
     title, layout, files = "BIWI", "01/frame_NNNNN_rgb.png with frame_NNNNN_pose.txt", ("boxes", "frames")
 
+    neutral: ClassVar[dict[str, Any]] = {"frame": "camera"}
+
     boxes: str | Path | None = None
     box_rule: BoxRule = "fsanet_protocol1"
     part: Part = "all"
     part_by: PartBy = "sequence"
     part_seed: int = 0
     calibrated: bool = False
+    frame: Frame = "camera"
     frames: str | Path | None = None
 
     @classmethod
@@ -84,16 +91,20 @@ class BIWI(FolderDataset):
         files = {"box_file": options["boxes"], "frames": options["frames"]}
         named = {key: Path(file).name for key, file in files.items() if file is not None}
         drawn = ("part",) if options["part"] == "all" else ("part", "part_by", "part_seed")
-        return {"box": options["box_rule"], **named, **{key: options[key] for key in (*drawn, "calibrated")}}
+        return {"box": options["box_rule"], **named, **{key: options[key] for key in (*drawn, "calibrated", "frame")}}
 
     def list_images(self) -> list[Path]:
         """The frames that have a box, sequence by sequence."""
         sequences = biwi_sequences(self.part, self.part_by, self.part_seed)
         if self.box_rule not in RULES:
             raise InputError(f"box_rule={self.box_rule} is unknown; choose {', '.join(RULES)}")
+        if self.frame not in get_args(Frame):
+            raise InputError(f"frame={self.frame} is unknown; choose {' or '.join(get_args(Frame))}")
+        if self.frame == "ray" and not self.calibrated:
+            raise InputError("frame=ray is seen from the colour camera; set calibrated=true as well")
         self.has_boxes = self.box_rule != "listed_crops"
         self._boxes: dict[str, NDArray[np.float32]] = {}
-        self._rotations: dict[Path, NDArray[np.float64]] = {}
+        self._cameras: dict[Path, Calibration] = {}
         self._has_file_each = self.box_rule == "dockerface"  # of boxes, for each frame
         self._box_folder = self.root if self.boxes is None else Path(self.boxes)
         if self._has_file_each and not self._box_folder.is_dir():
@@ -139,11 +150,17 @@ class BIWI(FolderDataset):
 
     def read_annotation(self, path: Path) -> Annotation:
         """Pose from the text file beside the picture, box from the detector."""
-        matrix, _ = read_pose(_beside(path, "pose.txt"))
+        matrix, center = read_pose(_beside(path, "pose.txt"))
         if self.calibrated:
-            if path.parent not in self._rotations:
-                self._rotations[path.parent] = read_calibration(path.parent / "rgb.cal").rotation
-            matrix = calibrate_biwi_matrix(matrix, self._rotations[path.parent])
+            if path.parent not in self._cameras:
+                self._cameras[path.parent] = read_calibration(path.parent / "rgb.cal")
+            camera = self._cameras[path.parent]
+            matrix, center = calibrate_biwi_matrix(matrix, camera.rotation), camera.rotation @ center + camera.translation
+        pose = pose_from_biwi_matrix(matrix)
+        if self.frame == "ray":
+            if not center[2] > 0:
+                raise InputError(f"{_beside(path, 'pose.txt')}: the head's centre stands behind the camera; restore the file")
+            pose = camera_to_ray(torch.from_numpy(pose), torch.from_numpy(center[:2] / center[2]), (0, 0), 1.0).numpy()
         name = self.name_of(path)
         if self._has_file_each:
             source = self._dockerface_path(path)
@@ -152,7 +169,7 @@ class BIWI(FolderDataset):
             source = path.parent / DETECTIONS if self.boxes is None else Path(self.boxes)
             box = self._boxes[name]
         check_box(box, WIDTH, HEIGHT, f"{source}: {name}: the box")
-        return Annotation(pose_from_biwi_matrix(matrix), box, picture_size=(HEIGHT, WIDTH))
+        return Annotation(pose, box, picture_size=(HEIGHT, WIDTH))
 
     def name_of(self, path: Path) -> str:
         """`01/frame_00003`."""

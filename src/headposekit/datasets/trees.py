@@ -16,7 +16,9 @@ from headposekit.synthesis.writers import LayoutWriter
 
 def write_trees(config: DictConfig) -> None:
     """Write each tree of `config.trees` that a data set of the configuration reads and that is not there in full."""
-    roots = {Path(node.root) for node in (config.get("data"), *config.test.values()) if node is not None}
+    data = config.get("data") or {}
+    nodes = [data, *data.get("parts", {}).values(), *config.test.values()]
+    roots = {Path(node.root) for node in nodes if "root" in node}
     for folder, writer in config.trees.items():
         for root in roots:
             if root.name == folder and root.parent.name == "smoke":

@@ -1,4 +1,4 @@
-"""300W-LP (Zhu et al., CVPR 2016): 61,225 synthesised faces of 3,837 photos and their mirrors, 450×450."""
+"""300W-LP (Zhu et al., CVPR 2016): 61,225 synthesised faces of 3,837 faces in 3,456 photographs, and their mirrors, 450×450."""
 
 import re
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from headposekit.data.datamodule import FolderDataModule
 from headposekit.data.dataset import Annotation, FolderDataset, find_file, list_pairs, read_mat
+from headposekit.datasets.points68 import photo_of_face
 from headposekit.errors import InputError
 from headposekit.geometry.conventions import pose_from_pose_para
 from headposekit.geometry.crops import drop_negative_points, landmarks_box
@@ -18,7 +19,7 @@ SUBSETS = tuple(f"{subset}{flip}" for subset in ("AFW", "HELEN", "IBUG", "LFPW")
 class W300LP(FolderDataset):
     """300W-LP as published: `<root>/<SUBSET>/<SUBSET>_<photo>_<k>.{jpg,mat}`.
 
-    `SUBSET` is AFW, HELEN, IBUG, LFPW or one of these with `_Flip`; k numbers the poses made of one photo. Names may hold
+    `SUBSET` is AFW, HELEN, IBUG, LFPW or one of these with `_Flip`; k numbers the poses made of one face. Names may hold
     spaces. Each .mat has `Pose_Para` (1, 7) and `pt2d` (2, 68). 122,450 files; 122,415 within ±99 degrees.
 
     Args:
@@ -46,9 +47,9 @@ class W300LP(FolderDataset):
         return Annotation(pose_from_pose_para(arrays["Pose_Para"][0]), landmarks_box(kept), points)
 
     def photo_of(self, name: str) -> str:
-        """The photo of `AFW_Flip/AFW_134212_1_3` is `AFW/AFW_134212_1`: mirrors and synthesised poses belong together."""
+        """`AFW/AFW_134212` of `AFW_Flip/AFW_134212_1_3`: all its faces, their mirrors and synthesised poses belong together."""
         folder, stem = name.split("/")
-        return f"{folder.removesuffix('_Flip')}/{re.sub(r'_[0-9]+$', '', stem)}"
+        return f"{folder.removesuffix('_Flip')}/{photo_of_face(re.sub(r'_[0-9]+$', '', stem))}"
 
 
 class W300LPDataModule(FolderDataModule):

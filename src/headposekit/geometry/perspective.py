@@ -9,12 +9,16 @@ box instead is 1.5 degrees off in the median for synthetic heads at 72 cm (3.9 a
 """
 
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from headposekit.errors import InputError
 from headposekit.geometry.rotations import matrix_to_pose, pose_to_matrix
+
+Frame = Literal["camera", "ray"]
+"""Of a label: along the camera's axes, or along the ray from the camera to the head."""
 
 
 def focal_length(field_of_view: float, width: float) -> float:

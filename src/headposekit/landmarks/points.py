@@ -11,6 +11,8 @@ from headposekit.geometry.face_model import mean_face_68
 from headposekit.safe_files import read_npy, read_text
 
 NUM_LANDMARKS = 68
+MAX_PTS = 2**20
+"""Bytes of a .pts file."""
 
 POINT_SETS: dict[str, tuple[int, ...]] = {
     "68": tuple(range(68)),
@@ -58,3 +60,21 @@ def read_face_model(path: str | Path | None) -> NDArray[np.float64]:
     if face.shape != (NUM_LANDMARKS, 3):
         raise InputError(f"model.face_model={path}: shape {face.shape}; 68 rows x,y,z are expected")
     return face
+
+
+def read_pts(path: Path) -> NDArray[np.float64]:
+    """Landmarks of a .pts file (iBUG's format), (68, 2), as they stand there; its header and braces may be missing.
+
+    Raises:
+        InputError: no such file, or anything else than 68 points in it.
+    """
+    text = read_text(path, MAX_PTS)
+    inner = text.partition("{")[2].partition("}")[0] if "{" in text else text
+    words = inner.replace(",", " ").split()
+    try:
+        points = np.array([float(word) for word in words])
+    except ValueError as error:
+        raise InputError(f"{path}: holds something else than the numbers of 68 points; restore or remove it") from error
+    if len(points) != 2 * NUM_LANDMARKS:
+        raise InputError(f"{path}: {len(points)} numbers, expected 68 lines x y; restore or remove it")
+    return points.reshape(NUM_LANDMARKS, 2)

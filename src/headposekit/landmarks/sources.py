@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 
 from headposekit.csv_file import number_in, read_rows, shown
 from headposekit.errors import InputError, import_optional
-from headposekit.landmarks.points import NUM_LANDMARKS
-from headposekit.safe_files import read_file, read_npz
+from headposekit.landmarks.points import NUM_LANDMARKS, read_pts
+from headposekit.safe_files import read_npz
 from headposekit.types import Batch
 
 Landmarks = NDArray[np.float64]
-MAX_PTS = 2**20
 MISSING = "landmarks={} needs the package {}; pip install -e '.[landmarks]'"
 EXPECTED = "give a CSV or .npz file or a folder of .pts files in model.source.path"
 FAN_NETWORKS = {"2d": ("TWO_D", "2DFAN-4"), "3d": ("TWO_HALF_D", "3DFAN-4")}
@@ -152,7 +151,11 @@ class LandmarkFile:
         self.path = Path(path)
 
     @cached_property
-    def _faces(self) -> dict[str, Landmarks]:
+    def faces(self) -> dict[str, Landmarks]:
+        """All landmarks, (68, 2) each, by name."""
+        if self.path.is_dir():
+            paths = sorted(self.path.rglob("*.pts"))
+            return {path.relative_to(self.path).with_suffix("").as_posix(): read_pts(path) for path in paths}
         if self.path.suffix == ".npz":
             return _read_npz(self.path)
         return _read_csv(self.path)
@@ -160,10 +163,10 @@ class LandmarkFile:
     def __call__(self, batch: Batch) -> Landmarks:
         """Those of the named faces."""
         if self.path.is_dir():
-            return np.stack([_read_pts(self.path / f"{name}.pts") for name in batch["name"]])
-        if missing := [name for name in batch["name"] if name not in self._faces]:
+            return np.stack([read_pts(self.path / f"{name}.pts") for name in batch["name"]])
+        if missing := [name for name in batch["name"] if name not in self.faces]:
             raise InputError(f"{self.path}: no face {missing[0]} in it; add its row, without numbers if nothing was found")
-        return np.stack([self._faces[name] for name in batch["name"]])
+        return np.stack([self.faces[name] for name in batch["name"]])
 
 
 def _read_csv(path: Path) -> dict[str, Landmarks]:
@@ -192,20 +195,3 @@ def _read_npz(path: Path) -> dict[str, Landmarks]:
             "`names` (N,) and `landmarks` (N, 68, 2) are expected"
         )
     return dict(zip(names.astype(str).tolist(), landmarks.astype(np.float64), strict=True))
-
-
-def _read_pts(path: Path) -> Landmarks:
-    try:
-        text = read_file(path, MAX_PTS).decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 text; {EXPECTED}") from error
-    except InputError as error:
-        raise InputError(f"{error} ({EXPECTED})") from error
-    inner = text.partition("{")[2].partition("}")[0].split()
-    try:
-        points = np.array([float(value) for value in inner])
-    except ValueError as error:
-        raise InputError(f"{path}: something else than numbers between the braces; write it again") from error
-    if len(points) != 2 * NUM_LANDMARKS:
-        raise InputError(f"{path}: {len(points)} numbers between braces, expected 68 lines x y; write it again")
-    return points.reshape(NUM_LANDMARKS, 2)

@@ -100,9 +100,12 @@ def _dataset_root(folder: str, *, _parent_: DictConfig, _root_: DictConfig) -> s
 
     A tree that the configuration has written (see `headposekit.datasets.trees`) lies below `smoke/` there.
     """
-    data = _root_.get("data")
-    if data is not None and data is not _parent_ and data.get("_target_") == _parent_.get("_target_"):
-        return str(data.root)
+    data = _root_.get("data") or {}
+    for node in (data, *data.get("parts", {}).values()):
+        if node is _parent_:
+            break
+        if node.get("_target_") == _parent_.get("_target_"):
+            return str(node.root)
     datasets = datasets_dir()
     return str((datasets / "smoke" if folder in (_root_.get("trees") or {}) else datasets) / folder)
 

@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from torch import Tensor
 
 from headposekit.data.datamodule import HeadPoseDataModule
 from headposekit.errors import InputError
 from headposekit.files import write_picture
 from headposekit.geometry.conventions import ERRORS
 from headposekit.geometry.drawing import draw_examples
-from headposekit.geometry.rotations import angular_error
+from headposekit.geometry.rotations import angular_error, geodesic_distance
+from headposekit.metrics import aligned_errors, errors_by_yaw
 from headposekit.training import PoseEvaluator
 from headposekit.training.loggers import ResultLogger
 from headposekit.training.module import Prediction
@@ -88,7 +90,11 @@ def run_tests(
             entry["n"] = n
         if n != entry["n"]:
             raise RuntimeError(f"{name}: {n} faces tested, {entry['n']} expected")
-        entry[weights] = errors
+        true, predicted = poses_of(module.predictions)
+        more = datamodule.more_errors(true.numpy(), predicted.numpy())
+        aligned = aligned_errors(predicted, true) if datamodule.euler_order == "ypr" else {}
+        entry[weights] = {**errors, **aligned, **{key: float(value) for key, value in more.items()}}
+        entry.setdefault("by_yaw", {})[weights] = errors_by_yaw(predicted, true)
         if failures:
             entry |= {**failures, "skipped": entry["skipped"] + failures["refused"], "median": medians(module.predictions)}
         if folder is not None and trainer.is_global_zero:
@@ -111,12 +117,18 @@ def describe(datamodule: HeadPoseDataModule) -> dict[str, Any]:
     }
 
 
-def medians(predictions: Sequence[Prediction]) -> dict[str, float]:
-    """Median errors over the faces that have a pose, in degrees, which a few failures do not move."""
+def poses_of(predictions: Sequence[Prediction]) -> tuple[Tensor, Tensor]:
+    """True and predicted poses, (N, 3) each in degrees, of the faces that have both."""
     rows = [row for row in predictions if math.isfinite(row["geodesic"])]
     true, predicted = (torch.tensor([row[key] for row in rows], dtype=torch.float64) for key in ("true", "predicted"))
+    return true, predicted
+
+
+def medians(predictions: Sequence[Prediction]) -> dict[str, float]:
+    """Median errors over the faces that have a pose, in degrees, which a few failures do not move."""
+    true, predicted = poses_of(predictions)
     angles = angular_error(predicted, true)
-    values = [*angles.T, angles.mean(dim=-1), torch.tensor([row["geodesic"] for row in rows], dtype=torch.float64)]
+    values = [*angles.T, angles.mean(dim=-1), geodesic_distance(predicted, true)]
     return {key: value.quantile(0.5).item() for key, value in zip(ERRORS, values, strict=True)}
 
 
