@@ -3,8 +3,8 @@
     python tools/label_landmarks.py write LANDMARKS LABELS.csv [--rule modes_68] [--face-model FILE]
     python tools/label_landmarks.py compare A.csv B.csv [--page PAGE.md]
 
-LANDMARKS is a CSV or .npz file or a folder of .pts files, see `headposekit.landmarks.sources.LandmarkFile`; labels are files for
-`test.aflw2000.labels=`. `compare` leaves out faces of which A has an angle beyond 99 degrees, as the protocol does.
+LANDMARKS is a CSV or .npz file or a folder of .pts files, see `headposekit.landmarks.sources.LandmarkFile`. Labels are files
+for `test.aflw2000.labels=`. `compare` leaves out faces of which A has an angle beyond 99 degrees, as the protocol does.
 """
 
 import argparse
@@ -52,8 +52,9 @@ def compare(first: Path, second: Path, page: Path | None) -> None:
     lines = [
         f"# Labels of {first.name} against {second.name}",
         "",
-        f"{len(names):,} faces; geodesic distance above {FAR:g} degrees: {int((geodesic > FAR).sum())}. Without the mean rotation "
-        f"(pitch {aligned['offset_pitch']:+.2f}): MAE {aligned['aligned_mae']:.2f}, geodesic {aligned['aligned_geodesic']:.2f}.",
+        f"{len(names):,} faces, {int((geodesic > FAR).sum())} of them more than {FAR:g} degrees apart (geodesic). "
+        f"Without the mean rotation (pitch {aligned['offset_pitch']:+.2f}): MAE {aligned['aligned_mae']:.2f}, "
+        f"geodesic {aligned['aligned_geodesic']:.2f}.",
         "",
         f"| yaw of {first.name} | faces | {' | '.join(ERRORS)} |",
         f"|---|{'---:|' * (len(ERRORS) + 1)}",

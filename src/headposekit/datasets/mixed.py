@@ -145,7 +145,8 @@ class MixedSampler(Sampler[BatchKey]):
     def _taken(self, batches: int) -> list[int]:
         """How many faces of each part so many batches hold; together they fill them."""
         limits = np.rint(np.cumsum(self.shares) * batches * self.batch_size).astype(int)
-        return np.diff(limits, prepend=0).tolist()
+        taken: list[int] = np.diff(limits, prepend=0).tolist()
+        return taken
 
     def _face(self, part: int, position: int) -> int:
         """The face at a position of a part's endless row of permutations."""
@@ -201,7 +202,7 @@ class MixedDataModule(HeadPoseDataModule):
     @cached_property
     def split(self) -> Split:
         """The parts' own, one after the other."""
-        starts = self.dataset.starts
+        starts = np.cumsum([0, *(len(part.dataset) for part in self.parts.values())])
         splits = [part.split for part in self.parts.values()]
         train, val = (
             [int(start) + index for start, split in zip(starts, splits, strict=False) for index in getattr(split, side)]

@@ -99,7 +99,7 @@ def _refine(
         rest: (P, 3). modes: (K, P, 3), of unit variance.
         robust: whether points far from the fit count less.
     """
-    known = np.isfinite(target).all(axis=-1) & np.isfinite(rotation).all(axis=(1, 2))[:, None]
+    known: NDArray[np.bool_] = np.isfinite(target).all(axis=-1) & np.isfinite(rotation[:, :1, 0])
     target, rotation = np.where(known[..., None], target, 0.0), np.where(np.isfinite(rotation), rotation, np.eye(3))
     codes = np.zeros((len(target), len(modes)))
     weight = known.astype(np.float64)
