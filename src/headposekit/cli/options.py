@@ -219,7 +219,7 @@ def _is_elsewhere(node: Any, name: Any) -> bool:
 
 def _plain(node: DictConfig, name: Any) -> Any:
     value = node[name]
-    return OmegaConf.to_container(value, resolve=False) if OmegaConf.is_config(value) else value
+    return OmegaConf.to_container(value, resolve=OmegaConf.is_list(value)) if OmegaConf.is_config(value) else value
 
 
 def _shown(value: Any) -> str:
