@@ -18,7 +18,7 @@ UNSAID = (("euler_order", "ypr"), ("frame", "camera"))
 
 def is_official(rules: Mapping[str, Any]) -> bool:
     """Whether the labels are the data set's own, in the frame in which papers give them: others compare with no paper."""
-    return rules.get("labels", "nominal") == "nominal" and rules.get("frame", "camera") == "camera"
+    return bool(rules.get("labels", "nominal") == "nominal" and rules.get("frame", "camera") == "camera")
 
 
 def describe_rules(rules: Mapping[str, Any], without: Container[str] = ()) -> str:
