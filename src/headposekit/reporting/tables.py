@@ -157,7 +157,7 @@ class Table:
         rule = ["---", *("---:" for _ in header[1:])]
         lines = [f"# {self.title}", "", *(f"| {' | '.join(cells)} |" for cells in (header, rule, *body)), ""]
         lines += [f"[{number}] {note}  " for number, note in enumerate(notes, start=1)]
-        lines += ["", *self.provenance()] if self.provenance() else []
+        lines += ["", *(f"{line}  " for line in self.provenance(wanted))]
         return "\n".join(lines) + "\n"
 
     def csv(self) -> str:
@@ -176,7 +176,7 @@ class Table:
         lines += [f"% [{number}] {note}" for number, note in enumerate(notes, start=1)]
         return "\n".join(lines) + "\n"
 
-    def provenance(self) -> list[str]:
+    def provenance(self, wanted: Sequence[str] = COLUMNS) -> list[str]:
         """Protocol, crop, images and commits of each test set's runs, rows whose errors leave faces out, what aligned means."""
         lines = []
         for test_set, name in self.test_sets.items():
@@ -186,7 +186,8 @@ class Table:
             lines += [f"{name}: {rules}; crop {crop}; {n} faces; commit {commits}." for rules, crop, n in kinds]
             without = [f"{label} {run.without_pose} of {run.n}" for label, run in runs.items() if run.without_pose]
             lines += [f"{name}, faces without a pose, which the errors leave out: {'; '.join(without)}."] if without else []
-        is_aligned = any(run.shown("aligned_mae") != DASH for row in self.rows for run in row.measured.values())
+        measured = [run for row in self.rows for run in row.measured.values()]
+        is_aligned = "aligned" in wanted and any(run.shown("aligned_mae") != DASH for run in measured)
         return [*lines, *([ALIGNED_MEANS] if is_aligned else []), *self.remarks]
 
 
