@@ -54,9 +54,8 @@ WRAPPERS = ("state_dict", "model_state_dict", "model", "ema", "net", "network", 
 PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.")
 MOBILENETS = {8: 0.25, 16: 0.5, 24: 0.75, 32: 1.0, 64: 2.0}
 """Widths of 3DDFA_V2's networks, by the channels of the first layer."""
-CONVERT = (
-    "python -c \"import pickle, numpy; numpy.savez('mean_std.npz', **pickle.load(open('param_mean_std_62d_120x120.pkl', 'rb')))\""
-)
+PICKLE = "param_mean_std_62d_120x120.pkl"
+CONVERT = f"python -c \"import pickle, numpy; numpy.savez('mean_std.npz', **pickle.load(open('{PICKLE}', 'rb')))\""
 """Makes a file of mean and std from the published pickle."""
 
 AGGREGATIONS: dict[str, tuple[type, dict[str, Origin]]] = {
@@ -221,7 +220,9 @@ def _hopenet_trunk(path: str | Path, state: dict[str, Any]) -> dict[str, Any]:
     blocks = tuple(len({key.split(".")[1] for key in state if key.startswith(f"layer{layer}.")}) for layer in range(1, 5))
     name = RESNETS.get((blocks, "layer1.0.conv3.weight" in state))
     if "fc_yaw.weight" not in state or name is None:
-        raise InputError(f"{path}: a state dict, but neither of Hopenet (its trunks are ResNets or AlexNet) nor of 3DDFA_V2; check the file")
+        raise InputError(
+            f"{path}: a state dict, but neither of Hopenet (its trunks are ResNets or AlexNet) nor of 3DDFA_V2; check the file"
+        )
     return {"_target_": "headposekit.models.backbones.TimmBackbone", "model_name": name, **untrained}
 
 
