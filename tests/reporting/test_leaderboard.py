@@ -219,6 +219,7 @@ def test_errors_wrap_and_may_be_in_other_angles() -> None:
 
 def test_labels_name_files_and_parts() -> None:
     assert label_of({"weights": ["/there/a.h5", "b.h5"]}) == "a.h5 + b.h5"
+    assert label_of({"weights": ["a.pth"]}, network="ThreeDDFANet") == "3DDFA_V2"
     own = {"checkpoint": "runs/abc/checkpoints/best.ckpt", "weights": []}
     assert (label_of(own), label_of(own, {"abc": "FSA-Net"})) == ("abc (best.ckpt)", "FSA-Net (best.ckpt)")
     model = {"_target_": "m.Hopenet", "backbone": {"_target_": "m.TimmBackbone", "model_name": "resnet18.tv"}, "bins": {}}

@@ -23,6 +23,7 @@ PRINTED = {
     "SSRNetMD": "SSR-Net-MD",
     "HopenetRegression": "Hopenet, regression",
     "LandmarkPose": "landmarks",
+    "ThreeDDFANet": "3DDFA_V2",
 }
 PERTURBED = {
     "low_resolution": "pixels as many times larger",
@@ -155,20 +156,27 @@ def networks(runs: Iterable[Run]) -> list[Network]:
     for run in runs:
         groups.setdefault(seedless(run.results["config"]), []).append(run)
     labels = {run.folder.name: label_of(run.results["config"]) for members in groups.values() for run in members}
-    return [
-        Network(label_of(members[0].results["config"], labels), key[:12], tuple(members)) for key, members in groups.items()
-    ]
+    found = []
+    for key, members in groups.items():
+        first = members[0].results
+        found.append(Network(label_of(first["config"], labels, first.get("network")), key[:12], tuple(members)))
+    return found
 
 
-def label_of(config: dict[str, Any], trainings: Mapping[str, str] | None = None) -> str:
+def label_of(config: dict[str, Any], trainings: Mapping[str, str] | None = None, network: str | None = None) -> str:
     """A network in words: its architecture and parts, or its file; a checkpoint is called by its training's label.
 
-    `trainings` has these labels by name of folder.
+    Args:
+        config: of results.json.
+        trainings: these labels, by name of folder.
+        network: name of its class; the file of 3DDFA_V2 is called by it, as the file's name says nothing.
     """
     for key in ("weights", "checkpoint"):
         if files := config.get(key):
             paths = [str(file).split("/") for file in (files if isinstance(files, list) else [files])]
             if key == "weights":
+                if network == "ThreeDDFANet":
+                    return PRINTED[network]
                 return " + ".join(path[-1] for path in paths)
             folders = [path[-3] if len(path) > 2 else "" for path in paths]
             names = [(trainings or {}).get(folder, folder) for folder in folders]
