@@ -14,7 +14,7 @@ from headposekit.errors import InputError
 from headposekit.files import write_json, write_text
 from headposekit.paths import ROOT, output_dir
 from headposekit.process import available_cores, keep_freed_memory
-from headposekit.training.provenance import commit, versions
+from headposekit.training.results import commit, versions
 
 sys.path.append(str(ROOT / "tools"))
 

@@ -53,7 +53,8 @@ def write_checkpoint(
     """A checkpoint of an untrained network whose poses differ from face to face."""
     torch.manual_seed(seed)
     network = build(model)
-    for parameter in (parameter for head in network.heads for parameter in head.parameters()):
+    heads = network.heads.parameters() if hasattr(network, "heads") else network.parameter_groups()["heads"]
+    for parameter in heads:
         nn.init.normal_(parameter, std=0.2)  # else every pose would be 0
     path.parent.mkdir(exist_ok=True)
     torch.save(checkpoint_of(network, model, crop, **card), path)

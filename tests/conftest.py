@@ -16,6 +16,7 @@ from threadpoolctl import threadpool_limits
 
 import trees
 from processes import call_forked, call_fresh
+from run_folders import SWEPT
 
 PROJECT = Path(__file__).resolve().parents[1]
 SHARED = PROJECT.parent / "shared" / "data"
@@ -72,6 +73,17 @@ def labels_root(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("AFLW2000_labels")
     trees.write_aflw2000_labels(root, shared / "aflw2000_labels_500.csv")
     return root
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of runs with one of `train.py` itself: a cell of a sweep on few synthetic heads."""
+    folder = tmp_path_factory.mktemp("trained")
+    environment = {**os.environ, "HEADPOSEKIT_RUNS": str(folder / "runs"), "HEADPOSEKIT_DATASETS": str(folder / "datasets")}
+    cell = ["model=fsanet", "aggregation=none", "scoring=none"]
+    done = call_forked(PROJECT / "src" / "train.py", ["-m", *SWEPT, *cell], folder, environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder / "runs"
 
 
 @pytest.fixture

@@ -12,6 +12,8 @@ from headposekit.training.protocols import settle_tests
 
 TESTS = str(Path(__file__).parent)
 SMALL = ("data.batch_size=8", "data.split=photo", "data.val_fraction=0.25", "trainer=cpu")
+SWEPT = ("experiments=synthetic/networks", *SMALL, "epochs=1", "data.num_heads=32", "test.synthetic.num_heads=8")
+"""Options of the sweep whose one cell the fixture `trained` has trained."""
 SCORING_ERRORS = {"none": 4.0, "conv": 1.0, "variance": -2.0}
 POSES = {"a": (10, 5, 0), "b": (-40, 0, 9)}
 

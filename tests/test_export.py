@@ -12,9 +12,8 @@ import pytest
 import torch
 
 from configs import FSANET, write_checkpoint
-from headposekit.weights.checkpoint import build, load_checkpoint
+from headposekit.weights.checkpoint import build, load_checkpoint, load_safetensors
 from headposekit.weights.onnx_files import load_onnx
-from headposekit.weights.safetensors_files import load_safetensors
 from run_folders import results
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "docs" / "onnx_example.py"

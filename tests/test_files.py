@@ -149,3 +149,10 @@ def test_everybody_gets_a_lock_where_the_file_system_knows_none(tmp_path: Path, 
         assert (first, second) == (True, True)
     write_bytes(tmp_path / "file.txt", b"new")
     assert [path.name for path in tmp_path.iterdir()] == ["file.txt"]
+
+
+def test_a_name_as_long_as_the_file_system_takes(tmp_path: Path) -> None:
+    for path in (tmp_path / f"{'ä' * 125}.json", tmp_path / f"{'ä' * 124}b.json"):
+        write_bytes(path, path.name.encode())
+    assert {path.read_text() for path in tmp_path.iterdir()} == {path.name for path in tmp_path.iterdir()}
+    assert len(list(tmp_path.iterdir())) == 2

@@ -17,7 +17,7 @@ from headposekit import __main__ as command
 from headposekit import paths
 from headposekit.extensions import choices
 from headposekit.weights.export import describe_export, export_network
-from headposekit.weights.load import fuse, load_members
+from headposekit.weights.load import fuse, load_all
 
 FOR_TRAINING = (
     "pytorch_lightning",
@@ -142,7 +142,7 @@ def test_prediction_needs_no_package_of_training(tmp_path: Path) -> None:
     picture = tmp_path / "face.png"
     cv2.imwrite(str(picture), np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
     networks = [write_checkpoint(tmp_path / "net.ckpt")]
-    members = load_members(networks)
+    members = load_all(networks)
     network = fuse(members)
     for name in ("net.onnx", "net.safetensors"):
         export_network(network, describe_export(members, network), tmp_path / name, None, int8=False)

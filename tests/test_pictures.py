@@ -298,7 +298,7 @@ def test_what_is_no_file_is_not_opened(tmp_path: Path, read) -> None:
 
 
 def test_too_large_a_file_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(headposekit.pictures, "MAX_MEGABYTES", 1)
+    monkeypatch.setattr(headposekit.pictures, "MAX_BYTES", 10**6)
     with (tmp_path / "x.bmp").open("wb") as file:
         file.truncate(10**12)
     with pytest.raises(InputError, match=r"x\.bmp: 1,000,[0-9,]+ bytes, more than the 1,000,000 that"):

@@ -8,7 +8,7 @@ import pytest
 
 from configs import write_checkpoint
 from headposekit.geometry.conventions import pose_to_pyr
-from run_folders import POSES, SCORING_ERRORS, by_method, write_run, write_runs
+from run_folders import POSES, SCORING_ERRORS, SWEPT, by_method, results, write_run, write_runs
 
 
 def test_runs_and_fusions_are_found_and_deleted_ones_are_dashes(run, tmp_path: Path) -> None:
@@ -32,6 +32,26 @@ def test_runs_and_fusions_are_found_and_deleted_ones_are_dashes(run, tmp_path: P
     changed = {label for label in table if table[label] != fewer[label]}
     assert changed == {"capsule, var", "capsule, fusion"}
     assert {fewer[label]["AFLW2000 seeds"] for label in changed} == {"1"}
+
+
+def test_a_real_training_stands_in_its_table_and_on_the_page(run, trained: Path) -> None:
+    (folder,) = [path.parent for path in trained.glob("*/results.json")]
+    errors = results(folder)["test"]["synthetic"]["last"]
+    where = {"HEADPOSEKIT_RUNS": str(trained), "HEADPOSEKIT_DATASETS": str(trained.parent / "datasets")}
+    done = run("report", *SWEPT, **where)
+    assert done.returncode == 0, done.stderr
+    table = by_method(trained / "reports" / "synthetic" / "networks" / "table.csv")
+    row = table["no aggregation, w/o"]
+    names = ("last", "yaw", "pitch", "roll", "geodesic")
+    assert [row[f"unseen heads {name}"] for name in names] == [f"{errors[key]:.2f}" for key in ("mae", *names[1:])]
+    assert {row["unseen heads n"], row["unseen heads seeds"], table["capsule, 1x1"]["unseen heads last"]} == {"8", "1", "–"}
+
+    done = run("report", **where)
+    assert done.returncode == 0, done.stderr
+    assert "1 trainings and 0 evaluations of 1 networks, 1 tables, 0 folders left out" in " ".join(done.stdout.split())
+    page = (trained / "reports" / "index.html").read_text()
+    assert page.count(f'<td class="number">{errors["mae"]:.2f}</td>') == 3  # on the leaderboard; last and best of the table
+    assert folder.name in page
 
 
 def test_mean_over_splits_shows_their_spread_and_needs_all_of_them(run, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import os
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -138,3 +139,11 @@ def test_expected_arrays() -> None:
     assert has_arrays(arrays, {"a": ("f", (None, 2)), "b": ("U", (1,))})
     for other in ({"a": ("i", (3, 2))}, {"a": ("f", (3, 3))}, {"a": ("f", (3,))}, {"c": ("f", ())}):
         assert not has_arrays(arrays, other)
+
+
+def test_a_small_file_takes_little_memory_whatever_the_limit(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"abc")
+    tracemalloc.start()
+    assert read_file(tmp_path / "a", 2**28) == b"abc"
+    assert tracemalloc.get_traced_memory()[1] < 2**20
+    tracemalloc.stop()

@@ -187,7 +187,7 @@ def _argument(target: str, name: str) -> str:
     if not target.startswith("headposekit."):
         return f"of `{target}`" if target else ""
     found = get_object(target)
-    reader = getattr(found, "reader", object)  # of a DataModule, whose options it takes
+    reader = getattr(found, "reader", None) or object  # of a DataModule, whose options it takes
     for cls in [*inspect.getmro(found), *inspect.getmro(reader)] if inspect.isclass(found) else [found]:
         if not cls.__module__.startswith("headposekit."):
             continue

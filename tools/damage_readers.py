@@ -38,27 +38,27 @@ from headposekit.datasets.w300lp import W300LP
 from headposekit.demo.compare import Comparison
 from headposekit.demo.examples import Example
 from headposekit.demo.server import Page
-from headposekit.detectors.centers import CenterNetwork, fold, load_network, save_network
+from headposekit.detectors.centers import CenterNetwork, load_network, save_network, without_norms
 from headposekit.detectors.files import FileBoxes, read_boxes
 from headposekit.detectors.whole import WholePicture
 from headposekit.errors import InputError
 from headposekit.geometry.crops import CropRule, FSANetCrop
 from headposekit.inference.sources import count_frames, find_inputs, read_frames
 from headposekit.landmarks import ThreeDDFA
-from headposekit.landmarks.model import read_face_model
+from headposekit.landmarks.points import read_face_model
 from headposekit.landmarks.sources import LandmarkFile
-from headposekit.models.fold import fold as fold_network
+from headposekit.models.fold import fold
+from headposekit.models.fsanet import NoScoring
 from headposekit.pictures import as_picture, read_image
 from headposekit.synthesis.sampler import HeadSampler
 from headposekit.synthesis.writers import Write300WLP, WriteAFLW2000
 from headposekit.synthesis.writers_aflw import WriteAFLW, WriteAFW
 from headposekit.synthesis.writers_biwi import WriteBIWI
 from headposekit.synthesis.writers_video import WritePictures, WriteVideo
-from headposekit.training.epoch_csv import EpochCSVLogger
-from headposekit.weights import published
-from headposekit.weights.checkpoint import CARD_VERSION, build
+from headposekit.training.loggers import EpochCSVLogger
+from headposekit.weights.checkpoint import CARD_VERSION, build, safetensors_bytes
 from headposekit.weights.onnx_files import onnx_bytes
-from headposekit.weights.safetensors_files import safetensors_bytes
+from headposekit.weights.published import fsanet_tensors
 
 Read = Callable[[Path], Any]
 """Called with the damaged file."""
@@ -365,7 +365,7 @@ def write_safetensors(folder: Path) -> None:
 def write_onnx(folder: Path) -> None:
     """An exported network."""
     torch.manual_seed(0)
-    (folder / "net.onnx").write_bytes(onnx_bytes(fold_network(build(FSANET).eval()), CARD))
+    (folder / "net.onnx").write_bytes(onnx_bytes(fold(build(FSANET).eval()), CARD))
 
 
 def write_published(folder: Path) -> None:
@@ -383,7 +383,7 @@ def write_published(folder: Path) -> None:
     with h5py.File(folder / "net.h5", "w") as file:
         file.attrs["layer_names"] = [b"x"]
         for name, ((layer, weight), rule) in (
-            (name, (source.split("/"), rule)) for name, (source, rule) in published._fsanet_sources("none", "none")
+            (name, (source.split("/"), rule)) for name, (source, rule) in fsanet_tensors(NoScoring, "mat_mul_layer_1")
         ):
             file[f"{layer}/{layer}/{weight}:0"] = back[rule](state[name].numpy())
     small = {"layer1.0.conv3.weight": torch.zeros(4, 4), "fc_yaw.weight": torch.zeros(66, 8), "fc_yaw.bias": torch.zeros(66)}
@@ -396,7 +396,7 @@ def write_published(folder: Path) -> None:
 def write_detector(folder: Path) -> None:
     """An untrained detector."""
     torch.manual_seed(0)
-    save_network(fold(CenterNetwork()), folder / "centers.npz", {"seed": 0})
+    save_network(without_norms(CenterNetwork()), folder / "centers.npz", {"seed": 0})
 
 
 def write_boxes(folder: Path) -> None:
@@ -495,6 +495,7 @@ def write_runs(folder: Path) -> None:
     results = {
         "status": "finished", "train_id": train_id(config), "config": identity(config), "params": 1, "size_mb": 0.95,
         "commit": "abc", "versions": {"torch": "2"}, "train": training, "test": tested,
+        "cells": [{"experiment": "fsanet/table4", "cell": options[1:3], "options": []}],
     }  # fmt: skip
     (run / "results.json").write_text(json.dumps(results))
     (run / ".hydra" / "overrides.yaml").write_text("".join(f"- {option}\n" for option in options))
@@ -550,12 +551,13 @@ def open_runs(folder: Path) -> Read:
 
 def open_overview(folder: Path) -> Read:
     """The page of all that has run."""
+    from headposekit.reporting.annotations import Annotations
     from headposekit.reporting.overview import write_overview
     from headposekit.sweeps.resolvers import register_resolvers
 
     register_resolvers()
     os.environ["HEADPOSEKIT_RUNS"] = str(folder)
-    return lambda file: write_overview(folder.parent / "index.html")
+    return lambda file: write_overview(folder.parent / "index.html", Annotations(None))
 
 
 def write_experiments(folder: Path) -> None:

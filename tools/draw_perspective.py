@@ -5,8 +5,8 @@ import numpy as np
 import torch
 
 from face_scenes import CANVAS, plain_heads
-from headposekit.geometry.perspective import focal_length, ray_rotation
-from headposekit.geometry.rotations import matrix_to_pose, pose_to_matrix
+from headposekit.geometry.perspective import camera_to_ray, focal_length, ray_rotation
+from headposekit.geometry.rotations import pose_to_matrix
 from headposekit.synthesis.sampler import PIVOT
 
 WIDTH, HEIGHT, FIELD_OF_VIEW, DISTANCE, SIZE = 800, 215, 75.0, 38.0, 800
@@ -15,7 +15,7 @@ heads = plain_heads(1, perspective=(DISTANCE, DISTANCE), hat=0.0, glasses=0.0, b
 picture, crops = np.full((HEIGHT, WIDTH, 3), 235, np.float64), []
 for x in np.linspace(0.1, 0.9, 5) * WIDTH:
     center = torch.tensor([x, 0.5 * HEIGHT], dtype=torch.float64)
-    pose = matrix_to_pose(ray_rotation(center, (WIDTH, HEIGHT), focal).mT)  # as its crop shows a head that looks straight
+    pose = camera_to_ray(torch.zeros(3, dtype=torch.float64), center, (WIDTH, HEIGHT), focal)
     head = heads.render(5, SIZE, tuple(pose.tolist()), supersample=1.0, canvas=CANVAS)
     mask = np.isfinite(head.depth).astype(np.float64)
     # Pixels of the head's own picture, whose camera looks at it, to rays; the rays turned to where it is; those to pixels.

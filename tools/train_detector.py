@@ -21,8 +21,8 @@ from torch.nn import functional
 
 from detector_scores import best_threshold, score
 from face_scenes import Scene, SceneSampler, cut_out, plain_heads
-from headposekit.detectors.centers import STRIDE, WEIGHTS, CenterDetector, CenterNetwork, fold, save_network
-from headposekit.process import one_thread
+from headposekit.detectors.centers import STRIDE, WEIGHTS, CenterDetector, CenterNetwork, save_network, without_norms
+from headposekit.process import start_worker
 
 Rng = np.random.Generator
 SHAPES = ((192, 256), (256, 192), (256, 256))
@@ -132,7 +132,7 @@ def train(scenes: SceneSampler, steps: int, rate: float, seed: int) -> CenterNet
         history.append(value.item())
         if step % 200 == 199:
             print(f"step {step + 1} of {steps}: loss {np.mean(history[-200:]):.3f}", flush=True)
-    return fold(cast(CenterNetwork, average.module))
+    return without_norms(cast(CenterNetwork, average.module))
 
 
 def main() -> None:
@@ -179,7 +179,7 @@ def render_store(seed: int, num_heads: int, workers: int) -> SceneSampler:
     heads = plain_heads(seed)
     if not workers:
         return SceneSampler([cut_out(heads, index) for index in range(num_heads)], seed)
-    with ProcessPoolExecutor(workers, initializer=one_thread) as pool:
+    with ProcessPoolExecutor(workers, initializer=start_worker) as pool:
         return SceneSampler(list(pool.map(partial(cut_out, heads), range(num_heads), chunksize=50)), seed)
 
 

@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from headposekit.errors import InputError
+from headposekit.safe_files import read_file
 
 SEPARATORS = ",;\t"
+MAX_TABLE = 2**28
+"""Bytes of a file."""
 MAX_SHOWN = 40
 """Characters of a cell that a message repeats."""
 
@@ -24,13 +27,13 @@ class Row(NamedTuple):
 
 
 def read_rows(path: Path, columns: Sequence[str], hint: str) -> list[Row]:
-    """The rows of a CSV file with a header.
+    """The rows of a CSV file with a header, UTF-8.
 
     Commas, semicolons or tabs separate the cells; the header says which. Blank lines, a byte order mark and any kind of line
     end are fine.
 
     Args:
-        path: the file, UTF-8.
+        path: the file.
         columns: that it must have; others may stand beside them.
         hint: what to do where the file is not there or lacks a column.
 
@@ -41,9 +44,7 @@ def read_rows(path: Path, columns: Sequence[str], hint: str) -> list[Row]:
     if not path.is_file():  # a pipe or a device could be endless
         raise InputError(f"{path}: {'no such file' if not path.exists() else 'not a file'}; {hint}")
     try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); {hint}") from error
+        text = read_file(path, MAX_TABLE).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: cannot be read as a CSV file, it is not UTF-8; save it as CSV in UTF-8") from error
     headers: list[list[str]] = []

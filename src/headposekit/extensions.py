@@ -18,11 +18,7 @@ VARIABLE = "HEADPOSEKIT_EXTENSIONS"
 
 
 def extensions_dir() -> Path | None:
-    """The folder, absolute; None where none was named.
-
-    Raises:
-        InputError: it is not there.
-    """
+    """The folder, absolute; None where none was named, InputError where it is not there."""
     named = os.environ.get(VARIABLE)
     if not named:
         return None
@@ -34,8 +30,7 @@ def extensions_dir() -> Path | None:
 
 def choices(group: str) -> list[str]:
     """Names of a group's files, in the project and its extensions; none where there is no such group."""
-    extensions = extensions_dir()
-    roots = [ROOT, *([extensions] if extensions else [])]
+    roots = [root for root in (ROOT, extensions_dir()) if root]
     folders = [root / "experiments" if group == "experiments" else root / "conf" / group for root in roots]
     return sorted(
         {path.relative_to(folder).with_suffix("").as_posix() for folder in folders for path in folder.rglob("*.yaml")}
@@ -55,19 +50,19 @@ def is_extension(target: str) -> bool:
     >>> is_extension("os.system")
     False
     """
-    folder, name = extensions_dir(), target.split(".", maxsplit=1)[0]
-    if folder is None or not name.isidentifier():
+    name = target.split(".", maxsplit=1)[0]
+    if extensions_dir() is None or not name.isidentifier():
         return False
     make_importable()
     spec = importlib.util.find_spec(name)
-    return spec is not None and spec.origin is not None and _is_below(Path(spec.origin), folder)
+    return spec is not None and spec.origin is not None and _is_below(spec.origin)
 
 
 def defines(cls: type[Any]) -> bool:
     """Whether a class stands in a file of the folder, rather than having been imported there."""
+    return _is_below(inspect.getfile(cls))
+
+
+def _is_below(path: str) -> bool:
     folder = extensions_dir()
-    return folder is not None and _is_below(Path(inspect.getfile(cls)), folder)
-
-
-def _is_below(path: Path, folder: Path) -> bool:
-    return path.resolve().is_relative_to(folder)
+    return folder is not None and Path(path).resolve().is_relative_to(folder)

@@ -1,10 +1,12 @@
 """Files that appear whole or not at all, and say their own name where they cannot be written."""
 
+import base64
 import contextlib
 import errno
 import json
 import os
 from collections.abc import Iterator, Sequence
+from io import RawIOBase
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,8 @@ NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL)
 """What file systems say that know no locks."""
 MOST_WRITERS = 100
 """Processes that write the same file at one time."""
+LONGEST_NAME = 230
+"""Bytes of a name that `.partial`, a number and `.lock` can be added to; file systems take 255."""
 PATIENCE = 60.0
 """Seconds to wait for another process that adds to the same file."""
 
@@ -27,10 +31,8 @@ def replacing(path: Path) -> Iterator[Path]:
     """A file beside `path` to write into, which no other process writes into.
 
     At the end of the block it is on the disk and takes the place of `path`. Where the block fails it is removed, and what was
-    at `path` before is still there. What a killed process left of its own is used again.
-
-    Raises:
-        InputError: the file cannot be written, as on a full disk, or is a folder or a device; names `path`.
+    at `path` before is still there. What a killed process left of its own is used again. InputError, naming `path`, where the
+    file cannot be written, as on a full disk, or is a folder or a device.
     """
     if path.exists() and not path.is_file():
         raise InputError(f"{path}: is {'a folder' if path.is_dir() else 'no regular file'}; give the path of a file")
@@ -38,8 +40,9 @@ def replacing(path: Path) -> Iterator[Path]:
     with contextlib.ExitStack() as stack:
         try:
             target = Path(os.path.realpath(path))  # what a link points to
+            name = target.name if len(os.fsencode(target.name)) <= LONGEST_NAME else f"{target.stem[:20]}{target.suffix[:9]}"
             for number in range(1, MOST_WRITERS + 1):
-                partial = target.with_name(f"{target.name}.partial{number if number > 1 else ''}")
+                partial = target.with_name(f"{name}.partial{number if number > 1 else ''}")
                 lock = partial.with_name(f"{partial.name}.lock")
                 if stack.enter_context(locked(lock)):
                     break
@@ -90,15 +93,12 @@ def _remove(path: Path) -> None:
 
 def check_writable(path: Path) -> None:
     """Raise InputError where a file could not be written, before its content is computed; what is there stays."""
-    try:
-        with replacing(path):
-            raise _GivenUp
-    except _GivenUp:
-        pass
+    with contextlib.suppress(_GivenUp), replacing(path):
+        raise _GivenUp
 
 
 class _GivenUp(Exception):
-    pass
+    """Leaves a file that was to be replaced as it is."""
 
 
 def cannot_write(path: Path, error: Exception | None = None) -> InputError:
@@ -108,29 +108,40 @@ def cannot_write(path: Path, error: Exception | None = None) -> InputError:
     return InputError(f"{path}: cannot be written{reason}; check the folder's permissions and the room left")
 
 
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Within it an OSError is the refusal of `path`."""
+    try:
+        yield
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
 def append_text(path: Path, content: str) -> None:
     """Add whole lines to the end of a file, which other processes may do at the same time.
 
-    Half a line that a killed process left at the end is taken off.
-
-    Raises:
-        InputError: they cannot be written; the file is as before then, and named.
+    Half a line that a killed process left at the end is taken off. InputError where they cannot be written; the file is as
+    before then.
     """
+    with writing(path), locked(path.with_name(f"{path.name}.lock"), wait=True), path.open("a+b", buffering=0) as file:
+        file.seek(0)
+        file.truncate(file.read().rfind(b"\n") + 1)
+        append_bytes(file, content.encode(), flush=True)
+
+
+def append_bytes(file: RawIOBase, content: bytes, *, flush: bool = False) -> None:
+    """Add all of some bytes to the end of an unbuffered file, or none of them where that fails with an OSError."""
+    end = file.seek(0, os.SEEK_END)
+    left = memoryview(content)
     try:
-        with locked(path.with_name(f"{path.name}.lock"), wait=True), path.open("a+b", buffering=0) as file:
-            file.seek(0)
-            end = file.read().rfind(b"\n") + 1
+        while left:
+            left = left[file.write(left) or 0 :]
+        if flush:
+            os.fsync(file.fileno())
+    except OSError:
+        with contextlib.suppress(OSError):
             file.truncate(end)
-            left = memoryview(content.encode())
-            try:
-                while left:
-                    left = left[file.write(left) or 0 :]
-                os.fsync(file.fileno())
-            except OSError:
-                file.truncate(end)
-                raise
-    except OSError as error:
-        raise cannot_write(path, error) from error
+        raise
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -150,7 +161,7 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def encode_picture(path: Path, image: Image, options: Sequence[int] = ()) -> bytes:
-    """A picture (H, W, 3) RGB in the format of the path's suffix; raises InputError where OpenCV cannot encode it."""
+    """A picture (H, W, 3) RGB in the format of the path's suffix, with options of `cv2.imencode`; else InputError."""
     try:
         is_encoded, content = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), list(options))
     except cv2.error:
@@ -161,14 +172,14 @@ def encode_picture(path: Path, image: Image, options: Sequence[int] = ()) -> byt
     return bytes(content.tobytes())
 
 
-def write_picture(path: Path, image: Image, options: Sequence[int] = ()) -> None:
-    """Write a picture (H, W, 3) RGB in the format of its suffix; raises InputError naming it where that fails.
+def data_url(picture: Image, quality: int = 90) -> str:
+    """A picture (H, W, 3) RGB as a JPEG that stands in a page itself."""
+    coded = encode_picture(Path("picture.jpg"), picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return "data:image/jpeg;base64," + base64.b64encode(coded).decode()
 
-    Args:
-        path: the file.
-        image: (H, W, 3) uint8 RGB.
-        options: of `cv2.imencode`.
-    """
+
+def write_picture(path: Path, image: Image, options: Sequence[int] = ()) -> None:
+    """Write a picture (H, W, 3) uint8 RGB in the format of its suffix; raises InputError naming it where that fails."""
     write_bytes(path, encode_picture(path, image, options))
 
 

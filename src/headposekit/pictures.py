@@ -20,7 +20,7 @@ from headposekit.types import Image
 
 MAX_MEGAPIXELS = 120.0
 """Size of a picture from which it is refused, unless the caller gives another limit; phones take up to 108 megapixels."""
-MAX_MEGABYTES = 500
+MAX_BYTES = 500 * 10**6
 """Size of a picture's file from which it is refused."""
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "AVIF", "PPM", "SUN", "JPEG2000")
 """Of pictures, as Pillow calls them: those that OpenCV decodes. Others are rare, and some of them start programs."""
@@ -39,7 +39,7 @@ def read_image(path: Path, max_megapixels: float = MAX_MEGAPIXELS) -> Image:
 
     Grey becomes RGB, 16 bits become 8, transparency is left out, and what EXIF says of its rotation is done.
     """
-    return decode_image(_read_bytes(path), str(path), max_megapixels)
+    return decode_image(read_file(path, MAX_BYTES), str(path), max_megapixels)
 
 
 def decode_image(raw: bytes, name: str, max_megapixels: float = MAX_MEGAPIXELS) -> Image:
@@ -106,8 +106,8 @@ def as_picture(source: Any) -> Image:
 
 
 def read_whole(path: Path) -> bytes:
-    """A picture's bytes; InputError where it is missing, no regular file, empty, cut short or over `MAX_MEGABYTES`."""
-    raw = _read_bytes(path)
+    """A picture's bytes; InputError where it is missing, no regular file, empty, cut short or over `MAX_BYTES`."""
+    raw = read_file(path, MAX_BYTES)
     _check_whole(raw, str(path))
     return raw
 
@@ -116,12 +116,7 @@ def is_whole_jpeg(raw: bytes, max_markers: int = 10**5, max_gap: int = 2**16) ->
     """Whether a JPEG's segments lead from its first byte to its end marker.
 
     What stands behind the end, such as the video of a motion photo or a second picture, does not count, nor do markers inside
-    a segment, such as those of a thumbnail.
-
-    Args:
-        raw: the file, from its start marker on.
-        max_markers: more are no picture, but a file made to keep readers busy.
-        max_gap: bytes that may lie between two segments.
+    a segment, such as those of a thumbnail. Files made to keep readers busy have more markers, or more bytes between segments.
     """
     place, is_scan = 2, False
     for _ in range(max_markers):
@@ -138,10 +133,6 @@ def is_whole_jpeg(raw: bytes, max_markers: int = 10**5, max_gap: int = 2**16) ->
             place += length
         is_scan = marker == JPEG_SCAN
     return False
-
-
-def _read_bytes(path: Path) -> bytes:
-    return read_file(path, 10**6 * MAX_MEGABYTES)
 
 
 def _check_whole(raw: bytes, name: str) -> None:

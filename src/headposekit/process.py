@@ -2,10 +2,12 @@
 
 import contextlib
 import ctypes
+import multiprocessing.queues
 import os
 import signal
 import subprocess
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,12 +23,21 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def one_thread(worker: int = 0) -> None:
-    """Keep NumPy's matrix products in this process, a worker, to one thread: more spin, and take the other workers' cores.
+def start_worker(worker: int = 0) -> None:
+    """Make this process a DataLoader's worker that takes one core and ends where it cannot hand a batch over.
 
-    Two processes rendered less than half as many heads on two cores without it.
+    More threads of NumPy's matrix products spin, and take the other workers' cores: two processes rendered less than half as
+    many heads on two cores. And a batch that does not fit into shared memory would be waited for for ever.
     """
     threadpool_limits(1, user_api="blas")
+    multiprocessing.queues.Queue._on_queue_feeder_error = staticmethod(_give_up)  # type: ignore[attr-defined]
+
+
+def _give_up(error: Exception, item: object) -> None:
+    """End this process by the signal of a full /dev/shm, which torch tells from others and one line explains."""
+    if "shared memory" not in str(error):
+        traceback.print_exception(error)
+    os.kill(os.getpid(), signal.SIGBUS)
 
 
 def keep_freed_memory() -> None:
@@ -43,12 +54,7 @@ def keep_freed_memory() -> None:
 
 
 def start_group(command: Sequence[str], **options: Any) -> "subprocess.Popen[bytes]":
-    """Start a program at the head of a process group of its own; on Linux it ends when this process is killed.
-
-    Args:
-        command: the program and its arguments.
-        options: of `subprocess.Popen`.
-    """
+    """Start a program, by `Popen`, at the head of a process group of its own; on Linux it ends when this process is killed."""
     if os.name == "posix":
         options |= {"start_new_session": True, "preexec_fn": die_with_parent}
     return subprocess.Popen(command, **options)
@@ -57,9 +63,7 @@ def start_group(command: Sequence[str], **options: Any) -> "subprocess.Popen[byt
 def end_group(child: "subprocess.Popen[bytes]", seconds: float = 0.0) -> None:
     """End a program that `start_group` started, and all that it has started.
 
-    Args:
-        child: the program.
-        seconds: that it gets to end by itself after SIGTERM; Windows, which has no such signal, ends it at once.
+    After SIGTERM it gets some seconds to end by itself; on Windows, which has no such signal, it ends at once.
     """
     if os.name == "posix":
         if seconds:

@@ -18,26 +18,22 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headposekit.errors import InputError
+from headposekit.errors import InputError, refusing
 
 MAX_BYTES = 2**30
-MAX_JSON = 2**24
+MAX_JSON = MAX_TEXT = 2**24
 MAX_NPZ = 2**28
 MAX_HEADER = 4096
 """Characters of an .npy file's header."""
+NOT_NPY = ("not a readable .npy file", "write it again")
 ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 
 
 def check_file(path: str | Path, limit: int = 2**62, what: str = "file") -> int:
     """The size in bytes of a regular file; nothing is opened, so that a pipe cannot block.
 
-    Args:
-        path: the file.
-        limit: bytes that it may have.
-        what: it is called in the message where it is missing.
-
     Raises:
-        InputError: a web address, no such file, a folder, pipe or device, or a file of more than `limit` bytes.
+        InputError: a web address, no such file (called `what`), a folder, pipe or device, or more than `limit` bytes.
     """
     refuse_address(path)
     try:
@@ -64,17 +60,22 @@ def refuse_address(path: str | Path) -> None:
 def open_file(path: str | Path, limit: int = 2**62) -> Iterator[IO[bytes]]:
     """A regular file of at most `limit` bytes, to read from; raises InputError, see `check_file`."""
     check_file(path, limit)
-    try:
-        with open(path, "rb") as file:
-            yield file
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); check the file") from error
+    with refusing(path, "cannot be read", "check the file", OSError), open(path, "rb") as file:
+        yield file
 
 
 def read_file(path: str | Path, limit: int = MAX_BYTES) -> bytes:
     """All of a regular file of at most `limit` bytes; raises InputError, see `check_file`."""
     with open_file(path, limit) as file:
-        return file.read(limit)
+        return file.read(min(limit, os.fstat(file.fileno()).st_size))  # memory is taken for all that is asked for
+
+
+def read_text(path: str | Path, limit: int = MAX_TEXT) -> str:
+    """All of a text file in UTF-8, a byte order mark left out; raises InputError where it is none, see `check_file`."""
+    try:
+        return read_file(path, limit).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: cannot be read as text, it is not UTF-8; restore the file") from error
 
 
 def read_json(path: str | Path, limit: int = MAX_JSON) -> Any:
@@ -84,57 +85,37 @@ def read_json(path: str | Path, limit: int = MAX_JSON) -> Any:
 
 def parse_json(text: str | bytes, path: str | Path) -> Any:
     """What JSON text holds; raises InputError naming `path` where it is none, or nested too deeply."""
-    try:
+    with refusing(path, "not readable JSON", "write it again", (ValueError, RecursionError)):
         return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not readable JSON ({type(error).__name__}); write it again") from error
 
 
 def read_npz(path: str | Path, limit: int = MAX_NPZ) -> dict[str, NDArray[Any]]:
-    """The arrays of an .npz file.
-
-    Args:
-        path: the file.
-        limit: bytes that its arrays may take in memory.
-
-    Returns:
-        name to array of numbers or text; anything else is refused.
+    """The arrays of an .npz file by name, of numbers or text.
 
     Raises:
-        InputError: the file cannot be read, is damaged, or its arrays would take more than `limit`.
+        InputError: the file cannot be read, is damaged, holds anything else, or would take more than `limit` bytes in memory.
     """
     content = read_file(path, limit)
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            members = archive.infolist()
-            if sum(member.file_size for member in members) > limit:
-                raise ValueError(f"its arrays take more than {limit:,} bytes")
-            return {member.filename.removesuffix(".npy"): _parse_npy(archive.read(member)) for member in members}
-    except Exception as error:  # zipfile, zlib and NumPy's parser of headers each raise many kinds
-        raise InputError(f"{path}: not a readable .npz file ({_reason(error)}); write it again") from error
+    with refusing(path, "not a readable .npz file", "write it again"), zipfile.ZipFile(io.BytesIO(content)) as archive:
+        members = archive.infolist()
+        if sum(member.file_size for member in members) > limit:
+            raise ValueError(f"its arrays take more than {limit:,} bytes")
+        return {member.filename.removesuffix(".npy"): _parse_npy(archive.read(member)) for member in members}
 
 
 def read_npy(path: str | Path, limit: int = MAX_BYTES) -> NDArray[Any]:
     """The array of an .npy file; raises InputError, see `read_npz`."""
     content = read_file(path, limit)
-    try:
+    with refusing(path, *NOT_NPY):
         return _parse_npy(content)
-    except Exception as error:  # as above
-        raise InputError(f"{path}: not a readable .npy file ({_reason(error)}); write it again") from error
 
 
 def map_npy(path: str | Path) -> NDArray[Any]:
     """The array of an .npy file, mapped into memory, read-only; raises InputError, see `read_npz`."""
     size = check_file(path)
-    try:
-        with open(path, "rb") as file:
-            kind, shape, is_fortran, start = _read_header(file)
-            _check_size(kind, shape, size - start)
-            if not size - start:
-                return np.empty(shape, kind)
-            return np.memmap(file, kind, "r", start, shape, "F" if is_fortran else "C")
-    except Exception as error:  # as above
-        raise InputError(f"{path}: not a readable .npy file ({_reason(error)}); write it again") from error
+    with refusing(path, *NOT_NPY), open(path, "rb") as file:
+        kind, shape, is_fortran, start = _read_header(file, size)
+        return np.memmap(file, kind, "r", start, shape, "F" if is_fortran else "C") if size > start else np.empty(shape, kind)
 
 
 def has_arrays(arrays: Mapping[str, NDArray[Any]], expected: Mapping[str, tuple[str, tuple[int | None, ...]]]) -> bool:
@@ -154,9 +135,7 @@ def has_arrays(arrays: Mapping[str, NDArray[Any]], expected: Mapping[str, tuple[
 
 
 def _parse_npy(content: bytes) -> NDArray[Any]:
-    file = io.BytesIO(content)
-    kind, shape, is_fortran, start = _read_header(file)
-    _check_size(kind, shape, len(content) - start)
+    kind, shape, is_fortran, start = _read_header(io.BytesIO(content), len(content))
     array = np.frombuffer(content, kind, offset=start) if len(content) > start else np.empty(0, kind)
     array = array.reshape(shape, order="F" if is_fortran else "C").astype(kind.newbyteorder("="))  # a copy, writable
     if kind.kind == "U" and array.size and np.frombuffer(array.tobytes(), np.uint32).max() > 0x10FFFF:
@@ -164,8 +143,8 @@ def _parse_npy(content: bytes) -> NDArray[Any]:
     return array
 
 
-def _read_header(file: Any) -> tuple[np.dtype[Any], tuple[int, ...], bool, int]:
-    """Type, shape, whether the first side varies fastest, and where the numbers begin."""
+def _read_header(file: Any, size: int) -> tuple[np.dtype[Any], tuple[int, ...], bool, int]:
+    """Type, shape, whether the first side varies fastest, and where the numbers begin, of a file of `size` bytes."""
     readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     version = np.lib.format.read_magic(file)
     if version not in readers:
@@ -173,13 +152,6 @@ def _read_header(file: Any) -> tuple[np.dtype[Any], tuple[int, ...], bool, int]:
     shape, is_fortran, kind = readers[version](file, max_header_size=MAX_HEADER)
     if kind.kind not in "?biufUS" or not kind.itemsize:
         raise ValueError(f"{str(kind)[:40]} where numbers or text are expected")
-    return kind, shape, is_fortran, file.tell()
-
-
-def _check_size(kind: np.dtype[Any], shape: tuple[int, ...], num_bytes: int) -> None:
-    if any(side < 0 for side in shape) or math.prod(shape) * kind.itemsize != num_bytes:
+    if any(side < 0 for side in shape) or math.prod(shape) * kind.itemsize != size - file.tell():
         raise ValueError("another number of bytes than its shape says")
-
-
-def _reason(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
+    return kind, shape, is_fortran, file.tell()

@@ -8,15 +8,6 @@ from dataclasses import dataclass
 import torch
 
 
-@dataclass(frozen=True)
-class Rate:
-    """How many items a second, over blocks of equal work: the middle one and the two ends."""
-
-    median: float
-    slowest: float
-    fastest: float
-
-
 def wait_for_device() -> None:
     """Let a GPU finish what it was given; without one, nothing is outstanding."""
     if torch.cuda.is_available():
@@ -36,10 +27,6 @@ class Times:
     least: float
     most: float
     ratio: float
-
-    def rate(self, items: int) -> Rate:
-        """Items a second, of which a call does so many."""
-        return Rate(*(1e3 * items / value for value in (self.median, self.most, self.least)))
 
 
 def compare_times(

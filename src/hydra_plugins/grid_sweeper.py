@@ -11,7 +11,9 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
-from omegaconf import OmegaConf
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext
+from omegaconf import DictConfig, OmegaConf
 
 BUSY_SECONDS = 5.0
 
@@ -22,6 +24,10 @@ class GridSweeper(BasicSweeper):
     What the command line gives for an option of a cell wins. Equal cells run once. Without a table it is Hydra's basic
     sweeper. No cell stops another; at the end a list says which finished, failed or are missing.
     """
+
+    config: DictConfig  # these three Hydra sets before it calls `sweep`
+    hydra_context: HydraContext
+    launcher: Launcher
 
     def sweep(self, arguments: list[str]) -> Any:
         """Run all cells.
@@ -34,9 +40,6 @@ class GridSweeper(BasicSweeper):
         from headposekit.sweeps.folders import SWEEP, SWEEPER
         from headposekit.sweeps.pool import CellState
 
-        assert self.config is not None
-        assert self.launcher is not None
-        assert self.hydra_context is not None
         cells = self.cells(arguments)
         swept = [o for o in OverridesParser.create().parse_overrides(arguments) if o.is_sweep_override()]
         os.environ[SWEEP] = " ".join(str(override.input_line) for override in swept)[:128]  # the cells' processes inherit it
@@ -46,16 +49,17 @@ class GridSweeper(BasicSweeper):
         returns: list[JobReturn] = []
         waiting = list(range(len(cells)))
         while waiting:
-            outcome = self._launch([cells[number] for number in waiting], waiting[0])
-            returns += outcome
-            busy = []
-            for number, job in zip(waiting, outcome, strict=False):
-                if job.status is JobStatus.FAILED:
-                    reasons[number] = str(job._return_value)
-                elif isinstance(job.return_value, CellState) and job.return_value.state == "busy":
-                    busy.append(number)
-            waiting = busy
-            if waiting:  # another sweep is at them; theirs is ours when they end
+            try:
+                jobs = self.launcher.launch([cells[number] for number in waiting], initial_job_idx=waiting[0])
+            except Exception as error:  # a worker of the launcher was killed: what the others did lies in their folders
+                print(f"the launcher broke off: {type(error).__name__}: {error}".splitlines()[0])
+                break
+            returns += jobs
+            ended = dict(zip(waiting, jobs, strict=False))
+            failed = {number: job for number, job in ended.items() if job.status is JobStatus.FAILED}
+            reasons |= {number: str(job._return_value) for number, job in failed.items()}
+            waiting = [number for number in ended if number not in failed and ended[number].return_value == CellState("busy")]
+            if waiting:  # another sweep is at them, and what it ends counts here as well
                 time.sleep(BUSY_SECONDS)
         shared = set.intersection(*(set(cell) for cell in cells)) if len(cells) > 1 else set()
         rows = [self._row(cell, shared, reasons.get(number)) for number, cell in enumerate(cells)]
@@ -68,8 +72,6 @@ class GridSweeper(BasicSweeper):
         """Overrides of every cell, without repetition."""
         from headposekit.sweeps.cells import cell_overrides, cells_of
 
-        assert self.config is not None
-        assert self.hydra_context is not None
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         table: Any = OmegaConf.to_container(self.config.table) if self.config.get("table") else None
         out: dict[tuple[str, ...], list[str]] = {}
@@ -79,20 +81,10 @@ class GridSweeper(BasicSweeper):
             out |= {tuple(sorted(options)): list(options) for options in combinations}
         return list(out.values())
 
-    def _launch(self, cells: list[list[str]], first: int) -> Sequence[JobReturn]:
-        assert self.launcher is not None
-        try:
-            return self.launcher.launch(cells, initial_job_idx=first)
-        except Exception as error:  # a worker of the launcher was killed: what the others did lies in their folders
-            print(f"the launcher broke off: {type(error).__name__}: {error}".splitlines()[0])
-            return []
-
     def _row(self, cell: list[str], shared: set[str], reason: str | None) -> dict[str, str]:
         from headposekit.sweeps.pool import cell_state
         from headposekit.training.protocols import settle_tests
 
-        assert self.config is not None
-        assert self.hydra_context is not None
         config = self.hydra_context.config_loader.load_sweep_config(self.config, cell)
         settle_tests(config)
         folder = Path(config.hydra.sweep.dir) / config.hydra.sweep.subdir

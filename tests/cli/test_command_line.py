@@ -63,7 +63,7 @@ def test_any_name_of_an_existing_file_is_read_as_it_is(tmp_path_factory: pytest.
     path.unlink()
 
 
-@pytest.mark.parametrize("name", ["out (1)", "out=1", "out#1", "été", "out{1}"])
+@pytest.mark.parametrize("name", ["out (1)", "out=1", "out#1", "été", "out{1}", "out,1"])
 def test_path_that_is_not_there_yet_is_taken_as_typed(name: str) -> None:
     assert read(quote(f"output=/nowhere/{name}")) == f"/nowhere/{name}"
 
@@ -151,3 +151,13 @@ def test_values_of_a_sweep_are_settled_one_by_one() -> None:
 
 def has_none(group: str) -> bool:
     return (ROOT / "conf" / group / "none.yaml").is_file()
+
+
+def test_a_home_folder_that_the_shell_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert read(quote("data.root=~/300W LP")) == f"{tmp_path}/300W LP"
+    assert read(quote("weights=[~/a.h5,~/b.h5]")) == [f"{tmp_path}/a.h5", f"{tmp_path}/b.h5"]
+    assert read(quote("input=~not a user")) == "~not a user"
+    Path("~").mkdir()
+    assert read(quote("output=~")) == "~"

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from omegaconf import DictConfig
 
-from headposekit.cli.entry import entry_point
+from headposekit.cli.entry import entry_point, one_line
+from headposekit.errors import InputError
 
 
 @pytest.fixture
@@ -46,3 +47,42 @@ def test_file_of_any_name_is_given_without_quotes(start, tmp_path: Path, name: s
     assert start(f"checkpoint={name}").checkpoint == name
     assert start(f"checkpoint={tmp_path / name}", f"hydra.run.dir={tmp_path}/out {name}").checkpoint == str(tmp_path / name)
     assert (tmp_path / f"out {name}" / ".hydra" / "config.yaml").is_file()
+
+
+def test_a_refusal_of_a_worker_process_is_its_own_line_alone() -> None:
+    trace = "Caught InputError in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\n"
+    assert one_line(InputError(f"{trace}headposekit.errors.InputError: a.mat: broken\n")) == "a.mat: broken"
+
+
+def test_options_that_are_no_text_are_named(
+    start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "mine" / "conf" / "detector" / "binary.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"\xff\xfea")
+    monkeypatch.setenv("HEADPOSEKIT_EXTENSIONS", str(tmp_path / "mine"))
+    with pytest.raises(SystemExit):
+        start("detector=binary")
+    assert capsys.readouterr().err == f"error: {path}: not UTF-8 text; save it as UTF-8\n"
+
+
+def test_a_full_disk_under_what_hydra_writes_names_the_folder_of_runs(
+    start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("hydra.core.utils._save_config", full)
+    with pytest.raises(SystemExit):
+        start()
+    assert capsys.readouterr().err.startswith(f"error: No space left on device: neither {tmp_path}/runs nor")
+
+
+def test_a_worker_that_was_killed_is_no_traceback() -> None:
+    line = one_line(RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. "))
+    assert line is not None
+    assert line.startswith("a worker process was ended from outside")
+
+
+def test_a_closed_pipe_is_no_traceback() -> None:
+    assert (one_line(BrokenPipeError(32, "Broken pipe")) or "").startswith("whatever read the output has ended")

@@ -13,19 +13,18 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> tuple[np.ndarray, Pict
     """Eleven pictures in chunks of 4, 4 and 3."""
     folder = tmp_path_factory.mktemp("chunks")
     every = np.random.default_rng(0).integers(0, 256, (11, 6, 6, 3), dtype=np.uint8)
-    paths = [folder / f"{start}.npy" for start in (0, 4, 8)]
-    for path, chunk in zip(paths, np.split(every, [4, 8]), strict=True):
-        np.save(path, chunk)
-    return every, PictureStore(paths)
+    for number, chunk in enumerate(np.split(every, [4, 8])):
+        np.save(folder / f"chunk_{number:05d}.npy", chunk)
+    return every, PictureStore(folder, 3)
 
 
 def test_store_is_one_row_of_pictures(pictures: tuple[np.ndarray, PictureStore]) -> None:
     every, store = pictures
     assert (len(store), store.size) == (11, 6)
     for number in range(11):
-        np.testing.assert_array_equal(store[number], every[number])
-    store[3][:] = 0  # a copy, which anybody may change
-    np.testing.assert_array_equal(store[3], every[3])
+        np.testing.assert_array_equal(store.gather(np.array([number]))[0], every[number])
+    store.gather(np.array([3]))[:] = 0  # a copy, which anybody may change
+    np.testing.assert_array_equal(store.gather(np.array([3]))[0], every[3])
 
 
 @given(st.lists(st.integers(0, 10), max_size=20))
@@ -38,7 +37,7 @@ def test_gathered_pictures_are_in_the_order_asked_for(pictures: tuple[np.ndarray
 @pytest.mark.parametrize("number", [-1, 11])
 def test_no_such_picture(pictures: tuple[np.ndarray, PictureStore], number: int) -> None:
     with pytest.raises(IndexError, match="not all among 11"):
-        pictures[1][number]
+        pictures[1].gather(np.array([number]))
 
 
 def test_a_worker_process_is_sent_paths_and_no_pictures(pictures: tuple[np.ndarray, PictureStore]) -> None:

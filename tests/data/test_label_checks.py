@@ -82,3 +82,9 @@ def test_widths_and_heights_in_place_of_corners(n: int) -> None:
     (doubt,) = label_doubts(HEADS[:n], given, SIZE[:n])
     assert "look like x, y, width, height" in doubt
     assert label_doubts(HEADS[:n], given, np.zeros_like(SIZE[:n])) == []  # pictures of unknown size
+
+
+def test_boxes_as_shares_of_the_picture() -> None:
+    shares = boxes(24, 20, 330) / [640, 480, 640, 480]
+    (doubt,) = label_doubts(HEADS[:24], shares, SIZE[:24])
+    assert doubt.startswith("the boxes of 24 of 24 faces lie between 0 and 1")

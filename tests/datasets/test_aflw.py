@@ -177,11 +177,11 @@ def test_a_list_says_which_faces_count(crops: Path, tmp_path: Path) -> None:
 
 
 def test_lists_that_are_none(database: Path, tmp_path: Path) -> None:
-    assert "none.txt: cannot be read as a list of faces" in refusal(database, None, faces=tmp_path / "none.txt")
+    assert "none.txt: no such file" in refusal(database, None, faces=tmp_path / "none.txt")
     (tmp_path / "empty.txt").write_text("\n \n")
     assert "empty.txt: no name in this list" in refusal(database, None, faces=tmp_path / "empty.txt")
     (tmp_path / "binary.txt").write_bytes(b"\xff\xfe\x00")
-    assert "binary.txt: cannot be read as a list of faces" in refusal(database, None, faces=tmp_path / "binary.txt")
+    assert "binary.txt: cannot be read as text" in refusal(database, None, faces=tmp_path / "binary.txt")
 
 
 def test_unknown_and_empty_parts(crops: Path) -> None:

@@ -1,5 +1,6 @@
 """AFW as our writer lays it out, and what can be broken in it."""
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -137,3 +138,18 @@ def test_datamodule_cuts_by_hopenets_own_factors(written: Path) -> None:
     np.testing.assert_array_equal(shown, HopenetCrop(64).fit(cut))
     assert HOPENET_SIDES["afw"] != HOPENET_SIDES["300w_lp"]
     assert datamodule.rules == {"dataset": "AFW", "max_angle": 99}
+
+
+def test_what_macos_keeps_beside_files_is_no_face(root: Path) -> None:
+    for path in sorted(root.iterdir()):
+        path.with_name(f"._{path.name}").write_bytes(b"\0\5\x16\7")
+    assert AFW(root).names == FACES
+
+
+def test_a_pipe_in_place_of_a_label_is_not_waited_for(root: Path) -> None:
+    label = root / f"{FACES[0]}.txt"
+    label.unlink()
+    os.mkfifo(label)
+    with pytest.raises(InputError, match="a pipe or device, expected a file"):
+        AFW(root)
+    assert list(AFW(root, bad_files="skip").skipped) == FACES[:1]

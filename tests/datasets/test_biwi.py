@@ -6,12 +6,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from headposekit.datasets import BIWIDataModule
 from headposekit.datasets.biwi import BIWI, PEOPLE, biwi_sequences, read_calibration, read_pose
 from headposekit.errors import InputError
 from headposekit.geometry.conventions import FLIP_FRAME, calibrate_biwi_matrix, pose_from_biwi_matrix
 from headposekit.geometry.crops import FSANetCrop
+from headposekit.geometry.perspective import camera_to_ray, ray_rotation
+from headposekit.geometry.rotations import angular_error
 from headposekit.synthesis.sampler import HeadSampler
 from headposekit.synthesis.writers_biwi import BIWI_POSES, BIWI_SIZE, HEAD_CENTER, WriteBIWI
 
@@ -98,7 +101,7 @@ def test_missing_depth_is_named(root: Path) -> None:
     raw = (root / "01" / "frame_00005_depth.bin").read_bytes()
     (root / "01" / "frame_00005_depth.bin").write_bytes(raw[:-1])
     dataset = BIWI(root)
-    with pytest.raises(InputError, match=r"01/frame_00004_depth\.bin: the depth picture cannot be read"):
+    with pytest.raises(InputError, match=r"01/frame_00004_depth\.bin: no such file"):
         dataset.depth(1)
     with pytest.raises(InputError, match=r"01/frame_00005_depth\.bin: .* cut short"):
         dataset.depth(2)
@@ -110,7 +113,8 @@ def test_poses_are_ours_whatever_angles_a_test_measures_in(biwi_root: Path) -> N
     number = plain.dataset.names.index(other.dataset.names[0])
     np.testing.assert_allclose(other.dataset.pose[0], plain.dataset.pose[number], atol=1e-3)  # its cameras stand in one place
     assert plain.rules == {
-        "dataset": "BIWI", "max_angle": 99, "box": "fsanet_protocol1", "part": "all", "calibrated": False, "euler_order": "ypr"
+        "dataset": "BIWI", "max_angle": 99, "box": "fsanet_protocol1", "part": "all", "calibrated": False, "frame": "camera",
+        "euler_order": "ypr",
     }  # fmt: skip
     changed = {"part": "train", "part_by": "sequence", "part_seed": 0, "calibrated": True, "euler_order": "pyr"}
     assert other.rules == {**plain.rules, **changed}
@@ -161,7 +165,7 @@ def test_frames_that_dockerface_misses_are_left_out(root: Path) -> None:
 def test_missing_boxes_of_dockerface_are_named(root: Path) -> None:
     write_dockerface(root, root)
     (root / "02" / "dockerface-frame_00004_rgb.txt").unlink()
-    with pytest.raises(InputError, match=r"02/dockerface-frame_00004_rgb\.txt: the frame's box cannot be read"):
+    with pytest.raises(InputError, match=r"02/dockerface-frame_00004_rgb\.txt: no such file"):
         BIWI(root, box_rule="dockerface")
     assert list(BIWI(root, box_rule="dockerface", bad_files="skip").skipped) == ["02/frame_00004"]
     with pytest.raises(InputError, match=r"is no folder; box_rule=dockerface reads"):
@@ -179,7 +183,7 @@ def test_calibration_turns_the_poses(root: Path) -> None:
     (root / "01" / "rgb.cal").write_text("\n".join(lines))
     np.testing.assert_allclose(read_calibration(root / "01" / "rgb.cal").rotation, turn)
     calibrated = BIWI(root, calibrated=True)
-    matrix = read_pose(root / "01" / "frame_00003_pose.txt").rotation
+    matrix = read_pose(root / "01" / "frame_00003_pose.txt")[0]
     np.testing.assert_allclose(calibrated.pose[0], pose_from_biwi_matrix(calibrate_biwi_matrix(matrix, turn)), atol=1e-4)
     assert 0.3 < np.abs(calibrated.pose - plain.pose).max() < 5
 
@@ -233,7 +237,7 @@ def test_broken_files_are_named(root: Path, name: str, text: str, told: str) -> 
 
 def test_missing_files_are_named(root: Path) -> None:
     (root / "03" / "rgb.cal").unlink()
-    with pytest.raises(InputError, match=r"03/rgb\.cal: cannot be read \(No such file or directory\); restore the file"):
+    with pytest.raises(InputError, match=r"03/rgb\.cal: no such file"):
         BIWI(root, calibrated=True)
     (root / "02" / "frame_00004_pose.txt").unlink()
     with pytest.raises(InputError, match=r"frame_00004_pose\.txt"):
@@ -268,3 +272,31 @@ def test_parts_of_protocol_2(seed: int) -> None:
 def test_unknown_part_is_named() -> None:
     with pytest.raises(InputError, match="part=most"):
         biwi_sequences("most", "sequence", 0)  # type: ignore[arg-type]
+
+
+def test_a_ray_predictor_is_right_in_the_frame_of_rays(root: Path) -> None:
+    """Heads are drawn as their crops show them; labels in the camera's frame are turned by the angle of the ray."""
+    drawn = BIWI(root, calibrated=True)
+    for path in drawn.paths:
+        pose_file = path.with_name(path.name.replace("rgb.png", "pose.txt"))
+        matrix, center = read_pose(pose_file)
+        ray = ray_rotation(torch.tensor(center[:2] / center[2]), (0, 0), 1.0).numpy()
+        turned = FLIP_FRAME @ ray @ FLIP_FRAME @ matrix
+        pose_file.write_text("\n".join(" ".join(f"{value:.9f}" for value in row) for row in (*turned, [], center)) + "\n")
+    camera, ray_frame = BIWI(root, calibrated=True), BIWI(root, calibrated=True, frame="ray")
+    np.testing.assert_allclose(ray_frame.pose, drawn.pose, atol=1e-3)
+    assert np.abs(camera.pose - drawn.pose).max() > 1
+    with pytest.raises(InputError, match=r"frame=ray is seen from the colour camera; set calibrated=true as well"):
+        BIWI(root, frame="ray")
+    with pytest.raises(InputError, match=r"frame=head is unknown; choose camera or ray"):
+        BIWI(root, frame="head")  # type: ignore[arg-type]
+    assert BIWIDataModule(root, FSANetCrop(), calibrated=True, frame="ray").rules["frame"] == "ray"
+
+
+def test_labels_move_by_three_degrees_between_the_frames(shared: Path) -> None:
+    """All 15,678 frames of Biwi+: the middle of each box, and a focal length of 517 pixels."""
+    with np.load(shared / "biwi_plus" / "Biwi_plus.npz", allow_pickle=False) as file:
+        boxes, pose = file["bbox"].astype(float), file["ypr"]
+    center = torch.tensor(boxes[:, :2] + boxes[:, 2:] / 2)
+    moved = camera_to_ray(torch.tensor(pose), center, (640, 480), 517.0)
+    assert float(angular_error(moved, torch.tensor(pose)).mean()) == pytest.approx(3.3, abs=0.1)

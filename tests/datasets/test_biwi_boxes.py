@@ -4,17 +4,16 @@ import numpy as np
 import pytest
 
 from headposekit.datasets.biwi import (
-    box_rule,
+    BIWI,
+    DOCKERFACE_MISSES,
+    RULES,
     choose_face,
-    dockerface_frames,
     fsanet_protocol1,
     fsanet_protocol2,
     read_detections,
     read_dockerface,
 )
 from headposekit.errors import InputError
-
-SIZE = (640, 480)
 
 
 def face(x0: float, confidence: float = 0.99, y0: float = 150) -> list[float]:
@@ -31,21 +30,21 @@ def lefts(boxes: list) -> list[float | None]:
 
 def test_the_face_nearest_to_two_thirds_counts() -> None:
     faces = np.array([face(100), face(420, y0=330), face(500)])
-    np.testing.assert_array_equal(choose_face(faces, 0.9, *SIZE), faces[1, 1:])  # type: ignore[arg-type]
-    assert choose_face(faces, 0.99, *SIZE) is None
-    assert choose_face(np.zeros((0, 5)), 0.9, *SIZE) is None
+    np.testing.assert_array_equal(choose_face(faces, 0.9), faces[1, 1:])  # type: ignore[arg-type]
+    assert choose_face(faces, 0.99) is None
+    assert choose_face(np.zeros((0, 5)), 0.9) is None
 
 
 def test_protocol_1_drops_missing_and_jumping_faces_until_the_head_returns() -> None:
     sequence = frames([face(200)], [], [face(279)], [face(420)], [face(425)], [face(300)], [face(310, confidence=0.5)])
-    assert lefts(fsanet_protocol1(sequence, *SIZE)) == [200, None, 279, None, None, 300, 300]
-    assert lefts(fsanet_protocol1(frames([], [face(10, 0.5)], [face(50)]), *SIZE)) == [None, None, 50]
+    assert lefts(fsanet_protocol1(sequence)) == [200, None, 279, None, None, 300, 300]
+    assert lefts(fsanet_protocol1(frames([], [face(10, 0.5)], [face(50)]))) == [None, None, 50]
 
 
 def test_the_jump_is_measured_at_the_enlarged_left_side() -> None:
     still, moved = (
-        fsanet_protocol1(frames([face(200)], [face(279)]), *SIZE),
-        fsanet_protocol1(frames([face(200)], [face(280)]), *SIZE),
+        fsanet_protocol1(frames([face(200)], [face(279)])),
+        fsanet_protocol1(frames([face(200)], [face(280)])),
     )
     assert lefts(still) == [200, 279]
     assert lefts(moved) == [200, None]
@@ -53,8 +52,8 @@ def test_the_jump_is_measured_at_the_enlarged_left_side() -> None:
 
 def test_protocol_2_keeps_every_frame() -> None:
     sequence = frames([], [face(200)], [], [face(420)], [face(230, confidence=0.93)], [face(240)])
-    assert lefts(fsanet_protocol2(sequence, *SIZE)) == [200, 200, 200, 200, 200, 240]
-    assert fsanet_protocol2(frames([], []), *SIZE) == [None, None]
+    assert lefts(fsanet_protocol2(sequence)) == [200, 200, 200, 200, 200, 240]
+    assert fsanet_protocol2(frames([], [])) == [None, None]
 
 
 def test_file_is_read_with_several_faces_a_frame(tmp_path: Path) -> None:
@@ -89,7 +88,7 @@ def test_missing_file_and_unknown_rule_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="run a face detector"):
         read_detections(tmp_path / "none.csv")
     with pytest.raises(InputError, match="choose fsanet_protocol1"):
-        box_rule("mine")  # type: ignore[arg-type]
+        BIWI(tmp_path, box_rule="mine")  # type: ignore[arg-type]
 
 
 SEQUENCES = "431 362 569 689 881 399 699 738 831 688 570 727 484 653 475 692 315 476 335 471 450 530 395 359"
@@ -104,7 +103,7 @@ def test_published_test_sets_by_their_lists(shared: Path) -> None:
 
 
 def test_listed_frames_alone_count() -> None:
-    assert lefts(box_rule("listed")(frames([], [face(10), face(20)], [face(30)]), *SIZE)) == [None, 10, 30]
+    assert lefts(RULES["listed"](frames([], [face(10), face(20)], [face(30)]))) == [None, 10, 30]
 
 
 def test_lists_that_are_none(tmp_path: Path) -> None:
@@ -124,7 +123,7 @@ def test_lists_that_are_none(tmp_path: Path) -> None:
 
 def test_hopenets_test_set_has_15666_frames(shared: Path) -> None:
     names = list(read_detections(shared / "biwi_plus" / "Biwi_plus_non_cal.npz"))
-    kept = dockerface_frames(names)
+    kept = [name for name in names if name not in DOCKERFACE_MISSES]
     assert (len(names), len(kept)) == (15_678, 15_666)
     gone = {f"{name[:2]}: {int(name[-5:])}" for name in set(names) - set(kept)}
     assert gone == {"15: 346", "15: 348", "18: 473", *(f"18: {n}" for n in range(476, 482)), "21: 456", "21: 457", "21: 458"}
@@ -142,7 +141,7 @@ def test_hopenets_test_set_has_15666_frames(shared: Path) -> None:
 def test_box_of_dockerface(tmp_path: Path, text: str, box: list[float]) -> None:
     path = tmp_path / "dockerface-frame_00003_rgb.txt"
     path.write_text(text)
-    np.testing.assert_array_equal(read_dockerface(path, *SIZE), np.float32(box))
+    np.testing.assert_array_equal(read_dockerface(path), np.float32(box))
 
 
 @pytest.mark.parametrize(
@@ -161,5 +160,5 @@ def test_broken_boxes_of_dockerface_are_named(tmp_path: Path, text: str, told: s
     path = tmp_path / "dockerface-frame_00003_rgb.txt"
     path.write_text(text)
     with pytest.raises(InputError, match=told) as refusal:
-        read_dockerface(path, *SIZE)
+        read_dockerface(path)
     assert str(refusal.value).startswith(f"{path}: ")

@@ -1,6 +1,8 @@
 """BIWI's own file formats: depth pictures, calibrations, poses."""
 
+import os
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headposekit.datasets.biwi import read_calibration, read_depth, read_pose
+from headposekit.datasets.biwi import read_calibration, read_depth, read_dockerface, read_pose
 from headposekit.errors import InputError
 from headposekit.synthesis.writers_biwi import write_depth
 
@@ -91,7 +93,7 @@ def test_broken_depth_is_named(path: Path, raw: bytes, told: str) -> None:
 
 
 def test_missing_depth_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"frame_00003_depth\.bin: the depth picture cannot be read \(No such file"):
+    with pytest.raises(InputError, match=r"frame_00003_depth\.bin: no such file"):
         read_depth(tmp_path / "frame_00003_depth.bin")
 
 
@@ -136,6 +138,13 @@ def test_broken_calibration_is_named(tmp_path: Path, before: str, after: str, to
 def test_pose_has_a_rotation_and_a_head_centre(tmp_path: Path) -> None:
     path = tmp_path / "frame_00003_pose.txt"
     path.write_text("0 -1 0 \n1 0 0 \n0 0 1 \n\n72.1 -30.5 912.25 \n")
-    place = read_pose(path)
-    np.testing.assert_array_equal(place.rotation, [[0, -1, 0], [1, 0, 0], [0, 0, 1]])
-    np.testing.assert_array_equal(place.center, [72.1, -30.5, 912.25])
+    rotation, center = read_pose(path)
+    np.testing.assert_array_equal(rotation, [[0, -1, 0], [1, 0, 0], [0, 0, 1]])
+    np.testing.assert_array_equal(center, [72.1, -30.5, 912.25])
+
+
+@pytest.mark.parametrize("read", [read_depth, read_pose, read_calibration, read_dockerface])
+def test_a_pipe_is_not_waited_for(tmp_path: Path, read: Callable) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match="a pipe or device, expected a file"):
+        read(tmp_path / "pipe")

@@ -1,11 +1,10 @@
-import contextlib
 import os
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from headposekit.detectors.files import COLUMNS, FileBoxes, read_boxes
@@ -66,12 +65,37 @@ def test_a_byte_order_mark_is_no_part_of_the_first_column(tmp_path: Path) -> Non
     assert list(read_boxes(path)) == ["a"]
 
 
-@given(st.binary(max_size=200))
-def test_any_file_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+numbers = st.one_of(st.floats(), st.integers(-9, 99), st.text(max_size=2))
+table = st.lists(st.tuples(st.text(max_size=3), *[numbers] * 5), max_size=4).map(
+    lambda rows: "\n".join(",".join(map(str, row)) for row in rows).encode(errors="replace")
+)
+
+
+@given(st.one_of(st.binary(max_size=200), table))
+@example(b"a,.5,0,1,10,12\na,1,0,0,9,9\n")
+@example(b"a,.5,0,1,10,inf\n")
+def test_any_file_is_read_or_refused_in_one_line(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     path = tmp_path_factory.getbasetemp() / "any.csv"
     path.write_bytes(",".join(COLUMNS).encode() + b"\n" + content)
-    with contextlib.suppress(InputError):
-        assert all(faces.shape[1] == 5 and np.isfinite(faces).all() for faces in read_boxes(path).values())
+    boxes, refusal = {}, f"{path}"
+    try:
+        boxes = read_boxes(path)
+    except InputError as error:
+        refusal = str(error)
+    assert refusal.startswith(str(path))
+    assert "\n" not in refusal
+    for faces in boxes.values():
+        assert faces.shape == (len(faces), 5)
+        assert np.isfinite(faces).all()
+        assert (faces[:, 3:] > faces[:, 1:3]).all()
+
+
+def test_of_a_table_each_face_comes_back(tmp_path: Path) -> None:
+    boxes = read_boxes(write(tmp_path / "b.csv", "a,.5,0,1,10,12", "b,1,0,0,3,4", "a,.9,5,5,9,9"))
+    assert {name: faces.tolist() for name, faces in boxes.items()} == {
+        "a": [[0.5, 0, 1, 10, 12], [0.9, 5, 5, 9, 9]],
+        "b": [[1, 0, 0, 3, 4]],
+    }
 
 
 @pytest.mark.parametrize("rule", [FSANetCrop(32), HopenetCrop(32), MarginCrop(32)])

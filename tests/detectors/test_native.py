@@ -1,3 +1,4 @@
+import importlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,6 @@ from onnx import TensorProto, helper
 
 from detector_scores import overlaps
 from face_scenes import plain_heads
-from headposekit.detectors import native
 from headposekit.detectors.native import Cascade, DlibHog, Mapping, NativeDetector, YuNet
 from headposekit.errors import InputError
 
@@ -48,7 +48,7 @@ def test_a_detector_that_is_not_installed_says_how_to_get_it(monkeypatch: pytest
     def refuse(module: str) -> None:
         raise ImportError(module)
 
-    monkeypatch.setattr(native.importlib, "import_module", refuse)
+    monkeypatch.setattr(importlib, "import_module", refuse)
     picture = np.zeros((64, 64, 3), np.uint8)
     with pytest.raises(InputError, match=r"detector=dlib needs the package dlib-bin; pip install -e '.\[detectors\]'"):
         DlibHog()(picture)

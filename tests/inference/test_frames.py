@@ -28,6 +28,7 @@ def folder(tmp_path: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(path), RNG.integers(0, 255, (10, 12, 3), dtype=np.uint8))
     (tmp_path / "in" / "notes.txt").write_text("no picture")
+    (tmp_path / "in" / "._b.jpg").write_bytes(b"\0\5\x16\7")  # of macOS, beside a file on a foreign disk
     return tmp_path / "in"
 
 

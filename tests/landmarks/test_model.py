@@ -8,7 +8,7 @@ from headposekit.errors import InputError
 from headposekit.geometry.face_model import mean_face_68
 from headposekit.geometry.rotations import pose_to_matrix
 from headposekit.landmarks import LandmarkPose
-from headposekit.landmarks.model import POINT_SETS
+from headposekit.landmarks.points import POINT_SETS
 from headposekit.landmarks.solvers import Perspective, WeakPerspective
 from headposekit.landmarks.sources import LandmarkFile, Truth
 from headposekit.types import Batch

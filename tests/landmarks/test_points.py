@@ -5,7 +5,7 @@ import pytest
 
 from headposekit.errors import InputError
 from headposekit.geometry.face_model import MIRROR_68, mean_face_68
-from headposekit.landmarks.model import POINT_SETS, point_set, read_face_model
+from headposekit.landmarks.points import POINT_SETS, point_set, read_face_model
 from headposekit.landmarks.solvers import checked_face
 
 

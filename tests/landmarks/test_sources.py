@@ -83,7 +83,7 @@ def test_what_is_wrong_with_a_file_is_said(tmp_path: Path) -> None:
         "shape.npz": r"landmarks float64 of \(2, 51, 2\); `names` \(N,\) and `landmarks` \(N, 68, 2\) are expected",
         "keys.npz": "`names` .* are expected",
         "no.npz": "not a readable .npz file",
-        "pts": "10 numbers between braces, expected 68 lines",
+        "pts": "10 numbers, expected 68 lines",
     }.items():
         with pytest.raises(InputError, match=message):
             LandmarkFile(tmp_path / name)(batch())

@@ -152,13 +152,17 @@ def test_network_of_ones_own() -> None:
 
 
 @pytest.mark.parametrize("kind", [ReadsTwice, InSingle])
-def test_network_that_cannot_be_folded_stays_as_it_is(kind: type[Own]) -> None:
+def test_network_that_cannot_be_folded_stays_as_it_is(kind: type[Own], caplog: pytest.LogCaptureFixture) -> None:
     torch.manual_seed(0)
     network = with_history(kind())
     folded, batch = fold(network), crops(16)
     assert [type(module) for module in folded.modules()] == [type(module) for module in network.modules()]
     with torch.no_grad():
         torch.testing.assert_close(folded(batch).pose, network(batch).pose, atol=0, rtol=0)
+    assert all(
+        message.startswith(f"{kind.__name__} is used as it is, since it cannot be folded: ") for message in caplog.messages
+    )
+    assert len(caplog.messages) == 1
 
 
 def test_network_without_parameters_stays_as_it_is() -> None:

@@ -79,7 +79,7 @@ def test_published_state_dicts_give_the_published_angles(tmp_path: Path, make, o
 def test_published_files_that_are_none(tmp_path: Path) -> None:
     path = tmp_path / "file.pkl"
     torch.save(torchvision.models.resnet18().state_dict(), path)
-    with pytest.raises(InputError, match="a state dict, but not of Hopenet"):
+    with pytest.raises(InputError, match="a state dict, but neither of Hopenet"):
         load_published(path)
     state = official_alexnet().state()
     del state["classifier.1.bias"]
@@ -88,7 +88,7 @@ def test_published_files_that_are_none(tmp_path: Path) -> None:
         load_published(path)
     state["fc_yaw.weight"][0, 0] = float("nan")
     torch.save(state, path)
-    with pytest.raises(InputError, match=r"1 of its .* weights are NaN"):
+    with pytest.raises(InputError, match=r"fc_yaw\.weight holds NaN"):
         load_published(path)
     torch.save({"net": nn.Linear(2, 2)}, path)
     with pytest.raises(InputError, match=r"file\.pkl: holds pickled objects \(torch\.nn\.modules\.linear\.Linear\)"):
@@ -98,7 +98,7 @@ def test_published_files_that_are_none(tmp_path: Path) -> None:
         load_published(path)
     for odd in ({0: torch.zeros(2)}, {"a": torch.zeros(2, dtype=torch.bfloat16)}, {"a": nn.Parameter(torch.zeros(2))}):
         torch.save(odd, path)
-        with pytest.raises(InputError, match="state dict"):
+        with pytest.raises(InputError, match=r"state.dict"):
             load_published(path)
     path.write_bytes(b"\x80\x02.")
     with pytest.raises(InputError, match="not a readable file of tensors"):
@@ -175,7 +175,7 @@ def test_offline_one_line_says_how_to_go_on(make, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("timm.models._builder.load_pretrained", fail)
     monkeypatch.setattr("torch.hub.load_state_dict_from_url", fail)
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", fail)
-    with pytest.raises(InputError, match=r"cannot be fetched \(OSError\); give model\.backbone\.checkpoint_path=FILE"):
+    with pytest.raises(InputError, match=r"cannot be fetched \(no route to host\); give model\.backbone\.checkpoint_path=FILE"):
         make()
 
 

@@ -9,8 +9,7 @@ from configs import write_checkpoint
 from headposekit.datasets import AFLW2000DataModule
 from headposekit.errors import InputError
 from headposekit.geometry.crops import FSANetCrop
-from headposekit.reporting.figures import overlay
-from headposekit.reporting.structure_maps import StructureMaps
+from headposekit.reporting.structure_maps import StructureMaps, draw_maps, overlay
 from headposekit.reporting.tables import Measured, Row, Table
 from headposekit.weights.checkpoint import load_checkpoint
 
@@ -42,3 +41,24 @@ def test_maps_come_from_the_checkpoint(aflw2000_root: Path, tmp_path: Path) -> N
     np.testing.assert_allclose(maps_drawn, expected, atol=1e-3)
     assert len(expected) == 3 * 2 * 3
     assert weights.flatten(1).std(dim=1).min() > 0
+
+
+def test_structure_maps_stand_over_their_faces() -> None:
+    crops = np.stack([np.full((64, 64, 3), shade, np.uint8) for shade in (50, 200)])
+    maps = np.random.default_rng(0).random((2, 4, 3, 8, 8))
+    figure = draw_maps("Figure 5", crops, maps)
+    with_images = [axis for axis in figure.axes if axis.images]
+    assert len(with_images) == 2 * (1 + 4 * 3)
+    (face,), (shown,) = with_images[13].images, with_images[13 + 1 + 3 * 2 + 1].images  # second face, third row, second stage
+    np.testing.assert_array_equal(face.get_array(), crops[1])
+    np.testing.assert_allclose(shown.get_array(), overlay(crops[1], maps[1, 2, 1]), atol=1e-6)
+
+
+def test_each_weight_colours_its_own_part_of_the_face() -> None:
+    crop, weights = np.full((64, 64, 3), 100, np.uint8), np.zeros((8, 8))
+    weights[2, 5] = 1
+    drawn = overlay(crop, weights)
+    bright = drawn.sum(axis=-1) > 1
+    assert bright[16:24, 40:48].all()
+    assert bright.sum() == 64
+    assert 0 <= drawn.min() <= drawn.max() <= 1

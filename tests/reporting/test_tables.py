@@ -1,9 +1,11 @@
 import csv
 import io
+from pathlib import Path
 
 import pytest
 
 from headposekit.errors import InputError
+from headposekit.geometry.conventions import ALIGNED_MEANS
 from headposekit.paths import PUBLISHED
 from headposekit.reporting.published import Published, find_published, read_published
 from headposekit.reporting.tables import DASH, Measured, Row, Table, mean_and_std
@@ -49,6 +51,34 @@ def test_rows_whose_errors_leave_faces_out_are_named() -> None:
     assert expected in landmarks.markdown(("last",))
     header, (own, frontal), _ = landmarks.cells(("n",))
     assert (own[header.index("AFLW2000 n")], frontal[header.index("AFLW2000 n")]) == ("297 of 494", "494")
+
+
+def test_the_aligned_error_is_a_dash_where_a_seed_lacks_it_and_is_explained_where_it_is_shown() -> None:
+    seeds = ({**errors(5.0), "aligned_mae": 3.0}, {**errors(5.0), "aligned_mae": 4.0})
+    both = Table("T", {"a": "AFLW2000"}, [Row("new", measured={"a": Measured(seeds, (), 9, {"dataset": "p"}, "c", ("abc",))})])
+    assert both.cells(("last", "aligned"))[1] == [["new", DASH, "5.00 ± 0.00", "3.50 ± 0.71"]]
+    assert ALIGNED_MEANS in both.markdown()
+    seeds[1].pop("aligned_mae")
+    assert both.cells(("last", "aligned"))[1] == [["new", DASH, "5.00 ± 0.00", DASH]]
+    assert ALIGNED_MEANS not in both.markdown()
+
+
+def test_differences_smaller_than_the_tolerance_are_marked() -> None:
+    rows = [
+        Row(
+            str(mae),
+            None,
+            {"a": Published({"mae": 4.0})},
+            {"a": Measured((errors(mae),), (), 9, {"dataset": "p"}, "c", ("abc",))},
+        )
+        for mae in (3.0, 3.9, 5.5)
+    ]
+    table = Table("T", {"a": "A", "b": "B"}, rows, tolerances={"a": 1.2})
+    assert [cells[3:5] for cells in table.cells(("last", "difference"))[1]] == [
+        ["3.00", "-1.00 ≈"],
+        ["3.90 ≈", "-0.10 ≈"],
+        ["5.50", "+1.50"],
+    ]
 
 
 def test_a_terminal_gets_the_columns_that_fit() -> None:
@@ -104,3 +134,26 @@ def test_every_row_whose_angles_do_not_average_to_its_mean_is_remarked() -> None
         if len(found.errors) == 4:
             mean = sum(found.errors[angle] for angle in ("yaw", "pitch", "roll")) / 3
             assert abs(mean - found.errors["mae"]) < 0.016 or any("average" in note for note in found.notes), row
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (b"FSA-Net", b"FSA\xff", "not UTF-8"),
+        (b"roll", b"rolls", "no column roll; it belongs to the project"),
+        (b"\n", b",x\n", "cells under"),
+        (b"6.41", b"six", "'six.*', not a finite number"),
+    ],
+    ids=["bytes", "column", "cells", "number"],
+)
+def test_damaged_published_numbers_are_refused_in_one_line(tmp_path: Path, old: bytes, new: bytes, message: str) -> None:
+    content = PUBLISHED.read_bytes()
+    assert old in content
+    (tmp_path / "p.csv").write_bytes(content.replace(old, new, 1))
+    with pytest.raises(InputError, match=rf"p\.csv.*{message}"):
+        read_published(tmp_path / "p.csv")
+
+
+def test_a_column_that_published_numbers_do_not_have() -> None:
+    with pytest.raises(InputError, match="published: scoting is no column of the published numbers"):
+        find_published(read_published(PUBLISHED), scoting="1x1")

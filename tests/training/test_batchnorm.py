@@ -6,7 +6,7 @@ import torch.multiprocessing
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from headposekit.training.batchnorm import ShareBatchStatistics, SharedBatchNorm2d
+from headposekit.training.callbacks import ShareBatchStatistics, SharedBatchNorm2d
 
 
 def network() -> nn.Module:

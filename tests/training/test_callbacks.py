@@ -15,7 +15,7 @@ from configs import train_config
 from headposekit import files
 from headposekit.errors import InputError
 from headposekit.training.callbacks import Heartbeat, Progress, SelfDescription, WholeCheckpoints
-from headposekit.training.epoch_csv import EpochCSVLogger
+from headposekit.training.loggers import EpochCSVLogger
 from run_folders import rows
 
 

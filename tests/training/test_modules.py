@@ -8,7 +8,7 @@ from headposekit.losses import MeanAbsoluteError
 from headposekit.models.fsanet import CapsuleAggregation, ConvScoring, FSANet
 from headposekit.models.ssrnet import SSRNetMD
 from headposekit.training import FSANetModule, SSRNetModule
-from headposekit.training.epoch_csv import EpochCSVLogger
+from headposekit.training.loggers import EpochCSVLogger
 
 OPTIMIZER = partial(torch.optim.Adam, lr=1e-3)
 SCHEDULER = partial(torch.optim.lr_scheduler.MultiStepLR, milestones=[30, 60])

@@ -1,9 +1,10 @@
 import json
+import os
 from pathlib import Path
 
 import numpy as np
 
-from headposekit.training.runs import fuse, read_pool, read_predictions, seedless
+from headposekit.training.runs import fuse, read_pool, read_predictions, read_runs, seedless
 
 
 def write_run(runs: Path, name: str, seed: int, status: str = "finished", **config: object) -> Path:
@@ -53,3 +54,9 @@ def test_missing_or_cut_predictions_count_as_none(tmp_path: Path) -> None:
     assert read_predictions(run, "aflw2000") is None
     (folder / "predictions_aflw2000.csv").write_text("name,true_yaw\nx,1\n")
     assert read_predictions(run, "aflw2000") is None
+
+
+def test_a_pipe_in_place_of_results_is_not_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    os.mkfifo(tmp_path / "run" / "results.json")
+    assert read_runs(tmp_path) == ([], {"run": "results.json: not a file"})

@@ -10,7 +10,8 @@ from configs import CROP, FSANET, HOPENET, checkpoint_of
 from headposekit.errors import InputError
 from headposekit.models.fsanet import CapsuleAggregation, ConvScoring, FSANet, VarianceScoring
 from headposekit.models.ssrnet import SSRNetMD
-from headposekit.weights.checkpoint import build, load_checkpoint, load_initial_weights, read_card, read_weights_into
+from headposekit.weights.checkpoint import build, load_checkpoint, read_card, read_weights_into
+from headposekit.weights.load import load_initial_weights
 
 LARGE = {"_target_": "headposekit.models.backbones.TimmBackbone", "model_name": "resnet101"}
 

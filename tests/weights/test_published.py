@@ -169,10 +169,11 @@ def test_whole_keras_model_gives_its_weights(official: Path, tmp_path: Path) -> 
         (lambda state: {f"module.{key}": value for key, value in state.items()}, True),
         (lambda state: {"state_dict": {f"module.{key}": value for key, value in state.items()}, "epoch": 3}, True),
         (lambda state: {"model_state_dict": state}, True),
+        (lambda state: {"ema": {f"_orig_mod.{key}": value for key, value in state.items()}}, True),
         (lambda state: {"model": {"state_dict": {f"model.module.{key}": value for key, value in state.items()}}}, True),
         (lambda state: state, False),
     ],
-    ids=["module", "state_dict", "model_state_dict", "twice", "old form"],
+    ids=["module", "state_dict", "model_state_dict", "compiled", "twice", "old form"],
 )
 def test_hopenet_in_other_wrappings(tmp_path: Path, wrap: Callable, is_zip: bool) -> None:
     network = Hopenet(TimmBackbone("resnet18.tv_in1k"), AngleBins())
@@ -201,3 +202,12 @@ def test_networks_of_different_sizes_do_not_fuse() -> None:
     large.input_size = 224
     with pytest.raises(InputError, match="different input sizes"):
         LateFusion([SSRNetMD(), large])
+
+
+@pytest.mark.parametrize("start", [b"\x89HDF\r\n\x1a\n", b"PK"], ids=["h5", "torch"])
+def test_a_file_larger_than_any_network_is_not_read(tmp_path: Path, start: bytes) -> None:
+    with (tmp_path / "net.h5").open("wb") as file:
+        file.write(start)
+        file.truncate(2**40)  # takes no room on the disk
+    with pytest.raises(InputError, match=r"net\.h5: 1,099,511,627,776 bytes, more than the"):
+        load_published(tmp_path / "net.h5")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.measure import ProcessWatch, measure_rate
+from benchmarks.measure import ProcessWatch, measure_rate, rate_of
 from headposekit.data.augmentation import Augmentation
 from headposekit.data.packing import FixedPack, LoosePack
 from headposekit.data.sampling import BatchKey
@@ -146,7 +146,7 @@ def benchmark_data(
             times = compare_times(ways, num_blocks, calls=16, clock=time.process_time)
     finally:
         torch.set_num_threads(threads)
-    rates = {f"{name}_faces_per_second": asdict(value.rate(batch_size)) for name, value in times.items()}
+    rates = {f"{name}_faces_per_second": rate_of(value, batch_size) for name, value in times.items()}
     ratios = {f"{name}_times_files": 1 / value.ratio for name, value in times.items() if name != "files"}
     return {"batch_size": batch_size, "threads": 1, "packing_faces_per_second": packed, **rates, **ratios}
 

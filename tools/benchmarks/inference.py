@@ -12,7 +12,7 @@ import psutil
 import torch
 
 from benchmarks.batches import random_batch
-from benchmarks.measure import measure_rate
+from benchmarks.measure import measure_rate, rate_of
 from benchmarks.plain import plain_form
 from headposekit.geometry.face_model import mean_face_68
 from headposekit.geometry.rotations import pose_to_matrix
@@ -45,7 +45,7 @@ def benchmark_inference(network: PoseNetwork, batch_size: int, num_blocks: int, 
     with torch.inference_mode():
         pieces = {name: _call(form, batch) for name, form in forms.items()}
         times = compare_times(pieces, num_blocks, calls=5, clock=time.perf_counter)
-    rates = {f"{name}_images_per_second": asdict(value.rate(batch_size)) for name, value in times.items()}
+    rates = {f"{name}_images_per_second": rate_of(value, batch_size) for name, value in times.items()}
     return {"batch_size": batch_size, "threads": torch.get_num_threads(), **rates, **speedups(times)}
 
 
@@ -107,7 +107,7 @@ def benchmark_export(network: PoseNetwork, batch_size: int, num_blocks: int) -> 
             "torch_export": lambda: program(pictures),
         }
         times = compare_times(pieces, num_blocks, calls=5, clock=time.perf_counter)
-    rates = {f"{name}_images_per_second": asdict(value.rate(batch_size)) for name, value in times.items()}
+    rates = {f"{name}_images_per_second": rate_of(value, batch_size) for name, value in times.items()}
     ratios = {f"{name}_times_network": 1 / value.ratio for name, value in times.items() if name != "network"}
     return {"batch_size": batch_size, "threads": torch.get_num_threads(), **results, **rates, **ratios}
 

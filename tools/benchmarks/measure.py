@@ -4,12 +4,26 @@ import statistics
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from types import TracebackType
 
 import psutil
 
-from headposekit.timing import Rate, wait_for_device
+from headposekit.timing import Times, wait_for_device
+
+
+@dataclass(frozen=True)
+class Rate:
+    """How many items a second, over blocks of equal work: the middle one and the two ends."""
+
+    median: float
+    slowest: float
+    fastest: float
+
+
+def rate_of(times: Times, items: int) -> dict[str, float]:
+    """Items a second, of which a call does so many, as a plain `Rate`."""
+    return asdict(Rate(*(1e3 * items / value for value in (times.median, times.most, times.least))))
 
 
 def measure_rate(items: int, block: Callable[[], object], num_blocks: int, warm_up: int = 1) -> Rate:

@@ -14,7 +14,7 @@ from torch import nn
 from benchmarks.batches import random_batch
 from benchmarks.inference import speedups
 from benchmarks.limits import count_work, machine_limits
-from benchmarks.measure import measure_rate
+from benchmarks.measure import measure_rate, rate_of
 from benchmarks.plain import plain_form
 from headposekit.data.datamodule import HeadPoseDataModule
 from headposekit.models.fold import fold
@@ -82,7 +82,7 @@ def benchmark_step(network: PoseNetwork, batch_sizes: Sequence[int], num_blocks:
             compiled.compile(mode="reduce-overhead")
             forms["bf16_graph"] = _step(compiled, batch, bf16=True)
         times = compare_times(forms, num_blocks, calls=4, clock=time.process_time if alone else time.perf_counter)
-        results |= {f"batch_{batch_size}_{name}_images_per_second": asdict(one.rate(batch_size)) for name, one in times.items()}
+        results |= {f"batch_{batch_size}_{name}_images_per_second": rate_of(one, batch_size) for name, one in times.items()}
         results |= {f"batch_{batch_size}_{name}": value for name, value in speedups(times).items()}
     return results
 
@@ -122,10 +122,7 @@ def benchmark_epoch(
     return {
         "threads": torch.get_num_threads(),
         "faces": faces,
-        **{
-            f"{name}_images_per_second": asdict(value.rate(tested if name == "test" else faces))
-            for name, value in times.items()
-        },
+        **{f"{name}_images_per_second": rate_of(value, tested if name == "test" else faces) for name, value in times.items()},
         "ours_times_naive": 1 / times["ours"].ratio,
     }
 

@@ -17,36 +17,30 @@ from headposekit.extensions import choices
 from headposekit.paths import CONF
 
 PATHS = {
-    "boxes", "checkpoint", "checkpoint_path", "dir", "dirpath", "face_model", "faces", "frames", "init_weights", "input",
-    "output", "path", "real", "resume", "root", "save_dir", "wandb_sweep", "weights", "whitening",
+    "annotations", "boxes", "checkpoint", "checkpoint_path", "dir", "dirpath", "face_model", "faces", "frames", "init_weights",
+    "input", "labels", "output", "path", "real", "resume", "root", "save_dir", "wandb_sweep", "weights", "whitening",
 }  # fmt: skip
 """Options that name files and folders, by the last part of their key."""
+LISTS = ("checkpoint", "input", "weights")
+"""Those that take several: commas between paths may be meant so, and Hydra says how that is written."""
 GRAMMAR = set("[]{}()'\"\\,=$")
 """Characters that mean something to Hydra: a value without them that it cannot read is plain text."""
-NOTHING: tuple[Any, ...] = (None, False, "", [])
-"""Values of a group that choose nothing."""
 
 
 def hydra_arguments(arguments: Sequence[str], program: str) -> list[str]:
-    """What Hydra is to be given for the arguments that a user typed; what Hydra reads as it was meant stays as it is.
-
-    Args:
-        arguments: without the program's name.
-        program: the name of its file in conf/.
+    """What Hydra is to be given for what a user typed to a program of conf/; what Hydra reads as it was meant stays as it is.
 
     Raises:
         InputError: an argument that cannot be read, or a group that needs a choice and was given none.
     """
-    overrides, flags = list(arguments), []
-    if any(argument.startswith("-") for argument in arguments):
-        overrides = list(get_args_parser().parse_known_intermixed_args(list(arguments))[0].overrides)
-        left = list(overrides)
-        for argument in arguments:  # Hydra takes no options after a flag that stands between them
-            if argument in left:
-                left.remove(argument)
-            else:
-                flags.append(argument)
-    is_sweep = bool({"-m", "--multirun"} & set(flags))
+    overrides: list[str] = get_args_parser().parse_known_intermixed_args(list(arguments))[0].overrides
+    left, flags = list(overrides), []
+    for argument in arguments:  # Hydra takes no options after a flag that stands between them
+        if argument in left:
+            left.remove(argument)
+        else:
+            flags.append(argument)
+    is_sweep = not {"-m", "--multirun"}.isdisjoint(flags)
     settled = [settle_group(quote(override, is_sweep), program) for override in overrides]
     return [*(override for override in settled if override is not None), *flags]
 
@@ -66,11 +60,14 @@ def quote(argument: str, is_sweep: bool = False) -> str:
     if not equals or not value:
         return argument
     is_path = key.lstrip("+").split("@")[0].rsplit(".", maxsplit=1)[-1] in PATHS
-    parsed, reason = _parse(argument)
+    if is_path and value.startswith("~") and not os.path.lexists(value):  # shells leave it after a key with a point
+        value = os.path.expanduser(value)
+        argument = f"{key}={value}"
+    parsed, reason = parse(argument)
     if parsed is None:
         if is_path and value[0] == "[" and value[-1] == "]" and not os.path.lexists(value):
             listed = f"{key}=[{','.join(quote(f'path={part.strip()}')[5:] for part in value[1:-1].split(','))}]"
-            if _parse(listed)[0] is not None:
+            if parse(listed)[0] is not None:
                 return listed
         if is_path or GRAMMAR.isdisjoint(value):
             return f"{key}={in_quotes(value)}"
@@ -78,6 +75,8 @@ def quote(argument: str, is_sweep: bool = False) -> str:
         raise InputError(f"{argument}: cannot be read ({reason}); as plain text it is written {written}")
     if not is_path or (is_sweep and parsed.is_sweep_override()):
         return argument
+    if parsed.is_sweep_override() and (key not in LISTS or os.path.lexists(value)):
+        return f"{key}={in_quotes(value)}"
     meant = parsed.value()
     is_meant = meant == value and "${" not in value
     if is_meant or not os.path.lexists(value) or (isinstance(meant, str) and meant != value and os.path.lexists(meant)):
@@ -92,13 +91,9 @@ def in_quotes(text: str) -> str:
 
 
 def settle_group(argument: str, program: str) -> str | None:
-    """An argument that gives a group null, false or nothing: what stands for `without`, or None where that is the default.
-
-    Raises:
-        InputError: the group needs a choice.
-    """
+    """A group given null, false or nothing: the argument that stands for it, None where that is the default, or InputError."""
     key, _, written = argument.partition("=")
-    parsed, _ = _parse(argument)
+    parsed, _ = parse(argument)
     if parsed is None or parsed.is_delete() or not (names := choices(parsed.key_or_group)):
         return argument
     group, value = parsed.key_or_group, parsed.value()
@@ -107,7 +102,7 @@ def settle_group(argument: str, program: str) -> str | None:
         return f"{key}={','.join(part.partition('=')[2] for part in settled if part is not None)}"
     defaults = _defaults(program)
     takes_list = group == "logger" or isinstance(defaults.get(group), list)
-    if any(type(value) is type(nothing) and value == nothing for nothing in NOTHING):
+    if value is None or value is False or value in ("", []):
         if takes_list and group != "logger":
             return f"{key}=[]"
         if "none" in names:
@@ -120,7 +115,8 @@ def settle_group(argument: str, program: str) -> str | None:
     return argument
 
 
-def _parse(argument: str) -> tuple[Override | None, str]:
+@functools.cache
+def parse(argument: str) -> tuple[Override | None, str]:
     """An argument as Hydra reads it, or why it cannot."""
     try:
         return OverridesParser.create().parse_override(argument), ""

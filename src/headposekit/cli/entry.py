@@ -1,6 +1,7 @@
 """Entry points: Hydra around a task, refusals in one line, a reason left behind where a run fails."""
 
 import contextlib
+import errno
 import functools
 import io
 import logging
@@ -15,19 +16,18 @@ from typing import Any
 import hydra
 import yaml
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from headposekit.cli.command_line import hydra_arguments
+from headposekit.cli.command_line import hydra_arguments, parse
 from headposekit.cli.options import check_options, check_values
 from headposekit.errors import InputError
+from headposekit.extensions import extensions_dir
 from headposekit.files import write_json
 from headposekit.paths import CONF, output_dir, runs_dir, typed
-from headposekit.sweeps.folders import ASKED, CELL, RunFolders
+from headposekit.sweeps.folders import CELL, FULL_ERROR, RunFolders
 from headposekit.sweeps.resolvers import is_first_process, register_resolvers
 
 Task = Callable[[DictConfig], Any]
@@ -39,7 +39,6 @@ def entry_point(
     """Decorate a task as `hydra.main` does, with `conf/<config_name>.yaml`.
 
     `after_interrupt` is what an interrupted user is told; a task that only reads runs (`reads_runs`) needs some, and no sweep.
-
     Wrong input and Hydra's own refusals become one line on standard error and exit status 1; HYDRA_FULL_ERROR=1 shows the
     traceback. A run that fails, for whatever reason, leaves failed.json in its folder.
     """
@@ -49,26 +48,20 @@ def entry_point(
         def main() -> None:
             if isinstance(sys.stdout, io.TextIOWrapper):
                 sys.stdout.reconfigure(errors="replace")  # what its encoding lacks is no reason to stop
-            as_typed = sys.argv
-            asked = os.environ.get("HYDRA_FULL_ERROR", "0")
-            os.environ |= {"HYDRA_FULL_ERROR": "1", ASKED: asked}  # Hydra then raises instead of printing pages
+            as_typed, full_error = sys.argv, os.environ.get("HYDRA_FULL_ERROR", "0")
+            os.environ |= {"HYDRA_FULL_ERROR": "1", FULL_ERROR: full_error}  # Hydra then raises instead of printing pages
             refused: list[Exception] = []
 
             @functools.wraps(task)
             def job(config: DictConfig) -> Any:
                 try:
-                    check_options(config)
-                    if "test" in config:
-                        from headposekit.training.protocols import settle_tests  # needs Lightning; predict does not
-
-                        settle_tests(config)  # of an option with several values it makes several test sets
-                    check_values(config)
+                    _check(config)
                     return task(config)
                 except (KeyboardInterrupt, SystemExit) as error:  # Lightning turns both signals into an exit
                     _leave_reason("interrupted")
                     if CELL not in os.environ:
-                        again = "go on from the last epoch with resume=auto"
-                        again = again if config_name == "train" and not is_sweep() else after_interrupt
+                        is_training = config_name == "train" and not is_sweep()
+                        again = "go on from the last epoch with resume=auto" if is_training else after_interrupt
                         print(f"error: interrupted; {again}", file=sys.stderr)
                     sys.exit(143 if type(error).__name__ == "SIGTERMException" else 130)
                 except Exception as error:
@@ -81,28 +74,40 @@ def entry_point(
 
             _quieten()
             try:
-                sys.argv = [sys.argv[0], *hydra_arguments(sys.argv[1:], config_name)]
+                arguments = hydra_arguments(sys.argv[1:], config_name)
+                sys.argv = [sys.argv[0], *arguments]
                 if reads_runs:
-                    _check_reading(sys.argv[1:])
+                    _check_reading(arguments)
                 with RunFolders() as folders:
-                    register_resolvers(folders)
-                    _take_given(folders, config_name, sys.argv[1:])
+                    register_resolvers()
+                    if config_name != "search":  # several searches may share a folder
+                        _take_given(folders, arguments)
                     hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(job)()
                 if refused:
                     raise refused[0]
             except Exception as error:
                 line = one_line(error)
-                if asked == "1" or line is None:
+                if full_error == "1" or line is None:
                     raise
                 print(f"error: {line}", file=sys.stderr)
                 sys.exit(1)
             finally:
-                os.environ["HYDRA_FULL_ERROR"] = asked
+                os.environ["HYDRA_FULL_ERROR"] = full_error
                 sys.argv = as_typed
 
         return main
 
     return decorate
+
+
+def _check(config: DictConfig) -> None:
+    """Refuse options that cannot be, before the task sees them."""
+    check_options(config)
+    if "test" in config:
+        from headposekit.training.protocols import settle_tests  # needs Lightning; predict does not
+
+        settle_tests(config)  # of an option with several values it makes several test sets
+    check_values(config)
 
 
 def _check_reading(arguments: list[str]) -> None:
@@ -113,15 +118,12 @@ def _check_reading(arguments: list[str]) -> None:
         raise InputError(f"{runs_dir()} holds no finished run; {typed('train')} makes one")
 
 
-def _take_given(folders: RunFolders, config_name: str, arguments: list[str]) -> None:
-    """Hold a folder that is given as hydra.run.dir=, before Hydra writes into it; several searches may share theirs."""
+def _take_given(folders: RunFolders, arguments: list[str]) -> None:
+    """Hold a folder that is given as hydra.run.dir=, before Hydra writes into it."""
     for argument in arguments:
-        key, _, value = argument.partition("=")
-        if key == "hydra.run.dir" and config_name != "search":
-            with contextlib.suppress(HydraException):  # Hydra itself refuses it, and says why
-                value = str(OverridesParser.create().parse_override(argument).value())
-                if "${" not in value:
-                    folders.take(Path(value))
+        override = parse(argument)[0] if argument.startswith("hydra.run.dir=") else None
+        if override is not None and "${" not in (folder := str(override.value())):  # what cannot be read, Hydra refuses
+            folders.take(Path(folder))
 
 
 def _quieten() -> None:
@@ -145,19 +147,29 @@ def one_line(error: BaseException) -> str | None:
         cause = cause.__cause__ or cause.__context__
     for link in chain:
         if isinstance(link, InputError):
-            # From a worker process the message arrives with that process' traceback before it.
-            return str(link).rsplit("InputError: ", maxsplit=1)[-1].strip().splitlines()[0]
+            # From a worker process the message arrives with that process' traceback before it, line breaks as letters.
+            return str(link).rsplit("InputError: ", maxsplit=1)[-1].strip().removesuffix("\\n")
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}; check the path, its permissions and the room left"
+    if isinstance(error, BrokenPipeError):
+        return "whatever read the output has ended; send it to a file instead (> log.txt)"
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):  # of what Hydra writes into a run's folder
+        return f"{error.strerror}: neither {runs_dir()} nor where the output is sent may be full; make room"
     for link in chain:
         if isinstance(link, yaml.YAMLError):
             said = " ".join(str(link).split())
             return f"{said}; correct the file: names, numbers, texts, lists and mappings are all that one may hold"
+        if isinstance(link, UnicodeDecodeError) and (path := _first_that_is_no_text()):
+            return f"{path}: not UTF-8 text; save it as UTF-8"
         if "shared memory" in str(link) or "insufficient shm" in str(link):
             return (
                 "too little shared memory (/dev/shm) for worker processes; give more (docker run --shm-size=1g), "
                 "or data.num_workers=0"
             )
+    if str(error).startswith("Unsupported type in defaults"):  # of Hydra
+        return f"{error}; correct the list `defaults:` of the file that was chosen: it holds names and GROUP: NAME"
+    if any(str(link).startswith("DataLoader worker (pid") for link in chain):
+        return "a worker process was ended from outside, as where memory runs out; give fewer workers or a smaller batch"
     if missing := re.search(r"Missing mandatory value: ([\w.]+)(?:\s+full_key: ([\w.]+))?", str(error)):
         # `module` holds copies of what stands at the top, `test` sets that were made of one.
         key = re.sub(
@@ -179,15 +191,20 @@ def one_line(error: BaseException) -> str | None:
     return None
 
 
+def _first_that_is_no_text() -> Path | None:
+    """A file of options, of the project or its extensions, that Hydra cannot have read; it says no name."""
+    for folder in (CONF, Path(os.environ["HEADPOSEKIT_ROOT"]) / "experiments", extensions_dir()):  # where it searches
+        for path in sorted(folder.rglob("*.yaml")) if folder else ():
+            try:
+                path.read_text(encoding="utf-8")
+            except UnicodeDecodeError:
+                return path
+    return None
+
+
 def is_sweep() -> bool:
     """Whether this is a cell of a sweep (`-m`)."""
     return bool(HydraConfig.get().mode == RunMode.MULTIRUN)
-
-
-def given_overrides() -> list[Override]:
-    """What was given on the command line, parsed."""
-    parsed: list[Override] = OverridesParser.create().parse_overrides(list(HydraConfig.get().overrides.task))
-    return parsed
 
 
 def _leave_reason(reason: str) -> None:

@@ -4,14 +4,15 @@ from pathlib import Path
 from typing import Any
 
 from hydra import compose
+from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from torch import nn
 
-from headposekit.cli.entry import given_overrides
 from headposekit.errors import InputError
 from headposekit.models.network import PoseNetwork
 from headposekit.paths import runs_dir, typed
+from headposekit.sweeps.cells import key_of
 from headposekit.sweeps.folders import folders_of
 from headposekit.sweeps.pool import finished_results
 from headposekit.training.identity import differences, learns, train_id
@@ -23,30 +24,27 @@ COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-
 
 
 def load_networks(config: DictConfig) -> tuple[PoseNetwork, dict[str, Any]]:
-    """Load what `checkpoint=` and `weights=` name, or make the `model=` that learns nothing.
-
-    Returns:
-        the network, in eval mode, and the configuration of the crop to test with.
+    """The network that `checkpoint=` and `weights=` name, or the `model=` that learns nothing, and the crop to test with.
 
     Raises:
-        InputError: see `load_members`; or files given for a model that learns nothing.
+        InputError: see `load_given`; or files given for a model that learns nothing.
     """
     if config.get("module") is not None and not learns(config):
         if config.checkpoint or config.weights:
             raise InputError(f"{config.model._target_.rsplit('.')[-1]} learns nothing; leave checkpoint= and weights= out")
         crop: Any = OmegaConf.to_container(config.crop, resolve=True)
         return instantiate(config.model, _convert_="all"), crop
-    members = load_members(config)
+    members = load_given(config)
     return fuse(members), members[0].crop_config
 
 
-def load_members(config: DictConfig) -> list[LoadedNetwork]:
+def load_given(config: DictConfig) -> list[LoadedNetwork]:
     """Load each file that `checkpoint=` and `weights=` name.
 
     Raises:
         InputError: nothing given, an unusable file, networks of different crops, or a `model=` that the files do not hold.
     """
-    if any(override.key_or_group.split(".")[0] == "crop" for override in given_overrides()):
+    if any(key_of(option).split(".")[0] == "crop" for option in HydraConfig.get().overrides.task):
         raise InputError("crop= is the network's own in an evaluation; leave it out (test.aflw2000.box chooses the box)")
     if not named_files(config):
         raise InputError("no network given; give checkpoint=PATH or weights=PATH (a list makes their late fusion)")
@@ -54,9 +52,9 @@ def load_members(config: DictConfig) -> list[LoadedNetwork]:
     if config.get("model") is not None:
         asserted = OmegaConf.to_container(config.model, resolve=True)
         for member in members:
-            if odd := differences(asserted, member.model_config):
+            if changed := differences(asserted, member.model_config):
                 raise InputError(
-                    f"{member.path}: not the model= that was given ({'; '.join(odd[:3])}); leave model= out or correct it"
+                    f"{member.path}: not the model= that was given ({'; '.join(changed[:3])}); leave model= out or correct it"
                 )
     refuse_other_crops(members)
     return members
@@ -70,11 +68,7 @@ def named_files(config: DictConfig) -> list[str]:
 
 
 def default_checkpoint() -> Path:
-    """The best checkpoint of the newest finished training of `train.py` as it is without options.
-
-    Raises:
-        InputError: there is none below the runs folder.
-    """
+    """The best checkpoint of the newest finished training of `train.py` without options; InputError where there is none."""
     config = compose("train")
     wanted = train_id(config)
     folders = [folder for folder in folders_of(wanted, runs_dir()) if finished_results(config, folder)]
@@ -96,20 +90,11 @@ def without_imagenet(module: DictConfig) -> DictConfig:
 
 
 def compile_network(network: nn.Module, mode: str | None) -> None:
-    """Have torch.compile translate a network at its first step; its parameters, and their names, stay as they are.
-
-    Args:
-        network: any.
-        mode: one of `COMPILE_MODES`; null leaves it as it is.
-
-    Raises:
-        InputError: an unknown mode.
-    """
-    if mode is None:
-        return
-    if mode not in COMPILE_MODES:
+    """Have torch.compile translate a network at its first step (None: not at all); its parameters keep their names."""
+    if mode is not None and mode not in COMPILE_MODES:
         raise InputError(f"compile={mode} is unknown; choose {', '.join(COMPILE_MODES)} or null")
-    network.compile(mode=mode)
+    if mode is not None:
+        network.compile(mode=mode)
 
 
 def _paths(value: Any) -> list[str]:

@@ -6,13 +6,12 @@ import math
 import os
 import re
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.utils import get_object
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
@@ -22,59 +21,31 @@ from headposekit.errors import InputError
 OPTIONAL_GROUPS = ("experiments", "budget")
 """Groups whose unknown choices Hydra leaves out without a word."""
 Paths = str | list[str] | None
-Counts = list[int]
-MANY = 10**9
-SEEDS = (int, 0, 2**32 - 1)
+MANY, SOME = 10**9, 10**4
 OPTIONS: dict[str, tuple[Any, float, float]] = {
-    "epochs": (int, 1, 10**6),
-    "seed": SEEDS,
-    "data.seed": SEEDS,
-    "data.split_seed": SEEDS,
-    "data.part_seed": SEEDS,
-    "protocol.seed": SEEDS,
-    "data.batch_size": (int, 1, MANY),
-    "data.num_workers": (int, 0, 10**4),
-    "data.num_train": (int | None, 1, MANY),
-    "data.num_val": (int | None, 1, MANY),
-    "init_weights": (str | None, 0, 0),
-    "resume": (str | None, 0, 0),
-    "compile": (str | None, 0, 0),
-    "pool.patience": (float, 1e-3, MANY),
-    "search.num_trials": (int, 1, MANY),
-    "search.name": (str, 0, 0),
-    "search.metric": (str, 0, 0),
-    "search.wandb_sweep": (str | None, 0, 0),
-    "wandb.project": (str, 0, 0),
-    "wandb.entity": (str | None, 0, 0),
-    "wandb.upload": (bool, 0, 0),
-    "checkpoint": (Paths, 0, 0),
-    "weights": (Paths, 0, 0),
-    "input": (str | int | list[str | int], 0, 10**4),
-    "recursive": (bool, 0, 0),
-    "output": (str | None, 0, 0),
-    "root": (str, 0, 0),
-    "box_lag": (float, 0, 10**4),
-    "batch_size": (int, 1, 10**6),
-    "field_of_view": (float | None, 0, 360),
-    "device": (str | None, 0, 0),
-    "num_threads": (int | None, 1, 10**4),
-    "num_workers": (int | None, 0, 10**4),
-    "int8": (bool, 0, 0),
-    "host": (str, 0, 0),
-    "port": (int, 0, 2**16 - 1),
-    "browser": (bool, 0, 0),
-    "max_megabytes": (int, 1, 10**4),
-    "max_megapixels": (int, 1, 10**4),
+    **dict.fromkeys(("seed", "data.seed", "data.split_seed", "data.part_seed", "protocol.seed"), (int, 0, 2**32 - 1)),
+    **dict.fromkeys(("data.batch_size", "search.num_trials", "num_heads", "num_units", "num_faces"), (int, 1, MANY)),
+    **dict.fromkeys(("num_steps", "num_blocks"), (int, 1, MANY)),
+    **dict.fromkeys(("epochs", "batch_size"), (int, 1, 10**6)),
+    **dict.fromkeys(("max_megabytes", "max_megapixels"), (int, 1, SOME)),
+    **dict.fromkeys(("data.num_train", "data.num_val"), (int | None, 1, MANY)),
+    **dict.fromkeys(("batch_sizes", "scaling"), (list[int], 1, 10**6)),
+    **dict.fromkeys(("init_weights", "resume", "compile", "search.wandb_sweep", "wandb.entity"), (str | None, 0, 0)),
+    **dict.fromkeys(("output", "device", "annotations"), (str | None, 0, 0)),
+    **dict.fromkeys(("search.name", "search.metric", "wandb.project", "root", "host"), (str, 0, 0)),
+    **dict.fromkeys(("wandb.upload", "recursive", "int8", "browser"), (bool, 0, 0)),
+    **dict.fromkeys(("checkpoint", "weights"), (Paths, 0, 0)),
+    "input": (str | int | list[str | int], 0, SOME),
     "stages": (list[str], 0, 0),
-    "num_heads": (int, 1, MANY),
-    "num_units": (int, 1, MANY),
-    "num_faces": (int, 1, MANY),
-    "num_steps": (int, 1, MANY),
-    "num_blocks": (int, 1, MANY),
-    "growth": (Counts, 1, 10**4),
-    "loader_workers": (Counts, 0, 10**4),
-    "batch_sizes": (Counts, 1, 10**6),
-    "scaling": (Counts, 1, 10**6),
+    "growth": (list[int], 1, SOME),
+    "loader_workers": (list[int], 0, SOME),
+    "data.num_workers": (int, 0, SOME),
+    "num_workers": (int | None, 0, SOME),
+    "num_threads": (int | None, 1, SOME),
+    "port": (int, 0, 2**16 - 1),
+    "pool.patience": (float, 1e-3, MANY),
+    "box_lag": (float, 0, SOME),
+    "field_of_view": (float | None, 0, 360),
 }
 """Options that no constructor takes, or not all of whose numbers it may have: type, and range of the numbers."""
 NEEDED = ("input", "stages", "growth", "loader_workers", "batch_sizes", "scaling")
@@ -85,12 +56,7 @@ IN_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str
 
 
 def check_options(config: DictConfig) -> None:
-    """Refuse what Hydra lets through.
-
-    Raises:
-        InputError: an unknown experiment or budget, a budget that says nothing of the data, an option added by `+` that nothing
-            reads.
-    """
+    """Refuse what Hydra lets through: unknown experiments, budgets that do not know the data, `+` of what nothing reads."""
     chosen = HydraConfig.get()
     if chosen.job.chdir:
         raise InputError("hydra.job.chdir=true: paths count from where the command was typed; leave it out")
@@ -106,39 +72,33 @@ def check_options(config: DictConfig) -> None:
             f"budget={budget} says nothing of data={data}, only of {', '.join(known)}; "
             "leave it out and give epochs= and data.num_train="
         )
-    _check_added(config, chosen.overrides.task)
-
-
-def _check_added(config: DictConfig, overrides: Sequence[str]) -> None:
-    """Refuse what `+` adds beside the parts that take options: nothing would read it."""
-    for override in OverridesParser.create().parse_overrides(list(overrides)):
-        key = override.key_or_group
-        if not (override.is_add() or override.is_force_add()) or _files_of(key):
-            continue
-        parts = key.split(".")
-        above = [".".join(parts[:end]) for end in range(1, len(parts) + 1)]
-        nodes = [OmegaConf.select(config, name) for name in above]
-        is_read = key in OPTIONS or any(isinstance(node, DictConfig) and "_target_" in node for node in nodes)
-        if not is_read and not set(above) & set(OPEN):
+    for option in chosen.overrides.task:
+        key = option.lstrip("+").split("=")[0].split("@")[0]
+        if option.startswith("+") and not _files_of(key) and not _is_read(config, key):
             raise InputError(f"no such option: {key}; see docs/config.md, or leave it out")
 
 
-def check_values(config: DictConfig) -> None:
-    """Refuse values of another type than the constructor that is given them, or `OPTIONS`, says; and numbers out of range.
+def _is_read(config: DictConfig, key: str) -> bool:
+    """Whether something reads an option that `+` adds: it stands below a part that takes options, or in one of `OPEN`."""
+    parts = key.split(".")
+    above = [".".join(parts[:end]) for end in range(1, len(parts) + 1)]
+    nodes = [OmegaConf.select(config, name) for name in above]
+    is_of_part = any(isinstance(node, DictConfig) and "_target_" in node for node in nodes)
+    return key in OPTIONS or is_of_part or not set(OPEN).isdisjoint(above)
 
-    Raises:
-        InputError: the option, its value and what it takes.
-    """
+
+def check_values(config: DictConfig) -> None:
+    """Refuse values of another type than the constructor that is given them, or `OPTIONS`, says; and numbers out of range."""
     for key, (kind, least, most) in OPTIONS.items():
-        parent = OmegaConf.select(config, key.rpartition(".")[0]) if "." in key else config
-        name = key.rpartition(".")[2]
+        above, _, name = key.rpartition(".")
+        parent = OmegaConf.select(config, above) if above else config
         if not isinstance(parent, DictConfig) or name not in parent or _is_elsewhere(parent, name):
             continue
         value = _plain(parent, name)
-        within = [number for number in (value if isinstance(value, list) else [value]) if not isinstance(number, bool | str)]
-        is_within = least == most or all(number is None or least <= number <= most for number in within)
-        if not (fits(kind, value) and is_within):
-            raise InputError(f"{key}={_shown(value)} is not {in_words(kind)}" + _range(kind, value, least, most))
+        numbers = [n for n in (value if isinstance(value, list) else [value]) if isinstance(n, int | float)]
+        if not fits(kind, value) or (least < most and not all(least <= number <= most for number in numbers)):
+            limits = f" from {least:g} to {most}" if least < most else _written("", kind, value)
+            raise InputError(f"{key}={_shown(value)} is not {in_words(kind)}{limits}")
         if key in NEEDED and value == []:
             raise InputError(f"{key}=[] is empty; name at least one")
     for key, value, kind in _arguments(config, ""):
@@ -193,11 +153,6 @@ def in_words(kind: Any) -> str:
     if isinstance(origin, type) and parts and issubclass(list, origin):
         return f"a list of {in_words(parts[0])}"
     return IN_WORDS.get(kind, f"a {getattr(kind, '__name__', str(kind))} of its own options")
-
-
-def _range(kind: Any, value: Any, least: float, most: float) -> str:
-    limits = "" if least == most else f" from {least:g} to {most}"
-    return limits or _written("", kind, value)
 
 
 def _written(key: str, kind: Any, value: Any) -> str:
@@ -264,7 +219,7 @@ def _is_elsewhere(node: Any, name: Any) -> bool:
 
 def _plain(node: DictConfig, name: Any) -> Any:
     value = node[name]
-    return OmegaConf.to_container(value, resolve=False) if OmegaConf.is_config(value) else value
+    return OmegaConf.to_container(value, resolve=OmegaConf.is_list(value)) if OmegaConf.is_config(value) else value
 
 
 def _shown(value: Any) -> str:

@@ -8,7 +8,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from headposekit.cli.entry import entry_point
-from headposekit.cli.networks import load_members
+from headposekit.cli.networks import load_given
 from headposekit.console import print_prediction
 from headposekit.detectors.base import tried
 from headposekit.inference.estimator import PoseEstimator
@@ -27,7 +27,7 @@ def predict(config: DictConfig) -> None:
     outputs = Outputs(take_folder(Path(str(config.output or output_dir()))), config.format, config.draw)
     detector = tried(instantiate(config.detector))  # before an earlier table is written over
     torch.set_num_threads(config.num_threads or torch.get_num_threads())
-    model = PoseEstimator(load_members(config), detector, config.device, field_of_view=config.field_of_view)
+    model = PoseEstimator(load_given(config), detector, config.device, field_of_view=config.field_of_view)
     size = 1 if any(isinstance(source.path, int) for source in inputs) else config.batch_size
     stream = PoseStream(model, instantiate(config.tracker), instantiate(config.smoothing), config.box_lag, size)
     print_prediction(predict_all(stream, inputs, outputs, config.max_megapixels))

@@ -10,7 +10,6 @@ from headposekit.data.packed_faces import BAD_FILES, doubts_of, read_examples, r
 from headposekit.data.packing import FacePack
 from headposekit.datasets.trees import write_trees, write_units
 from headposekit.errors import InputError
-from headposekit.process import available_cores
 from headposekit.reporting.doctor import write_page
 from headposekit.sweeps.folders import take_folder
 
@@ -32,12 +31,11 @@ def prepare(config: DictConfig) -> None:
     if not data:
         writer = instantiate(config.layout, _convert_="all")
         take_folder(writer.root)
-        num_workers = available_cores() if config.num_workers is None else config.num_workers
-        log.info("wrote %d pictures to %s", write_units(writer, num_workers), writer.root)
+        log.info("wrote %d pictures to %s", write_units(writer, config.num_workers), writer.root)
         return
     write_trees(config)
     for name, datamodule in {name: instantiate(node, _convert_="all") for name, node in data.items()}.items():
-        pack = getattr(datamodule, "pack", None)
+        pack = datamodule.pack
         if not isinstance(pack, FacePack):
             key = "pack" if name == "data" else f"pack@{name}.pack"
             raise InputError(f"{name} is to be packed, but how? give {key}=fixed or {key}=loose (synthetic heads need no pack)")

@@ -7,8 +7,7 @@ from omegaconf import DictConfig
 from headposekit.cli.entry import entry_point
 from headposekit.console import print_search
 from headposekit.paths import output_dir
-from headposekit.sweeps.search import best_command, run_search, trial_rows, write_trials
-from headposekit.sweeps.wandb_sweeps import write_sweep
+from headposekit.sweeps.search import best_command, run_search, trial_rows, write_sweep, write_trials
 
 
 @entry_point("search")

@@ -20,10 +20,11 @@ from headposekit.training.callbacks import SelfDescription
 from headposekit.training.identity import learns
 from headposekit.training.loggers import logging_to
 from headposekit.training.protocols import describe_protocol, records_of_tests
-from headposekit.training.results import model_card, new_results, no_training, summarise_training, write_model_card
+from headposekit.training.results import NO_TRAINING, model_card, new_results, summarise_training, write_model_card
 from headposekit.training.testing import check_sets, run_tests
 from headposekit.training.trainers import check_trainer, make_trainer, validates
-from headposekit.weights.checkpoint import load_initial_weights, read_weights_into
+from headposekit.weights.checkpoint import read_weights_into
+from headposekit.weights.load import load_initial_weights
 
 
 @entry_point("train")
@@ -56,7 +57,7 @@ def train(config: DictConfig) -> Any:
         for name in wanted:
             results["test"].pop(name, None)
     elif not fits:
-        results = {**new_results(config, module.model), "protocol": None, "train": no_training()}
+        results = {**new_results(config, module.model), "protocol": None, "train": dict(NO_TRAINING)}
     else:
         if config.init_weights:
             load_initial_weights(module.model, config.init_weights)

@@ -1,15 +1,11 @@
-"""What may happen to a training face: mirror, rotation, and transforms of what is cut out or of the finished square.
-
-The transforms of this file are drawn for a whole batch at once (`plan`). Any transform of albumentations can stand beside them
-and is drawn face by face. Either way, what is drawn is a function of seed, epoch and face.
-"""
+"""What may happen to a training face: mirror, rotation, and transforms of what is cut out or of the finished square."""
 
 import functools
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import cv2
 import numpy as np
@@ -24,12 +20,11 @@ from headposekit.types import Image
 Floats = NDArray[np.floating[Any]]
 Flags = NDArray[np.bool_]
 
-CUT, PIPELINE = 8, 32
-"""Streams of random numbers; each transform takes the next."""
+CUT, PIPELINE = 8, 32  # streams of random numbers; each transform takes the next
 
 
 class Augmentation:
-    """What may happen to a face in training.
+    """What may happen to a face in training, as a function of seed, epoch and face.
 
     Args:
         mirror: probability that the whole face is mirrored, its annotations with it.
@@ -38,10 +33,7 @@ class Augmentation:
         cut: transforms of what the crop rule cuts out, at the picture's own resolution, labels untouched; null for none.
         pipeline: transforms of the finished square, labels untouched; null for none.
 
-    Each transform is one of this file or of albumentations.
-
-    Raises:
-        InputError: `mirror` is not a probability, `rotation` not an angle, or a transform not one that can stand there.
+    Each transform is one of this file, drawn for a whole batch at once, or any of albumentations, drawn face by face.
     """
 
     def __init__(
@@ -70,53 +62,12 @@ def _transforms(key: str, given: Any) -> list[Any]:
     return transforms
 
 
-class Step(Protocol):
+@dataclass
+class Step:
     """Something done to some pictures of a batch."""
 
-    @property
-    def chosen(self) -> Flags:
-        """(B,), to which."""
-
-    def do(self, i: int, picture: Image) -> Image:
-        """To picture i of the batch, (H, W, 3)."""
-
-
-class Transform(ABC):
-    """A transform that is drawn for a whole batch at once.
-
-    Args:
-        p: probability.
-    """
-
-    def __init__(self, p: float = 1.0) -> None:
-        self.p = p
-
-    @abstractmethod
-    def plan(self, draws: Floats, chosen: Flags, size: int) -> list[Step]:
-        """What to do.
-
-        Args:
-            draws: (B, 7) numbers in [0, 1).
-            chosen: (B,), which pictures it happens to at all.
-            size: side of a picture, where they are finished squares.
-        """
-
-
-def plan_transforms(
-    transforms: Sequence[Any], size: int, draws: Draws, key: tuple[int, int], indices: NDArray[np.int64], stream: int
-) -> list[Step]:
-    """What transforms of `Augmentation` do to B faces, in order; the first of them draws from `stream`."""
-    steps: list[Step] = []
-    for number, transform in enumerate(transforms, start=stream):
-        if not isinstance(transform, Transform):
-            steps.append(FaceByFace(transform, key, indices, number, np.ones(len(indices), dtype=np.bool_)))
-            continue
-        drawn = draws(number, 8)
-        for step in transform.plan(drawn[:, 1:], drawn[:, 0] < transform.p, size):
-            last = steps[-1] if steps else None
-            merged = last.merge(step) if isinstance(last, Pixels) and isinstance(step, Pixels) else None
-            steps[-1 if merged else len(steps) :] = [merged or step]
-    return steps
+    chosen: Flags  # (B,), to which
+    do: Callable[[int, Image], Image]  # to picture i of the batch, (H, W, 3)
 
 
 @dataclass
@@ -157,66 +108,60 @@ class Pixels:
         return picture
 
 
-@dataclass
-class Enlarged:
-    """A part of some pictures (x0, y0, x1, y1) enlarged to all of it, bicubic."""
-
-    part: NDArray[np.int64]  # (B, 4)
-    chosen: Flags  # (B,)
-
-    def do(self, i: int, picture: Image) -> Image:
-        """(H, W, 3) to the same."""
-        (height, width), (x0, y0, x1, y1) = picture.shape[:2], self.part[i].tolist()
-        enlarged = cv2.resize(picture[y0:y1, x0:x1], (width, height), interpolation=cv2.INTER_CUBIC)
-        return np.asarray(enlarged, dtype=np.uint8)
+Steps = list[Step | Pixels]
 
 
-@dataclass
-class Coarse:
-    """Pixels made `factor` times as large."""
+class Transform(ABC):
+    """A transform that is drawn for a whole batch at once.
 
-    factor: NDArray[np.int64]  # (B,)
-    chosen: Flags  # (B,)
+    Args:
+        p: probability.
+    """
 
-    def do(self, i: int, picture: Image) -> Image:
-        """(H, W, 3) to the same: made smaller and enlarged again, both nearest pixel."""
-        height, width = picture.shape[:2]
-        small = (max(width // int(self.factor[i]), 1), max(height // int(self.factor[i]), 1))
-        for side in (small, (width, height)):
-            picture = np.asarray(cv2.resize(picture, side, interpolation=cv2.INTER_NEAREST_EXACT), dtype=np.uint8)
-        return picture
+    def __init__(self, p: float = 1.0) -> None:
+        self.p = p
 
+    @abstractmethod
+    def plan(self, draws: Floats, chosen: Flags, size: int) -> Steps:
+        """What to do.
 
-@dataclass
-class Blurred:
-    """PIL's fixed 5×5 `BLUR`, which leaves the two outermost rows and columns alone."""
-
-    chosen: Flags  # (B,)
-
-    def do(self, i: int, picture: Image) -> Image:
-        """(H, W, 3) to the same."""
-        return np.asarray(PIL.Image.fromarray(picture).filter(PIL.ImageFilter.BLUR), dtype=np.uint8)
+        Args:
+            draws: (B, 7) numbers in [0, 1).
+            chosen: (B,), which pictures it happens to at all.
+            size: side of a picture, where they are finished squares.
+        """
 
 
-@dataclass
-class FaceByFace:
-    """A transform of albumentations, which draws its own random numbers."""
+def plan_transforms(
+    transforms: Sequence[Any], size: int, draws: Draws, key: tuple[int, int], indices: NDArray[np.int64], stream: int
+) -> Steps:
+    """What transforms of `Augmentation` do to B faces, in order; the first of them draws from `stream`."""
+    steps: Steps = []
+    for number, transform in enumerate(transforms, start=stream):
+        if not isinstance(transform, Transform):
+            steps.append(_face_by_face(transform, key, indices, number))
+            continue
+        drawn = draws(number, 8)
+        for step in transform.plan(drawn[:, 1:], drawn[:, 0] < transform.p, size):
+            last = steps[-1] if steps else None
+            merged = last.merge(step) if isinstance(last, Pixels) and isinstance(step, Pixels) else None
+            steps[-1 if merged else len(steps) :] = [merged or step]
+    return steps
 
-    transform: Any
-    key: tuple[int, int]  # seed and epoch
-    indices: NDArray[np.int64]  # (B,), which faces
-    stream: int
-    chosen: Flags  # (B,); all, as it leaves some alone itself
 
-    def do(self, i: int, picture: Image) -> Image:
-        """(H, W, 3) to whatever the transform makes of it; InputError where that is no picture."""
-        reseed(self.transform, *self.key, int(self.indices[i]), self.stream)
-        made = self.transform(image=np.array(picture))["image"]
+def _face_by_face(transform: Any, key: tuple[int, int], indices: NDArray[np.int64], stream: int) -> Step:
+    """A transform of albumentations, which draws its own random numbers and leaves some pictures alone by itself."""
+
+    def do(i: int, picture: Image) -> Image:
+        reseed(transform, *key, int(indices[i]), stream)
+        made = transform(image=np.array(picture))["image"]
         if not isinstance(made, np.ndarray) or made.dtype != np.uint8 or made.ndim != 3 or made.shape[2] != 3:
             made = f"{getattr(made, 'dtype', type(made).__name__)} of shape {tuple(getattr(made, 'shape', ()))}"
-            name = type(self.transform).__name__
+            name = type(transform).__name__
             raise InputError(f"augmentation: {name} made {made} of a picture; (H, W, 3) uint8 is needed, so leave it out")
         return made
+
+    return Step(np.ones(len(indices), dtype=np.bool_), do)
 
 
 class FourWayCrop(Transform):
@@ -236,7 +181,7 @@ class FourWayCrop(Transform):
         super().__init__(p)
         self.max_shift = max_shift
 
-    def plan(self, draws: Floats, chosen: Flags, size: int) -> list[Step]:
+    def plan(self, draws: Floats, chosen: Flags, size: int) -> Steps:
         """Which of the four ways, how much is cut, from where, to where."""
         way = np.where(chosen, integers(draws[:, 0], 4), 3)
         shrink = 1 + integers(draws[:, 1], self.max_shift)
@@ -250,8 +195,13 @@ class FourWayCrop(Transform):
             from_patch = np.where(inside, position - start + source[:, axis, None], -1)
             return np.where(is_pasted[:, None], from_patch, position).astype(np.int16)
 
+        def enlarge(i: int, picture: Image) -> Image:
+            (height, width), (x0, y0, x1, y1) = picture.shape[:2], part[i].tolist()
+            enlarged = cv2.resize(picture[y0:y1, x0:x1], (width, height), interpolation=cv2.INTER_CUBIC)
+            return np.asarray(enlarged, dtype=np.uint8)
+
         fill = np.where(way == 2, 255, 0).astype(np.uint8)
-        return [Enlarged(part, way == 0), Pixels(moved(0), moved(1), fill)]
+        return [Step(way == 0, enlarge), Pixels(moved(0), moved(1), fill)]
 
 
 class RandomZoom(Transform):
@@ -270,7 +220,7 @@ class RandomZoom(Transform):
         super().__init__(p)
         self.zoom_range = tuple(zoom_range)
 
-    def plan(self, draws: Floats, chosen: Flags, size: int) -> list[Step]:
+    def plan(self, draws: Floats, chosen: Flags, size: int) -> Steps:
         """Factors of the rows and of the columns."""
         low, high = self.zoom_range
         factor = np.where(chosen[:, None], low + (high - low) * draws[:, :2], 1.0)
@@ -283,11 +233,8 @@ class LowResolution(Transform):
     """Hopenet's counter-measure: down-sampled by a factor drawn from `factors` and enlarged again, both nearest pixel.
 
     Args:
-        factors: by which the sides are divided; 1 leaves the picture alone.
+        factors: by which the sides are divided, 1 or more; 1 leaves the picture alone.
         p: probability.
-
-    Raises:
-        InputError: a factor below 1, or none.
 
     Reference: natanielruiz/deep-head-pose, code/datasets.py, `Pose_300W_LP_random_ds`.
     """
@@ -298,14 +245,22 @@ class LowResolution(Transform):
         if not self.factors or min(self.factors) < 1:
             raise InputError(f"factors={list(factors)} cannot divide a picture's sides; give whole numbers of 1 or more")
 
-    def plan(self, draws: Floats, chosen: Flags, size: int) -> list[Step]:
+    def plan(self, draws: Floats, chosen: Flags, size: int) -> Steps:
         """The factors."""
         factor = np.asarray(self.factors)[integers(draws[:, 0], len(self.factors))]
-        return [Coarse(factor, chosen & (factor > 1))]
+
+        def coarsen(i: int, picture: Image) -> Image:
+            height, width = picture.shape[:2]
+            small = (max(width // int(factor[i]), 1), max(height // int(factor[i]), 1))
+            for side in (small, (width, height)):
+                picture = np.asarray(cv2.resize(picture, side, interpolation=cv2.INTER_NEAREST_EXACT), dtype=np.uint8)
+            return picture
+
+        return [Step(chosen & (factor > 1), coarsen)]
 
 
 class PILBlur(Transform):
-    """PIL's fixed 5×5 `BLUR`, as Hopenet's loader applies it now and then.
+    """PIL's fixed 5×5 `BLUR`, as Hopenet's loader applies it now and then; the two outermost rows and columns stay.
 
     Args:
         p: probability.
@@ -314,17 +269,20 @@ class PILBlur(Transform):
     def __init__(self, p: float = 0.05) -> None:
         super().__init__(p)
 
-    def plan(self, draws: Floats, chosen: Flags, size: int) -> list[Step]:
+    def plan(self, draws: Floats, chosen: Flags, size: int) -> Steps:
         """Which pictures."""
-        return [Blurred(chosen)]
+
+        def blur(i: int, picture: Image) -> Image:
+            return np.asarray(PIL.Image.fromarray(picture).filter(PIL.ImageFilter.BLUR), dtype=np.uint8)
+
+        return [Step(chosen, blur)]
 
 
 def reseed(transform: Any, seed: int, epoch: int, index: int, stream: int = 0) -> None:
     """Make the next call of a transform of albumentations a function of these numbers.
 
     Each transform in it gets its own stream: albumentations' own `set_random_seed` gives all of them the same one, which ties
-    their draws together. Philox counts instead of going from state to state, so that streams need not be spawned, only named;
-    that costs a tenth of it.
+    their draws together. Philox counts instead of going from state to state, so a stream is only named: a tenth of the cost.
     """
     for number, part in enumerate(_walk(transform)):
         generator = getattr(part, "random_generator", None)

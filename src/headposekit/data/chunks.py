@@ -1,61 +1,49 @@
-"""Packs: pictures of equal size in chunk files, memory-mapped; a chunk appears whole or not at all."""
+"""Packs: pictures of equal size and their labels in chunk files; a chunk appears whole or not at all."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from filelock import FileLock
 from numpy.typing import NDArray
 from rich.progress import track
 from torch.utils.data import DataLoader, Dataset
 
 from headposekit.data.dataset import HeadPoseDataset
 from headposekit.errors import InputError
-from headposekit.process import available_cores, one_thread
+from headposekit.files import replacing
+from headposekit.process import available_cores, start_worker
 from headposekit.safe_files import map_npy
+from headposekit.types import Image
+
+Index = dict[str, NDArray[Any]]  # labels of faces, by name
+T = TypeVar("T")
 
 
 class PictureStore:
-    """The pictures of a pack's chunks as one row of pictures.
+    """The pictures of a pack's first chunks as one row, each (P, P, 3), P is `size`; raises InputError where one is broken."""
 
-    Args:
-        paths: of the chunks, in order; each an .npy file (n, P, P, 3) uint8.
-
-    Attributes:
-        size: P, the side of a picture in pixels.
-
-    Raises:
-        InputError: a file is missing, cut short or holds something else.
-    """
-
-    def __init__(self, paths: Sequence[Path]) -> None:
-        self.paths = list(paths)
+    def __init__(self, folder: Path, num_chunks: int) -> None:
+        self.folder, self.num_chunks = folder, num_chunks
         # As plain arrays over the mapped files: a memmap's own indexing takes several times as long.
-        self._chunks = [np.asarray(map_pictures(path)) for path in self.paths]
+        self._chunks = [np.asarray(map_pictures(picture_path(folder, number))) for number in range(num_chunks)]
         if len({chunk.shape[1:] for chunk in self._chunks}) != 1:
-            raise InputError(f"{self.paths[0].parent}: its chunks hold pictures of different sizes; remove the folder")
+            raise InputError(f"{folder}: its chunks hold pictures of different sizes; remove the folder")
         self._ends = np.cumsum([len(chunk) for chunk in self._chunks])
         self.size = int(self._chunks[0].shape[1])
 
     def __len__(self) -> int:
         return int(self._ends[-1])
 
-    def __getitem__(self, number: int) -> NDArray[np.uint8]:
-        """A copy of one picture, (P, P, 3)."""
-        picture: NDArray[np.uint8] = self.gather(np.array([number]))[0]
-        return picture
-
     def gather(self, numbers: NDArray[np.integer[Any]]) -> NDArray[np.uint8]:
         """A copy of the pictures of `numbers` (B,), in their order: (B, P, P, 3); see `views`."""
         return np.array(self.views(numbers), dtype=np.uint8).reshape(-1, self.size, self.size, 3)
 
     def views(self, numbers: NDArray[np.integer[Any]]) -> list[NDArray[np.uint8]]:
-        """The pictures of `numbers` (B,), in their order, each (P, P, 3) in its file: nothing is copied, none can be changed.
-
-        Raises:
-            IndexError: a number below 0 or beyond the last.
-        """
+        """The pictures of `numbers` (B,), in their order, each (P, P, 3) as it lies in its file, read-only."""
         numbers = np.asarray(numbers)
         if len(numbers) and not 0 <= numbers.min() <= numbers.max() < len(self):
             raise IndexError(f"pictures {numbers.min()} to {numbers.max()} are not all among {len(self)}")
@@ -64,21 +52,21 @@ class PictureStore:
         return [self._chunks[place][row] for place, row in zip(places.tolist(), rows.tolist(), strict=True)]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return PictureStore, (self.paths,)  # to a worker process goes where the pictures are, not what they are
+        return PictureStore, (self.folder, self.num_chunks)  # to a worker process goes where the pictures are, not they
 
 
 class StoredFaces(HeadPoseDataset):
     """Faces whose pictures lie in chunks.
 
-    Attributes:
+    Args:
         store: the pictures.
-        numbers: (n,), of each face the picture in it.
-        sizes: (n, 2), height and width of each face's picture; the rest of the square is black.
+        index: of each picture `pose`, `box`, `landmarks` and `size`: height and width; the rest of the square is black.
+        numbers: (n,), the pictures whose faces belong to the set.
     """
 
-    store: PictureStore
-    numbers: NDArray[np.int64]
-    sizes: NDArray[np.int64]
+    def __init__(self, store: PictureStore, index: Index, numbers: NDArray[np.int64]) -> None:
+        self.store, self.numbers, self.sizes = store, numbers, index["size"][numbers]
+        self.pose, self.box, self.landmarks = (index[key][numbers].astype(np.float32) for key in ("pose", "box", "landmarks"))
 
     def image(self, index: int) -> NDArray[np.uint8]:
         """A copy of one picture, (H, W, 3)."""
@@ -93,36 +81,70 @@ class StoredFaces(HeadPoseDataset):
 def map_pictures(path: Path) -> NDArray[np.uint8]:
     """The pictures of a chunk, (n, P, P, 3), mapped; raises InputError where the file is missing or something else."""
     pictures = map_npy(path)
-    if pictures.dtype != np.uint8 or pictures.ndim != 4 or pictures.shape[3] != 3 or 0 in pictures.shape:
-        raise InputError(f"{path}: not pictures (n, P, P, 3) of eight bits; remove the file, it is made again")
-    if pictures.shape[1] != pictures.shape[2]:
-        raise InputError(f"{path}: its pictures are not square; remove the file, it is made again")
+    shape = pictures.shape
+    if pictures.dtype != np.uint8 or len(shape) != 4 or shape[3] != 3 or shape[1] != shape[2] or 0 in shape:
+        raise InputError(f"{path}: not square pictures (n, P, P, 3) of eight bits; remove the file, it is made again")
     return pictures
 
 
-def make_chunks(maker: Dataset[int], numbers: Sequence[int], description: str, num_workers: int | None) -> None:
-    """Have chunks made in parallel, with a progress bar.
+def write_chunk(folder: Path, number: int, shape: tuple[int, int], pictures: Iterable[Image], index: Index) -> None:
+    """Write pictures and labels of a chunk.
 
     Args:
-        maker: makes and writes chunk `number` where it is asked for it.
-        numbers: of the chunks.
-        description: beside the bar.
-        num_workers: processes; null for one a core.
+        folder: of the pack.
+        number: of the chunk.
+        shape: how many pictures there are, and the side P of the squares that they are kept in.
+        pictures: each at most (P, P, 3); taken one by one.
+        index: the labels; they may be filled in while the pictures are taken.
     """
-    if not numbers:
-        return
+    n, size = shape
+    index_path(folder, number).unlink(missing_ok=True)
+    with replacing(picture_path(folder, number)) as partial, partial.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": (n, size, size, 3)})
+        for picture in pictures:
+            square = np.zeros((size, size, 3), dtype=np.uint8)
+            square[: picture.shape[0], : picture.shape[1]] = picture
+            file.write(square.tobytes())
+    # The labels go last: where they are, the pictures are.
+    with replacing(index_path(folder, number)) as partial, partial.open("wb") as file:
+        np.savez(file, allow_pickle=False, **index)
+
+
+@contextlib.contextmanager
+def reserved(folder: Path, option: str) -> Iterator[None]:
+    """A pack's folder, made where it is missing, in which no other process writes during the block.
+
+    The InputError where it cannot be written names `option`, which says where it lies.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / ".lock"):
+            yield
+    except OSError as error:
+        reason = error.strerror or error
+        raise InputError(f"{folder}: cannot be written ({reason}); set {option} to a folder with room") from error
+
+
+def in_parallel(jobs: Dataset[T], numbers: Sequence[int], description: str, num_workers: int | None = None) -> list[T]:
+    """Have jobs done in parallel, with a progress bar; returns what each of them returns.
+
+    Args:
+        jobs: does job `number` where it is asked for it.
+        numbers: of the jobs, at least one.
+        description: beside the bar.
+        num_workers: processes; None for one a core.
+    """
     workers = min(len(numbers), available_cores() if num_workers is None else num_workers)
     loader = DataLoader(
-        maker,
+        jobs,
         sampler=numbers,
         batch_size=None,
         num_workers=workers,
         prefetch_factor=1 if workers else None,
-        worker_init_fn=one_thread,
+        worker_init_fn=start_worker,
         generator=torch.Generator(),  # its own: a training must not depend on whether its data had to be made first
     )
-    for _ in track(loader, description=description, total=len(numbers)):
-        pass
+    return list(track(loader, description=description, total=len(numbers)))
 
 
 def picture_path(folder: Path, number: int) -> Path:
@@ -131,5 +153,5 @@ def picture_path(folder: Path, number: int) -> Path:
 
 
 def index_path(folder: Path, number: int) -> Path:
-    """Labels of a chunk; written last: where they are, the pictures are."""
+    """Labels of a chunk."""
     return folder / f"chunk_{number:05d}.npz"

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from headposekit.data.augmentation import Augmentation
@@ -21,7 +22,7 @@ from headposekit.data.sampling import BatchKey, EvaluationSampler, Split, TrainS
 from headposekit.errors import InputError
 from headposekit.geometry.conventions import EulerOrder
 from headposekit.geometry.crops import CropRule
-from headposekit.process import one_thread
+from headposekit.process import start_worker
 from headposekit.types import Batch
 
 
@@ -31,10 +32,8 @@ class FaceBatches(Dataset[Batch]):
     Args:
         dataset: samples.
         indices: the faces that belong to this view, in order.
-        crop: the crop rule.
-        augmentation: of the faces, or null.
+        crop, augmentation, perturb: see `HeadPoseDataModule`.
         seed: of the augmentation.
-        perturb: of a test's faces, or null.
         with_pictures: whether batches hold the whole pictures as well.
     """
 
@@ -92,34 +91,33 @@ class HeadPoseDataModule(pl.LightningDataModule):
         perturb: of the test set's faces; null leaves them as they are.
     """
 
-    dataset_name: ClassVar[str]
-    """Of the dataset, as in results.json and conf/."""
-    with_pictures: bool = False
-    """Whether the batches of a test hold the whole pictures; what is tested says so."""
-    euler_order: EulerOrder = "ypr"
-    """Of the angles in which a test measures errors."""
+    dataset_name: ClassVar[str]  # of the dataset, as in results.json and conf/
+    with_pictures: bool = False  # whether the batches of a test hold the whole pictures; what is tested says so
+    euler_order: EulerOrder = "ypr"  # of the angles in which a test measures errors
     files: ClassVar[tuple[str, ...]] = ()
     """Options that name files; in an identity they count by content. A reader's are added."""
-    uncounted: ClassVar[tuple[str, ...]] = ("root", "num_workers")
-    """Options that do not count in an identity."""
+    neutral: ClassVar[dict[str, Any]] = {}  # values of options that change nothing
+    uncounted: ClassVar[tuple[str, ...]] = ("root", "num_workers")  # options that do not count in an identity
     training_only: ClassVar[tuple[str, ...]] = ("batch_size",)
     """Options that count in the identity of a training, but not of a test."""
     test_only: ClassVar[tuple[str, ...]] = ("num_test", "perturb", "euler_order")
     """Options that count in the identity of a test, but not of a training."""
+    reader: ClassVar[type[FolderDataset] | None] = None  # class of the dataset, whose options are this class's as well
+    pack: Pack | None = None  # how faces are kept; None where there is no choice
     __signature__: ClassVar[inspect.Signature]
 
     def __init_subclass__(cls) -> None:
         """Make the class's signature list all its options: its own, and those that it passes on to base and reader."""
         super().__init_subclass__()
-        takers = [vars(base)["__init__"] for base in cls.__mro__ if "__init__" in vars(base)]
+        takers: list[Any] = [vars(base)["__init__"] for base in cls.__mro__ if "__init__" in vars(base)]
         takers = takers[: takers.index(HeadPoseDataModule.__init__) + 1]
-        if reader := getattr(cls, "reader", None):
-            takers.insert(-1, reader)
-            cls.files = (*cls.files, *reader.files)
+        if cls.reader is not None:
+            takers.insert(-1, cls.reader)
+            cls.files, cls.neutral = (*cls.files, *cls.reader.files), {**cls.neutral, **cls.reader.neutral}
         found: dict[str, inspect.Parameter] = {}
         for taker in takers:
             for name, parameter in inspect.signature(taker).parameters.items():
-                if name != "self" and parameter.kind is not parameter.VAR_KEYWORD:
+                if name != "self" and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
                     found.setdefault(name, parameter.replace(kind=parameter.KEYWORD_ONLY))
         cls.__signature__ = inspect.Signature(list(found.values()))
 
@@ -180,6 +178,10 @@ class HeadPoseDataModule(pl.LightningDataModule):
         perturb = self.perturb.rules if self.perturb else {}
         return {"dataset": self.dataset.title, **({"perturb": perturb} if perturb else {})}
 
+    def more_errors(self, true: NDArray[np.float64], predicted: NDArray[np.float64]) -> dict[str, float]:
+        """What else results.json says of a test's poses (N, 3); nothing of most data sets."""
+        return {}
+
     def train_dataloader(self) -> DataLoader[Batch]:
         """Shuffled and augmented batches of the training side."""
         rank, world_size = self._process()
@@ -193,23 +195,21 @@ class HeadPoseDataModule(pl.LightningDataModule):
 
     def test_dataloader(self) -> DataLoader[Batch]:
         """Batches of the test set, perturbed as asked for."""
-        return self._evaluation_loader(self.test_indices, is_test=True)
+        return self._evaluation_loader(self.test_indices, perturb=self.perturb, with_pictures=self.with_pictures)
 
     def faces(self, indices: Sequence[int]) -> Batch:
         """One batch of chosen faces as the test sees them."""
         view = FaceBatches(self.dataset, indices, self.crop, perturb=self.perturb)
         return view[BatchKey(0, list(range(len(indices))))]
 
-    def _evaluation_loader(self, indices: Sequence[int], is_test: bool = False) -> DataLoader[Batch]:
+    def _evaluation_loader(self, indices: Sequence[int], **options: Any) -> DataLoader[Batch]:
         rank, world_size = self._process()
         if len(indices) < world_size:
             raise InputError(
                 f"{self.dataset.title}: {len(indices)} faces cannot be shared by {world_size} processes; use fewer"
             )
         sampler = EvaluationSampler(len(indices), self.batch_size, rank, world_size)
-        perturb, with_pictures = (self.perturb, self.with_pictures) if is_test else (None, False)
-        view = FaceBatches(self.dataset, indices, self.crop, perturb=perturb, with_pictures=with_pictures)
-        return self._loader(view, sampler)
+        return self._loader(FaceBatches(self.dataset, indices, self.crop, **options), sampler)
 
     def _loader(self, view: Dataset[Batch], sampler: Sampler[BatchKey]) -> DataLoader[Batch]:
         return DataLoader(
@@ -219,7 +219,7 @@ class HeadPoseDataModule(pl.LightningDataModule):
             collate_fn=_unchanged,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
-            worker_init_fn=one_thread,
+            worker_init_fn=start_worker,
             pin_memory=torch.cuda.is_available(),
         )
 
@@ -244,6 +244,7 @@ class FolderDataModule(HeadPoseDataModule):
     """
 
     reader: ClassVar[type[FolderDataset]]
+    pack: Pack
 
     def __init__(
         self,

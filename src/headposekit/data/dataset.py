@@ -1,9 +1,9 @@
-"""What all datasets share: an index of annotations in memory, pictures read when asked for."""
+"""What all datasets share: an index of annotations in memory, pictures read when asked for; and how labels are read."""
 
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
@@ -16,6 +16,7 @@ from headposekit.errors import InputError
 from headposekit.geometry.crops import check_box
 from headposekit.matlab import read_matlab
 from headposekit.pictures import picture_size, read_image, read_whole
+from headposekit.safe_files import read_text
 from headposekit.types import Sample
 
 BadFiles = Literal["raise", "skip", "defer"]
@@ -27,35 +28,24 @@ class Annotation:
 
     pose: NDArray[np.float64]  # (3,) yaw, pitch, roll in degrees
     box: NDArray[np.float32]  # (4,) tight box in pixels
-    landmarks: NDArray[np.floating[Any]]  # (68, 2), NaN where there are none
+    landmarks: NDArray[np.floating[Any]] = field(default_factory=lambda: np.full((68, 2), np.nan))  # (68, 2)
     picture_size: tuple[int, int] = (0, 0)  # height and width of the picture, where the reader has looked at it
 
 
 class HeadPoseDataset(Dataset[Sample], ABC):
-    """A set of annotated faces; a map from 0..n-1 to samples.
+    """A set of annotated faces; a map from 0..n-1 to samples."""
 
-    Attributes:
-        names: n names, unique, with forward slashes, in the same order on every machine.
-        pose: (n, 3) degrees; box: (n, 4) pixels; landmarks: (n, 68, 2) pixels.
-        num_filtered: faces left out by the protocol; num_beyond: those of them that lie beyond `max_angle`.
-        doubts: what makes the labels look like something else than they are taken for, see `label_doubts`.
-        skipped: name to reason, of broken files left out.
-        has_boxes: whether the boxes are tight; otherwise what they hold, mostly the whole picture, is a crop already.
-    """
-
-    title: ClassVar[str]
-    """The dataset's usual name, for messages and tables."""
-
-    names: list[str]
-    pose: NDArray[np.float32]
-    box: NDArray[np.float32]
-    landmarks: NDArray[np.float32]
-    num_filtered: int = 0
-    num_beyond: int = 0
+    title: str  # the usual name, for messages and tables
+    names: list[str]  # n, unique, with forward slashes, in the same order on every machine
+    pose: NDArray[np.float32]  # (n, 3) degrees
+    box: NDArray[np.float32]  # (n, 4) pixels
+    landmarks: NDArray[np.float32]  # (n, 68, 2) pixels
+    num_filtered: int = 0  # faces left out by the protocol
+    num_beyond: int = 0  # those of them that lie beyond `max_angle`
     max_angle: float | None = None
-    doubts: Sequence[str] = ()
-    skipped: dict[str, str]
-    has_boxes: bool = True
+    doubts: Sequence[str] = ()  # what makes the labels look like something else than they are taken for, see `label_doubts`
+    skipped: dict[str, str]  # name to reason, of broken files left out
+    has_boxes: bool = True  # whether boxes are tight; otherwise what they hold, mostly the whole picture, is a crop already
 
     @abstractmethod
     def image(self, index: int) -> NDArray[np.uint8]:
@@ -95,6 +85,7 @@ class HeadPoseDataset(Dataset[Sample], ABC):
         }
 
 
+@dataclass(eq=False)
 class FolderDataset(HeadPoseDataset):
     """A folder of pictures with an annotation file each; annotations are read at once, pictures when asked for.
 
@@ -112,65 +103,60 @@ class FolderDataset(HeadPoseDataset):
         InputError: no such folder, nothing in it, a broken file, or everything filtered away.
     """
 
-    layout: ClassVar[str]
-    """File pattern shown when nothing is found."""
+    layout: ClassVar[str]  # file pattern shown when nothing is found
     label_suffix: ClassVar[str] = ""
     """Of the file beside a picture (or other listed path) that holds its label, if there is one."""
-    files: ClassVar[tuple[str, ...]] = ()
-    """Options that name files: they count by content in the identity of a training."""
+    files: ClassVar[tuple[str, ...]] = ()  # options that name files: they count by content in the identity of a training
+    neutral: ClassVar[dict[str, Any]] = {}  # values of options that change nothing: they do not count in an identity
     of_crop: ClassVar[dict[str, str]] = {}
     """Options that a DataModule takes from the crop rule where they are not given, and the rule's attribute for each."""
 
-    def __init__(self, root: str | Path, max_angle: float | None = 99.0, bad_files: BadFiles = "raise") -> None:
-        self.root = Path(root)
-        if bad_files not in get_args(BadFiles):
-            raise InputError(f"bad_files={bad_files} is unknown; choose raise or skip")
+    common_files: Sequence[Path] = field(default=(), init=False)  # that hold something of many labels
+    root: Path
+    max_angle: float | None = 99.0
+    bad_files: BadFiles = "raise"
+
+    def __post_init__(self) -> None:
+        self.root, self.skipped = Path(self.root), {}
+        if self.bad_files not in get_args(BadFiles):
+            raise InputError(f"bad_files={self.bad_files} is unknown; choose raise or skip")
         self.check_root()
         self.listed = self.list_images()
         if not self.listed:
             raise InputError(f"{self.title}: {self.root} holds none of its pictures ({self.layout}); check the root")
-        self.skipped = {}
-        if bad_files != "defer":
-            self._read_all(max_angle, bad_files)
+        if self.bad_files != "defer":
+            self._read_all()
 
     @classmethod
     def rules(cls, options: dict[str, Any], has_boxes: bool) -> dict[str, Any]:
         """What results.json says of the reader's own options (by name) and of the boxes."""
         return {}
 
-    def _read_all(self, max_angle: float | None, bad_files: BadFiles) -> None:
-        self.paths: list[Path] = []
-        annotations: list[Annotation] = []
-        beyond: list[Annotation] = []
-        self.max_angle = max_angle
+    def _read_all(self) -> None:
+        read: list[tuple[Path, Annotation]] = []
         for path in self.listed:
             try:
                 annotation = self.read_face(path)
-                if bad_files == "skip":
+                if self.bad_files == "skip":
                     height, width = read_image(self.picture_of(path)).shape[:2]
                     check_box(annotation.box, width, height, f"{self.name_of(path)}: the box")
+                read.append((path, annotation))
             except InputError as error:
-                if bad_files == "raise":
+                if self.bad_files == "raise":
                     raise InputError(f"{error} (or set bad_files=skip to leave such files out)") from error
                 self.skipped[self.name_of(path)] = str(error)
-                continue
-            if max_angle is not None and np.abs(annotation.pose).max() > max_angle:
-                beyond.append(annotation)
-                continue
-            self.paths.append(path)
-            annotations.append(annotation)
-        self.num_beyond = len(beyond)
+        kept = [(path, label) for path, label in read if not is_beyond(label.pose, self.max_angle)]
+        self.num_beyond = len(read) - len(kept)
         self.num_filtered += self.num_beyond
-        if known := annotations + beyond:
-            self.doubts = label_doubts(
-                *(np.stack(v) for v in zip(*((a.pose, a.box, a.picture_size) for a in known), strict=True))
-            )
-        if not annotations:
+        if read:
+            pose, box, _, size = _columns([label for _, label in read])
+            self.doubts = label_doubts(pose, box, size)
+        if not kept:
             raise nothing_left(self, len(self.listed), self.root)
+        self.paths = [path for path, _ in kept]
         self.names = [self.name_of(path) for path in self.paths]
-        self.pose = np.stack([a.pose for a in annotations]).astype(np.float32)
-        self.box = np.stack([a.box for a in annotations]).astype(np.float32)
-        self.landmarks = np.stack([a.landmarks for a in annotations]).astype(np.float32)
+        pose, box, landmarks, _ = _columns([label for _, label in kept])
+        self.pose, self.box, self.landmarks = (values.astype(np.float32) for values in (pose, box, landmarks))
 
     def read_face(self, path: Path) -> Annotation:
         """The label of one listed face; raises InputError naming a file that is broken, or a picture that is missing."""
@@ -198,10 +184,6 @@ class FolderDataset(HeadPoseDataset):
     def label_files(self, path: Path) -> Sequence[Path]:
         """The files that hold this label and no other."""
         return [find_file(path.with_suffix(self.label_suffix))] if self.label_suffix else []
-
-    def common_files(self) -> Sequence[Path]:
-        """The files that hold something of many labels."""
-        return []
 
     @abstractmethod
     def read_annotation(self, path: Path) -> Annotation:
@@ -233,9 +215,14 @@ def nothing_left(dataset: HeadPoseDataset, n: int, root: Path) -> InputError:
     return InputError(f"{dataset.title}: none of the {n} faces in {root} is left ({dataset.left_out()})")
 
 
-def no_landmarks() -> NDArray[np.float64]:
-    """(68, 2) NaN, of a dataset that has none."""
-    return np.full((68, 2), np.nan)
+def is_beyond(pose: NDArray[np.floating[Any]], max_angle: float | None) -> NDArray[np.bool_]:
+    """Whether an angle of a pose (..., 3) is larger than `max_angle` degrees; never where that is None or the pose NaN."""
+    return np.asarray(np.abs(pose).max(axis=-1) > (np.inf if max_angle is None else max_angle))
+
+
+def _columns(labels: Sequence[Annotation]) -> list[NDArray[Any]]:
+    """Poses (n, 3), boxes (n, 4), landmarks (n, 68, 2) and sizes of pictures (n, 2) of n labels."""
+    return [np.array([getattr(label, key.name) for label in labels]) for key in fields(Annotation)]
 
 
 def check_seed(name: str, seed: object) -> None:
@@ -250,24 +237,23 @@ def list_pairs(folder: Path, prefix: str = "") -> list[Path]:
     A .mat file whose picture is missing has its picture's path listed all the same.
     """
     pictures: dict[str, str] = {}
-    labelled: dict[str, str] = {}
     for name in sorted(os.listdir(folder) if folder.is_dir() else []):  # .JPG before .jpg, which then takes its place
         stem, suffix = os.path.splitext(name)
+        if name.startswith("._"):  # what macOS keeps beside each file on foreign disks and in archives
+            continue
         if name.startswith(prefix) and suffix.lower() == ".jpg":
             pictures[stem] = name
         elif name.startswith(prefix) and suffix.lower() == ".mat":
-            labelled[stem] = f"{stem}.jpg"
-    return [folder / name for _, name in sorted((labelled | pictures).items())]
+            pictures.setdefault(stem, f"{stem}.jpg")
+    return [folder / name for _, name in sorted(pictures.items())]
 
 
 def find_file(path: Path) -> Path:
     """The path, or where there is no such file, one whose suffix is in another case."""
-    if path.suffix and not os.path.exists(path):  # `Path.exists` raises where a name is too long
-        for suffix in (path.suffix.upper(), path.suffix.lower(), path.suffix.title()):
-            other = path.with_suffix(suffix)
-            if os.path.exists(other):
-                return other
-    return path
+    if not path.suffix or os.path.exists(path):  # `Path.exists` raises where a name is too long
+        return path
+    others = (path.with_suffix(suffix) for suffix in (path.suffix.upper(), path.suffix.lower(), path.suffix.title()))
+    return next((other for other in others if os.path.exists(other)), path)
 
 
 def whole_box(path: Path) -> NDArray[np.float32]:
@@ -286,22 +272,18 @@ def check_box_in_file(where: str, box: NDArray[np.floating[Any]], picture: Path)
 
 
 def read_mat(path: Path, shapes: dict[str, tuple[int, ...]]) -> dict[str, NDArray[np.float64]]:
-    """Named arrays of a MATLAB v5 annotation, checked.
+    """Named arrays of a MATLAB v5 annotation, all finite.
 
     Args:
         path: the .mat file.
         shapes: key to expected shape.
 
-    Returns:
-        key to float64 array of that shape, all finite.
-
     Raises:
         InputError: the file is missing or unreadable, lacks a key, or holds another shape or NaN.
     """
     if not path.is_file():
-        raise InputError(f"{path.with_suffix('.jpg')}: its annotation {path.name} is missing; restore it or remove the picture")
-    content = read_matlab(path, list(shapes))
-    arrays = {}
+        raise _label_missing(path)
+    content, arrays = read_matlab(path, list(shapes)), {}
     for key, shape in shapes.items():
         if key not in content:
             raise InputError(f"{path}: no {key} in it; restore the original annotation or remove the pair")
@@ -321,26 +303,22 @@ def read_label_line(path: Path, columns: Sequence[str]) -> list[float]:
         path: the text file; tabs separate the fields or, where there are too few of them, spaces.
         columns: what the numbers are, in order; further fields are ignored.
 
-    Returns:
-        a finite number for each column.
-
     Raises:
         InputError: the file is missing, unreadable or too short, or a field is no finite number.
     """
-    try:
-        line = (path.read_text(encoding="utf-8").strip("\r\n").splitlines() or [""])[0]
-    except FileNotFoundError as error:
-        raise InputError(
-            f"{path.with_suffix('.jpg')}: its annotation {path.name} is missing; restore it or remove the picture"
-        ) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as text ({error}); restore the file") from error
-    fields = line.split("\t")
-    if len(fields) <= len(columns):
-        fields = line.split()
-    if len(fields) <= len(columns):
-        raise InputError(f"{path}: {len(fields)} fields where <ignored> {' '.join(columns)} are expected; restore the file")
-    return [check_number(str(path), column, _number(field)) for column, field in zip(columns, fields[1:], strict=False)]
+    if not os.path.exists(path):
+        raise _label_missing(path)
+    line = (read_text(path).strip("\r\n").splitlines() or [""])[0]
+    cells = line.split("\t")
+    if len(cells) <= len(columns):
+        cells = line.split()
+    if len(cells) <= len(columns):
+        raise InputError(f"{path}: {len(cells)} fields where <ignored> {' '.join(columns)} are expected; restore the file")
+    return [check_number(str(path), column, _number(cell)) for column, cell in zip(columns, cells[1:], strict=False)]
+
+
+def _label_missing(path: Path) -> InputError:
+    return InputError(f"{path.with_suffix('.jpg')}: its annotation {path.name} is missing; restore it or remove the picture")
 
 
 def check_number(where: str, column: str, value: object) -> float:
@@ -350,8 +328,8 @@ def check_number(where: str, column: str, value: object) -> float:
     return float(value)
 
 
-def _number(field: str) -> float | str:
+def _number(cell: str) -> float | str:
     try:
-        return float(field)
+        return float(cell)
     except ValueError:
-        return field
+        return cell

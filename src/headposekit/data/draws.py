@@ -6,12 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-STREAM = 64
-"""Numbers that a stream of one face can give before the next stream's begin."""
+STREAM = 64  # numbers that a stream of one face can give before the next stream's begin
 
 
 class Draws:
-    """Numbers in [0, 1) for each of B faces, whatever else stands in the batch and whoever draws them.
+    """Numbers in [0, 1) for each of B faces, whatever else stands in the batch, however many workers draw.
 
     A generator for each face would cost more than all that is done to it; these are hashes of a counter (SplitMix64's
     finaliser, applied to each part of the key in turn).

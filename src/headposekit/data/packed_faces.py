@@ -1,7 +1,7 @@
 """The faces of a pack, read from its files alone; `packing.py` writes them.
 
 A pack's folder holds, of every 512 listed faces, `chunk_NNNNN.npy`, memory-mapped (512, P, P, 3) uint8, and `chunk_NNNNN.npz`
-(see `read_index`); `bad_files.csv`, the broken ones and why; and, written last, `manifest.json`. All faces are packed whatever
+(see `LABELS`); `bad_files.csv`, the broken ones and why; and, written last, `manifest.json`. All faces are packed whatever
 their angles.
 """
 
@@ -9,34 +9,29 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from headposekit.data.chunks import PictureStore, StoredFaces, index_path, map_pictures, picture_path
-from headposekit.data.dataset import BadFiles, nothing_left
+from headposekit.data.chunks import Index, PictureStore, StoredFaces, index_path, map_pictures, picture_path
+from headposekit.data.dataset import BadFiles, is_beyond, nothing_left
 from headposekit.data.label_checks import label_doubts
 from headposekit.errors import InputError
 from headposekit.safe_files import has_arrays, read_json, read_npz
 from headposekit.types import Image
 
-Index = dict[str, NDArray[Any]]
-
 CHUNK = 512
 MANIFEST, BAD_FILES = "manifest.json", "bad_files.csv"
-MAX_INDEX = 2**26
-"""Bytes of the labels of a chunk."""
-INDEX: dict[str, tuple[str, tuple[Any, ...]]] = {
-    **dict.fromkeys(("name", "photo", "reason"), ("U", ("n",))),
-    "pose": ("f", ("n", 3)),
-    **dict.fromkeys(("box", "source_box"), ("f", ("n", 4))),
-    "landmarks": ("f", ("n", 68, 2)),
-    **dict.fromkeys(("size", "picture_size"), ("i", ("n", 2))),
-    "outside": ("i", ("n",)),
-    "digest": ("u", ("n",)),
-    "stamp": ("i", ("n", None, 2)),
-    "common": ("i", (None, 2)),
-    "compared": ("f", (None,)),
+MAX_INDEX = 2**26  # bytes of the labels of a chunk
+LABELS: dict[str, tuple[str, tuple[int, ...]]] = {
+    "pose": ("f8", (3,)),  # degrees
+    "box": ("f4", (4,)),  # in the picture kept
+    "landmarks": ("f4", (68, 2)),  # likewise
+    "size": ("i4", (2,)),  # height and width of the picture kept
+    "source_box": ("f4", (4,)),  # in the file's picture
+    "picture_size": ("i4", (2,)),  # of the file's picture
+    "outside": ("i4", ()),  # landmarks that lie outside that
+    "digest": ("u8", ()),  # of the pixels kept
 }
-"""Arrays of a chunk's labels: their kind as NumPy names it, and shape, of n faces; a side of None may have any length."""
+"""Numbers of a chunk about each face, their type and shape; without a meaning where the file is bad."""
+TEXTS = ("name", "photo", "reason")  # texts about each face; the reason is empty where nothing is wrong
 ENTRIES: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("faces", "bad", "unlisted", "compared", "size"), (int,)),
     **dict.fromkeys(("dataset", "kind", "root"), (str,)),
@@ -48,22 +43,12 @@ ENTRIES: dict[str, tuple[type, ...]] = {
 
 
 class PackedFaces(StoredFaces):
-    """The faces of a complete pack.
-
-    Args:
-        folder: of the pack.
-        title: of the dataset.
-        max_angle, bad_files: see `FolderDataset`.
-
-    Raises:
-        InputError: a broken file, or everything filtered away.
-    """
+    """The faces of a complete pack; options and refusals are those of `FolderDataset`."""
 
     def __init__(self, folder: Path, title: str, max_angle: float | None, bad_files: BadFiles) -> None:
-        self.folder, self.title = folder, title  # type: ignore[misc]  # the files' dataset has it on the class
+        self.folder, self.title, self.max_angle = folder, title, max_angle
         manifest, index = read_pack(folder)
-        is_bad, limit = index["reason"] != "", np.inf if max_angle is None else max_angle
-        beyond = np.abs(index["pose"]).max(axis=1) > limit  # of a face without a label, False
+        is_bad, beyond = index["reason"] != "", is_beyond(index["pose"], max_angle)
         if bad_files == "raise":
             is_bad &= ~beyond  # as from files: what is filtered away is not looked at
             if is_bad.any():
@@ -72,20 +57,15 @@ class PackedFaces(StoredFaces):
                     "set bad_files=skip to leave them out)"
                 )
         self.skipped = dict(zip(index["name"][is_bad].tolist(), index["reason"][is_bad].tolist(), strict=True))
-        self.num_beyond, self.max_angle = int((beyond & ~is_bad).sum()), max_angle
+        self.num_beyond = int((beyond & ~is_bad).sum())
         self.num_filtered = manifest["unlisted"] + self.num_beyond
-        self.doubts = doubts_of(index)
-        self.has_boxes = manifest["has_boxes"]
-        self.numbers = np.flatnonzero(~is_bad & ~beyond)
-        if not len(self.numbers):
+        self.doubts, self.has_boxes = doubts_of(index), manifest["has_boxes"]
+        numbers = np.flatnonzero(~is_bad & ~beyond)
+        if not len(numbers):
             raise nothing_left(self, manifest["faces"], folder)
-        self.names = index["name"][self.numbers].tolist()
-        self._photos = dict(zip(self.names, index["photo"][self.numbers].tolist(), strict=True))
-        self.pose, self.box, self.landmarks = (
-            index[key][self.numbers].astype(np.float32) for key in ("pose", "box", "landmarks")
-        )
-        self.sizes = index["size"][self.numbers]
-        self.store = _store(folder, manifest)
+        super().__init__(PictureStore(folder, count_chunks(manifest["faces"])), index, numbers)
+        self.names = index["name"][numbers].tolist()
+        self._photos = dict(zip(self.names, index["photo"][numbers].tolist(), strict=True))
 
     def photo_of(self, name: str) -> str:
         """As the files' dataset says."""
@@ -98,22 +78,17 @@ def doubts_of(index: Index) -> list[str]:
 
 
 def read_pack(folder: Path) -> tuple[dict[str, Any], Index]:
-    """Manifest and labels of a complete pack, of all its faces in the order in which they were listed.
-
-    Raises:
-        InputError: something of it is missing or broken.
-    """
+    """Manifest and labels of a pack, of all faces in the order in which they were listed; InputError where it is incomplete."""
     manifest = read_manifest(folder)
     if manifest is None:
         raise InputError(f"{folder}: not a complete pack; run prepare.py where the files are")
     indices = []
-    for number in range(-(-manifest["faces"] // CHUNK)):
+    for number in range(count_chunks(manifest["faces"])):
         index = read_index(folder, number)
         if index is None:
             raise InputError(f"{index_path(folder, number)}: missing or broken; run prepare.py where the files are")
         indices.append(index)
-    kept = [key for key in INDEX if key not in ("common", "stamp")]
-    together = {key: np.concatenate([index[key] for index in indices]) for key in kept}
+    together = {key: np.concatenate([index[key] for index in indices]) for key in (*TEXTS, *LABELS)}
     if len(together["name"]) != manifest["faces"]:
         raise InputError(f"{folder}: its chunks hold another number of faces than {MANIFEST} says; run prepare.py again")
     return manifest, together
@@ -123,32 +98,36 @@ def read_examples(folder: Path, n: int) -> Image:
     """At most n of a complete pack's pictures, (m, P, P, 3), drawn evenly from those of good files."""
     manifest, index = read_pack(folder)
     good = np.flatnonzero(index["reason"] == "")
-    return _store(folder, manifest).gather(good[np.linspace(0, len(good) - 1, min(n, len(good))).astype(int)])
+    chosen = good[np.linspace(0, len(good) - 1, min(n, len(good))).astype(int)]
+    return PictureStore(folder, count_chunks(manifest["faces"])).gather(chosen)
 
 
 def read_index(folder: Path, number: int) -> Index | None:
-    """Labels of a chunk; None where it is not there in full.
+    """Labels of a chunk of n faces; None where it is not there in full.
 
     Returns:
-        `name`, `photo`, `reason` (empty where nothing is wrong) of n faces; `pose` (n, 3) degrees; `box` (n, 4), `landmarks`
-        (n, 68, 2), `size` (n, 2: height, width) of the pictures kept; `picture_size` and `source_box` of the files';
-        `outside` (n,), landmarks that lie outside the picture; `digest` (n,) of the pixels kept; `stamp` (n, files, 2), sizes
-        and times of change of picture and label, `common` (files, 2) likewise; `compared`, see `NUM_COMPARED`.
+        `TEXTS`, `LABELS`; `stamp` (n, files, 2), sizes and times of change of picture and labels, `common` (files, 2)
+        likewise; `compared`, see `NUM_COMPARED`.
     """
     try:
         index = read_npz(index_path(folder, number), MAX_INDEX)
         pictures = map_pictures(picture_path(folder, number))
     except InputError:
         return None
-    num_faces, side = pictures.shape[:2]
-    expected = {key: (kinds, tuple(num_faces if n == "n" else n for n in shape)) for key, (kinds, shape) in INDEX.items()}
+    n, side = pictures.shape[:2]
+    expected: dict[str, tuple[str, tuple[int | None, ...]]] = {
+        **{key: (kind[0], (n, *shape)) for key, (kind, shape) in LABELS.items()},
+        **dict.fromkeys(TEXTS, ("U", (n,))),
+        **{"stamp": ("i", (n, None, 2)), "common": ("i", (None, 2)), "compared": ("f", (None,))},
+    }
     if not has_arrays(index, expected) or not ((index["size"] >= 0) & (index["size"] <= side)).all():
         return None
     return index if np.isfinite(index["pose"][index["reason"] == ""]).all() else None
 
 
-def _store(folder: Path, manifest: dict[str, Any]) -> PictureStore:
-    return PictureStore([picture_path(folder, number) for number in range(-(-manifest["faces"] // CHUNK))])
+def count_chunks(num_faces: int) -> int:
+    """Of a pack."""
+    return -(-num_faces // CHUNK)
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:

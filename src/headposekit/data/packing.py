@@ -11,21 +11,29 @@ import logging
 import math
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import cv2
 import numpy as np
-from filelock import FileLock
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from headposekit.data.augmentation import Augmentation
-from headposekit.data.chunks import index_path, make_chunks, picture_path
+from headposekit.data.chunks import Index, in_parallel, index_path, picture_path, reserved, write_chunk
 from headposekit.data.dataset import Annotation, BadFiles, FolderDataset, HeadPoseDataset
-from headposekit.data.packed_faces import BAD_FILES, CHUNK, MANIFEST, Index, PackedFaces, read_index, read_manifest
+from headposekit.data.packed_faces import (
+    BAD_FILES,
+    CHUNK,
+    LABELS,
+    MANIFEST,
+    PackedFaces,
+    count_chunks,
+    read_index,
+    read_manifest,
+)
 from headposekit.data.perturbation import Perturbation
 from headposekit.errors import InputError
 from headposekit.files import replacing, write_json
@@ -34,12 +42,9 @@ from headposekit.pictures import read_image
 from headposekit.types import Image
 
 log = logging.getLogger(__name__)
-Listing = tuple[list[str], NDArray[np.int64], NDArray[np.int64]]
-"""See `_listing`."""
 
 PACK_VERSION = 2
-NUM_COMPARED = 4
-"""Faces of each chunk whose crops are compared with those made of the files."""
+NUM_COMPARED = 4  # faces of each chunk whose crops are compared with those made of the files
 PACK_SCALE = 2.0
 """Side of a loose picture over that of the network's square; crops of smaller ones differ more, see docs/packs.md."""
 KEPT = 1.01
@@ -47,6 +52,7 @@ KEPT = 1.01
 sharpness and save nothing. Crops of 224 pixels have loose pictures of 448, and those of 300W-LP and AFLW2000 are 450."""
 SLACK = 0.05
 """What a loose picture shows beyond all that a crop can need, as a share of the box's longer side: for whole pixels."""
+MAX_SIZE, MAX_MARGIN = 4096, 100  # of a loose pack's pictures: side in pixels, and room around the box
 
 
 @dataclass(frozen=True)
@@ -87,14 +93,11 @@ class Face:
 class Pack(ABC):
     """How the faces of a dataset are kept."""
 
+    rules: ClassVar[dict[str, str]] = {}  # what results.json says of it; nothing where the numbers are those of the files
+
     @abstractmethod
     def open(self, source: Source, max_angle: float | None, bad_files: BadFiles) -> tuple[HeadPoseDataset, CropRule]:
         """The dataset, and the rule that crops its pictures."""
-
-    @property
-    def rules(self) -> dict[str, str]:
-        """What results.json says of it; nothing where the numbers are those of the files."""
-        return {}
 
 
 class NoPack(Pack):
@@ -132,16 +135,12 @@ class FacePack(Pack):
         return self.size(source)
 
     @abstractmethod
-    def content(self, source: Source) -> dict[str, Any]:
-        """What decides the pictures beside the files and how they are read."""
-
-    @abstractmethod
     def make(self, image: Image, annotation: Annotation, source: Source) -> Face:
         """A face out of its whole picture; raises InputError where there is none in it."""
 
-    @abstractmethod
     def rule(self, crop: CropRule) -> CropRule:
         """The rule that crops the pack's pictures."""
+        return crop
 
     def check(self, source: Source) -> None:
         """Refuse what the pack's pictures cannot be put through; raises InputError."""
@@ -155,79 +154,59 @@ class FacePack(Pack):
         return dataset, self.rule(source.rule(dataset))
 
     def prepare(self, source: Source) -> Path:
-        """Make what is missing or stale; returns the pack's folder.
-
-        Raises:
-            InputError: the dataset cannot be listed and no complete pack of it is there, or the folder cannot be written.
-        """
+        """Make what is missing or stale; returns the pack's folder."""
         self.check(source)
         folder = self.folder(source)
         if not source.root.exists():
             return self._left_behind(source, folder)
         reader = source.read(None, "defer")
-        source = replace(source, crop=source.rule(reader))
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with FileLock(folder / ".lock"):
-                self._bring_up_to_date(folder, source, reader)
-        except OSError as error:
-            reason = error.strerror or error
-            raise InputError(f"{folder}: cannot be written ({reason}); set pack.root to a folder with room") from error
+        with reserved(folder, "pack.root"):
+            self._bring_up_to_date(folder, replace(source, crop=source.rule(reader)), reader)
         return folder
 
     def folder(self, source: Source) -> Path:
         """Named after all that decides the pictures, then after where the files lie."""
-        kept = json.dumps(self._described(source), sort_keys=True)
         title = "".join(letter for letter in source.reader.title.lower() if letter.isalnum())
-        name = f"{title}_{self.kind}_{self.size(source)}px_{_hash(kept)}"
-        return self.root / f"{name}_{_hash(str(source.root.resolve()))}"
+        content, place = json.dumps(self.describe(source), sort_keys=True), str(source.root.resolve())
+        return self.root / f"{title}_{self.kind}_{self.size(source)}px_{_hash(content)}_{_hash(place)}"
 
-    def _described(self, source: Source) -> dict[str, Any]:
-        options = {key: str(value) if isinstance(value, Path) else value for key, value in source.options.items()}
+    def describe(self, source: Source) -> dict[str, Any]:
+        """What decides the pictures beside the files."""
         return {
             "format": PACK_VERSION,
             "dataset": source.reader.title,
-            "options": options,
+            "options": {key: str(value) if isinstance(value, Path) else value for key, value in source.options.items()},
             "kind": self.kind,
             "size": self.size(source),
-            **self.content(source),
+            "crop": {"name": source.crop.name, **vars(source.crop)},
         }
 
     def _left_behind(self, source: Source, folder: Path) -> Path:
         """A complete pack of a dataset that is not there (any more), made from the same root or another one."""
         places = [folder, *sorted(folder.parent.glob(f"{folder.name.rpartition('_')[0]}_*"))]
-        complete = list(dict.fromkeys(place for place in places if (place / MANIFEST).is_file()))
-        if not complete:
+        complete = next((place for place in places if (place / MANIFEST).is_file()), None)
+        if complete is None:
             raise InputError(
                 f"{source.reader.title} not found: neither {source.root} nor a complete pack of it in {self.root}; "
                 "set its root (data.root or test.<name>.root), see docs/datasets.md"
             )
-        log.info("%s is not there; using the pack %s", source.root, complete[0])
-        return complete[0]
+        log.info("%s is not there; using the pack %s", source.root, complete)
+        return complete
 
     def _bring_up_to_date(self, folder: Path, source: Source, reader: FolderDataset) -> None:
-        names, stamps, common = _listing(reader)
-        numbers = range(-(-len(names) // CHUNK))
-        indices = [read_index(folder, number) for number in numbers]
-        parts = [slice(number * CHUNK, (number + 1) * CHUNK) for number in numbers]
-        stale = [
-            number
-            for number, index, part in zip(numbers, indices, parts, strict=True)
-            if index is None
-            or index["name"].tolist() != names[part]
-            or not np.array_equal(index["stamp"], stamps[part])
-            or not np.array_equal(index["common"], common)
-        ]
+        packer = _ChunkPacker(folder, self, source, reader)
+        numbers = range(count_chunks(len(reader.listed)))
+        indices = [packer.current(number) for number in numbers]
+        stale = [number for number in numbers if indices[number] is None]
         if stale:
-            faces = sum(len(names[parts[number]]) for number in stale)
             if (folder / MANIFEST).is_file() or len(stale) < len(numbers):
                 log.info("%s: making %d of %d chunks, which are missing or stale", folder, len(stale), len(numbers))
             (folder / MANIFEST).unlink(missing_ok=True)
-            packer = _ChunkPacker(folder, self, source, reader, (names, stamps, common))
-            make_chunks(packer, stale, f"packing {faces} faces", self.num_workers)
+            num_faces = sum(len(packer.names[packer.part(number)]) for number in stale)
+            in_parallel(packer, stale, f"packing {num_faces} faces", self.num_workers)
             for number in stale:
-                indices[number] = read_index(folder, number)
-        current = {path_of(folder, number) for number in numbers for path_of in (picture_path, index_path)}
+                indices[number] = packer.current(number)
+        current = {place(folder, number) for number in numbers for place in (picture_path, index_path)}
         for path in set(folder.glob("chunk_*")) - current:
             path.unlink()
         made = [index for index in indices if index is not None]
@@ -235,9 +214,9 @@ class FacePack(Pack):
             raise InputError(f"{folder}: a chunk that was just made cannot be read; check the disk")
         compared = np.concatenate([index["compared"] for index in made])
         manifest = {
-            **self._described(source),
+            **self.describe(source),
             "root": str(source.root.resolve()),
-            "faces": len(names),
+            "faces": len(packer.names),
             "chunk": CHUNK,
             "bad": int(sum((index["reason"] != "").sum() for index in made)),
             "unlisted": reader.num_filtered,
@@ -262,10 +241,6 @@ class FixedPack(FacePack):
         """The crop's."""
         return source.crop.size
 
-    def content(self, source: Source) -> dict[str, Any]:
-        """The rule with all its options."""
-        return {"crop": {"name": source.crop.name, **vars(source.crop)}}
-
     def make(self, image: Image, annotation: Annotation, source: Source) -> Face:
         """The crop; box and landmarks stay those of the whole picture, as a batch has them."""
         return Face(source.crop(image, annotation.box), annotation.box, annotation.landmarks.astype(np.float32))
@@ -277,21 +252,14 @@ class FixedPack(FacePack):
     def check(self, source: Source) -> None:
         """A crop can neither be varied nor turned nor mirrored as the whole picture can (a mirrored box rounds otherwise)."""
         super().check(source)
-        done = source.augmentation
-        if done is None:
+        if source.augmentation is None:
             return
-        asked = {
+        needs_picture = {
             f"crop={source.crop.name}, whose cut training varies": source.crop.varies,
-            "augmentation.mirror": done.mirror,
-            "augmentation.rotation": done.rotation,
-            "augmentation.cut": done.cut,
+            **{f"augmentation.{key}": getattr(source.augmentation, key) for key in ("mirror", "rotation", "cut")},
         }
-        if refused := next((what for what, is_asked in asked.items() if is_asked), None):
+        if refused := next((what for what, is_on in needs_picture.items() if is_on), None):
             raise InputError(f"pack=fixed holds finished crops and cannot be used with {refused}; set pack=loose or pack=none")
-
-
-MAX_SIZE, MAX_MARGIN = 4096, 100
-"""Of a loose pack's pictures: side in pixels, and room around the box."""
 
 
 class LoosePack(FacePack):
@@ -304,12 +272,10 @@ class LoosePack(FacePack):
         root, num_workers: see `FacePack`.
         size: side P of the largest picture in pixels; null for twice the crop's, larger by as much as a rotation needs.
         margin: null for what the crop rule and a rotation need.
-
-    Raises:
-        InputError: a size or margin that is none.
     """
 
     kind = "loose"
+    rules: ClassVar[dict[str, str]] = {"pack": "loose"}  # errors differ a little from those on the files
 
     def __init__(
         self, root: str | Path, num_workers: int | None = None, size: int | None = None, margin: float | None = None
@@ -325,102 +291,92 @@ class LoosePack(FacePack):
         """Beyond the box, as a share of its longer side; of a rule that may be turned, out to the corners."""
         if self.fixed_margin is not None:
             return self.fixed_margin
-        half = 0.5 + source.crop.reach
-        return round(half * (2**0.5 if _turns(source) else 1.0) - 0.5 + SLACK, 4)
+        return round((0.5 + source.crop.reach) * _room_to_turn(source) - 0.5 + SLACK, 4)
 
     def size(self, source: Source) -> int:
         """Given, or so that a crop keeps about its resolution."""
-        return self.fixed_size or round(PACK_SCALE * source.crop.size * (2**0.5 if _turns(source) else 1.0))
+        return self.fixed_size or round(PACK_SCALE * source.crop.size * _room_to_turn(source))
 
     def stored_size(self, source: Source) -> int:
         """With room for those that are kept as they are."""
         return math.ceil(KEPT * self.size(source))
 
-    def content(self, source: Source) -> dict[str, Any]:
-        """The margin, and the rule whose crops were compared."""
-        return {"margin": self.margin(source), "crop": {"name": source.crop.name, **vars(source.crop)}}
+    def describe(self, source: Source) -> dict[str, Any]:
+        """As of every pack, and the margin; crops of the rule were compared."""
+        return {**super().describe(source), "margin": self.margin(source)}
 
     def make(self, image: Image, annotation: Annotation, source: Source) -> Face:
         """Cut and made smaller; a pixel is the mean of those that it stands for."""
-        height, width = image.shape[:2]
-        x0, y0, x1, y1 = (float(side) for side in annotation.box)
-        half = (0.5 + self.margin(source)) * max(x1 - x0, y1 - y0)
-        center_x, center_y = (x0 + x1) / 2, (y0 + y1) / 2
-        left, top = max(int(np.floor(center_x - half)), 0), max(int(np.floor(center_y - half)), 0)
-        right, bottom = min(int(np.ceil(center_x + half)), width), min(int(np.ceil(center_y + half)), height)
-        part = image[top:bottom, left:right]
-        longer = max(part.shape[:2])
-        shrink = 1.0 if longer <= self.stored_size(source) else self.size(source) / longer
-        new_width, new_height = (max(round(shrink * length), 1) for length in (right - left, bottom - top))
-        if shrink < 1:
-            part = np.asarray(cv2.resize(part, (new_width, new_height), interpolation=cv2.INTER_AREA), dtype=np.uint8)
-        scale = np.array([new_width / (right - left), new_height / (bottom - top)])
-        origin = np.array([left, top])
-        box = (annotation.box.reshape(2, 2) - origin) * scale
-        landmarks = (annotation.landmarks - origin) * scale
+        corner, opposite = annotation.box.reshape(2, 2).astype(np.float64)
+        center, half = (corner + opposite) / 2, (0.5 + self.margin(source)) * (opposite - corner).max()
+        left, top = np.maximum(np.floor(center - half), 0).astype(int).tolist()
+        right, bottom = np.minimum(np.ceil(center + half), image.shape[1::-1]).astype(int).tolist()
+        part, extent = image[top:bottom, left:right], np.array([right - left, bottom - top])
+        new_extent = extent
+        if extent.max() > self.stored_size(source):
+            new_extent = np.maximum(np.rint(self.size(source) / extent.max() * extent), 1).astype(int)
+            part = np.asarray(cv2.resize(part, new_extent.tolist(), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+        scale = new_extent / extent
+        box, landmarks = ((points - [left, top]) * scale for points in (annotation.box.reshape(2, 2), annotation.landmarks))
         return Face(part, box.reshape(4).astype(np.float32), landmarks.astype(np.float32))
-
-    def rule(self, crop: CropRule) -> CropRule:
-        """The rule itself."""
-        return crop
-
-    @property
-    def rules(self) -> dict[str, str]:
-        """Errors differ a little from those on the files."""
-        return {"pack": "loose"}
 
 
 class _ChunkPacker(Dataset[int]):
     """Makes a chunk where a DataLoader's worker asks for it; holds one picture at a time."""
 
-    def __init__(self, folder: Path, pack: FacePack, source: Source, reader: FolderDataset, listing: Listing) -> None:
+    def __init__(self, folder: Path, pack: FacePack, source: Source, reader: FolderDataset) -> None:
         self.folder, self.pack, self.source, self.reader = folder, pack, source, reader
-        self.names, self.stamps, self.common = listing
+        self.names = [reader.name_of(path) for path in reader.listed]
+        # Size and time of change of each face's files (n, k, 2) and of the common ones (c, 2); nothing is read.
+        self.stamps = np.array([[_stamp(file) for file in _files_of(reader, path)] for path in reader.listed], dtype=np.int64)
+        self.common = np.array([_stamp(path) for path in reader.common_files], dtype=np.int64).reshape(-1, 2)
         self._last: tuple[Path, Image] | None = None
 
+    def part(self, number: int) -> slice:
+        """Which of the listed faces are those of a chunk."""
+        return slice(number * CHUNK, (number + 1) * CHUNK)
+
+    def current(self, number: int) -> Index | None:
+        """Labels of a chunk; None where it is not there in full, or stale."""
+        index, part = read_index(self.folder, number), self.part(number)
+        if index is None or index["name"].tolist() != self.names[part]:
+            return None
+        is_new = np.array_equal(index["stamp"], self.stamps[part]) and np.array_equal(index["common"], self.common)
+        return index if is_new else None
+
     def __getitem__(self, number: int) -> int:
-        part = slice(number * CHUNK, (number + 1) * CHUNK)
-        n, size = len(self.names[part]), self.pack.stored_size(self.source)
-        index: Index = {
-            "name": np.array(self.names[part]),
-            "photo": np.array([self.reader.photo_of(name) for name in self.names[part]]),
-            "stamp": self.stamps[part],  # of before they are read: what changes meanwhile is stale
-            "common": self.common,
-            "pose": np.full((n, 3), np.nan),
-            "box": np.full((n, 4), np.nan, dtype=np.float32),
-            "landmarks": np.full((n, 68, 2), np.nan, dtype=np.float32),
-            "size": np.zeros((n, 2), dtype=np.int32),
-            "picture_size": np.zeros((n, 2), dtype=np.int32),
-            "source_box": np.full((n, 4), np.nan, dtype=np.float32),
-            "outside": np.zeros(n, dtype=np.int32),
-            "digest": np.zeros(n, dtype=np.uint64),
-        }
-        reasons, compared = [""] * n, list[float]()
-        index_path(self.folder, number).unlink(missing_ok=True)
-        with replacing(picture_path(self.folder, number)) as partial, partial.open("wb") as file:
-            header = {"descr": "|u1", "fortran_order": False, "shape": (n, size, size, 3)}
-            np.lib.format.write_array_header_1_0(file, header)
-            for row, path in enumerate(self.reader.listed[part]):
-                square = np.zeros((size, size, 3), dtype=np.uint8)
-                try:
-                    face = self._face(path, index, row, compared)
-                    height, width = face.picture.shape[:2]
-                    square[:height, :width] = face.picture
-                    index["size"][row], index["box"][row], index["landmarks"][row] = (height, width), face.box, face.landmarks
-                    digest = hashlib.blake2b(face.picture.tobytes(), digest_size=8).digest()
-                    index["digest"][row] = int.from_bytes(digest, "little")
-                except InputError as error:
-                    reasons[row] = str(error)
-                file.write(square.tobytes())
-        index |= {"reason": np.array(reasons), "compared": np.array(compared, dtype=np.float32)}
-        with replacing(index_path(self.folder, number)) as partial, partial.open("wb") as file:
-            np.savez(file, allow_pickle=False, **index)
+        names = self.names[self.part(number)]
+        n, size = len(names), self.pack.stored_size(self.source)
+        index = {key: np.full((n, *shape), np.nan if kind[0] == "f" else 0, kind) for key, (kind, shape) in LABELS.items()}
+        index["name"], index["photo"] = np.array(names), np.array([self.reader.photo_of(name) for name in names])
+        # Of before the files are read: what changes meanwhile is stale.
+        index["stamp"], index["common"] = self.stamps[self.part(number)], self.common
+        write_chunk(self.folder, number, (n, size), self._pictures(number, index), index)
         return number
+
+    def _pictures(self, number: int, index: Index) -> Iterator[Image]:
+        """The pictures of a chunk's faces, nothing of a bad one; fills in the labels."""
+        reasons, compared = list[str](), list[float]()
+        for row, path in enumerate(self.reader.listed[self.part(number)]):
+            try:
+                face = self._face(path, index, row, compared)
+                reason, picture = "", face.picture
+                index["size"][row], index["box"][row], index["landmarks"][row] = picture.shape[:2], face.box, face.landmarks
+                digest = hashlib.blake2b(picture.tobytes(), digest_size=8).digest()
+                index["digest"][row] = int.from_bytes(digest, "little")
+            except InputError as error:
+                reason, picture = str(error), np.zeros((0, 0, 3), dtype=np.uint8)
+            reasons.append(reason)
+            yield picture
+        index |= {"reason": np.array(reasons), "compared": np.array(compared, dtype=np.float32)}
 
     def _face(self, path: Path, index: Index, row: int, compared: list[float]) -> Face:
         annotation = self.reader.read_face(path)
         index["pose"][row] = annotation.pose
-        image = self._picture(self.reader.picture_of(path))
+        file = self.reader.picture_of(path)
+        if self._last is None or self._last[0] != file:  # neighbours may share it
+            self._last = file, read_image(file)
+        image = self._last[1]
         height, width = image.shape[:2]
         points = annotation.landmarks[np.isfinite(annotation.landmarks).all(axis=1)]
         index["picture_size"][row], index["source_box"][row] = (height, width), annotation.box
@@ -435,19 +391,6 @@ class _ChunkPacker(Dataset[int]):
         except InputError as error:
             raise InputError(f"{path}: {error}") from error
         return face
-
-    def _picture(self, path: Path) -> Image:
-        """Decoded, once for neighbours that share it."""
-        if self._last is None or self._last[0] != path:
-            self._last = path, read_image(path)
-        return self._last[1]
-
-
-def _listing(reader: FolderDataset) -> Listing:
-    """Names (n), size and time of change of each face's files (n, k, 2) and of the common ones (c, 2); nothing is read."""
-    stamps = np.array([[_stamp(file) for file in _files_of(reader, path)] for path in reader.listed], dtype=np.int64)
-    common = np.array([_stamp(path) for path in reader.common_files()], dtype=np.int64).reshape(-1, 2)
-    return [reader.name_of(path) for path in reader.listed], stamps, common
 
 
 def _files_of(reader: FolderDataset, path: Path) -> Sequence[Path | None]:
@@ -474,8 +417,9 @@ def _write_bad_files(folder: Path, indices: Sequence[Index]) -> None:
             writer.writerows(zip(index["name"][bad].tolist(), index["reason"][bad].tolist(), strict=True))
 
 
-def _turns(source: Source) -> bool:
-    return source.augmentation is not None and source.augmentation.rotation > 0
+def _room_to_turn(source: Source) -> float:
+    """How much larger a square must be if its corners are to stay inside when it is turned."""
+    return 2**0.5 if source.augmentation is not None and source.augmentation.rotation > 0 else 1.0
 
 
 def _hash(text: str) -> str:

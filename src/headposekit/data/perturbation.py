@@ -1,5 +1,6 @@
 """What a test set's faces go through so that one sees what an estimator can bear: a function of seed and face alone."""
 
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -14,6 +15,7 @@ BOX, POINTS = 0, 1
 """Streams of random numbers; a landmark's noise depends on no other option, and is the same in every set of points."""
 
 
+@dataclass(eq=False)
 class Perturbation:
     """Coarser pixels, landmarks that shake, boxes that are off.
 
@@ -25,32 +27,28 @@ class Perturbation:
         shift: the box is moved in a random direction by this share of its width and height.
         padding: what is added to the box on each side, as a share of its width and height.
         seed: of all that is random.
-
-    Raises:
-        InputError: a value out of range.
     """
 
     neutral: ClassVar[dict[str, float]] = {"low_resolution": 1, "jitter": 0, "jitter_pixels": 0, "shift": 0, "padding": 0}
     """Values that change nothing, and so do not count in a test's identity."""
     uncounted = ("_target_",)
 
-    def __init__(
-        self,
-        low_resolution: int = 1,
-        jitter: float = 0.0,
-        jitter_pixels: float = 0.0,
-        shift: float = 0.0,
-        padding: float = 0.0,
-        seed: int = 0,
-    ) -> None:
-        if not isinstance(low_resolution, int) or low_resolution < 1:
-            raise InputError(f"perturb.low_resolution={low_resolution} cannot enlarge pixels; give whole numbers of 1 or more")
-        for key, value in {"jitter": jitter, "jitter_pixels": jitter_pixels, "shift": shift, "padding": padding}.items():
+    low_resolution: int = 1
+    jitter: float = 0.0
+    jitter_pixels: float = 0.0
+    shift: float = 0.0
+    padding: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        factor = self.low_resolution
+        if not isinstance(factor, int) or factor < 1:
+            raise InputError(f"perturb.low_resolution={factor} cannot enlarge pixels; give whole numbers of 1 or more")
+        for key in ("jitter", "jitter_pixels", "shift", "padding"):
+            value = getattr(self, key)
             if not isinstance(value, int | float) or not 0 <= value < float("inf"):
                 raise InputError(f"perturb.{key}={value} is no size of a perturbation; give a number from 0 on")
-        check_seed("perturb.seed", seed)
-        self.low_resolution, self.jitter, self.jitter_pixels = low_resolution, jitter, jitter_pixels
-        self.shift, self.padding, self.seed = shift, padding, seed
+        check_seed("perturb.seed", self.seed)
 
     def on_labels(self, labels: Labels, indices: NDArray[np.int64]) -> Labels:
         """Other boxes and landmarks of B faces; the same labels where nothing is asked for."""

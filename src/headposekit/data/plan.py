@@ -1,9 +1,8 @@
 """From whole pictures to the squares of a batch: what happens to each face is drawn for all of them at once, then done.
 
-All that is drawn for a face depends on seed, epoch and its number alone: not on the batch, nor the number of workers, nor on
-whether its picture came from a file or a pack. A face that is not turned is cut out and resized as the crop rule does it. For
-one that is turned, mirror, rotation, crop and resizing are one map from the square's pixels into the picture, bilinear. Only if
-there are transforms of the cut, the turned cut is made first, at the picture's own resolution.
+A face that is not turned is cut out and resized as the crop rule does it. For one that is turned, mirror, rotation, crop and
+resizing are one map from the square's pixels into the picture, bilinear. Only if there are transforms of the cut, the turned
+cut is made first, at the picture's own resolution.
 """
 
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from headposekit.data.augmentation import CUT, PIPELINE, Augmentation, Flags, Floats, Step, plan_transforms
+from headposekit.data.augmentation import CUT, PIPELINE, Augmentation, Flags, Floats, Steps, plan_transforms
 from headposekit.data.draws import Draws
 from headposekit.errors import InputError
 from headposekit.geometry.conventions import ANGLE_LIMIT
@@ -25,8 +24,7 @@ from headposekit.geometry.face_model import MIRROR_68
 from headposekit.geometry.rotations import matrix_to_pose, pose_to_matrix
 from headposekit.types import Image
 
-MIRROR, ROTATE, CROP = 1, 2, 3
-"""Streams of random numbers; transforms have those from `CUT` on."""
+MIRROR, ROTATE, CROP = 1, 2, 3  # streams of random numbers; transforms have those from `CUT` on
 ROTATION_TRIALS = 20
 
 
@@ -41,40 +39,21 @@ class Labels:
 
 @dataclass
 class Plan:
-    """What to do with B pictures.
-
-    Attributes:
-        crop: the crop rule.
-        mirrored: (B,), which are mirrored first.
-        rotated: (B,), which are turned then; what comes in over their edges is their reflection.
-        cut: (B, 4), the part of the mirrored picture that is cut out of those that are not turned; whole pixels.
-        place: (B, 2), where `crop.fit` takes the square, of a rule that varies; or None.
-        turned: (B, 4), the part of the mirrored, turned picture that is made of those that are; from the corner of the first
-            pixel.
-        turned_size: (B, 2), width and height in pixels of what is made of it.
-        matrix: (B, 2, 3), from a pixel of it (x, y, 1), counted from the first one's centre, to one of the picture as it is
-            (mirror and rotation included).
-        on_cut: done to what is cut out; if there is anything, a turned part is such a cut, and otherwise the square itself.
-        on_square: done to the squares.
-    """
+    """What to do with B pictures; what comes in over the edges of one that is turned is its reflection."""
 
     crop: CropRule
-    mirrored: Flags
-    rotated: Flags
-    cut: NDArray[np.int64]
-    place: Floats | None
-    turned: Floats
-    turned_size: NDArray[np.int64]
-    matrix: Floats
-    on_cut: list[Step]
-    on_square: list[Step]
+    mirrored: Flags  # (B,), done first
+    rotated: Flags  # (B,)
+    cut: NDArray[np.int64]  # (B, 4), part of the mirrored picture, of those that are not turned; whole pixels
+    place: Floats | None  # (B, 2), where `crop.fit` takes the square, of a rule that varies
+    turned: Floats  # (B, 4), part of the mirrored, turned picture, of those that are; from the first pixel's corner
+    turned_size: NDArray[np.int64]  # (B, 2), width and height of what is made of it
+    matrix: Floats  # (B, 2, 3), from a pixel of that (x, y, 1), counted from the first one's centre, to one of the picture
+    on_cut: Steps  # done to the parts
+    on_square: Steps
 
     def carry_out(self, pictures: Sequence[Image], names: Sequence[str]) -> NDArray[np.uint8]:
-        """B pictures (H, W, 3) to (B, S, S, 3) squares.
-
-        Raises:
-            InputError: a square of nothing, named; or a transform that makes something else than a square.
-        """
+        """B pictures (H, W, 3) to (B, S, S, 3) squares; raises InputError naming a face that lies outside its picture."""
         shape = (self.crop.size, self.crop.size, 3)
         squares = np.empty((len(pictures), *shape), dtype=np.uint8)
         for i, picture in enumerate(pictures):
@@ -148,7 +127,7 @@ class Planner:
             labels: of B faces.
             extent: (B, 2), height and width of their pictures.
             key: seed and epoch.
-            indices: (B,), which faces; all that is drawn for one depends on its key and index alone.
+            indices: (B,), which faces.
         """
         height, width = extent.T
         draws = Draws(key, indices)
@@ -180,20 +159,13 @@ class Planner:
             if not len(left):
                 break
         center = (labels.box[:, :2] + labels.box[:, 2:]) / 2
-        cos, sin = np.cos(np.radians(angle)), np.sin(np.radians(angle))
-        turn = np.stack([np.stack([cos, sin], -1), np.stack([-sin, cos], -1)], axis=1)  # (B, 2, 2), of image coordinates
-        landmarks = (labels.landmarks - center[:, None]) @ turn.swapaxes(1, 2) + center[:, None]
+        landmarks = (labels.landmarks - center[:, None]) @ _turn_back(angle) + center[:, None]
         return Labels(pose, labels.box, landmarks.astype(np.float32)), angle
 
 
 def rotate_poses(pose: Floats, angle: Floats) -> NDArray[np.float32]:
     """Poses (B, 3) of faces whose pictures are turned counter-clockwise by `angle` (B,) degrees; roll alone does not say it."""
-    radians = torch.from_numpy(np.radians(angle))
-    turn = torch.zeros(len(angle), 3, 3, dtype=torch.float64)
-    turn[:, 0, 0] = turn[:, 1, 1] = radians.cos()
-    turn[:, 1, 0] = radians.sin()
-    turn[:, 0, 1] = -turn[:, 1, 0]
-    turn[:, 2, 2] = 1
+    turn = pose_to_matrix(torch.from_numpy(np.stack([0 * angle, 0 * angle, -angle], axis=-1)))
     turned: NDArray[np.float32] = matrix_to_pose(turn @ pose_to_matrix(torch.from_numpy(pose).double())).float().numpy()
     return turned
 
@@ -226,12 +198,16 @@ def _matrix(
     matrix[:, 0, 0], matrix[:, 1, 1] = scale.T
     matrix[:, :, 2] = region[:, :2] + 0.5 * scale
     center = ((box[:, :2] + box[:, 2:]) / 2).astype(np.float64)
-    cos, sin = np.cos(np.radians(angle)), np.sin(np.radians(angle))
-    back = np.stack([np.stack([cos, -sin], -1), np.stack([sin, cos], -1)], axis=1)
     matrix[:, :, 2] -= center
-    matrix = back @ matrix
+    matrix = _turn_back(angle) @ matrix
     matrix[:, :, 2] += center
     matrix[mirrored, 0] *= -1
     matrix[mirrored, 0, 2] += width[mirrored]
     matrix[:, :, 2] -= 0.5  # from the first pixel's corner to its centre
     return matrix
+
+
+def _turn_back(angle: Floats) -> Floats:
+    """(B, 2, 2), from image coordinates (x, y) of turned pictures to those before; row vectors times it are turned."""
+    cos, sin = np.cos(np.radians(angle)), np.sin(np.radians(angle))
+    return np.stack([np.stack([cos, -sin], -1), np.stack([sin, cos], -1)], axis=1)

@@ -89,7 +89,7 @@ def split_faces(
     num_val: int | None = None,
     left_out: str = "",
 ) -> Split:
-    """Divide faces into training and validation.
+    """Divide faces into training and validation; raises InputError where the options cannot be, or leave nothing to train on.
 
     Args:
         names: of the n faces.
@@ -98,24 +98,18 @@ def split_faces(
             FSA-Net's code does, which puts poses of one photo on both sides.
         val_fraction: share of the photos (faces) for validation, in [0, 1).
         seed: of the division and of the order.
-        num_train, num_val: keep only the first of the seeded order; null keeps all.
+        num_train, num_val: keep only the first of the seeded order; None keeps all.
         left_out: why there are no more faces, for the refusal of none.
-
-    Raises:
-        InputError: unknown rule, a fraction outside [0, 1), or nothing left on the training side.
     """
     if rule not in ("photo", "random"):
         raise InputError(f"data.split={rule} is unknown; choose photo or random")
     if not 0 <= val_fraction < 1:
         raise InputError(f"data.val_fraction={val_fraction} is outside [0, 1); give a share such as 0.2")
-    keys = np.asarray(photos if rule == "photo" else names)
+    keys, rng = np.asarray(photos if rule == "photo" else names), np.random.default_rng(seed)
     groups = np.unique(keys)
-    rng = np.random.default_rng(seed)
-    val_groups = rng.permutation(groups)[: round(val_fraction * len(groups))]
-    is_val = np.isin(keys, val_groups)
+    is_val = np.isin(keys, rng.permutation(groups)[: round(val_fraction * len(groups))])
     order = rng.permutation(len(names))
-    train = [int(index) for index in order if not is_val[index]][:num_train]
-    val = [int(index) for index in order if is_val[index]][:num_val]
+    train, val = order[~is_val[order]][:num_train].tolist(), order[is_val[order]][:num_val].tolist()
     if not train:
         why = f" ({left_out})" if left_out else ""
         raise InputError(f"no training face is left of {len(names)}{why}; lower data.val_fraction or raise data.num_train")

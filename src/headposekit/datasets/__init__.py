@@ -4,6 +4,9 @@ from headposekit.datasets.aflw import AFLW, AFLWDataModule
 from headposekit.datasets.aflw2000 import AFLW2000, AFLW2000DataModule
 from headposekit.datasets.afw import AFW, AFWDataModule
 from headposekit.datasets.biwi import BIWI, BIWIDataModule
+from headposekit.datasets.mixed import MixedDataModule
+from headposekit.datasets.pointing04 import Pointing04, Pointing04DataModule
+from headposekit.datasets.points68 import Points68, Points68DataModule
 from headposekit.datasets.synthetic import SyntheticDataModule, SyntheticHeads
 from headposekit.datasets.table import CSVDataModule, CSVTable
 from headposekit.datasets.w300lp import W300LP, W300LPDataModule
@@ -20,6 +23,11 @@ __all__ = [
     "BIWIDataModule",
     "CSVDataModule",
     "CSVTable",
+    "MixedDataModule",
+    "Pointing04",
+    "Pointing04DataModule",
+    "Points68",
+    "Points68DataModule",
     "SyntheticDataModule",
     "SyntheticHeads",
     "W300LPDataModule",

@@ -5,8 +5,9 @@ import posixpath
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,18 +15,17 @@ from numpy.typing import NDArray
 from headposekit.data.datamodule import FolderDataModule
 from headposekit.data.dataset import (
     Annotation,
-    BadFiles,
     FolderDataset,
     check_box_in_file,
     check_number,
     check_seed,
     find_file,
-    no_landmarks,
     read_label_line,
     whole_box,
 )
 from headposekit.errors import InputError
 from headposekit.geometry.conventions import ANGLES, pose_from_aflw
+from headposekit.safe_files import check_file, read_text
 
 DATABASE = "aflw.sqlite"
 TABLES = {
@@ -43,14 +43,13 @@ JOIN FacePose ON FacePose.face_id = Faces.face_id JOIN FaceRect ON FaceRect.face
 LIMIT {max_rows}
 """
 """Faces that were never given a pose or a rectangle, which the published database has, are nobody's sample."""
-MAX_ROWS = 10**6
-"""Of what the query may find; the published database has 25,993 faces."""
-MAX_BYTES = 10**6
-"""Of one value in the database."""
+MAX_ROWS = 10**6  # of what the query may find; the published database has 25,993 faces
+MAX_BYTES = 10**6  # of one value in the database
 NUM_TEST = 1000
 Part = Literal["all", "train", "test"]
 
 
+@dataclass(eq=False)
 class AFLW(FolderDataset):
     """AFLW in either of two forms; the database is read where there is one.
 
@@ -60,8 +59,6 @@ class AFLW(FolderDataset):
     are the whole pictures. AFLW's 21 points are not our 68, so there are no landmarks.
 
     Args:
-        root: folder of the database or of the crops.
-        max_angle, bad_files: see `FolderDataset`.
         part: `train`, `test` (see `draw_test_faces`) or `all`; without meaning where `faces` is given. The draw is made of
             all faces, before any is left out by its angles.
         faces: a file with the names of the faces that count, one a line; null for those of `part`.
@@ -71,23 +68,11 @@ class AFLW(FolderDataset):
         InputError: a database of another kind, a name of `faces` that is not there, an empty part; see also `FolderDataset`.
     """
 
-    title = "AFLW"
-    layout: ClassVar[str] = f"{DATABASE} with flickr/, or NAME.txt with NAME.jpg"
-    files = ("faces",)
+    title, layout, files = "AFLW", f"{DATABASE} with flickr/, or NAME.txt with NAME.jpg", ("faces",)
 
-    def __init__(
-        self,
-        root: str | Path,
-        max_angle: float | None = 99.0,
-        bad_files: BadFiles = "raise",
-        part: Part = "all",
-        faces: str | Path | None = None,
-        part_seed: int = 0,
-    ) -> None:
-        if part not in ("all", "train", "test"):
-            raise InputError(f"part={part} is unknown; choose all, train or test")
-        self.part, self.faces, self.part_seed = part, faces, part_seed
-        super().__init__(root, max_angle, bad_files)
+    part: Part = "all"
+    faces: str | Path | None = None
+    part_seed: int = 0
 
     @classmethod
     def rules(cls, options: dict[str, Any], has_boxes: bool) -> dict[str, Any]:
@@ -97,15 +82,18 @@ class AFLW(FolderDataset):
         return {"box": "annotated" if has_boxes else "ready_crops", **faces}
 
     def check_root(self) -> None:
-        """A folder; also find out which form it holds."""
+        """A folder; also read the database, where there is one."""
+        if self.part not in get_args(Part):
+            raise InputError(f"part={self.part} is unknown; choose all, train or test")
         super().check_root()
-        self._form: _Database | _Crops = _Database(self.root) if has_database(self.root) else _Crops(self.root)
-        self.has_boxes = self._form.has_boxes
-        self.num_filtered = self._form.num_unlabelled
+        self.common_files = [self.root / DATABASE]
+        self._database = _Database(self.root) if self.common_files[0].exists() else None
+        self.has_boxes = self._database is not None
+        self.num_filtered = self._database.num_unlabelled if self._database else 0
 
     def list_images(self) -> list[Path]:
         """The faces that count, each under its name."""
-        names = self._form.names
+        names = self._database.names if self._database else self._names_of_crops()
         if not names:
             return []
         if self.faces is not None:
@@ -116,7 +104,7 @@ class AFLW(FolderDataset):
                     f"such as {absent[0][:60]}; correct the list (names there look like {names[0]})"
                 )
         else:
-            test = draw_test_faces(names, [self._form.photo_of(name) for name in names], self.part_seed)
+            test = draw_test_faces(names, [self.photo_of(name) for name in names], self.part_seed)
             counted = {"all": set(names), "train": set(names) - test, "test": test}[self.part]
             if not counted:
                 raise InputError(
@@ -124,21 +112,30 @@ class AFLW(FolderDataset):
                 )
         return [Path(name) for name in names if name in counted]
 
+    def _names_of_crops(self) -> list[str]:
+        """A picture whose label is missing is listed all the same, and the other way round."""
+        files = [path for path in self.root.rglob("*.*") if not path.name.startswith("._")]
+        texts, pictures = (
+            {path.relative_to(self.root).with_suffix("").as_posix() for path in files if path.suffix.lower() == suffix}
+            for suffix in (".txt", ".jpg")
+        )
+        return sorted(texts | pictures) if texts else []
+
     def picture_of(self, path: Path) -> Path:
         """The photograph, or the crop."""
-        return self._form.picture_of(path.as_posix())
+        name = path.as_posix()
+        return self._database.picture_of(name) if self._database else find_file(self.root / f"{name}.jpg")
 
     def label_files(self, path: Path) -> list[Path]:
         """The text file of a ready crop."""
-        return [] if self.has_boxes else [find_file(self.root / f"{path.as_posix()}.txt")]
-
-    def common_files(self) -> list[Path]:
-        """The database, where there is one."""
-        return [self.root / DATABASE]
+        return [] if self._database else [find_file(self.root / f"{path.as_posix()}.txt")]
 
     def read_annotation(self, path: Path) -> Annotation:
         """Pose and box from the database's rows or the text file."""
-        return self._form.label_of(path.as_posix())
+        if self._database:
+            return self._database.label_of(path.as_posix())
+        (label,) = self.label_files(path)
+        return Annotation(_pose(str(label), read_label_line(label, ANGLES)), whole_box(self.picture_of(path)))
 
     def name_of(self, path: Path) -> str:
         """Faces are listed under their names."""
@@ -146,16 +143,15 @@ class AFLW(FolderDataset):
 
     def photo_of(self, name: str) -> str:
         """The photograph; of ready crops it is not known, so each is its own."""
-        return self._form.photo_of(name)
+        return name.rpartition("_")[0] if self.has_boxes else name
 
 
 class _Database:
     """The database as published, read whole and closed again; opened read-only. Methods take a face's name."""
 
-    has_boxes: ClassVar[bool] = True
-
     def __init__(self, root: Path) -> None:
         self.root, self.path = root, root / DATABASE
+        check_file(self.path)
         try:
             with closing(sqlite3.connect(f"{self.path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
                 connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_BYTES)
@@ -197,10 +193,7 @@ class _Database:
             raise InputError(f"{where}: its rectangle of {width:g} x {height:g} pixels has no area; correct or remove it")
         box = np.array([x, y, x + width, y + height])
         size = check_box_in_file(where, box, self.picture_of(name))
-        return Annotation(_pose(where, angles), box.astype(np.float32), no_landmarks(), size)
-
-    def photo_of(self, name: str) -> str:
-        return name.rpartition("_")[0]
+        return Annotation(_pose(where, angles), box.astype(np.float32), picture_size=size)
 
     def _name_of(self, face: object, filepath: object) -> str:
         stem = posixpath.splitext(filepath)[0] if isinstance(filepath, str) else ""
@@ -217,47 +210,9 @@ class _Database:
             raise InputError(f"{self.path}: no column {missing[0]} in table {table}; give AFLW's own database")
 
 
-class _Crops:
-    """Ready crops with a text file each; a picture whose label is missing is listed all the same, and the other way round."""
-
-    has_boxes: ClassVar[bool] = False
-    num_unlabelled = 0
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        files = list(root.rglob("*.*"))
-        texts, pictures = (
-            {_stem(root, path) for path in files if path.suffix.lower() == suffix} for suffix in (".txt", ".jpg")
-        )
-        self.names = sorted(texts | pictures) if texts else []
-
-    def picture_of(self, name: str) -> Path:
-        return find_file(self.root / f"{name}.jpg")
-
-    def label_of(self, name: str) -> Annotation:
-        label = find_file(self.root / f"{name}.txt")
-        pose = _pose(str(label), read_label_line(label, ANGLES))
-        return Annotation(pose, whole_box(self.picture_of(name)), no_landmarks())
-
-    def photo_of(self, name: str) -> str:
-        return name
-
-
-def has_database(root: Path) -> bool:
-    """Whether a root holds the database rather than ready crops."""
-    return (root / DATABASE).exists()
-
-
 def read_names(path: Path) -> set[str]:
-    """The names in a list of faces, one a line; they may hold spaces.
-
-    Raises:
-        InputError: no such file, no text, or no name in it.
-    """
-    try:
-        names = {line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()} - {""}
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as a list of faces ({error}); set faces to a text file or null") from error
+    """The names in a list of faces, one a line; they may hold spaces. Raises InputError where there is none."""
+    names = {line.strip() for line in read_text(path).splitlines()} - {""}
     if not names:
         raise InputError(f"{path}: no name in this list of faces; give one a line")
     return names
@@ -266,12 +221,8 @@ def read_names(path: Path) -> set[str]:
 def draw_test_faces(names: Sequence[str], photos: Sequence[str], seed: int) -> set[str]:
     """The names of 1,000 faces drawn for the test (KEPLER's protocol), of fewer than 1,001 a tenth.
 
-    Photographs are drawn, so that none stands on both sides; one whose faces would be too many is passed over.
-
-    Args:
-        names: of the n faces.
-        photos: of each face, the photograph it comes from.
-        seed: of the draw.
+    Photographs (of each face the one it comes from) are drawn, so that none stands on both sides; one whose faces would be too
+    many is passed over.
 
     Reference: Kumar et al., KEPLER, FG 2017. Which faces they took is not published.
     """
@@ -295,10 +246,6 @@ def _pose(where: str, angles_rad: Sequence[float]) -> NDArray[np.float64]:
         if abs(angle) > 2 * np.pi:
             raise InputError(f"{where}: {column} is {angle:g}, beyond a full turn; AFLW's are radians, are these degrees?")
     return pose_from_aflw(*angles_rad)
-
-
-def _stem(root: Path, path: Path) -> str:
-    return path.relative_to(root).with_suffix("").as_posix()
 
 
 class AFLWDataModule(FolderDataModule):

@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from headposekit.data.datamodule import FolderDataModule
-from headposekit.data.dataset import Annotation, FolderDataset, check_box_in_file, find_file, no_landmarks, read_label_line
+from headposekit.data.dataset import Annotation, FolderDataset, check_box_in_file, find_file, read_label_line
 from headposekit.errors import InputError
 from headposekit.geometry.conventions import pose_from_afw
 
@@ -19,19 +19,14 @@ class AFW(FolderDataset):
 
     A label is one line, `<ignored> yaw pitch roll x1 y1 x2 y2 ...`, in degrees and pixels. The picture's name ends at the
     first underscore. Yaw changes sign, which Hopenet's own loader forgets.
-
-    Args:
-        root: folder of labels and pictures.
-        max_angle, bad_files: see `FolderDataset`.
     """
 
-    title = "AFW"
-    layout: ClassVar[str] = "PICTURE_N.txt with PICTURE.jpg"
-    label_suffix: ClassVar[str] = ".txt"
+    title, layout, label_suffix = "AFW", "PICTURE_N.txt with PICTURE.jpg", ".txt"
 
     def list_images(self) -> list[Path]:
         """The faces' labels."""
-        return sorted(path for path in self.root.glob("*_*.*") if path.suffix.lower() == ".txt")
+        files = self.root.glob("*_*.*")
+        return sorted(path for path in files if path.suffix.lower() == ".txt" and not path.name.startswith("._"))
 
     def picture_of(self, path: Path) -> Path:
         """The photograph of a label."""
@@ -43,7 +38,7 @@ class AFW(FolderDataset):
         if max(abs(yaw), abs(pitch), abs(roll)) > FULL_TURN:
             raise InputError(f"{path}: {yaw:g}, {pitch:g}, {roll:g} hold more than a full turn in degrees; restore the file")
         size = check_box_in_file(str(path), np.array(box), self.picture_of(path))
-        return Annotation(pose_from_afw(yaw, pitch, roll), np.array(box, np.float32), no_landmarks(), size)
+        return Annotation(pose_from_afw(yaw, pitch, roll), np.array(box, np.float32), picture_size=size)
 
     def photo_of(self, name: str) -> str:
         """The photograph: what stands before the first underscore."""

@@ -56,7 +56,7 @@ class ContactSheet(Dataset[list[str]]):
             )
         self.root, self.heads, self.crop = Path(root), heads, crop
         self.num_units, self.num_random, self.size = num_units, num_random, size
-        self.photographs = None if real is None else AFLW2000(real, box=crop.aflw2000_box)
+        self.photographs = None if real is None else AFLW2000(Path(real), box=crop.aflw2000_box)
         self.plain = HeadSampler(**{**heads.options, **PLAIN})
 
     def __len__(self) -> int:
@@ -64,14 +64,14 @@ class ContactSheet(Dataset[list[str]]):
 
     def __getitem__(self, number: int) -> list[str]:
         """Draw and write the sheet."""
-        rows = [self._row(person, [(yaw, 0, 0) for yaw in ANGLES]) for person in range(self.num_units)]
-        rows.append(self._row(0, [(20, pitch, 0) for pitch in TILTS]))
-        rows.append(self._row(0, [(0, 0, roll) for roll in TILTS]))
-        blocks = [np.concatenate(rows)]
+        poses = [(person, [(yaw, 0, 0) for yaw in ANGLES]) for person in range(self.num_units)]
+        poses += [(0, [(20, pitch, 0) for pitch in TILTS]), (0, [(0, 0, roll) for roll in TILTS])]
+        blocks = [np.concatenate([self._row(*person_and_poses) for person_and_poses in poses])]
         if self.num_random:
             blocks.append(np.concatenate([self._crops(row) for row in range(self.num_random)]))
         if self.photographs is not None:
-            blocks.append(self._real_crops(self.photographs))
+            samples = [self.photographs[index] for index in range(min(len(self.photographs), len(ANGLES)))]
+            blocks.append(self._enlarged([self.crop(sample["image"], sample["box"]) for sample in samples]))
         gap = np.full((GAP, blocks[0].shape[1], 3), 255, dtype=np.uint8)
         sheet = np.concatenate([part for block in blocks for part in (block, gap)][:-1])
         self.root.mkdir(parents=True, exist_ok=True)
@@ -83,16 +83,14 @@ class ContactSheet(Dataset[list[str]]):
         return np.concatenate([self.plain.render(index, self.size, pose).image for pose in poses], axis=1)
 
     def _crops(self, row: int) -> Image:
-        first = self.num_units + row * len(ANGLES)
-        indices = [self.heads.poses_per_identity * (first + column) for column in range(len(ANGLES))]
-        heads = [self.heads.render(index, round(RENDER_SCALE * self.crop.size)) for index in indices]
-        return np.concatenate([self._enlarge(self.crop(head.image, head.box)) for head in heads], axis=1)
+        people = range(self.num_units + row * len(ANGLES), self.num_units + (row + 1) * len(ANGLES))
+        size = round(RENDER_SCALE * self.crop.size)
+        heads = [self.heads.render(person * self.heads.poses_per_identity, size) for person in people]
+        return self._enlarged([self.crop(head.image, head.box) for head in heads])
 
-    def _real_crops(self, photographs: AFLW2000) -> Image:
-        samples = [photographs[index] for index in range(min(len(photographs), len(ANGLES)))]
-        crops = [self._enlarge(self.crop(sample["image"], sample["box"])) for sample in samples]
-        empty = [np.full((self.size, self.size, 3), 255, dtype=np.uint8)] * (len(ANGLES) - len(crops))
-        return np.concatenate([*crops, *empty], axis=1)
-
-    def _enlarge(self, crop: Image) -> Image:
-        return np.asarray(cv2.resize(crop, (self.size, self.size), interpolation=cv2.INTER_NEAREST), dtype=np.uint8)
+    def _enlarged(self, crops: list[Image]) -> Image:
+        """A row of crops; white where there are fewer than in the other rows."""
+        side = (self.size, self.size)
+        row = [cv2.resize(crop, side, interpolation=cv2.INTER_NEAREST) for crop in crops]
+        row += [np.full((*side, 3), 255, dtype=np.uint8)] * (len(ANGLES) - len(crops))
+        return np.concatenate(row, axis=1).astype(np.uint8)

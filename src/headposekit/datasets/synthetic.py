@@ -2,36 +2,36 @@
 
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from filelock import FileLock
-from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from headposekit.data.chunks import PictureStore, StoredFaces, index_path, make_chunks, picture_path
+from headposekit.data.chunks import Index, PictureStore, StoredFaces, in_parallel, index_path, reserved, write_chunk
 from headposekit.data.datamodule import HeadPoseDataModule
+from headposekit.data.dataset import is_beyond
 from headposekit.errors import InputError
-from headposekit.files import replacing
 from headposekit.geometry.crops import CropRule
 from headposekit.safe_files import has_arrays, read_npz
 from headposekit.synthesis.sampler import GENERATOR_VERSION, HeadSampler
+from headposekit.types import Image
 
 CHUNK = 128
+LABELS: dict[str, tuple[int, ...]] = {"pose": (3,), "box": (4,), "landmarks": (68, 2)}
+"""Of each head, and their shapes; degrees and pixels."""
 RENDER_SCALE = 1.25
 """Side of a rendered picture over that of the network's square: its crop then keeps its resolution, and room to spare."""
-TEST_SEED = 1_000_003
-"""Added to the seed of a test set, so that nobody in it stands in a training set of the same seed."""
+TEST_SEED = 1_000_003  # added to the seed of a test set, so that nobody in it stands in a training set of the same seed
 
 
 class SyntheticHeads(StoredFaces):
     """Heads of a `HeadSampler`; number i is the same for ever, so n heads are the first n of any larger set.
 
     The pack, a folder below `root` named after everything that decides its pictures, holds chunks of 128 heads:
-    `chunk_NNNNN.npy`, memory-mapped (128, size, size, 3) uint8, and `chunk_NNNNN.npz` with poses, boxes and landmarks. A
-    chunk appears whole or not at all; what is missing is rendered, in as many processes as there are cores. Other options,
-    another size or another version of the generator make another pack.
+    `chunk_NNNNN.npy`, memory-mapped (128, size, size, 3) uint8, and `chunk_NNNNN.npz` with poses, boxes and landmarks. What is
+    missing is rendered. Other options, another size or another version of the generator make another pack.
 
     Args:
         root: folder of packs.
@@ -41,12 +41,9 @@ class SyntheticHeads(StoredFaces):
         side: `train`, or `test` for other people.
         max_angle: keep a face if all three |angles| are at most this many degrees; null keeps all.
         num_workers: processes that render; null for one a core.
-
-    Raises:
-        InputError: a number of heads or a size below 1, a root that cannot be written, or no head within `max_angle`.
     """
 
-    title: ClassVar[str] = "synthetic heads"
+    title = "synthetic heads"
 
     def __init__(
         self,
@@ -67,27 +64,19 @@ class SyntheticHeads(StoredFaces):
         content = {"options": options, "size": size, "version": GENERATOR_VERSION}
         key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:10]
         self.folder = Path(root) / f"{side}_{size}px_{key}"
-        numbers = range(-(-num_heads // CHUNK))
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with FileLock(self.folder / ".lock"):
-                missing = [number for number in numbers if not index_path(self.folder, number).is_file()]
-                make_chunks(
-                    _ChunkRenderer(self.folder, options, size), missing, f"rendering {len(missing) * CHUNK} heads", num_workers
-                )
-        except OSError as error:
-            reason = error.strerror or error
-            raise InputError(f"{self.folder}: cannot be written ({reason}); set data.root to a folder with room") from error
-        indices = [_read_labels(index_path(self.folder, number)) for number in numbers]
-        self.store = PictureStore([picture_path(self.folder, number) for number in numbers])
-        labels = {name: np.concatenate([index[name] for index in indices])[:num_heads] for name in ("pose", "box", "landmarks")}
-        keep = np.abs(labels["pose"]).max(axis=1) <= (np.inf if max_angle is None else max_angle)
-        if not keep.any():
+        num_chunks = -(-num_heads // CHUNK)
+        with reserved(self.folder, "data.root"):
+            missing = [number for number in range(num_chunks) if not index_path(self.folder, number).is_file()]
+            if missing:
+                renderer = _ChunkRenderer(self.folder, options, size)
+                in_parallel(renderer, missing, f"rendering {len(missing) * CHUNK} heads", num_workers)
+        indices = [_read_labels(index_path(self.folder, number)) for number in range(num_chunks)]
+        index = {key: np.concatenate([labels[key] for labels in indices])[:num_heads] for key in LABELS}
+        numbers = np.flatnonzero(~is_beyond(index["pose"], max_angle))
+        if not len(numbers):
             raise InputError(f"no synthetic head stands within max_angle={max_angle} degrees; raise it")
-        self.numbers = np.flatnonzero(keep)
-        self.pose, self.box, self.landmarks = (labels[name][keep] for name in ("pose", "box", "landmarks"))
-        self.sizes = np.full((len(self.numbers), 2), size)
-        self.names = [f"{side}_{number:06d}" for number in self.numbers]
+        super().__init__(PictureStore(self.folder, num_chunks), index | {"size": np.full((num_heads, 2), size)}, numbers)
+        self.names = [f"{side}_{number:06d}" for number in numbers]
         self.num_filtered, self.skipped = num_heads - len(self.names), {}
 
     def photo_of(self, name: str) -> str:
@@ -96,12 +85,12 @@ class SyntheticHeads(StoredFaces):
         return f"{side}_{int(number) // self.poses_per_identity:06d}"
 
 
-def _read_labels(path: Path) -> dict[str, NDArray[Any]]:
-    """Poses, boxes and landmarks of a chunk; raises InputError where the file is damaged."""
-    arrays, n = read_npz(path), CHUNK
-    if not has_arrays(arrays, {"pose": ("f", (n, 3)), "box": ("f", (n, 4)), "landmarks": ("f", (n, 68, 2))}):
-        raise InputError(f"{path}: not the labels of {n} heads; remove the file, they are rendered again")
-    return arrays
+def _read_labels(path: Path) -> Index:
+    """Labels of a chunk; raises InputError where the file is damaged."""
+    index = read_npz(path)
+    if not has_arrays(index, {key: ("f", (CHUNK, *shape)) for key, shape in LABELS.items()}):
+        raise InputError(f"{path}: not the labels of {CHUNK} heads; remove the file, they are rendered again")
+    return index
 
 
 class _ChunkRenderer(Dataset[int]):
@@ -114,18 +103,16 @@ class _ChunkRenderer(Dataset[int]):
     def __getitem__(self, number: int) -> int:
         if self.sampler is None:  # once a process: its textures are kept
             self.sampler = HeadSampler(**self.options)
-        heads = [self.sampler.render(index, self.size) for index in range(number * CHUNK, (number + 1) * CHUNK)]
-        with replacing(picture_path(self.folder, number)) as partial, partial.open("wb") as file:
-            np.save(file, np.stack([head.image for head in heads]))
-        index = {
-            "pose": np.stack([head.pose for head in heads]).astype(np.float32),
-            "box": np.stack([head.box for head in heads]).astype(np.float32),
-            "landmarks": np.stack([head.landmarks[:, :2] for head in heads]).astype(np.float32),
-        }
-        # The index goes last: where it is, the pictures are.
-        with replacing(index_path(self.folder, number)) as partial, partial.open("wb") as file:
-            np.savez(file, allow_pickle=False, **index)
+        index = {key: np.zeros((CHUNK, *shape), dtype=np.float32) for key, shape in LABELS.items()}
+        write_chunk(self.folder, number, (CHUNK, self.size), self._pictures(self.sampler, number, index), index)
         return number
+
+    def _pictures(self, sampler: HeadSampler, number: int, index: Index) -> Iterator[Image]:
+        """The pictures of a chunk; fills in the labels."""
+        for row in range(CHUNK):
+            head = sampler.render(number * CHUNK + row, self.size)
+            index["pose"][row], index["box"][row], index["landmarks"][row] = head.pose, head.box, head.landmarks[:, :2]
+            yield head.image
 
 
 class SyntheticDataModule(HeadPoseDataModule):

@@ -3,23 +3,22 @@
 from pathlib import Path
 from typing import Any
 
-import torch
 from filelock import FileLock
 from hydra.utils import instantiate
 from omegaconf import DictConfig
-from rich.progress import track
-from torch.utils.data import DataLoader
 
+from headposekit.data.chunks import in_parallel
 from headposekit.datasets.contact_sheet import ContactSheet
 from headposekit.files import write_text
-from headposekit.process import available_cores, one_thread
 from headposekit.synthesis.sampler import GENERATOR_VERSION, HeadSampler
 from headposekit.synthesis.writers import LayoutWriter
 
 
 def write_trees(config: DictConfig) -> None:
     """Write each tree of `config.trees` that a data set of the configuration reads and that is not there in full."""
-    roots = {Path(node.root) for node in (config.get("data"), *config.test.values()) if node is not None}
+    data = config.get("data") or {}
+    nodes = [data, *data.get("parts", {}).values(), *config.test.values()]
+    roots = {Path(node.root) for node in nodes if "root" in node}
     for folder, writer in config.trees.items():
         for root in roots:
             if root.name == folder and root.parent.name == "smoke":
@@ -35,16 +34,14 @@ def write_tree(root: Path, writer: Any) -> None:
         if done.is_file() and done.read_text() == label:
             return
         units = instantiate(writer, root=root, heads=HeadSampler(), _convert_="all")
-        write_units(units, min(available_cores(), len(units)))
+        write_units(units)
         write_text(done, label)
 
 
-def write_units(units: LayoutWriter | ContactSheet, num_workers: int) -> int:
+def write_units(units: LayoutWriter | ContactSheet, num_workers: int | None = None) -> int:
     """Have all units written, in parallel, with a progress bar; returns the number of pictures."""
     units.root.mkdir(parents=True, exist_ok=True)  # a folder that cannot be made is said here, not by a worker
-    # A generator of its own: a training must not depend on whether its data had to be written first.
-    loader = DataLoader(units, batch_size=None, num_workers=num_workers, generator=torch.Generator(), worker_init_fn=one_thread)
-    pictures = sum(len(names) for names in track(loader, description=f"writing {len(units)} {units.unit}s", total=len(units)))
+    names = in_parallel(units, range(len(units)), f"writing {len(units)} {units.unit}s", num_workers)
     if isinstance(units, LayoutWriter):
         units.finish()
-    return pictures
+    return sum(map(len, names))

@@ -1,11 +1,13 @@
-"""300W-LP (Zhu et al., CVPR 2016): 61,225 synthesised faces of 3,837 photos and their mirrors, 450×450."""
+"""300W-LP (Zhu et al., CVPR 2016): 61,225 synthesised faces of 3,837 faces in 3,456 photographs, and their mirrors, 450×450."""
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 from headposekit.data.datamodule import FolderDataModule
-from headposekit.data.dataset import Annotation, BadFiles, FolderDataset, find_file, list_pairs, read_mat
+from headposekit.data.dataset import Annotation, FolderDataset, find_file, list_pairs, read_mat
+from headposekit.datasets.points68 import photo_of_face
 from headposekit.errors import InputError
 from headposekit.geometry.conventions import pose_from_pose_para
 from headposekit.geometry.crops import drop_negative_points, landmarks_box
@@ -13,34 +15,22 @@ from headposekit.geometry.crops import drop_negative_points, landmarks_box
 SUBSETS = tuple(f"{subset}{flip}" for subset in ("AFW", "HELEN", "IBUG", "LFPW") for flip in ("", "_Flip"))
 
 
+@dataclass(eq=False)
 class W300LP(FolderDataset):
     """300W-LP as published: `<root>/<SUBSET>/<SUBSET>_<photo>_<k>.{jpg,mat}`.
 
-    `SUBSET` is AFW, HELEN, IBUG, LFPW or one of these with `_Flip`; k numbers the poses made of one photo. Names may hold
+    `SUBSET` is AFW, HELEN, IBUG, LFPW or one of these with `_Flip`; k numbers the poses made of one face. Names may hold
     spaces. Each .mat has `Pose_Para` (1, 7) and `pt2d` (2, 68). 122,450 files; 122,415 within ±99 degrees.
 
     Args:
-        root: folder that holds the subsets.
-        max_angle: see `FolderDataset`.
-        bad_files: see `FolderDataset`.
         drop_negative_points: leave points outside the picture's left (or upper) edge out of the box, as FSA-Net does;
             Hopenet takes all 68.
     """
 
-    title = "300W-LP"
-    layout: ClassVar[str] = "AFW/AFW_*_0.jpg and seven more folders"
-    label_suffix: ClassVar[str] = ".mat"
+    title, layout, label_suffix = "300W-LP", "AFW/AFW_*_0.jpg and seven more folders", ".mat"
     of_crop: ClassVar[dict[str, str]] = {"drop_negative_points": "drop_negative_points"}
 
-    def __init__(
-        self,
-        root: str | Path,
-        max_angle: float | None = 99.0,
-        bad_files: BadFiles = "raise",
-        drop_negative_points: bool = True,
-    ) -> None:
-        self.drop_negative_points = drop_negative_points
-        super().__init__(root, max_angle, bad_files)
+    drop_negative_points: bool = True
 
     def list_images(self) -> list[Path]:
         """The pictures of the eight folders (those that exist)."""
@@ -57,9 +47,9 @@ class W300LP(FolderDataset):
         return Annotation(pose_from_pose_para(arrays["Pose_Para"][0]), landmarks_box(kept), points)
 
     def photo_of(self, name: str) -> str:
-        """The photo of `AFW_Flip/AFW_134212_1_3` is `AFW/AFW_134212_1`: mirrors and synthesised poses belong together."""
+        """`AFW/AFW_134212` of `AFW_Flip/AFW_134212_1_3`: all its faces, their mirrors and synthesised poses belong together."""
         folder, stem = name.split("/")
-        return f"{folder.removesuffix('_Flip')}/{re.sub(r'_[0-9]+$', '', stem)}"
+        return f"{folder.removesuffix('_Flip')}/{photo_of_face(re.sub(r'_[0-9]+$', '', stem))}"
 
 
 class W300LPDataModule(FolderDataModule):

@@ -1,6 +1,5 @@
 """What the page shows of a picture: its faces, found once, and what every network says of them."""
 
-import base64
 import contextlib
 import threading
 import time
@@ -11,11 +10,10 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from headposekit.detectors.base import FaceDetector, tried
 from headposekit.errors import InputError
-from headposekit.files import encode_picture
+from headposekit.files import data_url
 from headposekit.geometry.conventions import ANGLES
 from headposekit.geometry.perspective import focal_length
 from headposekit.inference.estimator import DETECTORS, HeadPose, PoseEstimator, make_detector
@@ -31,17 +29,11 @@ LONGER_SIDE = (640, 1280)
 
 @dataclass
 class Comparison:
-    """Networks side by side, and the detectors to choose from.
+    """Networks side by side, and the detectors to choose from."""
 
-    Args:
-        networks: by the names that the page shows.
-        detectors: likewise, the preferred one first.
-        max_megapixels: size of a picture from which it is refused.
-    """
-
-    networks: dict[str, PoseEstimator]
-    detectors: dict[str, FaceDetector]
-    max_megapixels: float = 50.0
+    networks: dict[str, PoseEstimator]  # by the names that the page shows
+    detectors: dict[str, FaceDetector]  # likewise, the preferred one first
+    max_megapixels: float = 50.0  # size of a picture from which it is refused
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def describe(self) -> dict[str, Any]:
@@ -52,14 +44,9 @@ class Comparison:
     def __call__(
         self, raw: bytes, detector: str, draw: str = "axes", name: str = "", field_of_view: float | None = None
     ) -> dict[str, Any]:
-        """Estimate the pose of every face in a picture, by every network.
+        """Estimate the pose of every face in a picture's file, by every network.
 
-        Args:
-            raw: the picture's file.
-            detector: one of `detectors`.
-            draw: `axes` or `cube`.
-            name: of the file, for detectors that look boxes up; no file is opened by it.
-            field_of_view: of the camera in degrees, for poses in its frame, see `PoseEstimator`.
+        `name` is for detectors that look boxes up (no file is opened by it), `field_of_view` (degrees) as in `PoseEstimator`.
 
         Returns:
             `faces`, the surest first: `box` (pixels of the picture), `score`, and of each network in `poses` yaw, pitch,
@@ -98,8 +85,8 @@ class Comparison:
 
 def drawn(picture: Image, poses: Sequence[HeadPose], draw: str) -> Image:
     """A copy of a picture in the size to show it in, with its poses; faces are numbered where there are several."""
-    least, most = LONGER_SIDE
-    scale = float(np.clip(max(picture.shape[:2]), least, most) / max(picture.shape[:2]))
+    longer = max(picture.shape[:2])
+    scale = float(np.clip(longer, *LONGER_SIDE) / longer)
     sides = [max(1, round(scale * side)) for side in picture.shape[1::-1]]
     shown = np.asarray(cv2.resize(picture, sides, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC), np.uint8)
     faces = []
@@ -109,22 +96,8 @@ def drawn(picture: Image, poses: Sequence[HeadPose], draw: str) -> Image:
     return draw_faces(shown, faces, "axes" if draw == "axes" else "cube")
 
 
-def data_url(picture: NDArray[np.uint8]) -> str:
-    """An RGB picture as a JPEG that stands in the page itself."""
-    return "data:image/jpeg;base64," + base64.b64encode(jpeg(picture)).decode()
-
-
-def jpeg(picture: NDArray[np.uint8]) -> bytes:
-    """An RGB picture as a JPEG file."""
-    return encode_picture(Path("picture.jpg"), picture, [cv2.IMWRITE_JPEG_QUALITY, 90])
-
-
 def detectors_beside(name: str, detector: FaceDetector) -> dict[str, FaceDetector]:
-    """A detector and, after it, those that have a short name and what they need.
-
-    Raises:
-        InputError: the first one lacks something.
-    """
+    """A detector and, after it, those that have a short name and what they need; InputError where it lacks something."""
     usable = {name: tried(detector)}
     for other in (key for key in DETECTORS if key != name):
         with contextlib.suppress(InputError):
@@ -134,11 +107,11 @@ def detectors_beside(name: str, detector: FaceDetector) -> dict[str, FaceDetecto
 
 def short_names(paths: Sequence[str]) -> list[str]:
     """Each file's name, with the folders above it that it takes to tell it from the others."""
-    whole = [Path(path).absolute() for path in paths]
+    full = [Path(path).absolute() for path in paths]
     names = []
-    for given, path in zip(paths, whole, strict=True):
+    for given, path in zip(paths, full, strict=True):
         tails = ("/".join(path.parts[-depth:]) for depth in range(1, len(path.parts)))
-        names.append(next((tail for tail in tails if sum(str(other).endswith(f"/{tail}") for other in whole) == 1), given))
+        names.append(next((tail for tail in tails if sum(str(other).endswith(f"/{tail}") for other in full) == 1), given))
     return names
 
 
@@ -150,15 +123,12 @@ def _pose(pose: HeadPose, crop: Image) -> dict[str, Any]:
 def _about(network: PoseEstimator) -> str:
     """Architecture and training data, as the file says."""
     (member,) = network.members
-    names = [target.rsplit(".")[-1] for target in _targets(member.model_config)]
+    models = member.model_config.get("members", [member.model_config])
+    names = " + ".join(model["_target_"].rsplit(".")[-1] for model in models)
     if not member.card:
-        return f"{' + '.join(names)}, published weights"
+        return f"{names}, published weights"
     sources = member.card.get("sources")  # an exported file says what it was made of
     cards = sources if isinstance(sources, list) and sources else [member.card]
     data = [card.get("training_data") for card in cards if isinstance(card, dict)]
-    sets = {str(one["dataset"])[:80] for one in data if isinstance(one, dict) and "dataset" in one}
-    return ", ".join([" + ".join(names), *([f"trained on {' and '.join(sorted(sets))}"] if sets else [])])
-
-
-def _targets(model_config: dict[str, Any]) -> list[str]:
-    return [member["_target_"] for member in model_config.get("members", [model_config])]
+    sets = sorted({str(one["dataset"])[:80] for one in data if isinstance(one, dict) and "dataset" in one})
+    return f"{names}, trained on {' and '.join(sets)}" if sets else names

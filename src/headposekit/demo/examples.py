@@ -1,7 +1,6 @@
 """Pictures to try the page with: synthetic heads, rendered when it starts, whose poses are known."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -35,9 +34,7 @@ def render_examples(size: int = 400) -> list[Example]:
     examples = []
     for people in HEADS:
         heads = [sampler.render(FIRST_INDEX + 2 * person, size, pose) for person, pose in people]
-        truth: list[dict[str, Any]] = [
-            {"box": (head.box + [place * size, 0, place * size, 0]).tolist(), "pose": head.pose.tolist()}
-            for place, head in enumerate(heads)
-        ]
+        boxes = [head.box + [place * size, 0, place * size, 0] for place, head in enumerate(heads)]
+        truth = [{"box": box.tolist(), "pose": head.pose.tolist()} for box, head in zip(boxes, heads, strict=True)]
         examples.append(Example(np.concatenate([head.image for head in heads], axis=1), truth))
     return examples

@@ -12,8 +12,9 @@ import socket
 import sys
 import time
 import webbrowser
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 from werkzeug.exceptions import Forbidden, HTTPException, LengthRequired, RequestEntityTooLarge, SecurityError
@@ -21,9 +22,10 @@ from werkzeug.routing import Map, Rule
 from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 from werkzeug.wrappers import Request, Response
 
-from headposekit.demo.compare import Comparison, jpeg
+from headposekit.demo.compare import Comparison
 from headposekit.demo.examples import Example
 from headposekit.errors import InputError
+from headposekit.files import encode_picture
 
 LOOPBACK = ("127.0.0.1", "localhost")
 MAX_CONNECTIONS = 16
@@ -48,34 +50,25 @@ log = logging.getLogger(__name__)
 class Page:
     """The page as a WSGI application. Nothing that it is sent is written anywhere.
 
-    Args:
-        compare: what it shows.
-        examples: pictures to try it with.
-        host: it listens on. Requests under other names (of a site that has its name point here) are refused: on this
-            computer's own address all but that, on others all but addresses and this computer's name.
-        max_megabytes: size of a file from which it is refused.
-
-    Raises:
-        InputError: a host that is neither an address nor a name.
+    Requests under other names than that of `host` (of a site that has its name point here) are refused: on this computer's own
+    address all but that, on others all but addresses and this computer's name.
     """
 
     def __init__(
         self, compare: Comparison, examples: Sequence[Example], host: str = "127.0.0.1", max_megabytes: float = 20.0
     ) -> None:
-        self.compare, self.examples = compare, examples
-        self.host = check_host(host)
+        self.compare, self.examples, self.host, self.max_megabytes = compare, examples, check_host(host), max_megabytes
+        address = _address(self.host)
+        self.is_open = self.host.lower() != "localhost" and not (address and address.is_loopback)
         self.names = {*LOOPBACK, "::1", self.host.lower()}
-        self.is_open = not _is_loopback(self.host)
         if self.is_open:
             self.names |= {socket.gethostname().lower(), socket.getfqdn().lower()}
-        self.max_megabytes = max_megabytes
-        self.pictures = [jpeg(example.picture) for example in examples]
+        self.pictures = [encode_picture(Path("example.jpg"), example.picture) for example in examples]
         self.files = {name: resources.files(__package__).joinpath(name).read_bytes() for name in STATIC}
         self.addresses = Map(
             [
-                Rule("/", endpoint=lambda _: self._file("page.html")),
-                Rule("/page.css", endpoint=lambda _: self._file("page.css")),
-                Rule("/page.js", endpoint=lambda _: self._file("page.js")),
+                Rule("/", endpoint=self._file),
+                Rule("/<any('page.css', 'page.js'):name>", endpoint=self._file),
                 Rule("/setup", endpoint=self._setup),
                 Rule("/examples/<int:number>", endpoint=self._example),
                 Rule("/poses", endpoint=self._poses, methods=["POST"]),
@@ -87,7 +80,6 @@ class Page:
         request = Request(environ)
         request.max_content_length = round(1e6 * self.max_megabytes)
         try:
-            answer: Callable[..., Response]
             self._check_origin(request)
             answer, values = self.addresses.bind_to_environ(environ).match()
             response = answer(request, **values)
@@ -108,14 +100,14 @@ class Page:
     def _check_origin(self, request: Request) -> None:
         """Refuse what another site makes a browser ask here; a browser says so, and other programs say nothing."""
         name = re.sub(r":\d+$", "", request.host).strip("[]").lower()
-        if name not in self.names and not (self.is_open and _is_address(name)):
+        if name not in self.names and not (self.is_open and _address(name)):
             raise SecurityError
         origin = request.headers.get("Origin", f"http://{request.host}").partition("://")[2]
         site = request.headers.get("Sec-Fetch-Site", "none")
         if request.method == "POST" and (origin.lower() != request.host.lower() or site not in ("same-origin", "none")):
             raise Forbidden
 
-    def _file(self, name: str) -> Response:
+    def _file(self, request: Request, name: str = "page.html") -> Response:
         return Response(self.files[name], mimetype=STATIC[name])
 
     def _setup(self, request: Request) -> Response:
@@ -131,14 +123,15 @@ class Page:
         if request.content_length is None:  # nor is a body in chunks taken, whose size nobody knows
             raise LengthRequired
         raw = request.get_data()
-        asked: dict[str, Any] = {key: request.args[key] for key in ("detector", "draw", "name") if key in request.args}
+        options: dict[str, Any] = {"detector": next(iter(self.compare.detectors))}
+        options |= {key: request.args[key] for key in ("detector", "draw", "name") if key in request.args}
         if angle := request.args.get("field_of_view"):
             try:
-                asked["field_of_view"] = float(angle)
+                options["field_of_view"] = float(angle)
             except ValueError as error:
                 raise InputError(f"field_of_view={angle} is not a number of degrees; correct it") from error
         with request.environ.get(WORKING, contextlib.nullcontext)():
-            return _json(self.compare(raw, **{"detector": next(iter(self.compare.detectors)), **asked}))
+            return _json(self.compare(raw, **options))
 
 
 class Server(ThreadedWSGIServer):
@@ -197,41 +190,32 @@ class _Handler(WSGIRequestHandler):
 
 def check_host(host: object) -> str:
     """An address or name to listen on; InputError for anything else, such as the empty value of an unset variable."""
-    if isinstance(host, str) and (_is_address(host) or re.fullmatch(r"[A-Za-z]([A-Za-z0-9.-]*[A-Za-z0-9])?", host)):
+    if isinstance(host, str) and (_address(host) or re.fullmatch(r"[A-Za-z]([A-Za-z0-9.-]*[A-Za-z0-9])?", host)):
         return host
     given = f"host={host} is neither an address nor a name" if host not in (None, "") else "host= is empty"
     raise InputError(f"{given}; give 127.0.0.1 for this computer alone, or 0.0.0.0 for every computer that reaches it")
 
 
-def _is_address(name: str) -> bool:
-    """Whether it is a whole IP address; the system would take 0 and 256 for one."""
-    with contextlib.suppress(ValueError):
-        ipaddress.ip_address(name)
-        return True
-    return False
-
-
-def _is_loopback(host: str) -> bool:
-    return host.lower() == "localhost" or (_is_address(host) and ipaddress.ip_address(host).is_loopback)
+def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """A complete IP address, else None; the system would take 0 and 256 for one."""
+    try:
+        return ipaddress.ip_address(name)
+    except ValueError:
+        return None
 
 
 def serve(page: Page, port: int, browser: bool) -> None:
-    """Show a page until the process is interrupted.
-
-    Raises:
-        InputError: an address that cannot be listened on.
-        KeyboardInterrupt: at the end.
-    """
+    """Show a page until a KeyboardInterrupt, which it raises; InputError for an address that cannot be listened on."""
     logging.getLogger("werkzeug").setLevel(logging.WARNING)  # not a line for every frame of a camera
-    host = page.host
+    host, is_version6 = page.host, ":" in page.host
     try:
-        listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+        listener = socket.create_server((host, port), family=socket.AF_INET6 if is_version6 else socket.AF_INET)
     except (OSError, UnicodeError) as error:
         reason = str(getattr(error, "strerror", error)).split(" (", maxsplit=1)[0]
         raise InputError(f"{host}:{port} cannot be listened on ({reason}); give another host= or port=") from error
     with listener:
         server = Server(listener, page)
-    url = f"http://{f'[{host}]' if ':' in host else host}:{server.port}"
+    url = f"http://{f'[{host}]' if is_version6 else host}:{server.port}"
     print(f"{url} shows {', '.join(page.compare.networks)}; Ctrl-C ends it", flush=True)
     if browser and (sys.platform in ("darwin", "win32") or {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys()):
         webbrowser.open(url)

@@ -1,25 +1,24 @@
 """The default detector: a small network, trained on synthetic heads alone, that marks the middle of every face.
 
-One shot, no anchors: a map of how likely a face's middle lies in each cell of 8 × 8 pixels, and for each cell the box of the
-face it belongs to (as CenterNet does: Zhou, Wang and Krähenbühl, Objects as Points, 2019). Boxes are tight by training.
-`centers.npz` holds its weights and says how they came about; `python tools/train_detector.py` made them.
+A map of how likely a face's middle lies in each cell of 8 × 8 pixels, and for each cell the box of the face it belongs to, as
+CenterNet's (Zhou, Wang and Krähenbühl, Objects as Points, 2019). `python tools/train_detector.py` makes `centers.npz`.
 """
 
 import json
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision.ops import nms
 
-from headposekit.detectors.base import Detections, as_detections, no_detections
-from headposekit.errors import InputError
+from headposekit.detectors.base import Detections, as_detections
+from headposekit.errors import InputError, refusing
 from headposekit.files import replacing
+from headposekit.models.fold import fold_norms
 from headposekit.safe_files import read_npz
 from headposekit.types import Image
 
@@ -32,24 +31,20 @@ OVERLAP = 0.4
 
 
 class Convolution(nn.Module):
-    """Convolution, batch normalisation, ReLU; the first two become one by `fold`."""
+    """Convolution, batch normalisation, ReLU; the first two become one by `without_norms`."""
 
     def __init__(
         self, inputs: int, outputs: int, kernel: int = 3, stride: int = 1, groups: int = 1, active: bool = True
     ) -> None:
         super().__init__()
         self.conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)
-        self.norm: nn.Module = nn.BatchNorm2d(outputs)
+        self.norm = nn.BatchNorm2d(outputs)
         self.act = nn.ReLU(inplace=True) if active else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, inputs, H, W) to (B, outputs, H / stride, W / stride)."""
         y: Tensor = self.act(self.norm(self.conv(x)))
         return y
-
-    def fold(self) -> None:
-        """Take the normalisation of an evaluating network into the convolution."""
-        self.conv, self.norm = fuse_conv_bn_eval(self.conv, cast(nn.BatchNorm2d, self.norm)), nn.Identity()
 
 
 class Block(nn.Module):
@@ -88,14 +83,10 @@ class CenterNetwork(nn.Module):
         self.out = nn.Conv2d(48, 5, 1)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Cells of pictures.
+        """Cells (B, 5, H / 8, W / 8) of pictures (B, 3, H, W), RGB, 0 to 255; H and W multiples of 64.
 
-        Args:
-            image: (B, 3, H, W), RGB, 0 to 255; H and W multiples of 64.
-
-        Returns:
-            (B, 5, H / 8, W / 8): logit of a middle; from the cell's middle to the face's, x and y, in cells; logarithms of the
-            box's width and height in cells.
+        Of a cell: logit of a middle; from the cell's middle to the face's, x and y, in cells; logarithms of the box's width and
+        height in cells.
         """
         eighth = self.down8(self.stem(image / 128 - 1))
         sixteenth = self.down16(eighth)
@@ -110,12 +101,9 @@ def _double(x: Tensor) -> Tensor:
     return functional.interpolate(x, scale_factor=2.0, mode="nearest")
 
 
-def fold(network: CenterNetwork) -> CenterNetwork:
-    """An evaluating network without normalisations, in place."""
-    network.eval()
-    for module in network.modules():
-        if isinstance(module, Convolution):
-            module.fold()
+def without_norms(network: CenterNetwork) -> CenterNetwork:
+    """A network for use: its normalisations are folded into its convolutions, in place."""
+    fold_norms(network.eval(), torch.zeros(1, 3, DEEPEST, DEEPEST))
     return network
 
 
@@ -173,8 +161,6 @@ class CenterDetector:
             boxes, scores = self._find(small)
             found.append((boxes * ratio, scores))
         boxes, scores = torch.cat([boxes for boxes, _ in found]), torch.cat([scores for _, scores in found])
-        if not len(boxes):
-            return no_detections()
         kept = nms(boxes, scores, OVERLAP)
         return as_detections(boxes[kept].numpy(), scores[kept].numpy())
 
@@ -203,17 +189,8 @@ def save_network(network: CenterNetwork, path: Path, story: dict[str, Any]) -> N
 
 def load_network(path: Path) -> CenterNetwork:
     """A folded network with the weights of a file; InputError where it holds others."""
-    network = fold(CenterNetwork())
-    try:
-        arrays = read_npz(path)
-    except InputError as error:
-        raise InputError(
-            f"detector.path={error} (no weights of this detector; python tools/train_detector.py writes some)"
-        ) from error
-    try:
+    network = without_norms(CenterNetwork())
+    arrays = read_npz(path)
+    with refusing(path, "no weights of this detector", "choose another detector.path", (TypeError, RuntimeError)):
         network.load_state_dict({name: torch.from_numpy(array).float() for name, array in arrays.items() if name != "story"})
-    except (TypeError, RuntimeError) as error:
-        raise InputError(
-            f"detector.path={path}: no weights of this detector; python tools/train_detector.py writes some"
-        ) from error
     return network.requires_grad_(False).to(memory_format=torch.channels_last)

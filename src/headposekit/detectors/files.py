@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headposekit.csv_file import number_in, read_rows
-from headposekit.detectors.base import Detections, as_detections, no_detections
+from headposekit.detectors.base import Detections, as_detections
 from headposekit.errors import InputError
 from headposekit.types import Image
 
@@ -37,21 +37,13 @@ class FileBoxes:
 
     def __call__(self, image: Image, name: str = "") -> Detections:
         """The rows of a name."""
-        rows = self._faces.get(name)
-        if rows is None:
-            rows = self._faces.get(str(Path(name).with_suffix("")) if Path(name).name else name)
-        return no_detections() if rows is None else as_detections(rows[:, 1:], rows[:, 0])
+        without_suffix = str(Path(name).with_suffix("")) if Path(name).name else name
+        rows = next((self._faces[key] for key in (name, without_suffix) if key in self._faces), np.empty((0, 5)))
+        return as_detections(rows[:, 1:], rows[:, 0])
 
 
 def read_boxes(path: Path) -> dict[str, NDArray[np.float64]]:
-    """A detector's file: CSV with the columns name, confidence, x0, y0, x1, y1, a row for every face found.
-
-    Returns:
-        name to (n, 5): confidence and box in pixels, in the order of the file.
-
-    Raises:
-        InputError: no such file, a missing column, or a row that is no box.
-    """
+    """A detector's file, see `FileBoxes`: name to (n, 5), confidence and box in pixels, in the order of the file."""
     found: dict[str, list[list[float]]] = {}
     for row in read_rows(path, COLUMNS, f"run a face detector and write {','.join(COLUMNS)} to it"):
         where = f"{path}, line {row.line}"

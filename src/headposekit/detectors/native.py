@@ -1,11 +1,9 @@
 """Other people's detectors, and how their boxes become tight ones.
 
-Each draws its box in its own way (a square around brows and mouth, the face with its forehead), so each states a mapping:
-by how much the tight box's middle is shifted and how large it is, as shares of the native box. Those of the cascade and of dlib
-are medians over synthetic heads, whose tight boxes are known: `python tools/compare_detectors.py --fit`.
+By how much the tight box's middle is shifted and how large it is, as shares of the native box, are medians over synthetic
+heads for the cascade and dlib: `python tools/compare_detectors.py --fit`.
 """
 
-import importlib
 from abc import ABC, abstractmethod
 from functools import cached_property
 from pathlib import Path
@@ -15,11 +13,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from headposekit.detectors.base import Detections, as_detections, no_detections
-from headposekit.errors import InputError
+from headposekit.detectors.base import Detections, as_detections
+from headposekit.errors import InputError, import_optional, refusing
 from headposekit.types import Image
 
 Array = NDArray[np.float64]
+MISSING = "detector={} needs the package {}; pip install -e '.[detectors]'"
+YUNET = "face_detection_yunet_2023mar.onnx"
 
 
 class Mapping(NamedTuple):
@@ -66,7 +66,7 @@ class NativeDetector(ABC):
         small = image if scale == 1 else np.asarray(cv2.resize(image, sides, interpolation=cv2.INTER_AREA), np.uint8)
         boxes, scores = self.find(np.ascontiguousarray(small))
         ratio = np.array([image.shape[1] / sides[0], image.shape[0] / sides[1]] * 2)
-        return as_detections(self.mapping(boxes) * ratio, scores) if len(boxes) else no_detections()
+        return as_detections(self.mapping(boxes) * ratio, scores)
 
     @abstractmethod
     def find(self, image: Image) -> tuple[Array, Array]:
@@ -93,13 +93,14 @@ class Cascade(NativeDetector):
 
     @cached_property
     def _cascade(self) -> Any:
-        data = _import("skimage.data", "scikit-image", self.name)
-        return _import("skimage.feature", "scikit-image", self.name).Cascade(data.lbp_frontal_face_cascade_filename())
+        missing = MISSING.format(self.name, "scikit-image")
+        data, feature = import_optional("skimage.data", missing), import_optional("skimage.feature", missing)
+        return feature.Cascade(data.lbp_frontal_face_cascade_filename())
 
     def find(self, image: Image) -> tuple[Array, Array]:
         """Boxes as this detector draws them, and scores."""
-        sides = (self.min_size, self.min_size), image.shape[:2]
-        found = self._cascade.detect_multi_scale(image, scale_factor=1.2, step_ratio=1, min_size=sides[0], max_size=sides[1])
+        smallest, largest = (self.min_size, self.min_size), image.shape[:2]
+        found = self._cascade.detect_multi_scale(image, scale_factor=1.2, step_ratio=1, min_size=smallest, max_size=largest)
         boxes = [(face["c"], face["r"], face["c"] + face["width"], face["r"] + face["height"]) for face in found]
         return np.array(boxes, dtype=np.float64).reshape(-1, 4), np.full(len(boxes), np.nan)
 
@@ -125,7 +126,7 @@ class DlibHog(NativeDetector):
 
     @cached_property
     def _detector(self) -> Any:
-        return _import("dlib", "dlib-bin", self.name).get_frontal_face_detector()
+        return import_optional("dlib", MISSING.format(self.name, "dlib-bin")).get_frontal_face_detector()
 
     def find(self, image: Image) -> tuple[Array, Array]:
         """Boxes as this detector draws them, and scores."""
@@ -160,32 +161,14 @@ class YuNet(NativeDetector):
     @cached_property
     def _network(self) -> Any:
         if not self.model.is_file():
-            raise InputError(
-                f"detector.model={self.model}: no such file; fetch face_detection_yunet_2023mar.onnx from opencv/opencv_zoo"
-            )
-        try:
-            return cv2.FaceDetectorYN.create(str(self.model), "", (320, 320), self.threshold)
-        except cv2.error as error:
-            raise self._unusable() from error
-
-    def _unusable(self) -> InputError:
-        return InputError(f"detector.model={self.model}: no model of YuNet's; fetch face_detection_yunet_2023mar.onnx again")
+            raise InputError(f"detector.model={self.model}: no such file; fetch {YUNET} from opencv/opencv_zoo")
+        return cv2.FaceDetectorYN.create(str(self.model), "", (320, 320), self.threshold)
 
     def find(self, image: Image) -> tuple[Array, Array]:
         """Boxes as this detector draws them, and scores."""
-        network = self._network
-        try:
+        with refusing(f"detector.model={self.model}", "no model of YuNet's", f"fetch {YUNET} again", cv2.error):
+            network = self._network
             network.setInputSize(image.shape[1::-1])
             _, rows = network.detect(image[..., ::-1].copy())  # BGR
-        except cv2.error as error:
-            raise self._unusable() from error
         faces = np.asarray(rows if rows is not None else np.empty((0, 15)), dtype=np.float64)
         return np.concatenate([faces[:, :2], faces[:, :2] + faces[:, 2:4]], axis=1), faces[:, -1]
-
-
-def _import(module: str, package: str, choice: str) -> Any:
-    """A module of an optional package; InputError where it is not installed."""
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise InputError(f"detector={choice} needs the package {package}; pip install -e '.[detectors]'") from error

@@ -9,6 +9,7 @@ box instead is 1.5 degrees off in the median for synthetic heads at 72 cm (3.9 a
 """
 
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -16,9 +17,15 @@ from torch import Tensor
 from headposekit.errors import InputError
 from headposekit.geometry.rotations import matrix_to_pose, pose_to_matrix
 
+Frame = Literal["camera", "ray"]
+"""Of a label: along the camera's axes, or along the ray from the camera to the head."""
+
 
 def focal_length(field_of_view: float, width: float) -> float:
     """Focal length in pixels of a camera that sees `field_of_view` degrees from side to side of `width` pixels.
+
+    Raises:
+        InputError: the field of view is not between 0 and 180 degrees.
 
     >>> round(focal_length(90, 640), 6)
     320.0
@@ -29,12 +36,18 @@ def focal_length(field_of_view: float, width: float) -> float:
 
 
 def ray_rotation(center: Tensor, size: tuple[float, float], focal: float) -> Tensor:
-    """The smallest rotations (..., 3, 3), frame A, that take the optical axis to the rays through pixels.
+    """The smallest rotation that takes the optical axis to the ray through a pixel.
 
     Args:
         center: (..., 2), x and y in pixels.
         size: width and height of the picture, whose middle the optical axis meets.
-        focal: focal length in pixels, see `focal_length`.
+        focal: focal length in pixels.
+
+    Returns:
+        (..., 3, 3), frame A.
+
+    Raises:
+        InputError: the focal length is not positive.
     """
     if not focal > 0:
         raise InputError(f"a focal length of {focal} pixels does not exist; give a positive number")
@@ -54,12 +67,27 @@ def ray_rotation(center: Tensor, size: tuple[float, float], focal: float) -> Ten
 
 
 def ray_to_camera(pose: Tensor, center: Tensor, size: tuple[float, float], focal: float) -> Tensor:
-    """Poses (..., 3) relative to the viewing rays, as networks and labels say them, to poses in the camera's frame.
+    """Poses relative to the viewing rays, as networks and labels say them, to poses in the camera's frame.
 
-    Where the heads are is said as to `ray_rotation`, by the middles of their boxes.
+    Args:
+        pose: (..., 3), yaw, pitch, roll in degrees.
+        center: (..., 2), where the heads are, x and y in pixels: the middles of their boxes.
+        size: width and height of the picture.
+        focal: focal length in pixels, see `focal_length`.
+
+    Returns:
+        (..., 3), degrees, same dtype as `pose`.
+
+    Raises:
+        InputError: the focal length is not positive.
 
     >>> pose = ray_to_camera(torch.zeros(3), torch.tensor([640.0, 240.0]), (640, 480), focal_length(60, 640))
     >>> pose.round().tolist()  # looks straight at the camera from the right edge, so turned to the left
     [30.0, 0.0, 0.0]
     """
     return matrix_to_pose(ray_rotation(center.to(pose.dtype), size, focal) @ pose_to_matrix(pose))
+
+
+def camera_to_ray(pose: Tensor, center: Tensor, size: tuple[float, float], focal: float) -> Tensor:
+    """The inverse of `ray_to_camera`: how a head of a known pose in the camera's frame looks in its crop."""
+    return matrix_to_pose(ray_rotation(center.to(pose.dtype), size, focal).mT @ pose_to_matrix(pose))

@@ -1,9 +1,9 @@
 """A checkpoint put to use: faces are found, cropped by the checkpoint's own rule, and estimated in batches."""
 
 import math
+import pkgutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple, overload
 
@@ -21,10 +21,11 @@ from headposekit.geometry.rotations import nearest_pose, pose_to_matrix
 from headposekit.pictures import as_picture
 from headposekit.types import Image
 from headposekit.weights.checkpoint import LoadedNetwork, build
-from headposekit.weights.load import fastest, load_members
+from headposekit.weights.load import fastest, load_all
 
 Triple = tuple[float, float, float]
-Source = str | Path | NDArray[Any] | PIL.Image.Image
+Picture = str | Path | NDArray[Any] | PIL.Image.Image
+"""A path, or an array or PIL image as `headposekit.pictures.as_picture` takes it."""
 
 DETECTORS = {
     "default": "headposekit.detectors.centers.CenterDetector",
@@ -81,23 +82,16 @@ class Faces(NamedTuple):
     size: tuple[int, int]  # width and height of the picture
 
 
-class Estimates(NamedTuple):
-    """What a network says of N faces."""
-
-    pose: NDArray[np.float64]  # (N, 3), yaw, pitch, roll in degrees
-    spread: NDArray[np.float64] | None  # (N, 3), degrees, where the network has bins
-
-
 class PoseEstimator:
     """A network with its crop rule and a detector; called with pictures, it returns poses. `headposekit.load` makes one.
 
     Args:
         members: one network, or those of a late fusion.
         detector: finds faces where no boxes are given; or the short name of one that needs no options.
-        device: of torch, such as `cpu` or `cuda`; null for a GPU where there is one.
+        device: of torch, such as `cpu` or `cuda`; None for a GPU where there is one.
         batch_size: faces in a batch.
         field_of_view: of the camera, degrees from side to side of a picture; poses are then those in the camera's frame (as
-            by `headposekit.geometry.perspective`). Null leaves them as the crops show them, relative to the ray to each head.
+            by `headposekit.geometry.perspective`). None leaves them as the crops show them, relative to the ray to each head.
 
     Raises:
         InputError: an unknown detector or device, an impossible field of view or batch size.
@@ -127,11 +121,11 @@ class PoseEstimator:
             raise InputError(f"device={device} cannot be used ({str(error).splitlines()[0]}); give cpu or cuda") from error
         self.crop: CropRule = build(self.members[0].crop_config)
         blank = np.zeros((1, self.crop.size, self.crop.size, 3), dtype=np.uint8)
-        self.has_spread = self.estimate(blank).spread is not None
+        self.has_spread = self.estimate(blank)[1] is not None
 
     @overload
     def __call__(
-        self, images: Source, boxes: ArrayLike | None = None, detector: FaceDetector | str | None = None
+        self, images: Picture, boxes: ArrayLike | None = None, detector: FaceDetector | str | None = None
     ) -> list[HeadPose]: ...
 
     @overload
@@ -149,8 +143,7 @@ class PoseEstimator:
             images: a picture, or a list of pictures: a path, an (H, W, 3) uint8 RGB array, or a PIL image. (OpenCV reads
                 BGR: give `cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)`, or `frame[..., ::-1]`.)
             boxes: (N, 4) tight boxes (as of all 68 landmarks) in pixels, then nothing is detected; a list of such for a list
-                of pictures. What of a crop lies outside its picture is what the rule makes of it: FSA-Net's ends at the edge,
-                the others are black there.
+                of pictures. FSA-Net's crops end at the picture's edge, the others are black beyond it.
             detector: another than the estimator's own.
 
         Returns:
@@ -171,13 +164,13 @@ class PoseEstimator:
             found += self._faces(images[part], None if boxes is None else boxes[part], detector)
         return found
 
-    def _faces(self, images: Sequence[Source], boxes: Any, detector: FaceDetector | str | None) -> list[list[HeadPose]]:
+    def _faces(self, images: Sequence[Picture], boxes: Any, detector: FaceDetector | str | None) -> list[list[HeadPose]]:
         finder = self.detector if detector is None and boxes is None else make_detector(detector or "none")
         faces = []
-        for number, source in enumerate(images):  # a picture is let go as soon as its faces are cut out
-            picture = as_picture(source)
+        for number, image in enumerate(images):  # a picture is let go as soon as its faces are cut out
+            picture = as_picture(image)
             if boxes is None:
-                found = finder(picture, str(source) if isinstance(source, str | Path) else "")
+                found = finder(picture, str(image) if isinstance(image, str | Path) else "")
                 faces.append(self.cut(picture, found, finder.boxes_are_crops))
             else:
                 given = _as_boxes(boxes[number])
@@ -185,15 +178,10 @@ class PoseEstimator:
         return self.poses(faces)
 
     def cut(self, picture: Image, found: Detections, boxes_are_crops: bool = False) -> Faces:
-        """Cut a picture's faces out.
+        """Cut the faces out of a picture (H, W, 3) uint8 RGB.
 
-        Args:
-            picture: (H, W, 3) uint8 RGB.
-            found: its faces.
-            boxes_are_crops: whether the boxes are no tight ones, but what the network is to see.
-
-        Raises:
-            InputError: a box without area, wholly outside the picture, or more than twice as large.
+        `boxes_are_crops` says that the boxes are no tight ones, but what the network is to see. InputError for a box without
+        area, wholly outside the picture, or more than twice as large.
         """
         rule = self.crop.for_dataset("crops") if boxes_are_crops else self.crop
         height, width = picture.shape[:2]
@@ -228,8 +216,8 @@ class PoseEstimator:
         camera: NDArray[np.float64] = nearest_pose(turned, seen).numpy()
         return camera
 
-    def estimate(self, crops: NDArray[np.uint8]) -> Estimates:
-        """Poses of crops (N, S, S, 3) uint8 RGB, any N."""
+    def estimate(self, crops: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+        """Poses (N, 3) of crops (N, S, S, 3) uint8 RGB, any N; and where the network has bins, their spreads (N, 3)."""
         poses, spreads = [np.empty((0, 3))], [np.empty((0, 3))]
         with torch.inference_mode():
             for start in range(0, len(crops), self.batch_size):
@@ -238,7 +226,7 @@ class PoseEstimator:
                 poses.append(output.pose.double().cpu().numpy())
                 if output.spread is not None:
                     spreads.append(output.spread.double().cpu().numpy())
-        return Estimates(np.concatenate(poses), np.concatenate(spreads) if len(spreads) == len(poses) > 1 else None)
+        return np.concatenate(poses), np.concatenate(spreads) if len(spreads) == len(poses) > 1 else None
 
 
 def load(
@@ -252,7 +240,7 @@ def load(
 
     Args:
         paths: a checkpoint (.ckpt), a .safetensors file with its .json, an exported .onnx file, or published weights (.h5 of
-            FSA-Net and SSR-Net-MD, .pkl of Hopenet); several make their late fusion.
+            FSA-Net and SSR-Net-MD, .pkl of Hopenet, .pth of 3DDFA_V2); several make their late fusion.
         detector, device, batch_size, field_of_view: see `PoseEstimator`.
 
     Raises:
@@ -262,7 +250,7 @@ def load(
     for file in files:
         if not isinstance(file, str | Path):
             raise InputError(f"{file!r} is no path of a network's file; give a str or Path, or a list of these")
-    return PoseEstimator(load_members(files), detector, device, batch_size, field_of_view)
+    return PoseEstimator(load_all(files), detector, device, batch_size, field_of_view)
 
 
 def make_detector(detector: FaceDetector | str) -> FaceDetector:
@@ -273,8 +261,7 @@ def make_detector(detector: FaceDetector | str) -> FaceDetector:
         return detector
     if detector not in DETECTORS:
         raise InputError(f"detector={detector} is unknown; choose {', '.join(DETECTORS)}, or give a detector object")
-    module, _, name = DETECTORS[detector].rpartition(".")
-    made: FaceDetector = getattr(import_module(module), name)()
+    made: FaceDetector = pkgutil.resolve_name(DETECTORS[detector])()
     return made
 
 

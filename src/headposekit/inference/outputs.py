@@ -5,7 +5,7 @@ import csv
 import io
 import json
 import math
-import os
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, get_args
@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from headposekit.errors import InputError
-from headposekit.files import cannot_write, encode_picture, replacing, write_bytes
+from headposekit.files import append_bytes, encode_picture, replacing, write_bytes, writing
 from headposekit.geometry.drawing import draw_axes, draw_cube
 from headposekit.inference.sources import Frame, printable
 from headposekit.inference.stream import TrackedPose
@@ -29,44 +29,28 @@ SPREAD = ("spread_yaw", "spread_pitch", "spread_roll")
 class TableWriter:
     """A CSV or JSON Lines file that can be read at any time: rows are written whole, and at once.
 
-    Args:
-        path: the file, written anew.
-        columns: of a row.
-        form: `csv`, where nothing is empty; `jsonl`, where it is null.
-
-    Raises:
-        InputError: the file cannot be written; rows that were stay.
+    Where a value is missing, `csv` has nothing and `jsonl` null. InputError where the file cannot be written; rows before stay.
     """
 
     def __init__(self, path: Path, columns: tuple[str, ...], form: Format) -> None:
         if form not in get_args(Format):
             raise InputError(f"format={form} is unknown; choose {' or '.join(get_args(Format))}")
         self.path, self.columns, self.form = path, columns, form
-        try:
+        with writing(path):
             self._file = path.open("wb", buffering=0)
-        except OSError as error:
-            raise cannot_write(path, error) from error
-        self._end = 0
         if form == "csv":
-            self._append(_csv_line(columns))
+            self._append(_csv_text([columns]))
 
     def write(self, rows: list[dict[str, Any]]) -> None:
         """Add rows."""
         if self.form == "csv":
-            self._append("".join(_csv_line([_cell(row[column]) for column in self.columns]) for row in rows))
+            self._append(_csv_text([[row[column] for column in self.columns] for row in rows]))
         else:
             self._append("".join(json.dumps({column: row[column] for column in self.columns}) + "\n" for row in rows))
 
     def _append(self, text: str) -> None:
-        content = memoryview(text.encode("utf-8", errors="backslashreplace"))
-        try:
-            while content:
-                content = content[self._file.write(content) or 0 :]
-        except OSError as error:
-            with contextlib.suppress(OSError):
-                os.ftruncate(self._file.fileno(), self._end)  # half a row helps nobody
-            raise cannot_write(self.path, error) from error
-        self._end = self._file.tell()
+        with writing(self.path):
+            append_bytes(self._file, text.encode("utf-8", errors="backslashreplace"))
 
     def __enter__(self) -> Self:
         return self
@@ -107,7 +91,8 @@ class Drawing:
         if frame.index is not None:
             self._write_frame(path.with_name(path.name.removesuffix(".mp4") + ".mp4"), picture, frame)
             return
-        _make_folder_of(path)
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
         try:
             content = encode_picture(path, picture)
         except InputError:  # a suffix that OpenCV cannot write, or a format that holds no picture so large or no colours
@@ -121,18 +106,16 @@ class Drawing:
             self._path, self._shape = path, (picture.shape[1], picture.shape[0])
             self._open(writable_rate(frame.fps or 25.0))
         if self._video is not None:
-            fits = picture.shape[1::-1] == self._shape
-            picture = picture if fits else np.asarray(cv2.resize(picture, self._shape), np.uint8)
+            if picture.shape[1::-1] != self._shape:
+                picture = np.asarray(cv2.resize(picture, self._shape), np.uint8)
             self._video.write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
             self._frames += 1
 
     def _open(self, rate: float) -> None:
         """Begin a video, or say why it is not drawn."""
-        _make_folder_of(self._path)
-        try:
+        with writing(self._path):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
             self._partial.write_bytes(b"")
-        except OSError as error:
-            raise cannot_write(self._path, error) from error
         name = str(self._partial.absolute())
         if name == printable(name):  # at other names OpenCV ends the process
             self._video = cv2.VideoWriter(name, cv2.VideoWriter.fourcc(*"mp4v"), rate, self._shape)
@@ -144,7 +127,7 @@ class Drawing:
     @property
     def _partial(self) -> Path:
         """The video while it is being written; OpenCV knows the format by the suffix."""
-        return self._path.with_name(f"{self._path.stem}.partial.mp4")
+        return self._path.with_name(f"{self._path.stem[:40]}.partial.mp4")
 
     def close(self) -> None:
         """Finish the video, and look whether all of it is there: OpenCV does not say when a disk is full."""
@@ -235,18 +218,7 @@ def pose_row(frame: Frame, face: TrackedPose) -> dict[str, Any]:
     }
 
 
-def _csv_line(cells: Any) -> str:
-    line = io.StringIO()
-    csv.writer(line, lineterminator="\n").writerow(cells)
-    return line.getvalue()
-
-
-def _cell(value: Any) -> str:
-    return "" if value is None else str(value)
-
-
-def _make_folder_of(path: Path) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise cannot_write(path, error) from error
+def _csv_text(rows: Iterable[Iterable[Any]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()

@@ -9,7 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.text import Text
 
 from headposekit.errors import InputError
-from headposekit.files import cannot_write, write_json
+from headposekit.files import write_json, writing
 from headposekit.inference.outputs import COLUMNS, SPREAD, Draw, Drawing, Format, TableWriter, pose_row
 from headposekit.inference.sources import Input, ahead, count_frames, read_frames
 from headposekit.inference.stream import PoseStream
@@ -21,13 +21,7 @@ MAX_COUNTED = 50
 
 @dataclass
 class Outputs:
-    """Where a prediction goes: `poses.csv` (or `.jsonl`), `unreadable.csv`, `summary.json`, and what is drawn, below `drawn`.
-
-    Args:
-        folder: made if it is not there.
-        form: `csv` or `jsonl`.
-        draw: `none`, `axes` or `cube`.
-    """
+    """Where a prediction goes: `poses.csv` or `.jsonl`, `unreadable.csv`, `summary.json`, and what is drawn, below `drawn`."""
 
     folder: Path
     form: Format
@@ -47,22 +41,14 @@ def predict_all(
 ) -> dict[str, Any]:
     """Estimate the poses of all inputs, writing each frame's rows as soon as they are known.
 
-    Args:
-        stream: estimates.
-        inputs: files and cameras.
-        outputs: where to.
-        max_megapixels: size of a picture from which it is left out.
-
     Returns:
         the content of summary.json: counts, seconds, frames a second, and the files.
 
     Raises:
         InputError: something cannot be written; or nothing could be read.
     """
-    try:
+    with writing(outputs.folder):
         outputs.folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise cannot_write(outputs.folder, error) from error
     table = outputs.folder / f"poses.{outputs.form}"
     problems = outputs.folder / "unreadable.csv"
     columns = (*COLUMNS, *(SPREAD if stream.model.has_spread else ()))
@@ -75,8 +61,7 @@ def predict_all(
         Drawing(outputs.folder / "drawn", outputs.draw) as drawing,
         Progress(TextColumn("estimating"), BarColumn(), MofNCompleteColumn(), Speed(), TimeRemainingColumn()) as progress,
     ):
-        bar = progress.add_task("", total=None)
-        progress.update(bar, total=_count_all(inputs))
+        bar = progress.add_task("", total=_count_all(inputs))
         for frame, faces in stream(ahead(read_frames(inputs, max_megapixels))):
             if frame.problem:
                 unreadable.append(frame.problem)

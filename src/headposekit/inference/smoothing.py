@@ -1,8 +1,7 @@
 """Temporal filters for the poses of a video: they work on rotations, so ±180 degrees is no edge.
 
-Each filter is called with the identity of a face, the time and the estimated pose, in the order of the frames, and returns
-the smoothed pose. What is smoothed is the rotation; of the two triples of angles that name it, the one nearest to the
-estimate is returned.
+A filter is called with the identity of a face, the time and the pose of each frame; of the two triples of angles that name
+the smoothed rotation, it returns the one nearest to the estimate.
 """
 
 import math
@@ -37,27 +36,6 @@ class _State(NamedTuple):
     speed: NDArray[np.float64]  # (3,), filtered angular velocity, degrees a second
 
 
-class Slerp:
-    """Each smoothed rotation lies on the way (SLERP) from the one before to the estimate, at a fixed share of it.
-
-    The lag is the same at every speed and frame rate: a head that turns steadily is shown where it was `lag` seconds ago.
-
-    Args:
-        lag: seconds, more than 0.
-
-    Raises:
-        InputError: another lag.
-    """
-
-    def __init__(self, lag: float = 0.08) -> None:
-        self.lag = _positive("lag", lag)
-        self._states: dict[int, _State] = {}
-
-    def __call__(self, track: int, time: float, pose: Triple) -> Triple:
-        """The smoothed pose."""
-        return _step(self._states, track, time, pose, lambda speed: self.lag, speed_lag=self.lag)
-
-
 class OneEuro:
     """The One-Euro filter on rotations: a still head is smoothed much, a turning one little.
 
@@ -87,28 +65,37 @@ class OneEuro:
         return 1 / (2 * math.pi * (self.min_cutoff + self.beta * speed))
 
     def __call__(self, track: int, time: float, pose: Triple) -> Triple:
-        """The smoothed pose."""
-        return _step(self._states, track, time, pose, self.lag, speed_lag=1 / (2 * math.pi * self.speed_cutoff))
+        """The smoothed pose: a step of a first-order low-pass filter whose lag depends on the speed."""
+        estimate = torch.tensor(pose, dtype=torch.float64)
+        estimated = Rotation.from_matrix(pose_to_matrix(estimate).numpy())
+        before = self._states.get(track)
+        if before is None or time <= before.time:
+            self._states[track] = _State(time, estimated, estimated, np.zeros(3))
+            return pose
+        step = time - before.time
+        moved = np.degrees((before.estimated.inv() * estimated).as_rotvec()) / step
+        speed = before.speed + step / (step + 1 / (2 * math.pi * self.speed_cutoff)) * (moved - before.speed)
+        share = step / (step + self.lag(float(np.linalg.norm(speed))))  # a ramp then comes exactly `lag` late
+        smoothed = before.smoothed * (before.smoothed.inv() * estimated) ** share
+        self._states[track] = _State(time, estimated, smoothed, speed)
+        yaw, pitch, roll = nearest_pose(matrix_to_pose(torch.from_numpy(smoothed.as_matrix())), estimate).tolist()
+        return yaw, pitch, roll
 
 
-def _step(
-    states: dict[int, _State], track: int, time: float, pose: Triple, lag: Callable[[float], float], speed_lag: float
-) -> Triple:
-    """One step of a first-order low-pass filter whose lag depends on the speed."""
-    estimate = torch.tensor(pose, dtype=torch.float64)
-    estimated = Rotation.from_matrix(pose_to_matrix(estimate).numpy())
-    before = states.get(track)
-    if before is None or time <= before.time:
-        states[track] = _State(time, estimated, estimated, np.zeros(3))
-        return pose
-    step = time - before.time
-    moved = np.degrees((before.estimated.inv() * estimated).as_rotvec()) / step
-    speed = before.speed + step / (step + speed_lag) * (moved - before.speed)
-    share = step / (step + lag(float(np.linalg.norm(speed))))  # a ramp then comes exactly `lag` late
-    smoothed = before.smoothed * (before.smoothed.inv() * estimated) ** share
-    states[track] = _State(time, estimated, smoothed, speed)
-    yaw, pitch, roll = nearest_pose(matrix_to_pose(torch.from_numpy(smoothed.as_matrix())), estimate).tolist()
-    return yaw, pitch, roll
+class Slerp(OneEuro):
+    """Each smoothed rotation lies on the way (SLERP) from the one before to the estimate: One-Euro at a fixed cutoff.
+
+    The lag is the same at every speed and frame rate: a head that turns steadily is shown where it was `lag` seconds ago.
+
+    Args:
+        lag: seconds, more than 0.
+
+    Raises:
+        InputError: another lag.
+    """
+
+    def __init__(self, lag: float = 0.08) -> None:
+        super().__init__(min_cutoff=1 / (2 * math.pi * _positive("lag", lag)), beta=0)
 
 
 def _positive(name: str, value: float) -> float:

@@ -4,12 +4,11 @@ import contextlib
 import glob
 import math
 import os
-import queue
 import re
-import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -126,7 +125,8 @@ def _find(given: Any, recursive: bool) -> list[Input]:
         files = sorted(Path(file) for file in glob.glob(str(given), recursive=True) if not Path(file).is_dir())
         if not files:
             raise InputError(f"input={given}: no file is named so")
-        return [_file(file, os.path.relpath(file, _common_folder(files))) for file in files]
+        common = os.path.commonpath([file.absolute().parent for file in files])
+        return [_file(file, os.path.relpath(file, common)) for file in files]
     if re.fullmatch("[0-9]{1,4}", str(given)):
         return [Input(int(given), f"camera{int(given)}")]
     refuse_address(str(given))
@@ -144,11 +144,7 @@ def printable(text: str) -> str:
 
 
 def _is_known(path: Path) -> bool:
-    return path.suffix.lower() in PICTURES | VIDEOS and not path.is_dir()
-
-
-def _common_folder(files: list[Path]) -> str:
-    return os.path.commonpath([file.absolute().parent for file in files])
+    return path.suffix.lower() in PICTURES | VIDEOS and not path.name.startswith("._") and not path.is_dir()
 
 
 def count_frames(source: Input) -> int | None:
@@ -226,36 +222,15 @@ def _next_image(video: cv2.VideoCapture) -> Image | None:
 
 def ahead(frames: Iterable[Frame], size: int = AHEAD) -> Iterator[Frame]:
     """The same frames, read in a thread of their own before they are asked for."""
-    ready: queue.Queue[Frame | BaseException | None] = queue.Queue(size)
-    stopped = threading.Event()
-
-    def put(item: Frame | BaseException | None) -> None:
-        while not stopped.is_set():
-            try:
-                return ready.put(item, timeout=0.1)
-            except queue.Full:
-                continue
-
-    def read() -> None:
-        try:
-            for frame in frames:
-                put(frame)
-                if stopped.is_set():
-                    return
-            put(None)
-        except BaseException as error:  # on its way to whoever asks for the next frame
-            put(error)
-
-    thread = threading.Thread(target=read, daemon=True)
-    thread.start()
+    unread = iter(frames)
+    reader = ThreadPoolExecutor(1, "reader")
     try:
-        while (item := ready.get()) is not None:
-            if isinstance(item, BaseException):
-                raise item
-            yield item
+        ready = deque(reader.submit(next, unread, None) for _ in range(size))
+        while (frame := ready.popleft().result()) is not None:
+            ready.append(reader.submit(next, unread, None))
+            yield frame
     finally:
-        stopped.set()
-        thread.join()
+        reader.shutdown(cancel_futures=True)
 
 
 def in_batches(frames: Iterable[Frame], size: int, megapixels: float = 50.0) -> Iterator[list[Frame]]:

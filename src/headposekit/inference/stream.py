@@ -17,12 +17,7 @@ from headposekit.inference.tracking import Tracker
 
 @dataclass(frozen=True)
 class TrackedPose:
-    """A face of a frame.
-
-    Attributes:
-        pose: its pose, smoothed.
-        track: its identity in the video, from 1; None in a picture.
-    """
+    """A face of a frame: its pose, smoothed, and its identity in the video, from 1; None in a picture."""
 
     pose: HeadPose
     track: int | None
@@ -57,11 +52,8 @@ class PoseStream:
         new_tracker: makes what gives the faces of one video their identities.
         new_smoothing: makes what smooths the poses of one video.
         box_lag: seconds by which the boxes of a video are smoothed before faces are cut out; 0 leaves them as found. A face
-            that moves steadily then stands off the middle of its crop by its way in that time.
+            that moves steadily then stands off the middle of its crop by its way in that time. Not negative (InputError).
         batch_size: frames that go through the network together; 1 shows each at once.
-
-    Raises:
-        InputError: a negative lag.
     """
 
     model: PoseEstimator

@@ -8,30 +8,16 @@ import torch
 from numpy.typing import NDArray
 
 from headposekit.errors import InputError
-from headposekit.geometry.face_model import mean_face_68
 from headposekit.geometry.rotations import matrix_to_pose
+from headposekit.landmarks.points import point_set, read_face_model
 from headposekit.landmarks.solvers import Solution, Solver, checked_face, nearest_rotation
-from headposekit.landmarks.sources import NUM_LANDMARKS, Source, read_arrays
+from headposekit.landmarks.sources import Source, read_arrays
 from headposekit.models.network import PoseNetwork
-from headposekit.safe_files import read_npy
 from headposekit.types import Batch, PoseOutput
 
 NUM_PARAMETERS = 62
 NUM_CAMERA = 12
 """The first parameters of 3DDFA: a 3×4 matrix, row by row, of which the left 3×3 is the rotation times a scale (frame A)."""
-POINT_SETS: dict[str, tuple[int, ...]] = {
-    "68": tuple(range(68)),
-    "51": tuple(range(17, 68)),  # all but the jaw line
-    "14": (17, 21, 22, 26, 36, 39, 42, 45, 31, 35, 48, 54, 57, 8),  # ends of brows, eyes, nostrils, mouth; lower lip, chin
-    "12": (17, 21, 22, 26, 36, 39, 42, 45, 31, 35, 48, 54),  # the same without lip and chin
-    "6": (30, 8, 36, 45, 48, 54),  # tip of the nose, chin, outer corners of the eyes, corners of the mouth
-    "5": (30, 36, 45, 48, 54),  # the same without the chin
-}
-"""Indices of iBUG's 68 landmarks, counted from 0.
-
-The 14 are those of a widespread tutorial on head pose with dlib and OpenCV. The Hopenet study does not say which points it
-took; its tables speak of 12 for FAN and 68 for dlib.
-"""
 
 
 class LandmarkPose(PoseNetwork):
@@ -119,32 +105,3 @@ def to_output(solution: Solution, use_behind: bool, device: torch.device) -> Pos
     is_refused, is_behind = ~torch.isfinite(pose).all(dim=-1), torch.from_numpy(solution.is_behind)
     pose[is_refused if use_behind else is_refused | is_behind] = float("nan")
     return PoseOutput(pose.float().to(device), None, is_refused.to(device), is_behind.to(device))
-
-
-def point_set(name: str | int) -> list[int]:
-    """Indices of a set of `POINT_SETS`; InputError where there is none of that name."""
-    if str(name) not in POINT_SETS:
-        raise InputError(f"model.points={name} is no set of landmarks; choose {', '.join(POINT_SETS)}")
-    return list(POINT_SETS[str(name)])
-
-
-def read_face_model(path: str | Path | None) -> NDArray[np.float64]:
-    """Landmarks of a face at rest, (68, 3), frame A (x right, y up, z toward the viewer), in any unit.
-
-    Args:
-        path: a CSV file with a header and 68 rows x,y,z, or a .npy file of (68, 3); NaN where the model has no such point; null
-            for `mean_face_68`. InputError where it holds anything else.
-    """
-    if path is None:
-        return mean_face_68()
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"model.face_model={path}: no such file; give a CSV (header, 68 rows x,y,z) or .npy file, or null")
-    try:
-        face = read_npy(path) if path.suffix == ".npy" else np.loadtxt(path, delimiter=",", skiprows=1)
-        face = np.asarray(face, dtype=np.float64)
-    except (ValueError, OSError, EOFError) as error:
-        raise InputError(f"model.face_model={path}: holds no numbers; a header and 68 rows x,y,z are expected") from error
-    if face.shape != (NUM_LANDMARKS, 3):
-        raise InputError(f"model.face_model={path}: shape {face.shape}; 68 rows x,y,z are expected")
-    return face

@@ -1,6 +1,5 @@
 """Where landmarks come from: the data set, a detector, or a file that some other program has written."""
 
-import importlib
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -12,13 +11,13 @@ import torch
 from numpy.typing import NDArray
 
 from headposekit.csv_file import number_in, read_rows, shown
-from headposekit.errors import InputError
-from headposekit.safe_files import has_arrays, read_file, read_npz
+from headposekit.errors import InputError, import_optional
+from headposekit.landmarks.points import NUM_LANDMARKS, read_pts
+from headposekit.safe_files import has_arrays, read_npz
 from headposekit.types import Batch
 
 Landmarks = NDArray[np.float64]
-NUM_LANDMARKS = 68
-MAX_PTS = 2**20
+MISSING = "landmarks={} needs the package {}; pip install -e '.[landmarks]'"
 EXPECTED = "give a CSV or .npz file or a folder of .pts files in model.source.path"
 FAN_NETWORKS = {"2d": ("TWO_D", "2DFAN-4"), "3d": ("TWO_HALF_D", "3DFAN-4")}
 """Of face-alignment, by the kind of its points: the visible outline, or the picture of the points in space."""
@@ -62,7 +61,7 @@ class FAN:
 
     @cached_property
     def _network(self) -> Any:
-        package = _import("face_alignment", "face-alignment", "fan")
+        package = import_optional("face_alignment", MISSING.format("fan", "face-alignment"))
         points, network = FAN_NETWORKS[self.kind]
         url = package.api.models_urls[network]
         path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", maxsplit=1)[-1]
@@ -100,7 +99,7 @@ class Dlib:
 
     @cached_property
     def _dlib(self) -> tuple[Any, Callable[..., Any]]:
-        package = _import("dlib", "dlib", "dlib")
+        package = import_optional("dlib", MISSING.format("dlib", "dlib"))
         if not self.path.is_file():
             raise InputError(
                 f"model.source.path={self.path}: no such file; fetch shape_predictor_68_face_landmarks.dat from dlib.net/files"
@@ -138,27 +137,23 @@ class LandmarkFile:
         self.path = Path(path)
 
     @cached_property
-    def _faces(self) -> dict[str, Landmarks]:
-        if self.path.suffix != ".npz":
-            return _read_csv(self.path)
-        names, landmarks = read_arrays(self.path, names=(None,), landmarks=(None, NUM_LANDMARKS, 2))
-        return dict(zip(names.astype(str).tolist(), landmarks.astype(np.float64), strict=True))
+    def faces(self) -> dict[str, Landmarks]:
+        """All landmarks, (68, 2) each, by name."""
+        if self.path.is_dir():
+            paths = sorted(self.path.rglob("*.pts"))
+            return {path.relative_to(self.path).with_suffix("").as_posix(): read_pts(path) for path in paths}
+        if self.path.suffix == ".npz":
+            names, landmarks = read_arrays(self.path, names=(None,), landmarks=(None, NUM_LANDMARKS, 2))
+            return dict(zip(names.astype(str).tolist(), landmarks.astype(np.float64), strict=True))
+        return _read_csv(self.path)
 
     def __call__(self, batch: Batch) -> Landmarks:
         """See `Source`."""
         if self.path.is_dir():
-            return np.stack([_read_pts(self.path / f"{name}.pts") for name in batch["name"]])
-        if missing := [name for name in batch["name"] if name not in self._faces]:
+            return np.stack([read_pts(self.path / f"{name}.pts") for name in batch["name"]])
+        if missing := [name for name in batch["name"] if name not in self.faces]:
             raise InputError(f"{self.path}: no face {missing[0]} in it; add its row, without numbers if nothing was found")
-        return np.stack([self._faces[name] for name in batch["name"]])
-
-
-def _import(module: str, package: str, choice: str) -> Any:
-    """A package of the extra `landmarks`; InputError where it is not installed."""
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise InputError(f"landmarks={choice} needs the package {package}; pip install -e '.[landmarks]'") from error
+        return np.stack([self.faces[name] for name in batch["name"]])
 
 
 def _read_csv(path: Path) -> dict[str, Landmarks]:
@@ -171,17 +166,6 @@ def _read_csv(path: Path) -> dict[str, Landmarks]:
         values = [number_in(where, row, column) if row.cells[column] else np.nan for column in columns]
         faces[name] = np.array(values).reshape(NUM_LANDMARKS, 2)
     return faces
-
-
-def _read_pts(path: Path) -> Landmarks:
-    text = read_file(path, MAX_PTS).decode("utf-8", errors="replace")
-    try:
-        points = np.array([float(value) for value in text.partition("{")[2].partition("}")[0].split()])
-    except ValueError as error:
-        raise InputError(f"{path}: something else than numbers between the braces; write it again") from error
-    if len(points) != 2 * NUM_LANDMARKS:
-        raise InputError(f"{path}: {len(points)} numbers between braces, expected 68 lines x y; write it again")
-    return points.reshape(NUM_LANDMARKS, 2)
 
 
 def read_arrays(path: Path, **shapes: tuple[int | None, ...]) -> list[NDArray[Any]]:
@@ -197,6 +181,6 @@ def read_arrays(path: Path, **shapes: tuple[int | None, ...]) -> list[NDArray[An
     found = {name: arrays[name] for name in shapes if name in arrays}
     kinds = {name: ("biufUS" if name == "names" else "iuf", shape) for name, shape in shapes.items()}
     if not has_arrays(arrays, kinds) or len({len(array) for array in found.values()}) > 1:
-        shown = ", ".join(f"{name} {array.dtype} of {array.shape}" for name, array in found.items())
-        raise InputError(f"{path}: {shown or 'other arrays'}; {expected} are expected")
+        contents = ", ".join(f"{name} {array.dtype} of {array.shape}" for name, array in found.items())
+        raise InputError(f"{path}: {contents or 'other arrays'}; {expected} are expected")
     return list(found.values())

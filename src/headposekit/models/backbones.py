@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from headposekit.errors import InputError
+from headposekit.errors import InputError, refusing
 
 OFFLINE = "give model.backbone.checkpoint_path=FILE, or model.backbone.pretrained=false to start from random weights"
 
@@ -38,14 +38,8 @@ class TimmBackbone(nn.Module):
         if model_name not in known:  # nor any hub address: a checkpoint's card must not make us fetch things
             near = difflib.get_close_matches(model_name, known, n=3, cutoff=0) or known[:3]
             raise InputError(f"backbone {model_name} is unknown to timm; nearest: {', '.join(near)}")
-        try:
+        with refusing(f"backbone {model_name}", "it or its ImageNet weights cannot be fetched", OFFLINE):
             trunk: Any = timm.create_model(model_name, pretrained=pretrained and checkpoint_path is None, num_classes=0)
-        except Exception as error:  # the hub has its own ways to fail
-            if not pretrained:
-                raise InputError(f"backbone {model_name} cannot be built: {error}") from error
-            raise InputError(
-                f"ImageNet weights of {model_name} cannot be fetched ({type(error).__name__}); {OFFLINE}"
-            ) from error
         if not pretrained:
             for layer in trunk.modules():  # timm starts the last one of a residual block at 0, the published code all at 1
                 if isinstance(layer, nn.BatchNorm2d):
@@ -90,12 +84,8 @@ class AlexNetBackbone(nn.Module):
             _fill(self, Path(checkpoint_path))
         elif pretrained:
             weights = torchvision.models.AlexNet_Weights.IMAGENET1K_V1
-            try:
+            with refusing("backbone AlexNet", "its ImageNet weights cannot be fetched", OFFLINE):
                 state = weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
-            except Exception as error:  # as above
-                raise InputError(
-                    f"ImageNet weights of AlexNet cannot be fetched ({type(error).__name__}); {OFFLINE}"
-                ) from error
             self.load_state_dict({key: value for key, value in state.items() if key in self.state_dict()})
 
     def forward(self, x: Tensor) -> Tensor:
@@ -110,15 +100,13 @@ def _fill(network: nn.Module, path: Path) -> None:
 
     if not path.is_file():
         raise InputError(f"model.backbone.checkpoint_path={path}: no such file; check the path")
-    try:
-        with torch.no_grad():
+    with refusing(path, "not a readable file of weights", "fetch it again"), torch.no_grad():
+        try:
             odd = timm.models.load_checkpoint(network, str(path), strict=False, weights_only=True)
-    except RuntimeError as error:
-        if "size mismatch" not in str(error):
-            raise InputError(f"{path}: not a readable file of weights; fetch it again") from error
-        raise InputError(f"{path}: weights of another network than model.backbone; choose its own file") from error
-    except Exception as error:  # safetensors, zip and pickle each fail in their own way
-        raise InputError(f"{path}: not a readable file of weights ({type(error).__name__}); fetch it again") from error
+        except RuntimeError as error:
+            if "size mismatch" not in str(error):
+                raise
+            raise InputError("weights of another network than model.backbone; choose its own file") from error
     last = {key.split(".")[0] for key in odd.unexpected_keys}
     if odd.missing_keys or len(last) > 1:
         wrong = (odd.missing_keys or odd.unexpected_keys)[0]

@@ -1,10 +1,10 @@
 """The inference form of any network: each batch normalisation disappears into the convolution or linear layer before it.
 
-Which ones do is seen while pictures pass, so a network of one's own needs nothing for it. A network that can do more has a
-method `fold_blocks`, which changes it in place (`FSANet`).
+Which ones do is seen while pictures pass. A network that can do more has a method `fold_blocks`, which changes it in place.
 """
 
 import copy
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -13,18 +13,21 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
+from headposekit.errors import first_line
 from headposekit.models.network import PoseNetwork
 from headposekit.types import Batch
 
 TOLERANCE = 1e-4
 """Degrees; a network whose angles change by more stays as it is."""
+log = logging.getLogger(__name__)
 
 
 def fold(network: PoseNetwork) -> PoseNetwork:
     """A copy for inference, in eval mode and without gradients.
 
     Args:
-        network: any; it stays as it is. One that cannot be folded, or computes something else then, is copied unfolded.
+        network: any; it stays as it is. One that cannot be folded, or computes something else then, is copied unfolded, which
+            is logged.
     """
     plain = copy.deepcopy(network).eval().requires_grad_(False)
     first = next(plain.parameters(), None)
@@ -38,11 +41,15 @@ def fold(network: PoseNetwork) -> PoseNetwork:
             for module in list(folded.modules()):
                 if isinstance(module, PoseNetwork):
                     module.fold_blocks()
-            _fold_norms(folded.eval(), batch)
+            fold_norms(folded.eval(), batch)
             difference = float((folded(batch).pose - expected).abs().max())
-    except Exception:  # what a network of one's own cannot do in double precision has no end
+        fault = None if difference <= TOLERANCE else f"its angles would change by {difference:.2g} degrees"
+    except Exception as error:  # what a network of one's own cannot do in double precision has no end
+        fault = first_line(error)
+    if fault is not None:
+        log.warning("%s is used as it is, since it cannot be folded: %s", type(network).__name__, fault)
         return plain
-    return folded.to(first.dtype) if difference <= TOLERANCE else plain
+    return folded.to(first.dtype)
 
 
 def as_linear(function: Callable[[Tensor], Tensor], in_features: int) -> nn.Linear:
@@ -61,8 +68,14 @@ def random_pictures(count: int, size: int, device: torch.device | None = None) -
     return batch
 
 
-def _fold_norms(network: nn.Module, batch: Batch) -> None:
-    """Fold, in place, each batch normalisation that directly follows a layer of which nothing else is made."""
+@torch.no_grad()
+def fold_norms(network: nn.Module, example: Any) -> None:
+    """Fold, in place, each batch normalisation that directly follows a layer of which nothing else is made.
+
+    Args:
+        network: in eval mode.
+        example: what it can be called with.
+    """
     made_by: dict[int, tuple[nn.Module, Tensor]] = {}
     pairs: list[tuple[nn.Module, _BatchNorm]] = []
 
@@ -73,7 +86,7 @@ def _fold_norms(network: nn.Module, batch: Batch) -> None:
             pairs.append((made_by[id(inputs[0])][0], module))
 
     hooks = [module.register_forward_hook(after) for module in network.modules()]
-    network(batch)
+    network(example)
     for hook in hooks:
         hook.remove()
     layers, norms = ([pair[side] for pair in pairs] for side in (0, 1))

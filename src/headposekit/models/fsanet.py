@@ -36,12 +36,18 @@ ANGLE_RANGE = 99.0
 
 
 @dataclass(kw_only=True)
-class FSANetOutput(PoseOutput):
-    """All that the figure of the paper names."""
+class StagewiseOutput(PoseOutput):
+    """The pose and the three quantities of its stages."""
 
     stage_probs: Tensor  # (B, K, A, I), p: not normalised, as in the published code
     shift: Tensor  # (B, K, A), eta in (-1, 1)
     scale: Tensor  # (B, K, A), delta in (-1, 1)
+
+
+@dataclass(kw_only=True)
+class FSANetOutput(StagewiseOutput):
+    """All that the figure of the paper names."""
+
     score_map: Tensor | None  # (B, K, P)
     structure_map: Tensor | None  # (B, K, R, K·P), M of equation 5, for Figure 5
 
@@ -118,17 +124,12 @@ class TwoStreamBackbone(nn.Module):
 
     @staticmethod
     def _stream(act: tuple[nn.Module, ...], act_and_pool: tuple[nn.Module, ...]) -> nn.ModuleList:
-        return nn.ModuleList(
-            [
-                nn.Sequential(
-                    SeparableBlock(3, 16, *act_and_pool),
-                    SeparableBlock(16, 32, *act),
-                    SeparableBlock(32, 32, *act_and_pool),
-                ),
-                nn.Sequential(SeparableBlock(32, 64, *act), SeparableBlock(64, 64, *act_and_pool)),
-                nn.Sequential(SeparableBlock(64, 128, *act), SeparableBlock(128, 128, *act)),
-            ]
+        levels = (
+            (SeparableBlock(3, 16, *act_and_pool), SeparableBlock(16, 32, *act), SeparableBlock(32, 32, *act_and_pool)),
+            (SeparableBlock(32, 64, *act), SeparableBlock(64, 64, *act_and_pool)),
+            (SeparableBlock(64, 128, *act), SeparableBlock(128, 128, *act)),
         )
+        return nn.ModuleList(nn.Sequential(*blocks) for blocks in levels)
 
     def forward(self, x: Tensor) -> list[tuple[Tensor, Tensor]]:
         """(B, 3, 64, 64) to pairs (ReLU stream, tanh stream) of stage 1, 2, 3.

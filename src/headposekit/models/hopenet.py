@@ -18,8 +18,6 @@ from headposekit.types import Batch, PoseOutput
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
-
-
 FrozenBatchNorm = Literal["none", "official", "all"]
 """Batch normalisations that keep their statistics: none; of a ResNet bn1 to bn3 of each block; all of the backbone."""
 
@@ -47,11 +45,6 @@ class TrunkAndHeads(PoseNetwork):
         self.preprocess = Preprocess("RGB", IMAGENET_MEAN, IMAGENET_STD)
         self.backbone: Any = backbone.to(memory_format=torch.channels_last)  # as its input lies; a tenth faster
 
-    @property
-    def heads(self) -> list[nn.Module]:
-        """The layers that are trained from nothing."""
-        raise NotImplementedError
-
     def features(self, batch: Batch) -> Tensor:
         """A batch of B crops to (B, num_features)."""
         features: Tensor = self.backbone(self.preprocess(batch["image"]))
@@ -59,10 +52,13 @@ class TrunkAndHeads(PoseNetwork):
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         """Those of the layers before the trunk's first block, the rest of the trunk, and the heads."""
-        groups: dict[str, list[nn.Parameter]] = {"stem": [], "trunk": []}
-        for name, parameter in self.backbone.named_parameters():
-            groups["stem" if name.removeprefix("trunk.") in self.backbone.stem else "trunk"].append(parameter)
-        return {**groups, "heads": [parameter for head in self.heads for parameter in head.parameters()]}
+        groups: dict[str, list[nn.Parameter]] = {"stem": [], "trunk": [], "heads": []}
+        for name, parameter in self.named_parameters():
+            own = name.removeprefix("backbone.").removeprefix("trunk.")
+            groups["stem" if own in self.backbone.stem else "trunk" if name.startswith("backbone.") else "heads"].append(
+                parameter
+            )
+        return groups
 
     def freeze_batchnorm(self, which: FrozenBatchNorm) -> None:
         """Let batch normalisations in training keep the statistics that they have."""
@@ -86,15 +82,10 @@ class Hopenet(TrunkAndHeads):
         self.bins = bins
         self.fc_yaw, self.fc_pitch, self.fc_roll = (nn.Linear(int(self.backbone.num_features), bins.num_bins) for _ in range(3))
 
-    @property
-    def heads(self) -> list[nn.Module]:
-        """See `TrunkAndHeads`."""
-        return [self.fc_yaw, self.fc_pitch, self.fc_roll]
-
     def forward(self, batch: Batch) -> HopenetOutput:
         """A batch of B crops to their poses and distributions."""
         features = self.features(batch)
-        logits = torch.stack([head(features) for head in self.heads], dim=1)
+        logits = torch.stack([head(features) for head in (self.fc_yaw, self.fc_pitch, self.fc_roll)], dim=1)
         pose, spread = self.bins.decode(logits.float())
         return HopenetOutput(pose, spread, logits=logits)
 
@@ -114,11 +105,6 @@ class HopenetRegression(TrunkAndHeads):
     def __init__(self, backbone: nn.Module, input_size: int = 224) -> None:
         super().__init__(backbone, input_size)
         self.fc_angles = nn.Linear(int(self.backbone.num_features), 3)
-
-    @property
-    def heads(self) -> list[nn.Module]:
-        """See `TrunkAndHeads`."""
-        return [self.fc_angles]
 
     def forward(self, batch: Batch) -> PoseOutput:
         """A batch of B crops to their poses."""

@@ -4,7 +4,6 @@ Must agree with `SSR_net_MT` of shamangary/FSA-Net (lib/FSANET_model.py). The tw
 are FSA-Net's; between them, each stage reads its own flattened map. Letters in names as in `fsanet.py`.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,6 +14,7 @@ from headposekit.models.fsanet import (
     FEATURES,
     NUM_ANGLES,
     NUM_BINS,
+    StagewiseOutput,
     TwoStreamBackbone,
     activate,
     init_keras_defaults,
@@ -22,18 +22,9 @@ from headposekit.models.fsanet import (
 )
 from headposekit.models.network import PoseNetwork
 from headposekit.models.preprocess import Preprocess
-from headposekit.types import Batch, PoseOutput
+from headposekit.types import Batch
 
 HIDDEN = 6
-
-
-@dataclass(kw_only=True)
-class SSRNetOutput(PoseOutput):
-    """The pose and the three quantities of its stages."""
-
-    stage_probs: Tensor  # (B, K, A, I)
-    shift: Tensor  # (B, K, A)
-    scale: Tensor  # (B, K, A)
 
 
 class PooledStage(nn.Module):
@@ -97,16 +88,16 @@ class SSRNetMD(PoseNetwork):
         self.heads = nn.ModuleList(DenseStageHead(FEATURES * pixels) for pixels in pooled_pixels)
         self.apply(init_keras_defaults)
 
-    def forward(self, batch: Batch) -> SSRNetOutput:
+    def forward(self, batch: Batch) -> StagewiseOutput:
         """A batch of B crops to their poses and the stages' quantities."""
         pairs = self.backbone(self.preprocess(batch["image"]))
         features = [stage(r, t) for stage, (r, t) in zip(self.stages, pairs, strict=True)]
         numbers = torch.stack([head(x) for head, x in zip(self.heads, features, strict=True)], dim=1)
         probs, shift, scale = activate(numbers)
         pose = soft_stagewise_regression(probs, shift, scale)
-        return SSRNetOutput(pose, stage_probs=probs, shift=shift, scale=scale)
+        return StagewiseOutput(pose, stage_probs=probs, shift=shift, scale=scale)
 
-    def diagnostics(self, output: SSRNetOutput) -> dict[str, Tensor]:
+    def diagnostics(self, output: StagewiseOutput) -> dict[str, Tensor]:
         """Mean bin weight of each stage: the deeper ones should refine, so theirs should not outgrow the first's."""
         weights = output.stage_probs.mean(dim=(0, 2, 3))
         return {f"stage{number}_probs": weight for number, weight in enumerate(weights, start=1)}

@@ -4,19 +4,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from headposekit.geometry.conventions import ANGLES
+from headposekit.geometry.conventions import ANGLE_LIMIT, ANGLES
 from headposekit.reporting import html
 from headposekit.reporting.figures import COLORS
 
 Index = Mapping[str, NDArray[Any]]
 Row = tuple[str, str, str]
 
-LIMIT = 99.0
 PUBLISHED: dict[str, dict[str, int]] = {
     "300W-LP": {"faces": 122_450, "within": 122_415, "photos": 3_837},
     "AFLW2000": {"faces": 2_000, "within": 1_969},
@@ -26,18 +24,15 @@ PUBLISHED: dict[str, dict[str, int]] = {
 """Of the whole set; `photos` are what a split keeps together: of BIWI, people."""
 MAX_LISTED, MAX_GROUPS = 100, 20
 EXAMPLE_SIDE = 96
+"""Of a face, as it is shown, in pixels."""
 
 
 def write_page(
     path: Path, manifest: Mapping[str, Any], index: Index, pictures: NDArray[np.uint8], doubts: Sequence[str] = ()
 ) -> Path:
-    """Write one HTML file that needs no other.
+    """Write one HTML file that needs no other, of a pack's manifest and index and pictures (m, P, P, 3) of it.
 
-    Args:
-        path: of the page.
-        manifest, index: of the pack, see `headposekit.data.packing`.
-        pictures: (m, P, P, 3), examples to be looked at.
-        doubts: what makes the labels look like something else than they are taken for.
+    `doubts` say what makes the labels look like something else than they are taken for.
     """
     bad = index["reason"] != ""
     return html.write_page(
@@ -49,25 +44,26 @@ def write_page(
         counts=counts(manifest, index),
         labels=labels(index),
         doubts=list(doubts),
-        limit=LIMIT,
+        limit=ANGLE_LIMIT,
         histograms=html.svg(_histograms(index), "histograms"),
         places=places(index),
         duplicates=duplicates(index),
         max_groups=MAX_GROUPS,
         bad=list(zip(index["name"][bad].tolist(), index["reason"][bad].tolist(), strict=True)),
         max_listed=MAX_LISTED,
-        examples=html.jpeg(_sheet(pictures), quality=90) if len(pictures) else None,
+        examples=[html.jpeg(picture, 2 * EXAMPLE_SIDE, quality=90) for picture in pictures],
+        side=EXAMPLE_SIDE,
     )
 
 
 def counts(manifest: Mapping[str, Any], index: Index) -> list[Row]:
     """Rows of name, number here, published number; one that is not there is empty."""
     published = PUBLISHED.get(str(manifest["dataset"]), {})
-    within = np.abs(index["pose"]).max(axis=1) <= LIMIT
+    within = np.abs(index["pose"]).max(axis=1) <= ANGLE_LIMIT
     numbers = {
         "faces listed": (manifest["faces"], published.get("faces")),
         "left out by the reader (no label, no box)": (manifest["unlisted"], None),
-        f"within ±{LIMIT:g} degrees": (int(within.sum()), published.get("within")),
+        f"within ±{ANGLE_LIMIT:g} degrees": (int(within.sum()), published.get("within")),
         "bad files": (manifest["bad"], 0),
         "photographs or people": (len(set(index["photo"].tolist())), published.get("photos")),
     }
@@ -83,28 +79,26 @@ def labels(index: Index) -> list[Row]:
     rows = []
     for angle, values in zip(ANGLES, index["pose"].T, strict=True):
         known = values[np.isfinite(values)]
-        numbers = [round(float(value), 2) + 0.0 for value in (known.min(), np.median(known), known.max())] if len(known) else []
-        span = ", ".join(f"{number:.2f}" for number in numbers) or "none known"  # + 0.0: no -0.00
-        rows.append((angle, span, f"{int((np.abs(known) > LIMIT).sum()):,}"))
+        span = np.quantile(known, [0, 0.5, 1]).round(2) + 0.0 if len(known) else []  # + 0.0: no -0.00
+        text = ", ".join(f"{number:.2f}" for number in span) or "none known"
+        rows.append((angle, text, f"{int((np.abs(known) > ANGLE_LIMIT).sum()):,}"))
     return rows
 
 
 def places(index: Index) -> list[Row]:
-    """Rows of what is odd, how many faces it befalls, and the first of them."""
-    box, size = index["source_box"], index["picture_size"]
-    known = np.isfinite(box).all(axis=1)
-    height, width = size[:, 0], size[:, 1]
-    missing = np.isnan(index["landmarks"]).any(axis=(1, 2)) & (index["reason"] == "")
-    outside = (box[:, 0] < 0) | (box[:, 1] < 0) | (box[:, 2] > width) | (box[:, 3] > height)
-    small = np.minimum(box[:, 2] - box[:, 0], box[:, 3] - box[:, 1]) < 16
-    odd = {
-        "box without area": known & ((box[:, 0] >= box[:, 2]) | (box[:, 1] >= box[:, 3])),
-        "box less than 16 pixels wide or high": known & small,
+    """Rows of what is wrong with boxes and landmarks, how many faces have it, and the first of them."""
+    x0, y0, x1, y1 = index["source_box"].T
+    height, width = index["picture_size"].T[:2]
+    known = np.isfinite(index["source_box"]).all(axis=1)
+    outside = (x0 < 0) | (y0 < 0) | (x1 > width) | (y1 > height)
+    found = {
+        "box without area": known & ((x0 >= x1) | (y0 >= y1)),
+        "box less than 16 pixels wide or high": known & (np.minimum(x1 - x0, y1 - y0) < 16),
         "box reaching out of the picture": known & outside,
         "some landmarks outside the picture": index["outside"] > 0,
-        "some landmarks not known": missing,
+        "some landmarks not known": np.isnan(index["landmarks"]).any(axis=(1, 2)) & (index["reason"] == ""),
     }
-    return [(name, f"{int(faces.sum()):,}", ", ".join(index["name"][faces][:3].tolist())) for name, faces in odd.items()]
+    return [(name, f"{int(faces.sum()):,}", ", ".join(index["name"][faces][:3].tolist())) for name, faces in found.items()]
 
 
 def duplicates(index: Index) -> list[list[str]]:
@@ -121,17 +115,10 @@ def _histograms(index: Index) -> Figure:
     for axes, angle, values in zip(figure.subplots(1, 3), ANGLES, index["pose"].T, strict=True):
         known = values[np.isfinite(values)]
         axes.hist(np.clip(known, -180, 180), bins=np.arange(-180, 181, 5), color=COLORS[0])
-        axes.axvspan(-LIMIT, LIMIT, color=COLORS[0], alpha=0.08, linewidth=0)
+        axes.axvspan(-ANGLE_LIMIT, ANGLE_LIMIT, color=COLORS[0], alpha=0.08, linewidth=0)
         axes.set(title=angle, xlabel="degrees", xlim=(-180, 180), xticks=range(-180, 181, 60))
         if len(known):
             axes.set(yscale="log", ylim=(0.7, None))  # a single face is seen, too
         axes.spines[["top", "right"]].set_visible(False)
     figure.axes[0].set_ylabel("faces")
     return figure
-
-
-def _sheet(pictures: NDArray[np.uint8], columns: int = 12) -> NDArray[np.uint8]:
-    faces = [np.asarray(cv2.resize(picture, (EXAMPLE_SIDE, EXAMPLE_SIDE))) for picture in pictures]
-    faces += [np.full_like(faces[0], 255)] * (-len(faces) % columns)
-    rows = [np.concatenate(faces[start : start + columns], axis=1) for start in range(0, len(faces), columns)]
-    return np.concatenate(rows)

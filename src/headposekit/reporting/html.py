@@ -1,9 +1,8 @@
 """HTML pages that need no other file: templates, and what pictures and figures become inside them."""
 
-import base64
 import io
+import json
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -13,9 +12,9 @@ from markupsafe import Markup, escape
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from headposekit.errors import InputError
-from headposekit.files import encode_picture, write_text
+from headposekit.files import data_url, write_text
 from headposekit.reporting.figures import COLORS
+from headposekit.training.rules import describe_rules
 from headposekit.types import Image
 
 ENVIRONMENT = Environment(
@@ -25,45 +24,29 @@ ENVIRONMENT = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+ENVIRONMENT.filters |= {
+    "public": lambda text: re.sub(r"(?<![\w.<])/(?:[^\s/:;,'\"\]]+/)+", "DIR/", text),  # without the folders of this machine
+    "parts": lambda cell: re.split(r" (?=±|≈|\[|of )", cell, maxsplit=1),  # a number, and what stands below it
+    "in_words": describe_rules,
+    "options": lambda config: json.dumps({key: value for key, value in config.items() if key != "seed"}, indent=1),
+}
 SERIES = {color.lower(): f"var(--series-{number})" for number, color in enumerate(COLORS) if color != "#000000"}
 THEMED = {**SERIES, "#000000": "currentColor", "#ffffff": "var(--paper)"}
 """Colours of our figures to those of templates/style.css, which change with the theme."""
 
 
 def write_page(path: Path, template: str, **content: object) -> Path:
-    """Fill a template of templates/ and write it, so that a reader never sees half a page."""
-    page = ENVIRONMENT.get_template(template).render(**content)
-    write_text(path, page)
+    """Fill a template of templates/ and write it."""
+    write_text(path, ENVIRONMENT.get_template(template).render(**content))
     return path
 
 
-def jpeg(image: Image, width: int | None = None, quality: int = 72) -> str:
-    """An RGB picture as a data URI, made no wider than `width` pixels."""
-    shown = image
-    if width is not None and image.shape[1] > width:
+def jpeg(image: Image, width: int, quality: int = 72) -> str:
+    """An RGB picture as a data URL, made no wider than `width` pixels."""
+    if image.shape[1] > width:
         size = (width, max(1, round(image.shape[0] * width / image.shape[1])))
-        shown = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
-    coded = encode_picture(Path("picture.jpg"), shown, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return "data:image/jpeg;base64," + base64.b64encode(coded).decode()
-
-
-def jpeg_of_file(path: Path, width: int) -> str:
-    """A picture file as a data URI.
-
-    Raises:
-        InputError: it is not there, or no picture.
-    """
-    image = cv2.imread(str(path)) if path.is_file() else None
-    if image is None:
-        raise InputError(f"{path}: {'no readable picture' if path.exists() else 'not there'}; test that network again")
-    return jpeg(np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8), width)
-
-
-def aligned(rows: Sequence[Sequence[str]]) -> list[list[tuple[str, str, int]]]:
-    """Cells as number, what follows it (± 0.10, [1]), and the room that a column needs for that, so that its numbers align."""
-    cells = [[re.split(r" (?=±|\[)", cell, maxsplit=1) for cell in row] for row in rows]
-    widths = [max(len(part) for *_, part in [("", *cell[1:]) for cell in column]) for column in zip(*cells, strict=True)]
-    return [[(cell[0], "".join(cell[1:]), width) for cell, width in zip(row, widths, strict=True)] for row in cells]
+        image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    return data_url(image, quality)
 
 
 def svg(figure: Figure, name: str) -> Markup:
@@ -76,9 +59,7 @@ def svg(figure: Figure, name: str) -> Markup:
     file = io.StringIO()
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
         figure.savefig(file, format="svg", transparent=True, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
-    text = file.getvalue()
-    text = text[text.index("<svg") :]
-    head, _, body = text.partition(">")
+    head, _, body = file.getvalue().partition("<svg")[2].partition(">")
     box = re.search(r'viewBox="[^"]*"', head)
     body = re.sub(r'<g id="[^"]*"', "<g", re.sub(r"<!--.*?-->\s*", "", body, flags=re.DOTALL))  # each figure counts from 1
     body = re.sub(r"(\.\d\d)\d+", r"\1", re.sub(r"\s*\n\s*", " ", body))  # hundredths of a point; shorter pages open sooner

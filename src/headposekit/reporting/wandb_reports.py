@@ -6,28 +6,21 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from headposekit.errors import InputError
-from headposekit.geometry.conventions import ANGLES
+from headposekit.geometry.conventions import ANGLES, ERRORS
 from headposekit.reporting.tables import Table
 
 if TYPE_CHECKING:
     from wandb_workspaces.reports.v2 import Report
 
-ERRORS = (*ANGLES, "mae", "geodesic")
+CURVES = {"train/loss": "training loss", "val/mae": "held-out faces, mae (degrees)", "train/lr": "learning rate"}
 
 
 def build_report(experiment: str, table: Table, project: str) -> "Report":
     """A report that nothing has been asked of W&B for.
 
     What the rows of the table were trained to is a set of runs under their name; without any, all runs of the experiment's
-    group are one. Evaluations, of published weights for instance, are another, beside the test sets.
-
-    Args:
-        experiment: its name, which is the runs' group.
-        table: with what the pool holds.
-        project: on W&B.
-
-    Raises:
-        InputError: wandb-workspaces is not installed.
+    group are one. Evaluations, of published weights for instance, are another, beside the test sets. Raises InputError where
+    wandb-workspaces is not installed.
     """
     try:
         from wandb_workspaces import expr
@@ -38,32 +31,24 @@ def build_report(experiment: str, table: Table, project: str) -> "Report":
     trained: dict[tuple[str, ...], list[str]] = {}  # rows that differ in their test set share their trainings
     for row in table.rows:
         if row.checkpoints:
-            trained.setdefault(tuple(path.parent.parent.name for path in row.checkpoints), []).append(row.label)
+            trained.setdefault(tuple(path.parents[1].name for path in row.checkpoints), []).append(row.label)
     groups = [
         wr.Runset(name=name, filters=[expr.Config("train_id").isin(list(ids))], groupby=["group"])  # seeds together
         for ids, name in zip(trained, _names(list(trained.values())), strict=True)
     ] or [wr.Runset(name=experiment, filters=[expr.Metric("Group") == experiment, expr.Metric("JobType") == "train"])]
     evaluations = wr.Runset(name="evaluations", filters=[expr.Metric("JobType") == "evaluate"])
     blocks: list[Any] = [wr.MarkdownBlock(table.markdown(("published", "last", "difference", "seeds", "n")))]
-    columns = dict.fromkeys((column, name) for row in table.rows for column, name in row.tested_as.items())
-    for column, name in columns:
+    for column, name in dict.fromkeys(pair for row in table.rows for pair in row.tested_as.items()):
         title = table.test_sets[column] + (f", {name}" if name != column else "")
-        bars = [
+        panels = [
             wr.BarPlot(title=f"{title}: {error} (degrees)", metrics=[wr.SummaryMetric(f"test/{name}/last/{error}")])
             for error in ERRORS
         ]
-        faces = wr.MediaBrowser(title=f"{title}: predicted (thick) and true (thin)", media_keys=[f"examples_{name}"])
-        worst = wr.WeavePanelSummaryTable(table_name=f"predictions/{name}")
-        angles = [wr.WeavePanelSummaryTable(table_name=f"error_by_angle/{name}/{angle}_table") for angle in ANGLES]
-        blocks += [wr.H2(title), wr.PanelGrid(runsets=[*groups, evaluations], panels=[*bars, faces, worst, *angles])]
-    curves = [
-        wr.LinePlot(title=title, x="epoch", y=[key], title_y=title)
-        for key, title in (
-            ("train/loss", "training loss"),
-            ("val/mae", "held-out faces, mae (degrees)"),
-            ("train/lr", "learning rate"),
-        )
-    ]
+        panels.append(wr.MediaBrowser(title=f"{title}: predicted (thick) and true (thin)", media_keys=[f"examples_{name}"]))
+        tables = [f"predictions/{name}", *(f"error_by_angle/{name}/{angle}_table" for angle in ANGLES)]
+        panels += [wr.WeavePanelSummaryTable(table_name=key) for key in tables]
+        blocks += [wr.H2(title), wr.PanelGrid(runsets=[*groups, evaluations], panels=panels)]
+    curves = [wr.LinePlot(title=title, x="epoch", y=[key], title_y=title) for key, title in CURVES.items()]
     blocks += [wr.H2("Training"), wr.PanelGrid(runsets=groups, panels=[*curves, wr.RunComparer(diff_only="split")])]
     return wr.Report(
         entity="", project=project, title=table.title, description=f"experiments={experiment}", blocks=blocks, width="fluid"
@@ -87,11 +72,7 @@ def specification(report: "Report") -> dict[str, Any]:
 
 
 def upload(report: "Report", entity: str | None) -> str:
-    """Save the report on W&B and return its address.
-
-    Raises:
-        InputError: no account, no connection, or W&B refuses it.
-    """
+    """Save the report on W&B and return its address; InputError where there is no account or connection, or W&B refuses."""
     import wandb
 
     try:

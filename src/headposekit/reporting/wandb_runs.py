@@ -14,7 +14,7 @@ from headposekit.console import result_rows
 from headposekit.errors import InputError
 from headposekit.geometry.conventions import ANGLES
 from headposekit.geometry.drawing import draw_face
-from headposekit.reporting.figures import binned
+from headposekit.reporting.figures import ERROR, binned
 from headposekit.training.module import Prediction
 from headposekit.types import Image
 
@@ -65,19 +65,16 @@ class WandbRun(WandbLogger):
             ) from error
 
     def log_test(self, test_set: str, rows: Sequence[Prediction], crops_of: Callable[[list[str]], list[Image]]) -> None:
-        """Log a test set's predictions; a service that fails now does not make the run a failure.
+        """Log the predictions of a test set; `crops_of` gives the RGB crops of faces by their names.
 
-        Args:
-            test_set: its name.
-            rows: of all its faces.
-            crops_of: given names of faces, their crops, RGB.
+        A service that fails now does not make the run a failure.
         """
         try:
             self.experiment.log({f"predictions/{test_set}": self._table(rows, crops_of)})
             pairs = {str(row["name"]): (np.array(row["true"]), np.array(row["predicted"])) for row in rows}
-            for angle, name in enumerate(ANGLES):
-                columns: list[Any] = [f"true {name} (degrees)", "mean absolute error (degrees)", "faces"]
-                bins = wandb.Table(columns, [list(map(float, point)) for point in zip(*binned([pairs], angle), strict=True)])
+            for name, points in zip(ANGLES, binned([pairs]), strict=True):
+                columns: list[Any] = [f"true {name} (degrees)", ERROR, "faces"]
+                bins = wandb.Table(columns, [list(map(float, point)) for point in zip(*points, strict=True)])
                 chart = wandb.plot.line(bins, columns[0], columns[1], title=f"{test_set}: error against {name}")
                 self.experiment.log({f"error_by_angle/{test_set}/{name}": chart})
         except Exception as error:
@@ -89,12 +86,14 @@ class WandbRun(WandbLogger):
         self.log_table("results", columns=columns, data=rows)
         for picture in pictures:
             self.log_image(picture.stem, [str(picture)])
-        for test_set, weights, *errors, n in rows:
-            named = zip(columns[2:], [*errors, n], strict=True)
-            self.experiment.summary.update({f"test/{test_set}/{weights}/{column}": value for column, value in named})
+        summary = {
+            f"test/{test_set}/{weights}/{column}": value
+            for test_set, weights, *values in rows
+            for column, value in zip(columns[2:], values, strict=True)
+        }
         for test_set, entry in results["test"].items():  # faces that the errors leave out
-            left_out = {key: entry.get(key, 0) for key in ("skipped", "without_pose")}
-            self.experiment.summary.update({f"test/{test_set}/{key}": value for key, value in left_out.items()})
+            summary |= {f"test/{test_set}/{key}": entry.get(key, 0) for key in ("skipped", "without_pose")}
+        self.experiment.summary.update(summary)
 
     def close(self, is_finished: bool) -> None:
         """End the run; Lightning's own end comes after each fit and test."""
@@ -104,20 +103,12 @@ class WandbRun(WandbLogger):
         by_error = sorted(rows, key=lambda row: -np.nan_to_num(row["geodesic"], nan=np.inf))  # no pose at all is the worst
         worst = by_error[: self.num_pictures // 2]
         others = [row for row in rows if row not in worst]
-        count = min(self.num_pictures - len(worst), len(others))
-        even = [others[int(place)] for place in np.linspace(0, len(others) - 1, count)]
-        shown = [*(("worst", row) for row in worst), *(("evenly drawn", row) for row in even)]
-        crops = crops_of([row["name"] for _, row in shown])
-        columns = [f"{kind} {angle}" for kind in ("true", "predicted") for angle in ANGLES]
-        data = [
-            [
-                wandb.Image(draw_face(crop, row["true"], row["predicted"])),
-                why,
-                row["name"],
-                *row["true"],
-                *row["predicted"],
-                row["geodesic"],
-            ]
-            for crop, (why, row) in zip(crops, shown, strict=True)
-        ]
-        return wandb.Table(["face", "why", "name", *columns, "geodesic"], data)
+        places = np.linspace(0, len(others) - 1, min(self.num_pictures - len(worst), len(others))).astype(int)
+        shown = [*(("worst", row) for row in worst), *(("evenly drawn", others[place]) for place in places)]
+        table = wandb.Table(
+            ["face", "why", "name", *(f"{kind} {angle}" for kind in ("true", "predicted") for angle in ANGLES), "geodesic"]
+        )
+        for crop, (why, row) in zip(crops_of([row["name"] for _, row in shown]), shown, strict=True):
+            face = wandb.Image(draw_face(crop, row["true"], row["predicted"]))
+            table.add_data(face, why, row["name"], *row["true"], *row["predicted"], row["geodesic"])
+        return table

@@ -10,6 +10,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
 from headposekit.paths import CONF, EXPERIMENTS
+from headposekit.sweeps.cells import key_of
 from headposekit.training.protocols import settle_tests
 
 
@@ -28,14 +29,34 @@ def raw_experiment(name: str) -> dict[str, Any]:
 
 def compose_cell(cell: Mapping[str, Any], given: Sequence[str]) -> DictConfig:
     """The training that a row's cell means, under the options that the sweep was given."""
-    keys = {option.split("=")[0] for option in given}
+    keys = {key_of(option) for option in given}
     groups = [f"{key}={value}" for key, value in cell.items() if "." not in key]
-    config = copy.deepcopy(_composed((*groups, *given), "train"))
+    if "protocol" in cell:  # which fixes options of test sets
+        config = copy.deepcopy(_composed((*groups, *given), "train"))
+    else:
+        counted = [option for option in given if not key_of(option).startswith(("test", "figures.", "table."))]
+        config = copy.deepcopy(_composed((*groups, *map(_shared, counted)), "train"))
+        config.test = copy.deepcopy(_composed(tuple(given), "report").test)
     for key, value in cell.items():
         if "." in key and key not in keys:
             OmegaConf.update(config, key, value)
     settle_tests(config)
     return config
+
+
+def _shared(option: str) -> str:
+    """An option, the experiment replaced by the first one whose cells are the same trainings: composing takes long."""
+    key, _, name = option.partition("=")
+    if key != "experiments" or name not in experiment_names():
+        return option
+    return f"experiments={next(other for other in experiment_names() if _training_of(other) == _training_of(name))}"
+
+
+def _training_of(name: str) -> dict[str, Any]:
+    """An experiment's file without its table, figures and test sets."""
+    raw = raw_experiment(name)
+    defaults = [item for item in raw.get("defaults", []) if not (isinstance(item, dict) and "override /test" in item)]
+    return {"defaults": defaults, **{key: raw[key] for key in raw if key not in ("defaults", "figures", "table", "test")}}
 
 
 def compose_training(overrides: list[str], program: str = "train") -> DictConfig:
@@ -45,7 +66,7 @@ def compose_training(overrides: list[str], program: str = "train") -> DictConfig
     return config
 
 
-@functools.lru_cache(maxsize=64)  # rows of a table often differ in single values only; composing takes a quarter of a second
+@functools.lru_cache(maxsize=256)  # rows of a table often differ in single values only; composing takes a quarter of a second
 def _composed(overrides: tuple[str, ...], program: str) -> DictConfig:
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONF), version_base="1.3"):

@@ -14,7 +14,7 @@ from headposekit.files import locked
 
 CELL = "HEADPOSEKIT_CELL"
 """Environment variable: set where a sweep or search runs the training, holds its folder, and tells the user how it ended."""
-ASKED = "HEADPOSEKIT_ASKED_FULL_ERROR"
+FULL_ERROR = "HEADPOSEKIT_ASKED_FULL_ERROR"
 """Environment variable: what HYDRA_FULL_ERROR was when the user started the program."""
 SWEEP = "HEADPOSEKIT_SWEEP"
 """Environment variable: what the sweep or search is called whose cell this is."""
@@ -58,11 +58,7 @@ class RunFolders:
         self._locks.close()
 
     def take(self, folder: Path) -> Path:
-        """Make a folder if it is not there, and hold it; what runs it holds it for a cell, and for processes of one training.
-
-        Raises:
-            InputError: another run that has not ended holds it.
-        """
+        """Make and hold a folder, unless a sweep or another process of this training does; InputError where another run is."""
         folder.mkdir(parents=True, exist_ok=True)
         if _is_on_its_own() and folder.resolve() not in self._held:
             if not self._locks.enter_context(hold(folder)):

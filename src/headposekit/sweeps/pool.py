@@ -5,13 +5,12 @@ finished one has computed is never computed again.
 """
 
 import contextlib
-import json
+import itertools
 import logging
 import os
 import socket
 import time
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,9 +24,9 @@ from headposekit.errors import InputError
 from headposekit.files import write_json
 from headposekit.paths import output_dir, process_of, runs_dir
 from headposekit.process import available_cores, die_with_parent, end_group, signal_name, start_group
-from headposekit.sweeps.folders import ASKED, CELL, SWEEPER, hold
+from headposekit.sweeps.folders import CELL, FULL_ERROR, SWEEPER, hold
 from headposekit.training.identity import differences, id_of_test, identity, train_id
-from headposekit.training.runs import read_results
+from headposekit.training.runs import read_failure, read_results
 from headposekit.weights.checkpoint import read_card
 
 log = logging.getLogger(__name__)
@@ -39,11 +38,9 @@ CELL_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class CellState:
-    """How a cell of a sweep stands.
+    """How a cell of a sweep stands, and the reason of a failure.
 
-    Attributes:
-        state: `finished`, `failed`, `missing` (never run, or broken off), or `busy` (another sweep is at it).
-        reason: of a failure.
+    It is `missing` where it never ran or was broken off, `busy` where another sweep is at it.
     """
 
     state: Literal["finished", "failed", "missing", "busy"]
@@ -63,11 +60,7 @@ def untested(config: DictConfig, results: dict[str, Any]) -> list[str]:
 
 
 def find_resume(config: DictConfig, folder: Path) -> str | None:
-    """The checkpoint that `resume=` means, or None to start afresh.
-
-    Raises:
-        InputError: no such file, or of another training.
-    """
+    """The checkpoint that `resume=` means, None to start afresh; InputError where it is missing or of another training."""
     # In the pool, whose folders are named after the training, going on is the rule.
     resume = config.resume or ("auto" if folder.name == train_id(config) else None)
     if resume is None:
@@ -82,10 +75,9 @@ def find_resume(config: DictConfig, folder: Path) -> str | None:
     _, card = read_card(path)
     if not is_own:
         raise InputError(f"{path}: a training goes on in its own folder; leave hydra.run.dir out (or copy the folder)")
-    odd = differences(identity(config), card.get("identity"))
-    if odd:
+    if changed := differences(identity(config), card.get("identity")):
         raise InputError(
-            f"{path}: belongs to another training ({'; '.join(odd[:3])}); give the same options, "
+            f"{path}: belongs to another training ({'; '.join(changed[:3])}); give the same options, "
             "or start from it with init_weights="
         )
     return str(path)
@@ -107,7 +99,7 @@ def is_whole(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.testzip() is None
-    except (OSError, ValueError, NotImplementedError, RuntimeError, EOFError, zipfile.BadZipFile, zlib.error):
+    except Exception:  # a broken archive can raise anything; what a whole one holds, its reader judges
         return False
 
 
@@ -116,10 +108,8 @@ def cell_state(config: DictConfig, folder: Path) -> CellState:
     results = finished_results(config, folder)
     if results is not None and not untested(config, results):
         return CellState("finished")
-    try:
-        return CellState("failed", str(json.loads((folder / "failed.json").read_text())["reason"]))
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return CellState("missing")
+    reason = read_failure(folder)
+    return CellState("missing") if reason is None else CellState("failed", reason)
 
 
 def run_cell(config: DictConfig) -> CellState:
@@ -140,15 +130,14 @@ def finish_cell(
     """Bring a training to its end: nothing to do, a new test only, the rest of it, or all of it.
 
     Args:
-        config: of the training.
-        folder: its folder.
+        config, folder: of the training.
         overrides: the command line of `train.py` that means this configuration.
         parallel: how many cells run side by side on this machine; they share its cores. Negative ones count from all cores.
         given_up: asked every half second; a reason it gives ends the cell as failed.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with hold(folder) as mine:
-        if not mine:
+    with hold(folder) as is_ours:
+        if not is_ours:
             return CellState("busy")
         if cell_state(config, folder).state == "finished":
             log.info("finished before: %s", folder)
@@ -179,14 +168,14 @@ def _own_gpus(config: DictConfig) -> Iterator[dict[str, str]]:
     folder.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
         taken: list[str] = []
-        while len(taken) < wanted:
-            for gpu in gpus:
-                if len(taken) < wanted and gpu not in taken:
-                    with contextlib.ExitStack() as attempt:
-                        if attempt.enter_context(hold(folder, f"{socket.gethostname()}_{gpu}.lock")):
-                            taken.append(gpu)
-                            stack.push(attempt.pop_all())
-            if len(taken) < wanted:
+        for gpu in itertools.cycle(gpus):
+            with contextlib.ExitStack() as attempt:
+                if gpu not in taken and attempt.enter_context(hold(folder, f"{socket.gethostname()}_{gpu}.lock")):
+                    taken.append(gpu)
+                    stack.push(attempt.pop_all())
+            if len(taken) == wanted:
+                break
+            if gpu == gpus[-1]:
                 time.sleep(POLL_SECONDS)
         yield {"CUDA_VISIBLE_DEVICES": ",".join(taken)}
 
@@ -200,15 +189,14 @@ def _run_child(
     given_up: Callable[[], str | None],
 ) -> str | None:
     """Run the cell as a single run in its folder; returns the reason of a failure."""
-    quoted = str(folder).replace("\\", "\\\\").replace('"', '\\"')
-    command = [*process_of("train"), *overrides, f'hydra.run.dir="{quoted}"']
+    command = [*process_of("train"), *overrides, f"hydra.run.dir={folder}"]
     threads = {} if parallel == 1 else {"OMP_NUM_THREADS": str(max(1, available_cores() // _jobs(parallel)))}
     with contextlib.ExitStack() as stack:
         # Side by side, the cells' progress bars would overwrite each other.
         output = None if parallel == 1 else stack.enter_context((folder / "console.log").open("a"))
         child = start_group(
             command,
-            env={**threads, **os.environ, **environment, CELL: "1", "HYDRA_FULL_ERROR": os.environ.get(ASKED, "0")},
+            env={**threads, **os.environ, **environment, CELL: "1", "HYDRA_FULL_ERROR": os.environ.get(FULL_ERROR, "0")},
             stdout=output,
             stderr=output,
         )

@@ -1,6 +1,5 @@
 """What conf/ asks Python for: ids, folders and names of runs."""
 
-import functools
 import math
 import os
 import re
@@ -16,7 +15,7 @@ from headposekit.errors import InputError
 from headposekit.extensions import choices
 from headposekit.files import write_text
 from headposekit.paths import ROOT, datasets_dir, output_dir, runs_dir, typed
-from headposekit.sweeps.folders import SWEEP, RunFolders, folders_of
+from headposekit.sweeps.folders import SWEEP, RunFolders, folders_of, take_folder
 from headposekit.training.identity import train_id
 from headposekit.training.runs import read_results
 
@@ -24,17 +23,13 @@ TAGGED = ("model", "backbone", "aggregation", "scoring", "data", "protocol")
 """Groups whose choices are a run's tags."""
 
 
-def register_resolvers(folders: RunFolders | None = None) -> None:
-    """Make known what conf/ uses: resolvers, and the project's root, where experiments/ is found.
-
-    Args:
-        folders: of the run that has begun; none where configurations are only composed.
-    """
+def register_resolvers() -> None:
+    """Make known what conf/ uses: resolvers, and the project's root, where experiments/ is found."""
     os.environ["HEADPOSEKIT_ROOT"] = str(ROOT)
     resolvers: dict[str, Callable[..., Any]] = {
         "train_id": lambda *, _root_: train_id(_root_),
-        "run_dir": functools.partial(_run_dir, folders),
-        "shared_dir": lambda path: str(folders.take(Path(path)) if folders else path),
+        "run_dir": _run_dir,
+        "shared_dir": lambda path: str(take_folder(Path(path)) if RunFolders.current else path),
         "run_name": lambda: output_dir().name,
         "dataset_root": _dataset_root,
         "run_id": _run_id,
@@ -62,21 +57,15 @@ def _folder_name(name: Any) -> str:
     return name
 
 
-def _run_dir(folders: RunFolders | None, name: str, *, _root_: DictConfig) -> str:
-    """Folder of a single run: a new one, or that of the training it resumes (so one training has one folder).
-
-    Raises:
-        InputError: the training that it resumes is still running.
-    """
+def _run_dir(name: str, *, _root_: DictConfig) -> str:
+    """Folder of a single run: a new one, or that of the training it resumes (so one training has one folder)."""
+    folders = RunFolders.current  # None where configurations are only composed
     resume, resumed = _root_.get("resume"), None
     if resume == "auto":
         wanted = train_id(_root_)
-        unfinished = [
-            folder
-            for folder in folders_of(wanted, runs_dir())
-            if folder.name != wanted and any(folder.glob("checkpoints/*.ckpt")) and read_results(folder) is None
-        ]
-        resumed = unfinished[-1] if unfinished else None
+        for folder in folders_of(wanted, runs_dir()):  # the newest comes last
+            if folder.name != wanted and any(folder.glob("checkpoints/*.ckpt")) and read_results(folder) is None:
+                resumed = folder
     elif resume is not None and Path(resume).is_file() and Path(resume).resolve().parent.name == "checkpoints":
         resumed = Path(resume).resolve().parent.parent
     if folders is None:
@@ -100,10 +89,9 @@ def _run_group() -> str | None:
 def _run_tags(*, _root_: DictConfig) -> ListConfig:
     """What was chosen, as `group=choice`."""
     choices = HydraConfig.get().runtime.choices
-    chosen = {group: choices[group] for group in TAGGED if choices.get(group)}
-    if chosen.get("protocol") == "none":
-        del chosen["protocol"]
-    tags = [f"{group}={choice}" for group, choice in chosen.items()] + [f"test={name}" for name in _root_.test]
+    chosen = [(group, choices.get(group)) for group in TAGGED]
+    tags = [f"{group}={choice}" for group, choice in chosen if choice and (group, choice) != ("protocol", "none")]
+    tags += [f"test={name}" for name in _root_.test]
     return OmegaConf.create([tag[:64] for tag in tags])  # longer ones W&B refuses
 
 
@@ -112,9 +100,12 @@ def _dataset_root(folder: str, *, _parent_: DictConfig, _root_: DictConfig) -> s
 
     A tree that the configuration has written (see `headposekit.datasets.trees`) lies below `smoke/` there.
     """
-    data = _root_.get("data")
-    if data is not None and data is not _parent_ and data.get("_target_") == _parent_.get("_target_"):
-        return str(data.root)
+    data = _root_.get("data") or {}
+    for node in (data, *data.get("parts", {}).values()):
+        if node is _parent_:
+            break
+        if node.get("_target_") == _parent_.get("_target_"):
+            return str(node.root)
     datasets = datasets_dir()
     return str((datasets / "smoke" if folder in (_root_.get("trees") or {}) else datasets) / folder)
 

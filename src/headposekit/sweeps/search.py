@@ -5,6 +5,7 @@ import csv
 import logging
 import math
 import os
+import re
 import shlex
 import time
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from typing import Any
 
 import filelock
 import optuna
+import yaml
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep
@@ -25,12 +27,13 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from headposekit.errors import InputError
-from headposekit.files import cannot_write, replacing
-from headposekit.paths import output_dir, runs_dir, typed
+from headposekit.files import cannot_write, replacing, write_text
+from headposekit.paths import IS_INSTALLED, ROOT, output_dir, runs_dir, typed
 from headposekit.sweeps.compose import compose_training
 from headposekit.sweeps.folders import SWEEP, hold
 from headposekit.sweeps.pool import finish_cell
 from headposekit.training.identity import differences, learns, train_id
+from headposekit.training.runs import read_metrics
 
 log = logging.getLogger(__name__)
 
@@ -47,19 +50,24 @@ def run_search(config: DictConfig) -> optuna.Study:
 
     Raises:
         InputError: a model that learns nothing, a space that cannot be searched, a study begun with other options, no
-            validation, a number of trials that is none, a failure before any trial has come to its end, or all pruned.
+            validation, a failure before any trial has come to its end, or all pruned.
     """
     if not learns(config):
         name = config.model._target_.rsplit(".")[-1]
         raise InputError(f"a search needs something to learn, and {name} learns nothing; compare its options by train.py -m")
-    wanted = config.search.num_trials
-    if not isinstance(wanted, int) or isinstance(wanted, bool) or wanted < 1:
-        raise InputError(f"search.num_trials={wanted} is not a number of trials; give 1 or more")
     space = search_space(config)
     folder = output_dir()
     os.environ[SWEEP] = str(config.search.name)  # the trials' processes inherit it
     try:
-        study = _run_trials(config, space, folder)
+        study = _open_study(config, space)
+        while True:
+            with _own_trial(study, config, space, folder) as trial:
+                if trial is not None:
+                    _run_trial(study, trial, config.search.metric)
+                    continue
+            if not study.get_trials(states=(TrialState.RUNNING,)):
+                break
+            time.sleep(BUSY_SECONDS)  # others are at the last ones; should they die, the trials are ours
     except OSError as error:
         if error.filename is not None:
             raise
@@ -70,33 +78,19 @@ def run_search(config: DictConfig) -> optuna.Study:
     return study
 
 
-def _run_trials(config: DictConfig, space: dict[str, BaseDistribution], folder: Path) -> optuna.Study:
-    study = _open_study(config, space)
-    while True:
-        with _own_trial(study, config, space, folder) as trial:
-            if trial is not None:
-                _run_trial(study, trial, config.search.metric)
-                continue
-        if not study.get_trials(states=(TrialState.RUNNING,)):
-            return study
-        time.sleep(BUSY_SECONDS)  # others are at the last ones; should they die, the trials are ours
-
-
 def search_space(config: DictConfig) -> dict[str, BaseDistribution]:
     """Option to its values; refuses what would make every trial fail, before the study knows of any."""
     space = {str(key): distribution(str(key), str(value)) for key, value in (config.search.get("space") or {}).items()}
     if not space:
         raise InputError("search.space is empty; give options and their values, see conf/search/optimizer.yaml")
-    cell = compose_training(
-        [*trial_overrides(), *_options({key: _some_value(values) for key, values in space.items()}), "test=[]"]
-    )
+    first = {  # a value of each
+        key: values.choices[0] if isinstance(values, CategoricalDistribution) else values.low  # type: ignore[attr-defined]
+        for key, values in space.items()
+    }
+    cell = compose_training([*trial_overrides(), *_options(first), "test=[]"])
     if not cell.data.val_fraction:
         raise InputError("a search needs held-out faces; give data.val_fraction more than 0")
     return space
-
-
-def _some_value(values: BaseDistribution) -> Any:
-    return values.choices[0] if isinstance(values, CategoricalDistribution) else values.low  # type: ignore[attr-defined]
 
 
 @contextlib.contextmanager
@@ -107,9 +101,8 @@ def _own_trial(
     with contextlib.ExitStack() as stack:
         with filelock.FileLock(folder / "study.lock"):
             _give_back_lost_trials(study, folder)
-            trial = None
-            if len(_counted(study)) < config.search.num_trials:
-                trial = _new_trial(study, config, space)
+            is_wanted = len(_counted(study)) < config.search.num_trials
+            trial = _new_trial(study, config, space) if is_wanted else None
             if trial is not None:
                 stack.enter_context(hold(folder, _lock_of(trial.number)))
         yield trial
@@ -180,15 +173,15 @@ def _open_study(config: DictConfig, space: dict[str, BaseDistribution]) -> optun
         storage = JournalStorage(JournalFileBackend(str(folder / "journal.log")))
     study = optuna.create_study(study_name=config.search.name, storage=storage, load_if_exists=True)
     study.pruner = instantiate(config.search.pruner)
-    asked = {
+    given = {
         "options": " ".join(sorted(trial_overrides())),
         "metric": config.search.metric,
         "space": {key: repr(values) for key, values in space.items()},
     }
     before = study.user_attrs.get("asked")
     if before is None:
-        study.set_user_attr("asked", asked)
-    elif changed := differences(asked, before):
+        study.set_user_attr("asked", given)
+    elif changed := differences(given, before):
         raise InputError(f"{folder} holds another search ({'; '.join(changed)}); choose another search.name")
     return study
 
@@ -247,9 +240,8 @@ def _run_trial(study: optuna.Study, trial: optuna.Trial, metric: str) -> None:
     watch = _Watch(trial, folder, metric)
     while (state := finish_cell(cell, folder, overrides, given_up=watch)).state == "busy":
         time.sleep(BUSY_SECONDS)
-    told = watch()
-    if told is not None:
-        log.info("trial %d pruned: %s", trial.number, told)
+    if (reason := watch()) is not None:
+        log.info("trial %d pruned: %s", trial.number, reason)
         study.tell(trial, state=TrialState.PRUNED)
     elif state.state != "finished":
         _fail(study, trial, state.reason)
@@ -260,11 +252,7 @@ def _run_trial(study: optuna.Study, trial: optuna.Trial, metric: str) -> None:
 
 
 def _fail(study: optuna.Study, trial: optuna.Trial, reason: str) -> None:
-    """A trial among others that failed counts as one; where none has succeeded yet, the fault is rather the search's.
-
-    Raises:
-        InputError: the latter.
-    """
+    """Count a trial as failed; where none has succeeded yet, the fault is rather the search's, and InputError ends it."""
     log.warning("trial %d failed: %s", trial.number, reason)
     if any(other.state is TrialState.COMPLETE for other in study.trials):
         trial.set_user_attr("reason", reason)
@@ -279,27 +267,20 @@ class _Watch:
     """Hands a cell's epochs to the pruner as they come."""
 
     def __init__(self, trial: optuna.Trial, folder: Path, metric: str) -> None:
-        self.trial, self.path, self.metric = trial, folder / "metrics.csv", metric
+        self.trial, self.folder, self.metric = trial, folder, metric
         self.value: float | None = None
         self.pruned = False
         self._seen = -1
 
     def __call__(self) -> str | None:
         """The reason to end the cell, if there is one."""
-        for epoch, value in self._epochs():
-            if epoch > self._seen and not self.pruned:
+        for number, value in read_metrics(self.folder, self.metric).items():
+            epoch = number - 1
+            if epoch > self._seen and not self.pruned and math.isfinite(value):
                 self._seen, self.value = epoch, value
                 self.trial.report(value, epoch)
                 self.pruned = self.trial.should_prune()
         return f"unpromising after epoch {self._seen}" if self.pruned else None
-
-    def _epochs(self) -> list[tuple[int, float]]:
-        try:
-            with self.path.open(newline="") as file:
-                rows = [(row["epoch"], row.get(self.metric)) for row in csv.DictReader(file)]
-            return [(int(epoch), float(value)) for epoch, value in rows if value and math.isfinite(float(value))]
-        except (OSError, ValueError, KeyError):
-            return []
 
 
 def _options(params: dict[str, Any]) -> list[str]:
@@ -338,3 +319,42 @@ def write_trials(rows: list[dict[str, str]], folder: Path) -> Path:
 def best_command(study: optuna.Study) -> str:
     """The sweep of one cell that finds the best trial's training finished and only tests it."""
     return f"{typed('train')} -m {shlex.join([*_overrides(), *_options(study.best_params)])}"
+
+
+def write_sweep(config: DictConfig, path: Path) -> Path:
+    """Write a search's space, metric and options as a sweep file of W&B, whose agents run `train.py`; without test sets."""
+    program = ["-m", "headposekit", "train"] if IS_INSTALLED else ["${program}"]
+    sweep = {
+        "name": str(config.search.name),
+        "method": "bayes",
+        "metric": {"name": str(config.search.metric), "goal": "minimize"},
+        "run_cap": int(config.search.num_trials),
+        "parameters": {key: _parameter(values) for key, values in search_space(config).items()},
+        # No shell reads these: each is one argument.
+        "command": ["${env}", "${interpreter}", *program, "logger=wandb", *trial_overrides(), "test=[]", "${args_no_hyphens}"],
+    }
+    if not IS_INSTALLED:
+        sweep["program"] = os.path.relpath(ROOT / "src" / "train.py")  # agents are started from this folder
+    if not path.parent.is_dir():
+        raise InputError(f"search.wandb_sweep={path}: No such file or directory; give a file in a folder that is there")
+    write_text(path, yaml.safe_dump(sweep, sort_keys=False, allow_unicode=True))
+    return path
+
+
+def _parameter(values: BaseDistribution) -> dict[str, Any]:
+    """In W&B's words.
+
+    >>> _parameter(CategoricalDistribution(["16", "conv"]))
+    {'values': [16, 'conv']}
+    """
+    if isinstance(values, CategoricalDistribution):
+        texts = map(str, values.choices)
+        return {"values": [int(text) if re.fullmatch("0|[1-9][0-9]*", text) else text for text in texts]}
+    assert isinstance(values, FloatDistribution | IntDistribution)
+    kind = {
+        (FloatDistribution, False): "uniform",
+        (FloatDistribution, True): "log_uniform_values",
+        (IntDistribution, False): "int_uniform",
+        (IntDistribution, True): "q_log_uniform_values",  # in steps of one, its default
+    }[type(values), values.log]
+    return {"distribution": kind, "min": values.low, "max": values.high}

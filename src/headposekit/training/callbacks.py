@@ -1,4 +1,4 @@
-"""Callbacks of a training."""
+"""Callbacks and plugins of the trainer."""
 
 import contextlib
 import io
@@ -9,19 +9,19 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+import torch.distributed
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint, RichProgressBar
+from pytorch_lightning.plugins import LayerSync
 from pytorch_lightning.plugins.io import TorchCheckpointIO
+from torch import Tensor, nn
+from torch.distributed.nn.functional import all_reduce
 
 from headposekit.files import write_bytes
-from headposekit.training.epoch_csv import EpochCSVLogger
+from headposekit.training.loggers import EpochCSVLogger
 
 
 class SeedEpochs(Callback):
-    """Make the random numbers inside the network (dropout) a function of seed and epoch, so that a resume repeats them.
-
-    Args:
-        seed: of the training.
-    """
+    """Make the random numbers inside the network (dropout) a function of seed and epoch, so that a resume repeats them."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
@@ -32,20 +32,17 @@ class SeedEpochs(Callback):
 
 
 class SelfDescription(Callback):
-    """Write into each checkpoint what is needed to use it, see `headposekit.weights.checkpoint`, and the epoch's numbers.
-
-    Args:
-        card: the `headposekit` entry, plain containers; the errors of the moment are added.
-    """
+    """Write into each checkpoint what is needed to use it (`card`, see `training.results`), and the epoch's numbers."""
 
     def __init__(self, card: dict[str, Any]) -> None:
         self.card = card
 
     def on_save_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Add the entry."""
-        errors = {key: float(value) for key, value in trainer.callback_metrics.items() if key.startswith("val/")}
+        logged = {key: float(value) for key, value in trainer.callback_metrics.items()}
+        errors = {key: value for key, value in logged.items() if key.startswith("val/")}
         checkpoint["headposekit"] = {**self.card, "epoch": trainer.current_epoch, "errors": errors}
-        checkpoint["logged"] = {key: float(value) for key, value in trainer.callback_metrics.items()}
+        checkpoint["logged"] = logged
 
     def on_load_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Log the epoch's numbers again: Lightning logs some after it has saved, and the training may have ended in between."""
@@ -56,12 +53,7 @@ class SelfDescription(Callback):
 
 
 class Heartbeat(Callback):
-    """Touch a file as long as batches go by, so that a sweep can tell a slow training from one that hangs.
-
-    Args:
-        path: the file.
-        seconds: at most this often.
-    """
+    """Touch a file every so many seconds while batches go by, so that a sweep can tell a slow training from one that hangs."""
 
     def __init__(self, path: str | Path, seconds: float = 10.0) -> None:
         self.path, self.seconds, self._last = Path(path), seconds, 0.0
@@ -78,11 +70,7 @@ class Heartbeat(Callback):
 
 
 class Progress(RichProgressBar):
-    """A bar in a terminal; elsewhere, as in a file, one plain line for each epoch.
-
-    Args:
-        leave: whether the bars of finished epochs stay.
-    """
+    """A bar in a terminal (with `leave` those of finished epochs stay); elsewhere, as in a file, one line for each epoch."""
 
     def __init__(self, leave: bool = False) -> None:
         self.is_plain = not sys.stdout.isatty()
@@ -109,11 +97,11 @@ class Progress(RichProgressBar):
         """Print the line of the epoch that has ended, from one process."""
         if self._ended < 0 or not self.is_plain or not trainer.is_global_zero:
             return
-        said = [f"epoch {self._ended + 1}/{trainer.max_epochs}"]
+        parts = [f"epoch {self._ended + 1}/{trainer.max_epochs}"]
         for name, key, unit in (("loss", "train/loss", ""), ("val MAE", "val/mae", " degrees")):
             if key in trainer.callback_metrics:
-                said.append(f"{name} {float(trainer.callback_metrics[key]):.4g}{unit}")
-        print(", ".join([*said, f"{time.perf_counter() - self._start:.1f} s"]), flush=True)
+                parts.append(f"{name} {float(trainer.callback_metrics[key]):.4g}{unit}")
+        print(", ".join([*parts, f"{time.perf_counter() - self._start:.1f} s"]), flush=True)
         self._ended = -1
 
 
@@ -148,17 +136,13 @@ class WholeCheckpoints(TorchCheckpointIO):
 
 
 class Stopwatch(Callback):
-    """Seconds spent in training epochs and faces seen, over all sessions of a resumed training.
-
-    Attributes:
-        seconds, images: up to now.
-    """
+    """`seconds` spent in training epochs and `images` (faces) seen, over all sessions of a resumed training."""
 
     def __init__(self) -> None:
         self.seconds, self.images = 0.0, 0
-        self._start = 0.0
+        self._start: float | None = None
 
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_train_epoch_start(self, *_: Any) -> None:
         """Start the clock."""
         self._start = time.perf_counter()
 
@@ -168,18 +152,13 @@ class Stopwatch(Callback):
         """Count the faces of all processes."""
         self.images += len(batch["pose"]) * trainer.world_size
 
-    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_validation_start(self, *_: Any, **__: Any) -> None:
         """Stop before validation, or at the end of the epoch where there is none."""
-        self._stop()
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Stop if validation has not."""
-        self._stop()
-
-    def _stop(self) -> None:
-        if self._start:
+        if self._start is not None:
             self.seconds += time.perf_counter() - self._start
-            self._start = 0.0
+            self._start = None
+
+    on_train_epoch_end = on_validation_start
 
     def state_dict(self) -> dict[str, Any]:
         """Kept in the checkpoint."""
@@ -188,3 +167,47 @@ class Stopwatch(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on counting."""
         self.seconds, self.images = state_dict["seconds"], state_dict["images"]
+
+
+class SharedBatchNorm2d(nn.BatchNorm2d):
+    """Batch normalisation with the mean and variance of the batch that all processes hold together.
+
+    It runs on any device; torch's own SyncBatchNorm on GPUs only.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(B, C, H, W) of this process to the same."""
+        if not self.training or not torch.distributed.is_initialized() or torch.distributed.get_world_size() == 1:
+            return super().forward(input)
+        axes = (0, 2, 3)
+        count = all_reduce(input.new_tensor(input.numel() / input.shape[1]))
+        mean = all_reduce(input.sum(axes)) / count
+        centered = input - mean[:, None, None]
+        variance = all_reduce(centered.square().sum(axes)) / count
+        if self.running_mean is not None and self.running_var is not None and self.momentum is not None:
+            with torch.no_grad():
+                if self.num_batches_tracked is not None:
+                    self.num_batches_tracked.add_(1)
+                self.running_mean.lerp_(mean, self.momentum)
+                self.running_var.lerp_(variance * count / (count - 1), self.momentum)
+        scale = self.weight * torch.rsqrt(variance + self.eps)
+        normalized: Tensor = centered * scale[:, None, None] + self.bias[:, None, None]
+        return normalized
+
+
+class ShareBatchStatistics(LayerSync):
+    """A plugin for Lightning's Trainer: BatchNorm2d becomes `SharedBatchNorm2d` for the time of a training."""
+
+    def apply(self, model: nn.Module) -> nn.Module:
+        """Share statistics; parameters and buffers stay what they are."""
+        return self._recast(model, nn.BatchNorm2d, SharedBatchNorm2d)
+
+    def revert(self, model: nn.Module) -> nn.Module:
+        """Back to torch's own."""
+        return self._recast(model, SharedBatchNorm2d, nn.BatchNorm2d)
+
+    def _recast(self, model: nn.Module, old: type[nn.Module], new: type[nn.Module]) -> nn.Module:
+        for module in model.modules():
+            if type(module) is old:
+                module.__class__ = new
+        return model

@@ -41,23 +41,26 @@ class Declared(NamedTuple):
     neutral: Mapping[str, Any] = MappingProxyType({})  # values that change nothing
 
 
+def short_hash(content: Any) -> str:
+    """First 12 hex digits of the SHA-256 of plain containers, whatever the order of their keys."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+
+
 def learns(config: DictConfig) -> bool:
     """Whether there is anything to train: a module without an optimiser is a baseline, whatever the data."""
     return "optimizer" in config.module
 
 
 def identity(config: DictConfig) -> dict[str, Any]:
-    """The resolved configuration that counts, as plain containers.
+    """The resolved configuration that counts, as plain containers; of a model that learns nothing, only it and the seed.
 
-    Where data lie, loggers, callbacks, test sets, workers and device do not count; of a model that learns nothing, only the
-    model and the seed do.
+    Where data lie, loggers, callbacks, test sets, workers and device do not count.
     """
     if not learns(config):
         return {"model": _counted(_plain(config.model)), "seed": config.seed, "format": IDENTITY_VERSION}
     if "optimizer" not in config:
         raise InputError("this model has no recipe of that name, or none for these data; choose recipe=, see conf/recipe/")
-    parts: dict[str, Any] = {part: _counted(_plain(config[part])) for part in PARTS}
-    parts["data"] = _counted(_plain(config.data))
+    parts: dict[str, Any] = {part: _counted(_plain(config[part])) for part in (*PARTS, "data")}
     parts["module"] = _counted({key: _plain(config.module[key]) for key in config.module if key not in MODULE_PARTS})
     parts["trainer"] = _counted({key: _plain(config.trainer[key]) for key in config.trainer if key not in TRAINER_UNCOUNTED})
     parts |= _rendered(config, config.data)
@@ -67,11 +70,7 @@ def identity(config: DictConfig) -> dict[str, Any]:
 def _counted(node: Any, other: Literal["training_only", "test_only"] = "test_only") -> Any:
     """What counts of a plain configuration, by what the class behind each `_target_` declares; None where nothing does.
 
-    A text that is the path of a file counts by the file's content, declared or not.
-
-    Args:
-        node: the configuration, or a part of it.
-        other: options so declared are left out.
+    A text that is the path of a file counts by the file's content, declared or not. Options declared as `other` do not count.
     """
     if isinstance(node, list):
         return [_counted(item, other) for item in node]
@@ -84,10 +83,10 @@ def _counted(node: Any, other: Literal["training_only", "test_only"] = "test_onl
         if key in declared.files:
             paths = [_content(path, declared.files_in_folders, is_file=True) for path in _listed(value)]
             counted[key] = paths if isinstance(value, list) else paths[0]
-        elif value in words.get(key, ()):
-            counted[key] = value
         elif key in declared.neutral and value == declared.neutral[key]:
             continue
+        elif value in words.get(key, ()):
+            counted[key] = value
         elif key not in left_out or (isinstance(value, str) and os.path.isfile(value)):  # a root that is a table
             counted[key] = _counted(value, other)
     return {key: value for key, value in counted.items() if value is not None} or None
@@ -108,16 +107,16 @@ def _class_of(node: Any) -> Any:
 @functools.cache
 def _declared(cls: Any) -> tuple[Declared, dict[str, list[Any]]]:
     """What a class declares, and the words that may be given for each of its options that takes one of a few."""
-    said: dict[str, Any] = {key: getattr(cls, key, None) for key in Declared._fields}
-    said = {key: value for key, value in said.items() if isinstance(value, tuple | str | Mapping)}
+    found = {key: getattr(cls, key, None) for key in Declared._fields}
+    declared: dict[str, Any] = {key: value for key, value in found.items() if isinstance(value, tuple | str | Mapping)}
     try:
         parameters = list(inspect.signature(cls).parameters.values())
     except (TypeError, ValueError):  # None, or not written in Python
         parameters = []
     kinds = {p.name: (p.annotation, *get_args(p.annotation)) for p in parameters}
-    return Declared(**said), {
-        name: [word for kind in found if get_origin(kind) is Literal for word in get_args(kind)]
-        for name, found in kinds.items()
+    return Declared(**declared), {
+        name: [word for kind in of_option if get_origin(kind) is Literal for word in get_args(kind)]
+        for name, of_option in kinds.items()
     }
 
 
@@ -140,7 +139,7 @@ def _listed(value: Any) -> list[Any]:
 
 
 def id_of_test(config: DictConfig, name: str) -> str:
-    """First 12 hex digits of the SHA-256 of a test set's configuration, but for where it lies and how it is read."""
+    """Hash of a test set's configuration, but for where it lies and how it is read."""
     test = config.test[name]
     counted = _counted(_plain(test), "training_only") | _rendered(config, test)
     perturb = counted.get("perturb", {})
@@ -149,12 +148,12 @@ def id_of_test(config: DictConfig, name: str) -> str:
     counted = {key: value for key, value in counted.items() if key != "perturb" or value}
     if config.get("protocol"):  # results.json must say so of the test
         counted["protocol"] = _plain(config.protocol)
-    return hashlib.sha256(json.dumps(counted, sort_keys=True).encode()).hexdigest()[:12]
+    return short_hash(counted)
 
 
 def train_id(config: DictConfig) -> str:
-    """First 12 hex digits of the SHA-256 of `identity`."""
-    return hashlib.sha256(json.dumps(identity(config), sort_keys=True).encode()).hexdigest()[:12]
+    """Hash of `identity`."""
+    return short_hash(identity(config))
 
 
 def differences(ours: Any, theirs: Any, key: str = "") -> list[str]:
@@ -172,16 +171,12 @@ def _plain(node: Any) -> Any:
 def _content(path: str | None, pattern: str = "", is_file: bool = False) -> str | None:
     """Hash of the content of a file, or of the files in a folder that fit a pattern; other texts as they are.
 
-    Args:
-        path: or some other text.
-        pattern: of the files that count in a folder.
-        is_file: whether it was meant as a file; a folder without a pattern then counts as nothing (a data set's own).
+    Of what is meant as a file (`is_file`), a folder without a pattern counts as nothing: it is a data set's own.
     """
     if path is None or (is_file and not pattern and os.path.isdir(path)):
         return None
     if pattern and os.path.isdir(path):
-        files = [(str(file.relative_to(path)), _content(str(file))) for file in sorted(Path(path).rglob(pattern))]
-        return hashlib.sha256(json.dumps(files).encode()).hexdigest()[:12]
+        return short_hash([(str(file.relative_to(path)), _content(str(file))) for file in sorted(Path(path).rglob(pattern))])
     if not os.path.isfile(path):  # one that is not there is refused later, by whoever opens it
         return path
     with open(path, "rb") as file:

@@ -13,65 +13,58 @@ LICENCES = {
     "aflw2000": f"AFLW2000-3D: {RESEARCH}",
     "biwi": f"BIWI: {RESEARCH}",
     "aflw": f"AFLW: {RESEARCH}",
+    "points68": f"300-W, if these are its pictures: {RESEARCH}",
+    "pointing04": "Pointing'04: for any purpose, if Gourier et al. (2004) are cited",
 }
 """Terms of what a network may have seen, by the name of the data set."""
 
 
 def describe_training(results: dict[str, Any], card: dict[str, Any]) -> str:
-    """The card as Markdown.
-
-    Args:
-        results: the content of results.json of a finished training.
-        card: the `headposekit` entry of its checkpoints.
-    """
-    train, data = results["train"], card["training_data"]
-    name = card["model"]["_target_"].rsplit(".", maxsplit=1)[-1]
-    backbone = card["model"].get("backbone") or {}
-    seen = [LICENCES.get(data["dataset"], f"{data['dataset']}: ask its authors")]
+    """The card as Markdown, of a finished training's results.json and the `headposekit` entry of its checkpoints."""
+    train, data, model = results["train"], card["training_data"], card["model"]
+    backbone = model.get("backbone") or {}
+    terms = [LICENCES.get(data["dataset"], f"{data['dataset']}: ask its authors")]
     if backbone.get("pretrained") or backbone.get("checkpoint_path"):
-        seen.append("ImageNet, on which the trunk was trained before: for research only")
+        terms.append("ImageNet, on which the trunk was trained before: for research only")
     if results["config"].get("init_weights") is not None:
-        seen.append("whatever the weights had seen that the training began with (`init_weights=`)")
-    rows = [
+        terms.append("whatever the weights had seen that the training began with (`init_weights=`)")
+    cells = [
         (test, weights, *(f"{entry[weights][angle]:.2f}" for angle in ERRORS), f"{entry['n']:,}", str(entry["skipped"]))
         for test, entry in results["test"].items()
         for weights in ("last", "best")
         if weights in entry
     ]
-    side = card["input"]["size"]
+    rows = "\n".join(f"| {' | '.join(row)} |" for row in cells)
     rules = data.get("rules") or {"dataset": data["protocol"]}  # an older version wrote a sentence
     best = "" if train.get("best_epoch") is None else f"; `best.ckpt` is of epoch {train['best_epoch'] + 1}"
-    return "\n".join(
-        [
-            f"# {name}, head pose from a face crop",
-            "",
-            f"Yaw, pitch and roll of a head; {results['params']:,} parameters, training `{results['train_id']}`, commit "
-            f"{results['commit']}. `last.ckpt` is of the last of {train['epochs']} epochs{best} (chosen on held-out training "
-            "faces, never on a test set).",
-            "",
-            "```python",
-            "from headposekit import load",
-            'model = load("last.ckpt")',
-            'poses = model("picture.jpg")  # one a face: box, yaw, pitch, roll in degrees',
-            "```",
-            "",
-            "| | |",
-            "|---|---|",
-            f"| network | {_options(card['model'])} |",
-            f"| input | {side}×{side} {card['input']['channels']}, {card['input']['range']} |",
-            f"| crop of a tight box | {_options(card['crop'])} |",
-            f"| output | {card['convention']} |",
-            f"| trained on | {describe_rules(rules)}: {data['n']:,} faces |",
-            f"| terms of what it saw | {'; '.join(seen)} |",
-            "",
-            "Mean absolute errors in degrees:",
-            "",
-            "| test set | weights | yaw | pitch | roll | MAE | geodesic | faces | skipped |",
-            "|---|---|---|---|---|---|---|---|---|",
-            *(f"| {' | '.join(row)} |" for row in rows),
-            "",
-        ]
-    )
+    side = card["input"]["size"]
+    return f"""\
+# {_class_name(model)}, head pose from a face crop
+
+Yaw, pitch and roll of a head; {results["params"]:,} parameters, training `{results["train_id"]}`, commit {results["commit"]}. \
+`last.ckpt` is of the last of {train["epochs"]} epochs{best} (chosen on held-out training faces, never on a test set).
+
+```python
+from headposekit import load
+model = load("last.ckpt")
+poses = model("picture.jpg")  # one a face: box, yaw, pitch, roll in degrees
+```
+
+| | |
+|---|---|
+| network | {_options(model)} |
+| input | {side}×{side} {card["input"]["channels"]}, {card["input"]["range"]} |
+| crop of a tight box | {_options(card["crop"])} |
+| output | {card["convention"]} |
+| trained on | {describe_rules(rules)}: {data["n"]:,} faces |
+| terms of what it saw | {"; ".join(terms)} |
+
+Mean absolute errors in degrees:
+
+| test set | weights | yaw | pitch | roll | MAE | geodesic | faces | skipped |
+|---|---|---|---|---|---|---|---|---|
+{rows}
+"""
 
 
 def _options(config: dict[str, Any]) -> str:
@@ -81,5 +74,8 @@ def _options(config: dict[str, Any]) -> str:
         for key, value in config.items()
         if not key.startswith("_") and value is not None
     ]
-    name = str(config.get("_target_", "")).rsplit(".", maxsplit=1)[-1]
-    return f"{name} ({', '.join(options)})" if options else name
+    return f"{_class_name(config)} ({', '.join(options)})" if options else _class_name(config)
+
+
+def _class_name(config: dict[str, Any]) -> str:
+    return str(config.get("_target_", "")).rsplit(".", maxsplit=1)[-1]

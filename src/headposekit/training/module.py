@@ -1,8 +1,8 @@
-"""The small base of all LightningModules: one shared step, metrics, and what a test leaves behind."""
+"""LightningModules: one small base with the shared step, the metrics and what a test leaves; a thin one per architecture."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from typing import Any, Literal, get_args
 
 import pytorch_lightning as pl
 import torch
@@ -15,7 +15,10 @@ from headposekit.errors import InputError
 from headposekit.geometry.conventions import ANGLES
 from headposekit.geometry.rotations import geodesic_distance
 from headposekit.metrics import PoseError
+from headposekit.models.fsanet import FSANet
+from headposekit.models.hopenet import FrozenBatchNorm, Hopenet, HopenetRegression
 from headposekit.models.network import PoseNetwork
+from headposekit.models.ssrnet import SSRNetMD
 from headposekit.training.schedules import WarmupCosine
 from headposekit.types import Batch, PoseOutput
 
@@ -33,20 +36,18 @@ class PoseEvaluator(pl.LightningModule):
 
     Attributes:
         predictions: after a test, on every process: one row a face (name, true and predicted angles in degrees, geodesic
-            error), in the order of the test set's names; NaN for a face without a pose.
+            error), sorted by name; NaN for a face without a pose.
         test_errors: after a test: what `PoseError` computes, as plain numbers.
         test_failures: after a test of a model that can fail: how many faces were `refused`, how many poses stood `behind` the
             camera, and how many faces have no pose (`without_pose`); otherwise empty.
-
-    Args:
-        model: called with a batch, returns a `PoseOutput`.
     """
 
     def __init__(self, model: PoseNetwork) -> None:
         super().__init__()
         self.model = model
-        self.averages = nn.ModuleDict()
-        self.errors: Mapping[str, PoseError] = nn.ModuleDict(  # type: ignore[assignment]  # a ModuleDict hides its type
+        # A ModuleDict hides the type of what it holds.
+        self.averages: MutableMapping[str, MeanMetric] = nn.ModuleDict()  # type: ignore[assignment]
+        self.errors: Mapping[str, PoseError] = nn.ModuleDict(  # type: ignore[assignment]
             {f"{stage}_error": PoseError() for stage in ("train", "val", "test")}
         )
         self.predictions: list[Prediction] = []
@@ -98,27 +99,14 @@ class PoseEvaluator(pl.LightningModule):
 
 
 class HeadPoseModule(PoseEvaluator):
-    """Training of a network; subclasses name the one architecture that they train.
+    """Training of a network of the one `architecture` that a subclass names; others are refused by InputError.
 
-    Args:
-        model: the network.
-        loss: called with the network's output and the batch.
-        optimizer: called with the parameter groups.
-        scheduler: called with the optimiser; steps once an epoch, `WarmupCosine` with every batch.
-
-    Raises:
-        InputError: the network is of another architecture.
+    The scheduler steps once an epoch, `WarmupCosine` with every batch.
     """
 
     architecture: type[PoseNetwork] = PoseNetwork
 
-    def __init__(
-        self,
-        model: PoseNetwork,
-        loss: Loss,
-        optimizer: MakeOptimizer,
-        scheduler: MakeScheduler,
-    ) -> None:
+    def __init__(self, model: PoseNetwork, loss: Loss, optimizer: MakeOptimizer, scheduler: MakeScheduler) -> None:
         if not isinstance(model, self.architecture):
             raise InputError(
                 f"{type(self).__name__} trains {self.architecture.__name__}, not {type(model).__name__}; "
@@ -174,16 +162,12 @@ class HeadPoseModule(PoseEvaluator):
         loss = self.loss(output, batch)
         with torch.no_grad():
             for key, value in {"loss": loss, **(self.model.diagnostics(output) if stage == "val" else {})}.items():
-                self._average(stage, key).update(value, weight=len(batch["pose"]))
+                name = f"{stage}_{key}"
+                if name not in self.averages:
+                    # A look for NaN would wait for the device with every batch; a NaN shows in the mean.
+                    self.averages[name] = MeanMetric(nan_strategy="disable").to(self.device)
+                self.averages[name].update(value, weight=len(batch["pose"]))
         return loss
-
-    def _average(self, stage: Stage, key: str) -> MeanMetric:
-        name = f"{stage}_{key}"
-        if name not in self.averages:
-            # A look for NaN would wait for the device with every batch; a NaN shows in the mean.
-            self.averages[name] = MeanMetric(nan_strategy="disable").to(self.device)
-        average: MeanMetric = self.averages[name]  # type: ignore[assignment]  # a ModuleDict hides its type
-        return average
 
     def _log_epoch(self, stage: Stage) -> dict[str, float]:
         """Compute and log an epoch's means, summed over all processes in one place and in one order."""
@@ -191,8 +175,82 @@ class HeadPoseModule(PoseEvaluator):
         values = {f"{stage}/mae_{angle}": errors[angle] for angle in ANGLES}
         values |= {f"{stage}/{key}": errors[key] for key in ("mae", "geodesic")}
         for name in sorted(name for name in self.averages if name.startswith(stage)):
-            average = self._average(stage, name.removeprefix(f"{stage}_"))
-            values[name.replace("_", "/", 1)] = average.compute()
-            average.reset()
+            values[name.replace("_", "/", 1)] = self.averages[name].compute()
+            self.averages[name].reset()
         self.log_dict({key: value.float() for key, value in values.items()})
         return {key: float(value) for key, value in values.items()}
+
+
+class FSANetModule(HeadPoseModule):
+    """FSA-Net: recipe of section 4 of the paper in `conf/recipe/fsanet_300w_lp.yaml`."""
+
+    architecture = FSANet
+
+
+class SSRNetModule(HeadPoseModule):
+    """SSR-Net-MD: recipe in `conf/recipe/fsanet_300w_lp.yaml`, with batch 8."""
+
+    architecture = SSRNetMD
+
+
+class HopenetModule(HeadPoseModule):
+    """Hopenet, with what its published training does to the trunk as options; all neutral by default.
+
+    Args:
+        stem_lr, trunk_lr, heads_lr: learning rates as multiples of `optimizer.lr`. The published code has 0 (frozen), 1 and
+            5; but it lists every tensor of a ResNet's blocks three times, and the Adam of its day made as many updates, so
+            that 3 comes closer for the trunk.
+        frozen_batchnorm: see `FrozenBatchNorm`.
+
+    Raises:
+        InputError: a negative multiple, an unknown choice, or multiples with an optimiser of two learning rates.
+
+    Reference: natanielruiz/deep-head-pose, code/train_hopenet.py.
+    """
+
+    architecture: type[PoseNetwork] = Hopenet
+
+    def __init__(
+        self,
+        model: PoseNetwork,
+        loss: Loss,
+        optimizer: MakeOptimizer,
+        scheduler: MakeScheduler,
+        stem_lr: float = 1.0,
+        trunk_lr: float = 1.0,
+        heads_lr: float = 1.0,
+        frozen_batchnorm: FrozenBatchNorm = "none",
+    ) -> None:
+        super().__init__(model, loss, optimizer, scheduler)
+        self.multiples = {"stem": stem_lr, "trunk": trunk_lr, "heads": heads_lr}
+        for part, value in self.multiples.items():
+            if not isinstance(value, int | float) or not value >= 0:
+                raise InputError(f"module.{part}_lr={value} is no multiple of a learning rate; give 0 or more")
+        if frozen_batchnorm not in get_args(FrozenBatchNorm):
+            choices = ", ".join(get_args(FrozenBatchNorm))
+            raise InputError(f"module.frozen_batchnorm={frozen_batchnorm} is unknown; choose {choices}")
+        self.frozen_batchnorm = frozen_batchnorm
+        if stem_lr == 0:
+            for parameter in model.parameter_groups()["stem"]:
+                parameter.requires_grad_(False)
+
+    def parameter_groups(self) -> Iterable[Any]:
+        """Stem, trunk and heads, each with its learning rate; one group where they do not differ."""
+        if set(self.multiples.values()) == {1.0}:
+            return super().parameter_groups()
+        options = getattr(self.optimizer, "keywords", {})
+        if "lr" not in options or "adamw_lr" in options:
+            raise InputError("module.stem_lr, trunk_lr, heads_lr: multiply one optimizer.lr; choose optimizer=adam or adamw")
+        trained = {part: [p for p in group if p.requires_grad] for part, group in self.model.parameter_groups().items()}
+        return [{"params": group, "lr": self.multiples[part] * options["lr"]} for part, group in trained.items() if group]
+
+    def on_train_epoch_start(self) -> None:
+        """Keep the chosen batch normalisations as they are."""
+        super().on_train_epoch_start()
+        self.model.freeze_batchnorm(self.frozen_batchnorm)  # type: ignore[operator]  # a method, not a tensor
+
+
+class HopenetRegressionModule(HopenetModule):
+    """The regression baseline, trained the same way."""
+
+    architecture = HopenetRegression

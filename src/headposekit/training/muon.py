@@ -24,9 +24,8 @@ class Muon(AdamW):
         params: parameters or parameter groups; a group is divided in two, its other options kept.
         lr: of matrices, in units of their orthogonalised step, which is longer by sqrt(rows / columns) where there are more
             rows.
-        adamw_lr: of the rest.
+        adamw_lr, betas, eps: of AdamW, for the rest.
         momentum: of matrices, Nesterov's.
-        betas, eps: of AdamW.
         weight_decay: of all, as a share of the learning rate.
 
     Raises:
@@ -48,22 +47,17 @@ class Muon(AdamW):
                 raise ValueError(f"Invalid learning rate: {rate}")
         if not 0 <= momentum < 1:
             raise ValueError(f"Invalid momentum: {momentum}")
-        groups: list[dict[str, Any]] = []
-        for entry in params:
-            if isinstance(entry, dict):
-                groups.append(entry)
-            elif groups and groups[-1].get("plain"):
-                groups[-1]["params"].append(entry)
-            else:
-                groups.append({"params": [entry], "plain": True})
+        entries = list(params)
+        groups = entries if entries and isinstance(entries[0], dict) else [{"params": entries}]
         divided = []
         for group in groups:
-            options = {key: value for key, value in group.items() if key not in ("params", "plain")}
+            options = {key: value for key, value in group.items() if key != "params"}
             members = [group["params"]] if isinstance(group["params"], Tensor) else list(group["params"])
             matrices = [p for p in members if is_matrix(p)]
             rest = [p for p in members if not is_matrix(p)]
-            divided += [{"lr": lr, **options, "params": matrices, "momentum": momentum}] if matrices else []
-            divided += [{"lr": adamw_lr, **options, "params": rest, "momentum": None}] if rest else []
+            divided.append({"lr": lr, **options, "params": matrices, "momentum": momentum})
+            divided.append({"lr": adamw_lr, **options, "params": rest, "momentum": None})
+        divided = [group for group in divided if group["params"]]
         super().__init__(divided, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, fused=True)
         self._step_supports_amp_scaling = False  # what fused AdamW can; matrices must find their gradients unscaled
 
@@ -86,9 +80,9 @@ class Muon(AdamW):
             if parameter.grad is not None:
                 by_shape.setdefault(parameter.shape, []).append(parameter)
         for shape, parameters in by_shape.items():
-            directions = [self._direction(parameter, group["momentum"]) for parameter in parameters]
             # Equal shapes go through one batched product each, not through many small ones.
-            steps = orthogonalise(torch.stack([as_matrices(direction) for direction in directions]))
+            directions = torch.stack([self._direction(parameter, group["momentum"]) for parameter in parameters])
+            steps = orthogonalise(directions.flatten(2) if len(shape) == 4 else directions)
             scale = max(1.0, steps.shape[-2] / steps.shape[-1]) ** 0.5
             for parameter, step in zip(parameters, steps, strict=True):
                 parameter.mul_(1 - group["lr"] * group["weight_decay"])
@@ -111,11 +105,6 @@ def is_matrix(parameter: Tensor) -> bool:
     if parameter.ndim == 4:
         return parameter.shape[1] > 1  # not depthwise
     return parameter.ndim >= 2 and min(parameter.shape[-2:]) >= MIN_SIDE
-
-
-def as_matrices(parameter: Tensor) -> Tensor:
-    """(R, C), a convolution as (out, in · height · width), or a stack (N, R, C)."""
-    return parameter.flatten(1) if parameter.ndim == 4 else parameter
 
 
 def orthogonalise(matrices: Tensor) -> Tensor:

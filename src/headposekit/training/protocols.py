@@ -1,7 +1,5 @@
 """A protocol fixes which faces are trained on and tested with, and how they are cropped: `protocol=NAME`, conf/protocol/."""
 
-import hashlib
-import json
 import logging
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +8,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from headposekit.data.datamodule import HeadPoseDataModule
 from headposekit.errors import InputError
-from headposekit.training.identity import id_of_test
+from headposekit.training.identity import id_of_test, short_hash
 from headposekit.training.runs import leaves
 
 log = logging.getLogger(__name__)
@@ -44,16 +42,12 @@ def settle_tests(config: DictConfig) -> None:
             value = OmegaConf.select(config, key)
             if value != fixed and (group != "test" or name in config.test):
                 raise InputError(f"{key}={value}, but protocol={protocol.name} fixes it at {fixed}; leave one of the two out")
-    expand_tests(config)
-
-
-def expand_tests(config: DictConfig) -> None:
-    """Make of each test set that lists several values of an option of `EXPANDED` one for each; in place."""
     for option, ending in EXPANDED.items():
-        for name in [
-            name for name in config.get("test") or {} if OmegaConf.is_list(OmegaConf.select(config.test[name], option))
-        ]:
-            values = list(OmegaConf.select(config.test[name], option))
+        for name in list(config.get("test") or {}):
+            values = OmegaConf.select(config.test[name], option)
+            if not OmegaConf.is_list(values):
+                continue
+            values = list(values)
             if not values or len(set(values)) < len(values):
                 raise InputError(f"test.{name}.{option}={values} names nothing, or something twice; give each once")
             with open_dict(config):
@@ -68,9 +62,8 @@ def expand_tests(config: DictConfig) -> None:
 
 
 def protocol_hash(config: DictConfig) -> str:
-    """First 12 hex digits of the SHA-256 of all that the protocol fixes, and of the numbers of faces it should come to."""
-    rules: Any = OmegaConf.to_container(config.protocol, resolve=True)
-    return hashlib.sha256(json.dumps(rules, sort_keys=True).encode()).hexdigest()[:12]
+    """Hash of all that the protocol fixes, and of the numbers of faces it should come to."""
+    return short_hash(OmegaConf.to_container(config.protocol, resolve=True))
 
 
 def describe_protocol(config: DictConfig, faces: Mapping[str, int]) -> dict[str, Any]:
@@ -85,11 +78,12 @@ def describe_protocol(config: DictConfig, faces: Mapping[str, int]) -> dict[str,
     """
     if not config.protocol:
         return {}
-    counts = {name: n for name in faces if (n := config.protocol.counts.get(name)) is not None}
-    for name, n in counts.items():
+    expected = {name: config.protocol.counts.get(name) for name in faces}
+    known = {name: n for name, n in expected.items() if n is not None}
+    for name, n in known.items():
         if faces[name] != n:
             log.warning("protocol %s has %d faces for %s, here are %d", config.protocol.name, n, name, faces[name])
-    complete = all(faces[name] == n for name, n in counts.items()) if counts else None
+    complete = all(faces[name] == n for name, n in known.items()) if known else None
     return {"name": config.protocol.name, "hash": protocol_hash(config), "complete": complete}
 
 

@@ -5,7 +5,8 @@ import hashlib
 import json
 import logging
 import math
-from collections.abc import Iterable, Iterator, Sequence
+import operator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headposekit.files import replacing
-from headposekit.geometry.conventions import ANGLES, ERRORS
+from headposekit.geometry.conventions import ALIGNED, ANGLES, ERRORS
 
 log = logging.getLogger(__name__)
 
@@ -63,11 +64,9 @@ def leaves(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def read_runs(runs: Path) -> tuple[list[Run], dict[str, str]]:
-    """All runs below a folder that have something to show, and why the other folders have not.
+    """What trainings and evaluations below a folder left, and each folder that has nothing to show with the reason.
 
-    Returns:
-        what trainings and evaluations left, by name of folder; and each folder that is left out with its reason, but for those
-        of the other entry points.
+    Folders of the other entry points are in neither.
     """
     found, left_out = [], {}
     for folder in sorted(path for path in runs.iterdir() if path.is_dir()):
@@ -77,7 +76,9 @@ def read_runs(runs: Path) -> tuple[list[Run], dict[str, str]]:
         try:
             found.append(Run(folder, _checked(_read_json(folder / "results.json"))))
         except FileNotFoundError:
-            left_out[folder.name] = _failure(folder)
+            reason = read_failure(folder)
+            unfinished = "unfinished" if logs else "no results.json; no run of this program"
+            left_out[folder.name] = unfinished if reason is None else f"failed: {reason}"
         except ValueError as error:
             left_out[folder.name] = f"results.json: {error}"
             log.warning("%s: %s; it does not count", folder / "results.json", error)
@@ -107,12 +108,9 @@ _named: set[Path] = set()
 
 
 def _read_json(path: Path) -> Any:
-    """The content of a JSON file.
-
-    Raises:
-        FileNotFoundError: it is not there.
-        ValueError: it cannot be read, with the reason in words.
-    """
+    """The content of a JSON file; raises FileNotFoundError, or ValueError with the reason in words."""
+    if path.exists() and not path.is_file():
+        raise ValueError("not a file")  # a pipe would be waited for
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -142,71 +140,102 @@ def read_predictions(run: Run, test_set: str) -> Predictions | None:
     columns = [f"{kind}_{angle}" for kind in ("true", "predicted") for angle in ANGLES]
     try:
         with (run.folder / f"predictions_{test_set}.csv").open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        angles = np.array([[float(row[column] or "nan") for column in columns] for row in rows]).reshape(-1, 6)
-        return {row["name"]: (pose[:3], pose[3:]) for row, pose in zip(rows, angles, strict=True)}
-    except (OSError, ValueError, KeyError, TypeError, csv.Error):
+            reader = csv.reader(file)
+            header = next(reader, [])
+            cells = operator.itemgetter(*(header.index(column) for column in ("name", *columns)))
+            rows = [cells(row) for row in reader if row]
+        angles = np.array([[float(angle or "nan") for angle in angles] for _, *angles in rows]).reshape(-1, 2, 3)
+        return {name: (true, predicted) for (name, *_), (true, predicted) in zip(rows, angles, strict=True)}
+    except (OSError, ValueError, IndexError, csv.Error):
         return None
 
 
-def write_predictions(path: Path, predictions: Sequence[dict[str, Any]]) -> None:
-    """One row a face: name, true and predicted yaw, pitch, roll, and the geodesic error, all in degrees; empty where NaN."""
-    columns = ["name", *(f"true_{a}" for a in ANGLES), *(f"predicted_{a}" for a in ANGLES), "geodesic"]
+def read_groups(run: Run, test_set: str) -> dict[str, str]:
+    """The person, photograph or sequence that each face of a predictions file belongs to, by name.
+
+    Empty where the file of an older version does not say.
+    """
+    try:
+        with (run.folder / f"predictions_{test_set}.csv").open(newline="", encoding="utf-8") as file:
+            return {row["name"]: row["group"] or row["name"] for row in csv.DictReader(file)}
+    except (OSError, ValueError, KeyError, csv.Error):
+        return {}
+
+
+def write_predictions(path: Path, predictions: Sequence[dict[str, Any]], group_of: Callable[[str], str] = str) -> None:
+    """One row a face: name, true and predicted yaw, pitch, roll, and the geodesic error, all in degrees; empty where NaN.
+
+    Last comes the face's `group`, see `HeadPoseDataset.photo_of`; by default each face is its own.
+    """
+    columns = ["name", *(f"true_{a}" for a in ANGLES), *(f"predicted_{a}" for a in ANGLES), "geodesic", "group"]
     with replacing(path) as partial, partial.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(columns)
         for row in predictions:
             numbers = [*row["true"], *row["predicted"], row["geodesic"]]
-            writer.writerow([row["name"], *("" if math.isnan(number) else f"{number:.6f}" for number in numbers)])
+            texts = ("" if math.isnan(number) else f"{number:.6f}" for number in numbers)
+            writer.writerow([row["name"], *texts, group_of(row["name"])])
 
 
-def _failure(folder: Path) -> str:
-    """Why a folder has no results.json."""
+def read_failure(folder: Path) -> str | None:
+    """Why a run failed, as its failed.json says; None where there is none."""
     try:
-        return f"failed: {_read_json(folder / 'failed.json')['reason']}"
+        return str(_read_json(folder / "failed.json")["reason"])
     except (OSError, ValueError, KeyError, TypeError):
-        return "unfinished" if (folder / "train.log").is_file() else "no results.json; no run of this program"
+        return None
 
 
 def _checked(results: Any) -> dict[str, Any]:
-    """The content of a results.json.
-
-    Raises:
-        ValueError: it does not say what this room reads.
-    """
+    """The content of a results.json; raises ValueError where it does not say what this room reads."""
     if not isinstance(results, dict) or results.get("status") not in ("finished", "evaluated"):
         raise ValueError("its status is neither finished nor evaluated")
-    kinds: dict[str, type] = {"config": dict, "test": dict, "train": dict, "versions": dict, "params": int, "commit": str}
-    for key, kind in kinds.items():
-        if key not in ("config", "test"):
-            results[key] = results.get(key) or kind()
-        if not isinstance(results.get(key), kind):
-            raise ValueError(f"no usable `{key}`")
-    if results["status"] == "finished" and not isinstance(results.get("train_id"), str):
-        raise ValueError("no usable `train_id`")
-    if results["status"] == "finished" and not isinstance(results["config"].get("seed"), int):
-        raise ValueError("no usable `seed`")
+    optional: dict[str, type] = {"train": dict, "versions": dict, "params": int, "commit": str}
+    results |= {key: results.get(key) or kind() for key, kind in optional.items()}
+    unusable = _first_unusable(results, config=dict, test=dict, **optional)
+    if results["status"] == "finished" and not unusable:
+        unusable = _first_unusable(results, train_id=str) or _first_unusable(results["config"], seed=int)
+    if unusable:
+        raise ValueError(f"no usable `{unusable}`")
     for entry in (results["train"], *results["test"].values()):
-        if isinstance(entry, dict) and "rules" not in entry and isinstance(entry.get("protocol"), str):
-            entry["rules"] = {"dataset": entry["protocol"]}  # an older version wrote a sentence
-        if isinstance(entry, dict) and "rules" in entry and not _are_rules(entry["rules"]):
-            raise ValueError("no usable `rules`")
-    for name, entry in results["test"].items():
-        kinds = {"rules": dict, "crop": str, "n": int, "last": dict}
-        if "/" in name or not isinstance(entry, dict) or not all(isinstance(entry.get(key), k) for key, k in kinds.items()):
-            raise ValueError(f"test set {name} lacks one of {', '.join(kinds)}")
-        for errors in (entry["last"], entry.get("best", entry["last"])):
-            values = [errors.get(key) for key in ERRORS] if isinstance(errors, dict) else [None]
-            if not all(map(_is_number, values)):
-                raise ValueError(f"test set {name} lacks one of the errors {', '.join(ERRORS)}")
-        if not isinstance(entry.get("of_protocol", {}), dict) or not isinstance(entry.get("without_pose", 0), int):
-            raise ValueError(f"test set {name} has no usable `of_protocol` or `without_pose`")
+        if isinstance(entry, dict):
+            _settle_rules(entry)
+    for name, test in results["test"].items():
+        if "/" in name or not isinstance(test, dict) or _first_unusable(test, rules=dict, crop=str, n=int, last=dict):
+            raise ValueError(f"test set {name} lacks one of rules, crop, n, last")
+        filled = {"best": test["last"], "of_protocol": {}, "without_pose": 0, **test}
+        if unusable := _first_unusable(filled, best=dict, of_protocol=dict, without_pose=int):
+            raise ValueError(f"test set {name} has no usable `{unusable}`")
+        if not all(_is_number(filled[weights].get(key)) for weights in ("last", "best") for key in ERRORS):
+            raise ValueError(f"test set {name} lacks one of the errors {', '.join(ERRORS)}")
+        if not all(_is_number(filled[weights].get(key, 0)) for weights in ("last", "best") for key in ALIGNED):
+            raise ValueError(f"test set {name} has an `aligned_` or `offset_` that is no number")
+        if not _has_bands(test.get("by_yaw", {})):
+            raise ValueError(f"test set {name} has no usable `by_yaw`")
     return results
 
 
-def _are_rules(rules: Any) -> bool:
+def _has_bands(by_yaw: Any) -> bool:
+    """Whether `by_yaw` holds a mean error and a number of faces for each band, of the last epoch."""
+    bands = by_yaw.get("last", {}) if isinstance(by_yaw, dict) else None
+    return isinstance(bands, dict) and all(
+        isinstance(errors, dict) and _is_number(errors.get("mae")) and isinstance(errors.get("n"), int)
+        for errors in bands.values()
+    )
+
+
+def _first_unusable(entry: dict[str, Any], **kinds: type) -> str | None:
+    """The first key whose value is not of its kind."""
+    return next((key for key, kind in kinds.items() if not isinstance(entry.get(key), kind)), None)
+
+
+def _settle_rules(entry: dict[str, Any]) -> None:
+    """Make rules of the sentence that an older version wrote; raises ValueError where they are not usable."""
+    if "rules" not in entry and isinstance(entry.get("protocol"), str):
+        entry["rules"] = {"dataset": entry["protocol"]}
+    rules = entry.get("rules", {"dataset": ""})
     perturb = rules.get("perturb", {}) if isinstance(rules, dict) else None
-    return isinstance(perturb, dict) and isinstance(rules.get("dataset"), str) and all(map(_is_number, perturb.values()))
+    if not isinstance(perturb, dict) or not isinstance(rules.get("dataset"), str) or not all(map(_is_number, perturb.values())):
+        raise ValueError("no usable `rules`")
 
 
 def _is_number(value: Any) -> bool:
@@ -222,11 +251,6 @@ def read_metrics(folder: Path, column: str) -> dict[int, float]:
         return {}
 
 
-def with_pose(predictions: Predictions) -> Predictions:
-    """The faces that have a predicted pose."""
-    return {name: pair for name, pair in predictions.items() if np.isfinite(pair[1]).all()}
-
-
 def fuse(members: Iterable[Predictions]) -> Predictions | None:
     """Late fusion: the mean of several networks' predictions; None where they did not see the same faces.
 
@@ -235,4 +259,5 @@ def fuse(members: Iterable[Predictions]) -> Predictions | None:
     members = list(members)
     if not members or any(set(member) != set(members[0]) for member in members):
         return None
-    return {name: (true, np.mean([member[name][1] for member in members], axis=0)) for name, (true, _) in members[0].items()}
+    poses = np.mean([[member[name][1] for name in members[0]] for member in members], axis=0)
+    return {name: (true, pose) for (name, (true, _)), pose in zip(members[0].items(), poses, strict=True)}

@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from torch import Tensor
 
 from headposekit.data.datamodule import HeadPoseDataModule
 from headposekit.errors import InputError
 from headposekit.files import write_picture
 from headposekit.geometry.conventions import ERRORS
 from headposekit.geometry.drawing import draw_examples
-from headposekit.geometry.rotations import angular_error
+from headposekit.geometry.rotations import angular_error, geodesic_distance
+from headposekit.metrics import aligned_errors, errors_by_yaw
 from headposekit.training import PoseEvaluator
 from headposekit.training.loggers import ResultLogger
 from headposekit.training.module import Prediction
@@ -29,11 +31,7 @@ NUM_EXAMPLES = 16
 
 
 def check_sets(module: PoseEvaluator, datamodules: Mapping[str, HeadPoseDataModule]) -> None:
-    """Read every dataset and refuse what cannot work, before anything is computed.
-
-    Raises:
-        InputError: an unusable dataset, or crops of another size than the network takes.
-    """
+    """Read every dataset; InputError where one is unusable, or has crops of another size than the network takes."""
     for name, datamodule in datamodules.items():
         size = module.model.input_size  # of what takes no crops, None
         if size is not None and datamodule.crop.size != size:
@@ -61,13 +59,14 @@ def run_tests(
     """Test on every set and enter the errors into `results["test"][set][weights]`.
 
     Args:
-        trainer: that fitted, or any other.
-        module: with the weights to test.
-        test_sets: by name.
+        trainer, module, test_sets: what tests, with the weights that are tested, on what, by name.
         results: content of results.json, filled in place.
         weights: `initial`, `last` or `best`.
         folder: where predictions_<set>.csv and examples_<set>.png go; None writes none.
         records: what else results.json says of each set.
+
+    Raises:
+        InputError: no face got a pose, or the network predicts NaN.
     """
     for name, datamodule in test_sets.items():
         datamodule.with_pictures = module.model.needs_picture
@@ -86,26 +85,24 @@ def run_tests(
         if records is not None:
             entry |= records[name]
         n = int(errors.pop("n")) + failures.get("without_pose", 0)
-        if _tests_a_part(trainer):
+        limit = trainer.limit_test_batches
+        if isinstance(limit, int) or limit < 1.0:  # the trainer's own switches (fast_dev_run too) leave faces out
             entry["n"] = n
         if n != entry["n"]:
             raise RuntimeError(f"{name}: {n} faces tested, {entry['n']} expected")
-        entry[weights] = errors
+        true, predicted = poses_of(module.predictions)
+        more = datamodule.more_errors(true.numpy(), predicted.numpy())
+        aligned = aligned_errors(predicted, true) if datamodule.euler_order == "ypr" else {}
+        entry[weights] = {**errors, **aligned, **{key: float(value) for key, value in more.items()}}
+        entry.setdefault("by_yaw", {})[weights] = errors_by_yaw(predicted, true)
         if failures:
             entry |= {**failures, "skipped": entry["skipped"] + failures["refused"], "median": medians(module.predictions)}
         if folder is not None and trainer.is_global_zero:
-            write_predictions(folder / f"predictions_{name}.csv", module.predictions)
-            sheet = examples(module, datamodule)
-            write_picture(folder / f"examples_{name}.png", sheet)
+            write_predictions(folder / f"predictions_{name}.csv", module.predictions, datamodule.dataset.photo_of)
+            write_picture(folder / f"examples_{name}.png", examples(module.predictions, datamodule))
             for logger in trainer.loggers:
                 if isinstance(logger, ResultLogger):
                     logger.log_test(name, module.predictions, functools.partial(crops_of, datamodule))
-
-
-def _tests_a_part(trainer: pl.Trainer) -> bool:
-    """Whether the trainer's own switches (fast_dev_run, limit_test_batches) leave faces out."""
-    limit = trainer.limit_test_batches
-    return isinstance(limit, int) or limit < 1.0
 
 
 def describe(datamodule: HeadPoseDataModule) -> dict[str, Any]:
@@ -120,12 +117,18 @@ def describe(datamodule: HeadPoseDataModule) -> dict[str, Any]:
     }
 
 
-def medians(predictions: Sequence[Prediction]) -> dict[str, float]:
-    """Median errors over the faces that have a pose, in degrees, which a few failures do not move."""
+def poses_of(predictions: Sequence[Prediction]) -> tuple[Tensor, Tensor]:
+    """True and predicted poses, (N, 3) each in degrees, of the faces that have both."""
     rows = [row for row in predictions if math.isfinite(row["geodesic"])]
     true, predicted = (torch.tensor([row[key] for row in rows], dtype=torch.float64) for key in ("true", "predicted"))
+    return true, predicted
+
+
+def medians(predictions: Sequence[Prediction]) -> dict[str, float]:
+    """Median errors over the faces that have a pose, in degrees, which a few failures do not move."""
+    true, predicted = poses_of(predictions)
     angles = angular_error(predicted, true)
-    values = [*angles.T, angles.mean(dim=-1), torch.tensor([row["geodesic"] for row in rows], dtype=torch.float64)]
+    values = [*angles.T, angles.mean(dim=-1), geodesic_distance(predicted, true)]
     return {key: value.quantile(0.5).item() for key, value in zip(ERRORS, values, strict=True)}
 
 
@@ -135,12 +138,10 @@ def crops_of(datamodule: HeadPoseDataModule, names: Sequence[str]) -> list[Image
     return list(datamodule.faces([number[name] for name in names])["image"].permute(0, 2, 3, 1).numpy())
 
 
-def examples(module: PoseEvaluator, datamodule: HeadPoseDataModule) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """A sheet of faces of the test set with the last test's predictions, evenly drawn from it."""
-    tested = {row["name"] for row in module.predictions}
-    indices = [index for index in datamodule.test_indices if datamodule.dataset.names[index] in tested]
-    chosen = [indices[int(i)] for i in np.linspace(0, len(indices) - 1, min(NUM_EXAMPLES, len(indices)))]
-    names = [datamodule.dataset.names[index] for index in chosen]
-    rows = {row["name"]: row for row in module.predictions}
-    shown = [rows[name] for name in names]
-    return draw_examples(crops_of(datamodule, names), [row["true"] for row in shown], [row["predicted"] for row in shown])
+def examples(predictions: Sequence[Prediction], datamodule: HeadPoseDataModule) -> Image:
+    """A sheet of faces evenly drawn from a test set, with their true and predicted poses."""
+    rows = {row["name"]: row for row in predictions}
+    names = [name for index in datamodule.test_indices if (name := datamodule.dataset.names[index]) in rows]
+    names = [names[int(i)] for i in np.linspace(0, len(names) - 1, min(NUM_EXAMPLES, len(names)))]
+    true, predicted = ([rows[name][key] for name in names] for key in ("true", "predicted"))
+    return draw_examples(crops_of(datamodule, names), true, predicted)

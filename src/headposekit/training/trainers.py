@@ -25,17 +25,13 @@ NOT_ZERO = ("limit_train_batches", "limit_test_batches", "max_steps", "check_val
 
 
 def check_trainer(config: DictConfig) -> None:
-    """Refuse a trainer that this machine does not have, or that leaves a run without results.
-
-    Raises:
-        InputError: the switch, and what to do.
-    """
+    """Refuse, by InputError, a trainer that this machine does not have, or that leaves a run without results."""
     switches = config.trainer
     for key, remedy in GIVEN_ELSEWHERE.items():
         if switches.get(key):
             raise InputError(f"trainer.{key}={switches[key]}: {remedy}")
-        if key == "logger" and switches.get(key, True) is False:
-            raise InputError(f"trainer.{key}=false: {remedy}")
+    if switches.get("logger") is False:
+        raise InputError(f"trainer.logger=false: {GIVEN_ELSEWHERE['logger']}")
     for key in NOT_ZERO:
         if switches.get(key, 1) == 0 and not isinstance(switches.get(key), bool):
             raise InputError(f"trainer.{key}={switches[key]} leaves nothing to do; give more, or leave it out")
@@ -52,17 +48,10 @@ def check_trainer(config: DictConfig) -> None:
 
 
 def make_trainer(config: DictConfig, callbacks: Mapping[str, Callback], loggers: Sequence[Logger]) -> pl.Trainer:
-    """The trainer, without the callbacks that its own switches turn off.
-
-    Raises:
-        InputError: Lightning refuses a switch.
-    """
-    left_out: list[type] = []
-    if config.trainer.get("enable_checkpointing", True) is False:
-        left_out.append(ModelCheckpoint)
-    if config.trainer.get("enable_progress_bar", True) is False:
-        left_out.append(ProgressBar)
-    kept = [callback for callback in callbacks.values() if not isinstance(callback, tuple(left_out))]
+    """The trainer, without the callbacks that its own switches turn off; InputError where Lightning refuses a switch."""
+    kinds = {"enable_checkpointing": ModelCheckpoint, "enable_progress_bar": ProgressBar}
+    left_out = tuple(kind for switch, kind in kinds.items() if config.trainer.get(switch, True) is False)
+    kept = [callback for callback in callbacks.values() if not isinstance(callback, left_out)]
     try:
         trainer: pl.Trainer = instantiate(config.trainer, callbacks=kept, logger=list(loggers), _convert_="all")
     except Exception as error:  # Lightning raises six kinds of exceptions for wrong switches

@@ -1,8 +1,8 @@
-"""Write and safely read checkpoints that hold all that is needed to use them.
+"""Checkpoints that hold all that is needed to use them, read safely.
 
-A checkpoint is Lightning's, with one more entry, `headposekit`: plain containers with the network's resolved configuration, the
-crop rule, input size, channel order, angle convention, training data and errors. It opens with `weights_only=True`; what its
-configuration may build is decided here, not by Hydra (which would call anything that can be imported).
+A checkpoint is Lightning's, with one more entry, `headposekit`: plain containers with the network's configuration, the crop
+rule, convention, training data and errors. What a configuration may build is decided here, not by Hydra, which would call
+anything. The same as two plain files: tensors in NAME.safetensors, the entry in NAME.json.
 """
 
 import contextlib
@@ -16,25 +16,25 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import safetensors.torch
 import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from headposekit.errors import InputError
+from headposekit.errors import InputError, refusing
 from headposekit.extensions import defines, is_extension
 from headposekit.models.network import PoseNetwork
-from headposekit.safe_files import check_file
-from headposekit.weights.published import load_published
-from headposekit.weights.tensor_files import check_tensors, load_tensors
+from headposekit.safe_files import check_file, read_file, read_json
+from headposekit.weights.tensor_files import check_tensors, first_difference, load_tensors
 
 CARD_VERSION = 1
 CONVENTION = "yaw, pitch, roll in degrees; signs of 300W-LP: nose to image left, face up, head clockwise"
-
-
 MAX_DEPTH, MAX_LENGTH, MAX_TEXT, MAX_NUMBER = 16, 64, 256, 4096
 """Of the options in a file: how deep they are nested, entries of each list, letters, and the numbers themselves."""
 MAX_SIZE, MAX_MARGIN = 1024, 4
 """Of a file's crop rule: pixels of the square, and the margin as a share of the box."""
+MAX_WEIGHTS = 2**32
+"""Bytes of a .safetensors file, all of which is read."""
 SPARE_VALUES = 2**24
 """How many more values building a network may take than its file holds: a classifier that is cut off again."""
 
@@ -60,16 +60,12 @@ class LoadedNetwork:
 def read_card(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Open a checkpoint of this suite without running anything in it.
 
-    Args:
-        path: a .ckpt file.
-
     Returns:
         the whole checkpoint, and its `headposekit` entry.
 
     Raises:
         InputError: missing, cut short, holding anything but tensors and plain containers, or not of this suite.
     """
-    path = Path(path)
     check_file(path, what="checkpoint")
     is_archive = False  # what torch.save writes is a zip archive
     with contextlib.suppress(zipfile.BadZipFile, OSError):  # of a damaged one
@@ -91,36 +87,50 @@ def check_format(path: str | Path, card: dict[str, Any]) -> None:
     if found != CARD_VERSION or type(found) is not int:
         shown = repr(found)[:40] if isinstance(found, int | float | str) else type(found).__name__
         raise InputError(f"{path}: checkpoint format {shown}, this version reads {CARD_VERSION}; convert or retrain")
-    try:
+    with refusing(path, "what it says of itself is not made of numbers, texts and lists", "restore the file"):
         json.dumps(card)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: what it says of itself is not made of numbers, texts and lists; restore the file") from error
 
 
 def load_checkpoint(path: str | Path) -> LoadedNetwork:
-    """Rebuild a network from its checkpoint alone, in eval mode.
-
-    Raises:
-        InputError: see `read_card` and `rebuild`.
-    """
+    """Rebuild a network from its checkpoint alone, in eval mode; InputError see `read_card` and `rebuild`."""
     content, card = read_card(path)
     return rebuild(path, card, content["state_dict"])
 
 
+def load_safetensors(path: str | Path) -> LoadedNetwork:
+    """Rebuild a network, in eval mode, from a .safetensors file and the .json beside it; InputError where one is unusable."""
+    path = Path(path)
+    description = path.with_suffix(".json")
+    for file in (path, description):
+        check_file(file)
+    card = read_json(description)
+    if not isinstance(card, dict):
+        raise InputError(f"{description}: does not describe a network; export it again")
+    content = read_file(path, MAX_WEIGHTS)
+    with refusing(path, "not readable as tensors, or cut short", "export it again"):
+        state = safetensors.torch.load(content)
+    check_format(path, card)
+    return rebuild(path, card, check_tensors(path, state))
+
+
+def safetensors_bytes(network: nn.Module) -> bytes:
+    """The content of a .safetensors file: every tensor of a network's state, named as in a checkpoint."""
+    # Copies: tensors that share memory are refused.
+    state = {f"model.{key}": value.detach().cpu().contiguous().clone() for key, value in network.state_dict().items()}
+    return bytes(safetensors.torch.save(state))
+
+
 def rebuild(path: str | Path, card: dict[str, Any], state_dict: dict[str, Any]) -> LoadedNetwork:
-    """A network from what its file says of itself and from its `model.*` tensors, in eval mode.
+    """A network, in eval mode, from what its file says of itself and from its `model.*` tensors.
 
     Raises:
         InputError: the configuration names something that may not be built, or does not fit the tensors.
     """
     num_values = sum(value.numel() for value in state_dict.values())
-    try:
+    with refusing(path, "its configuration cannot be used", "restore the file"):
         crop = build_crop(card["crop"])
         with _AtMost(num_values + SPARE_VALUES):
             model = build(card["model"])
-    except Exception as error:  # what a stranger's options can do to a constructor has no end
-        reason = (str(error) or type(error).__name__).splitlines()[0][:300]
-        raise InputError(f"{path}: its configuration cannot be used: {reason}") from error
     if not isinstance(model, PoseNetwork) or not hasattr(crop, "aflw2000_box"):
         raise InputError(f"{path}: its configuration does not describe a network and a crop rule; refused")
     if model.input_size not in (crop.size, None):
@@ -148,37 +158,16 @@ class _AtMost(TorchDispatchMode):
 
 
 def read_weights_into(model: nn.Module, path: str | Path) -> None:
-    """Fill a network from one of our checkpoints.
-
-    Raises:
-        InputError: see `read_card`; or the checkpoint is of another network.
-    """
-    content, _ = read_card(path)
-    load_network_state(model, content["state_dict"], path)
-
-
-def load_initial_weights(model: nn.Module, path: str | Path) -> None:
-    """Fill a network before training, from one of our checkpoints (.ckpt) or a published file (any other suffix).
-
-    Raises:
-        InputError: an unusable file, or one of another network.
-    """
-    if Path(path).suffix == ".ckpt":
-        read_weights_into(model, path)
-    else:
-        published, _ = load_published(path)
-        load_network_state(model, {f"model.{key}": value for key, value in published.state_dict().items()}, path)
+    """Fill a network from one of our checkpoints; InputError for an unusable one, or one of another network."""
+    load_network_state(model, read_card(path)[0]["state_dict"], path)
 
 
 def load_network_state(model: nn.Module, state_dict: dict[str, Any], path: str | Path) -> None:
     """Fill a network with the `model.*` tensors of a checkpoint; InputError in one line where they do not fit."""
     state = {key.removeprefix("model."): value for key, value in state_dict.items() if key.startswith("model.")}
     own = model.state_dict()
-    odd = sorted(set(state) ^ set(own)) or sorted(key for key in own if own[key].shape != state[key].shape)
-    if odd:
-        raise InputError(
-            f"{path}: holds another network than {type(model).__name__} as configured (they differ in {odd[0][:80]})"
-        )
+    if odd := first_difference(own, state):
+        raise InputError(f"{path}: holds another network than {type(model).__name__} as configured (they differ in {odd[:80]})")
     model.load_state_dict(state)
 
 
@@ -196,11 +185,8 @@ def build_crop(config: Any) -> Any:
 def build(config: Any, depth: int = 0) -> Any:
     """Instantiate a plain configuration, with `_target_`s of this suite's networks and crop rules only, and of extensions.
 
-    A small, closed counterpart of `hydra.utils.instantiate` for files from strangers.
-
-    Raises:
-        InputError: a target outside the allowed ones, an option of Hydra's that has no business here, or a value beyond what
-            any network needs (`MAX_NUMBER` and others).
+    A small, closed counterpart of `hydra.utils.instantiate` for files from strangers. InputError for another target, another
+    option of Hydra's, or a value beyond what any network needs (`MAX_NUMBER` and others).
     """
     if depth > MAX_DEPTH:
         raise InputError(f"options nested more than {MAX_DEPTH} deep; refused")
@@ -234,17 +220,14 @@ def _allowed_target(name: Any) -> Any:
         f"target {name} is not one of this suite's networks or crop rules; refused (for a network of your own, "
         "name its folder in HEADPOSEKIT_EXTENSIONS)"
     )
-    if not isinstance(name, str):
-        raise refusal
-    is_ours = name.startswith(("headposekit.models.", "headposekit.geometry.crops.", "headposekit.geometry.bins."))
-    if not is_ours and not is_extension(name):
+    ours = ("headposekit.models.", "headposekit.geometry.crops.", "headposekit.geometry.bins.")
+    if not isinstance(name, str) or not (name.startswith(ours) or is_extension(name)):
         raise refusal
     try:
         target = pkgutil.resolve_name(name)
     except Exception as error:  # importing can fail in any way
         raise refusal from error
-    if not inspect.isclass(target) or f"{target.__module__}.{target.__qualname__}" != name:
-        raise refusal
-    if not is_ours and not defines(target):
+    is_it = inspect.isclass(target) and f"{target.__module__}.{target.__qualname__}" == name
+    if not is_it or not (name.startswith(ours) or defines(target)):
         raise refusal
     return target

@@ -2,7 +2,7 @@
 
 import inspect
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import torch
 from hydra.utils import instantiate
 from numpy.typing import NDArray
 from omegaconf import DictConfig
+from torch import Tensor
 
 from headposekit.data.datamodule import HeadPoseDataModule
 from headposekit.errors import InputError
@@ -20,9 +21,8 @@ from headposekit.files import check_writable, write_bytes, write_json
 from headposekit.models.fold import fold
 from headposekit.models.network import PoseNetwork, count_parameters
 from headposekit.timing import compare_times
-from headposekit.weights.checkpoint import CARD_VERSION, CONVENTION, LoadedNetwork, build, rebuild
+from headposekit.weights.checkpoint import CARD_VERSION, CONVENTION, LoadedNetwork, build, rebuild, safetensors_bytes
 from headposekit.weights.onnx_files import TOLERANCE, OnnxNetwork, int8_bytes, onnx_bytes, torch_export_bytes, with_card
-from headposekit.weights.safetensors_files import safetensors_bytes
 
 NUM_RANDOM = 256
 NUM_CALIBRATION = 64
@@ -35,7 +35,8 @@ Estimate = Callable[[Pictures], NDArray[np.float32]]  # to poses (n, 3), degrees
 
 def describe_export(members: Sequence[LoadedNetwork], network: PoseNetwork) -> dict[str, Any]:
     """What an exported file says of itself: plain containers, as in a checkpoint."""
-    size = network.input_size
+    size, crop = network.input_size, members[0].crop_config
+    defaults = {name: option.default for name, option in inspect.signature(type(build(crop))).parameters.items()}
     sources = [
         {
             "file": Path(member.path).name,
@@ -49,7 +50,7 @@ def describe_export(members: Sequence[LoadedNetwork], network: PoseNetwork) -> d
     return {
         "format": CARD_VERSION,
         "model": members[0].model_config if len(members) == 1 else fusion,
-        "crop": _all_options(members[0].crop_config),
+        "crop": {"_target_": crop["_target_"], **defaults, **crop},  # with what it leaves to its defaults
         "input": {"name": "image", "size": size, "shape": "N, size, size, 3", "dtype": "uint8", "channels": "RGB"},
         "output": {"pose": "N, 3: yaw, pitch, roll in degrees", "spread": "N, 3: standard deviation of the bins, if any"},
         "convention": CONVENTION,
@@ -58,14 +59,8 @@ def describe_export(members: Sequence[LoadedNetwork], network: PoseNetwork) -> d
     }
 
 
-def _all_options(config: dict[str, Any]) -> dict[str, Any]:
-    """The configuration of a crop rule with the defaults of whatever it leaves out."""
-    parameters = inspect.signature(type(build(config))).parameters
-    return {"_target_": config["_target_"], **{name: parameter.default for name, parameter in parameters.items()}, **config}
-
-
 def check_output(config: DictConfig, members: Sequence[LoadedNetwork], folder: Path) -> Path:
-    """Where the file goes, refused before anything is computed if it cannot be written there.
+    """Where the file goes.
 
     Raises:
         InputError: an unknown format, int8 where it cannot be, no such folder, or one that may not be written to.
@@ -77,18 +72,15 @@ def check_output(config: DictConfig, members: Sequence[LoadedNetwork], folder: P
     if config.int8 and not config.test:
         raise InputError("int8=true needs faces to set its ranges by; give some, such as test=[synthetic]")
     if config.format == "safetensors" and (len(members) > 1 or isinstance(members[0].model, OnnxNetwork)):
-        raise InputError(
-            "format=safetensors holds the weights of one network; give one checkpoint= or weights= file (no .onnx)"
-        )
+        raise InputError("format=safetensors holds the weights of one network; give one checkpoint= or weights= (no .onnx)")
     suffix = SUFFIXES[config.format]
     name = Path(members[0].path).stem if len(members) == 1 else "fusion"
     path = folder / f"{name}{suffix}" if config.output is None else Path(config.output)
     if path.suffix != suffix:
         raise InputError(f"output={path}: a file of format={config.format} is named *{suffix}; rename it")
     if not path.parent.is_dir() or path.is_dir():
-        raise InputError(
-            f"output={path}: {'a folder' if path.is_dir() else f'no folder {path.parent}'}; give the path of a file"
-        )
+        what = "a folder" if path.is_dir() else f"no folder {path.parent}"
+        raise InputError(f"output={path}: {what}; give the path of a file")
     check_writable(path)
     return path
 
@@ -159,31 +151,29 @@ def compare_poses(expected: Estimate, found: Estimate, pictures: Pictures) -> di
 
 
 def faces_of(test_sets: Mapping[str, Any]) -> Pictures | None:
-    """All crops of some test sets, or None of none.
-
-    Args:
-        test_sets: configurations by name.
-    """
-    found = [crops for test in test_sets.values() for crops in _crops(instantiate(test, _convert_="all"))]
+    """All crops of some test sets, given as configurations by name; None of none."""
+    found: list[Pictures] = []
+    for test in test_sets.values():
+        datamodule: HeadPoseDataModule = instantiate(test, _convert_="all")
+        indices = datamodule.test_indices
+        datamodule.dataset.verify(indices)
+        for start in range(0, len(indices), BATCH):
+            image = datamodule.faces(indices[start : start + BATCH])["image"]
+            found.append(np.ascontiguousarray(image.permute(0, 2, 3, 1).numpy()))
     return np.concatenate(found) if found else None
 
 
-def _crops(datamodule: HeadPoseDataModule) -> Iterator[Pictures]:
-    indices = datamodule.test_indices
-    datamodule.dataset.verify(indices)
-    for start in range(0, len(indices), BATCH):
-        image = datamodule.faces(indices[start : start + BATCH])["image"]
-        yield np.ascontiguousarray(image.permute(0, 2, 3, 1).numpy())
-
-
-def _estimate_network(network: PoseNetwork) -> Estimate:
+def _estimate(run: Callable[[Tensor], Tensor]) -> Estimate:
     def estimate(pictures: Pictures) -> NDArray[np.float32]:
         with torch.inference_mode():
-            output = network({"image": torch.from_numpy(pictures).permute(0, 3, 1, 2)})
-        pose: NDArray[np.float32] = output.pose.numpy()
+            pose: NDArray[np.float32] = run(torch.from_numpy(pictures)).numpy()
         return pose
 
     return estimate
+
+
+def _estimate_network(network: PoseNetwork) -> Estimate:
+    return _estimate(lambda pictures: network({"image": pictures.permute(0, 3, 1, 2)}).pose)
 
 
 def _estimate_onnx(content: bytes, card: dict[str, Any], path: Path) -> Estimate:
@@ -193,13 +183,7 @@ def _estimate_onnx(content: bytes, card: dict[str, Any], path: Path) -> Estimate
 
 def _estimate_torch_export(content: bytes, card: dict[str, Any], path: Path) -> Estimate:
     program = torch.export.load(io.BytesIO(content)).module()
-
-    def estimate(pictures: Pictures) -> NDArray[np.float32]:
-        with torch.inference_mode():
-            pose: NDArray[np.float32] = program(torch.from_numpy(pictures))[0].numpy()
-        return pose
-
-    return estimate
+    return _estimate(lambda pictures: program(pictures)[0])
 
 
 def _estimate_safetensors(content: bytes, card: dict[str, Any], path: Path) -> Estimate:

@@ -1,20 +1,27 @@
 """Networks from files of every kind, each with what is needed to use it right."""
 
-import contextlib
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from headposekit.errors import InputError
 from headposekit.models.fold import fold
 from headposekit.models.fusion import LateFusion
 from headposekit.models.network import PoseNetwork
 from headposekit.safe_files import refuse_address
-from headposekit.weights.checkpoint import LoadedNetwork, build, load_checkpoint
+from headposekit.weights.checkpoint import (
+    LoadedNetwork,
+    build,
+    load_checkpoint,
+    load_network_state,
+    load_safetensors,
+    read_weights_into,
+)
 from headposekit.weights.onnx_files import OnnxNetwork, in_onnx_runtime, load_onnx
 from headposekit.weights.published import load_published
-from headposekit.weights.safetensors_files import load_safetensors
 
 FSANET_CROP = {
     "_target_": "headposekit.geometry.crops.FSANetCrop",
@@ -29,12 +36,16 @@ HOPENET_CROP = {
     "aflw2000_box": "official",
     "order_free": False,
 }
+THREEDDFA_CROP = {"_target_": "headposekit.geometry.crops.ThreeDDFACrop", "size": 120, "aflw2000_box": "pt3d_68"}
 PUBLISHED_CROP = {
     "headposekit.models.fsanet.FSANet": FSANET_CROP,
     "headposekit.models.ssrnet.SSRNetMD": FSANET_CROP,
     "headposekit.models.hopenet.Hopenet": HOPENET_CROP,
+    "headposekit.models.threeddfa.ThreeDDFANet": THREEDDFA_CROP,
 }
 """With which each architecture's published weights were trained on 300W-LP."""
+
+log = logging.getLogger(__name__)
 
 
 def load_member(path: str | Path) -> LoadedNetwork:
@@ -42,7 +53,7 @@ def load_member(path: str | Path) -> LoadedNetwork:
 
     Args:
         path: a checkpoint (.ckpt), a .safetensors file with its .json, an exported .onnx file, or a published file of the
-            authors (.h5, .pkl).
+            authors (.h5, .pkl, .pth).
 
     Raises:
         InputError: an unusable file; or a .pt2, which cannot be opened without trusting it (torch.export.load unpickles).
@@ -65,19 +76,30 @@ def load_own(path: str | Path) -> LoadedNetwork:
     return load_safetensors(path) if Path(path).suffix.lower() == ".safetensors" else load_checkpoint(path)
 
 
-def load_members(paths: Sequence[str | Path]) -> list[LoadedNetwork]:
+def load_all(paths: Sequence[str | Path]) -> list[LoadedNetwork]:
     """Load the files of one network or of a late fusion.
 
     Raises:
         InputError: no file, one named twice, an unusable one, or networks that want different crops.
     """
-    named = [str(path) for path in paths]
-    if not named:
+    if not paths:
         raise InputError("no network given; name a checkpoint or a file of published weights (several make their late fusion)")
-    refuse_repeated(named)
-    members = [load_member(path) for path in named]
+    refuse_repeated([str(path) for path in paths])
+    members = [load_member(path) for path in paths]
     refuse_other_crops(members)
     return members
+
+
+def load_initial_weights(model: nn.Module, path: str | Path) -> None:
+    """Fill a network before training from one of our checkpoints (.ckpt) or a published file (any other suffix).
+
+    InputError for an unusable file, or one of another network.
+    """
+    if Path(path).suffix == ".ckpt":
+        read_weights_into(model, path)
+    else:
+        state = load_published(path)[0].state_dict()
+        load_network_state(model, {f"model.{key}": value for key, value in state.items()}, path)
 
 
 def refuse_repeated(paths: Sequence[str]) -> None:
@@ -99,8 +121,7 @@ def refuse_other_crops(members: Sequence[LoadedNetwork]) -> None:
 
 def fuse(members: Sequence[LoadedNetwork]) -> PoseNetwork:
     """One network, or the late fusion of several, in eval mode."""
-    models = [member.model for member in members]
-    return (models[0] if len(models) == 1 else LateFusion(models)).eval()
+    return _fused([member.model for member in members])
 
 
 def fastest(members: Sequence[LoadedNetwork], device: torch.device) -> PoseNetwork:
@@ -108,7 +129,10 @@ def fastest(members: Sequence[LoadedNetwork], device: torch.device) -> PoseNetwo
 
     A network that ONNX Runtime cannot take over runs folded as well, and one that cannot be folded as it is.
     """
-    models = [_fastest(member.model, device) for member in members]
+    return _fused([_fastest(member.model, device) for member in members])
+
+
+def _fused(models: list[PoseNetwork]) -> PoseNetwork:
     return (models[0] if len(models) == 1 else LateFusion(models)).eval()
 
 
@@ -117,6 +141,8 @@ def _fastest(network: PoseNetwork, device: torch.device) -> PoseNetwork:
         return network
     folded = fold(network)
     if device.type == "cpu":
-        with contextlib.suppress(InputError):
+        try:
             return in_onnx_runtime(folded)
+        except InputError as error:
+            log.info("%s", error)
     return folded.to(device)

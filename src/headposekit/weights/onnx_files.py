@@ -1,9 +1,7 @@
-"""Exported networks: ONNX and torch.export files that explain themselves as a checkpoint does, and the reading of the former.
+"""Exported networks: ONNX and torch.export files, and the reading of the former without trust.
 
-An exported network takes pictures as OpenCV and NumPy hold them, (N, S, S, 3) uint8, but in the order RGB, and gives `pose`,
-(N, 3) in degrees, and `spread`, the standard deviation of its bins, where it has bins. Normalisation is inside. What the file
-is (crop rule with all options, sizes, convention, where it comes from) stands as JSON under the key `headposekit` of its
-metadata.
+They take pictures (N, S, S, 3) uint8 RGB and give `pose`, (N, 3) in degrees, and `spread`, the standard deviation of the bins,
+where there are bins. What a file is stands as JSON under the key `headposekit` of its metadata, as in a checkpoint.
 """
 
 import contextlib
@@ -23,8 +21,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from headposekit.errors import InputError
-from headposekit.files import cannot_write
+from headposekit.errors import InputError, import_optional, refusing
+from headposekit.files import writing
 from headposekit.models.fold import random_pictures
 from headposekit.models.network import PoseNetwork, count_parameters
 from headposekit.safe_files import MAX_BYTES, check_file, parse_json, read_file
@@ -33,17 +31,16 @@ from headposekit.weights.checkpoint import CARD_VERSION, build_crop
 
 KEY = "headposekit"
 EXTRA_FILE = "headposekit.json"
-MISSING = "is not installed; pip install onnx onnxruntime onnxscript (or -r requirements.txt)"
 DOMAINS = ("", "ai.onnx")
 """Operators that ONNX itself defines: all that our files are made of."""
 OPERATORS = """
-    Abs Add And ArgMax ArgMin AveragePool BatchNormalization Cast Ceil Clip Concat Constant ConstantOfShape Conv Cos
+    Abs Add And ArgMax ArgMin Atan AveragePool BatchNormalization Cast Ceil Clip Concat Constant ConstantOfShape Conv Cos
     DequantizeLinear Div Einsum Elu Equal Erf Exp Expand Flatten Floor Gather GatherElements GatherND Gelu Gemm
     GlobalAveragePool GlobalMaxPool Greater GreaterOrEqual GroupNormalization HardSigmoid HardSwish Identity
-    InstanceNormalization LayerNormalization LeakyRelu Less LessOrEqual Log LogSoftmax MatMul Max MaxPool Mean Min Mish Mod Mul
-    Neg Not Or PRelu Pad Pow QuantizeLinear Range Reciprocal ReduceL1 ReduceL2 ReduceMax ReduceMean ReduceMin ReduceProd
-    ReduceSum ReduceSumSquare Relu Reshape Round Selu Shape Sigmoid Sign Sin Size Slice Softmax Softplus Softsign Split Sqrt
-    Squeeze Sub Sum Swish Tanh ThresholdedRelu Tile Transpose Trilu Unsqueeze Where Xor
+    InstanceNormalization IsNaN LayerNormalization LeakyRelu Less LessOrEqual Log LogSoftmax MatMul Max MaxPool Mean Min Mish
+    Mod Mul Neg Not Or PRelu Pad Pow QuantizeLinear Range Reciprocal ReduceL1 ReduceL2 ReduceMax ReduceMean ReduceMin
+    ReduceProd ReduceSum ReduceSumSquare Relu Reshape Round Selu Shape Sigmoid Sign Sin Size Slice Softmax Softplus Softsign
+    Split Sqrt Squeeze Sub Sum Swish Tanh ThresholdedRelu Tile Transpose Trilu Unsqueeze Where Xor
 """
 """What the networks of this suite and most others come out as: no loops, no branches, nothing random, no text."""
 MAX_NODES = 20_000
@@ -58,105 +55,75 @@ TOLERANCE = 1e-3
 class PictureNetwork(nn.Module):
     """What is exported: pictures to angles.
 
-    Args:
-        network: any.
+    Attributes:
+        example: two pictures, for tracing; of one, exporters would take the number for fixed.
+        output_names: `pose`, and `spread` where there are bins.
     """
 
     def __init__(self, network: PoseNetwork) -> None:
         super().__init__()
-        self.network, self.input_size = network, network.input_size
+        self.network, self.input_size = network.eval(), network.input_size
+        self.example = torch.zeros(2, self.input_size, self.input_size, 3, dtype=torch.uint8)
+        with torch.no_grad():
+            self.output_names = ["pose", "spread"][: len(self(self.example))]
+        self.eval()
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """(N, S, S, 3) uint8 RGB to pose (N, 3), and spread (N, 3) where there are bins."""
         output = self.network({"image": image.permute(0, 3, 1, 2)})
         return (output.pose,) if output.spread is None else (output.pose, output.spread)
 
-    @property
-    def example(self) -> Tensor:
-        """Two pictures, for tracing; of one, exporters would take the number for fixed."""
-        return torch.zeros(2, self.input_size, self.input_size, 3, dtype=torch.uint8)
-
-    @property
-    def output_names(self) -> list[str]:
-        """Of what it gives."""
-        with torch.no_grad():
-            return ["pose", "spread"][: len(self(self.example))]
-
 
 def in_onnx_runtime(network: PoseNetwork) -> "OnnxNetwork":
-    """The same network in ONNX Runtime, for this process only; compared before it is used.
+    """A network on the CPU in ONNX Runtime, for this process only; compared before it is used.
 
     torch's older exporter writes it, in half a second where the one that writes files takes five to ten. It follows one
-    example, so a network whose way depends on numbers or on the size of the batch fails the comparison.
-
-    Args:
-        network: on the CPU, in eval mode.
-
-    Raises:
-        InputError: it cannot be translated, or gives other angles then.
+    example, so a network whose way depends on numbers or on the size of the batch fails the comparison. InputError where it
+    cannot be translated, or gives other angles then.
     """
-    pictures, buffer = PictureNetwork(network).eval(), io.BytesIO()
-    try:
-        # The exporter's C++ prints the graph where it fails.
-        silent = mock.patch.object(torch._C, "_jit_onnx_log", create=True)
-        with warnings.catch_warnings(), _quiet("torch.onnx"), torch.no_grad(), silent:
-            warnings.simplefilter("ignore")  # that this exporter is old, and what it cannot see; hence the comparison
-            torch.onnx.export(
-                pictures,
-                (pictures.example,),
-                buffer,  # type: ignore[arg-type]  # the older exporter writes to files in memory as well
-                dynamo=False,
-                opset_version=18,
-                input_names=["image"],
-                output_names=pictures.output_names,
-                dynamic_axes={name: {0: "N"} for name in ("image", *pictures.output_names)},
-            )
-            num_nodes = len(_import("onnx").load_from_string(buffer.getvalue()).graph.node)
-            if num_nodes > MAX_NODES // 4:  # ONNX Runtime prepares a graph in more than proportional time
-                raise InputError(f"{type(network).__name__}: too many operators ({num_nodes:,}) for ONNX Runtime")
-            card = {"input": {"size": pictures.input_size}, "params": count_parameters(network)}
-            runtime = OnnxNetwork(buffer.getvalue(), type(network).__name__, card=card)
-            for count in (1, 3):
-                batch = random_pictures(count, pictures.input_size)
-                difference = float((runtime(batch).pose - network(batch).pose).abs().max())
-                if not difference <= TOLERANCE:  # so written, NaN is refused as well
-                    raise InputError(f"{type(network).__name__}: other angles in ONNX Runtime, by {difference:.3g} degrees")
-    except InputError:
-        raise
-    except Exception as error:  # the exporter has its own ways to fail
-        raise InputError(f"{type(network).__name__}: cannot run in ONNX Runtime ({_first_line(error)})") from error
-    return runtime
+    name, buffer = type(network).__name__, io.BytesIO()
+    # The exporter's C++ prints the graph where it fails.
+    silent = mock.patch.object(torch._C, "_jit_onnx_log", create=True)
+    with refusing(name, "cannot run in ONNX Runtime", "it runs in PyTorch"), _quiet(), torch.no_grad(), silent:
+        pictures = PictureNetwork(network)
+        torch.onnx.export(
+            pictures,
+            (pictures.example,),
+            buffer,  # type: ignore[arg-type]  # the older exporter writes to files in memory as well
+            dynamo=False,
+            opset_version=18,
+            input_names=["image"],
+            output_names=pictures.output_names,
+            dynamic_axes={name: {0: "N"} for name in ("image", *pictures.output_names)},
+        )
+        num_nodes = len(_import("onnx").load_from_string(buffer.getvalue()).graph.node)
+        if num_nodes > MAX_NODES // 4:  # ONNX Runtime prepares a graph in more than proportional time
+            raise InputError(f"{name}: too many operators ({num_nodes:,}) for ONNX Runtime")
+        card = {"input": {"size": pictures.input_size}, "params": count_parameters(network)}
+        runtime = OnnxNetwork(buffer.getvalue(), name, card=card)
+        for count in (1, 3):
+            batch = random_pictures(count, pictures.input_size)
+            difference = float((runtime(batch).pose - network(batch).pose).abs().max())
+            if not difference <= TOLERANCE:  # so written, NaN is refused as well
+                raise InputError(f"{name}: other angles in ONNX Runtime, by {difference:.3g} degrees")
+        return runtime
 
 
 def onnx_bytes(network: PoseNetwork, card: dict[str, Any]) -> bytes:
-    """The content of an ONNX file.
-
-    Args:
-        network: any, in eval mode.
-        card: what the file says of itself.
-
-    Raises:
-        InputError: the exporter is not installed, or cannot translate an operation of the network's.
-    """
+    """The content of an ONNX file that says `card` of itself; InputError where the exporter cannot translate the network."""
     for package in ("onnx", "onnxscript"):
         _import(package)
-    pictures = PictureNetwork(network).eval()
-    try:
-        with warnings.catch_warnings(), _quiet("torch.onnx", "onnx_ir", "onnxscript"):
-            warnings.simplefilter("ignore")  # deprecations inside the exporter; what counts is compared afterwards
-            program = torch.onnx.export(
-                pictures,
-                (pictures.example,),
-                dynamo=True,
-                verbose=False,
-                input_names=["image"],
-                output_names=pictures.output_names,
-                dynamic_shapes=({0: torch.export.Dim("N")},),
-            )
-    except Exception as error:  # the exporter has its own ways to fail
-        raise InputError(
-            f"format=onnx cannot express this network ({type(error).__name__}); give format=torch_export"
-        ) from error
+    with refusing("format=onnx", "cannot express this network", "give format=torch_export"), _quiet():
+        pictures = PictureNetwork(network)
+        program = torch.onnx.export(
+            pictures,
+            (pictures.example,),
+            dynamo=True,
+            verbose=False,
+            input_names=["image"],
+            output_names=pictures.output_names,
+            dynamic_shapes=({0: torch.export.Dim("N")},),
+        )
     assert program is not None
     return with_card(program.model_proto.SerializeToString(), card)
 
@@ -172,20 +139,11 @@ def with_card(content: bytes, card: dict[str, Any]) -> bytes:
 
 
 def torch_export_bytes(network: PoseNetwork, card: dict[str, Any]) -> bytes:
-    """The content of a .pt2 file, for `torch.export.load`; the card is its extra file headposekit.json.
-
-    Raises:
-        InputError: torch.export cannot follow the network.
-    """
-    pictures, buffer = PictureNetwork(network).eval(), io.BytesIO()
-    try:
+    """The content of a .pt2 file for `torch.export.load`, the card an extra file; InputError where it cannot be made."""
+    buffer = io.BytesIO()
+    with refusing("format=torch_export", "cannot follow this network", "give format=onnx"), _quiet():
+        pictures = PictureNetwork(network)
         program = torch.export.export(pictures, (pictures.example,), dynamic_shapes=({0: torch.export.Dim("N")},))
-    except Exception as error:  # likewise
-        raise InputError(
-            f"format=torch_export cannot follow this network ({type(error).__name__}); give format=onnx"
-        ) from error
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of weights that share memory and lie on a GPU, which these do not
         torch.export.save(program, buffer, extra_files={EXTRA_FILE: json.dumps(card, allow_nan=False)})
     return buffer.getvalue()
 
@@ -197,10 +155,7 @@ def int8_bytes(content: bytes, card: dict[str, Any], pictures: NDArray[np.uint8]
         content: of an ONNX file of ours.
         card: what the new file says of itself.
         pictures: (n, S, S, 3), faces whose activations set the ranges.
-        folder: for the quantiser's files, removed again.
-
-    Raises:
-        InputError: onnxruntime is not installed, or the folder cannot be written into.
+        folder: for the quantiser's files, removed again; InputError where it cannot be written into.
     """
     for package in ("onnx", "onnxruntime"):
         _import(package)
@@ -209,36 +164,27 @@ def int8_bytes(content: bytes, card: dict[str, Any], pictures: NDArray[np.uint8]
     class Faces(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime ships no types
         """One face at a time."""
 
-        def __init__(self) -> None:
-            self.left = iter(pictures)
+        inputs = iter([{"image": picture[None]} for picture in pictures])
 
         def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
             """The next input, or None."""
-            picture = next(self.left, None)
-            return None if picture is None else {"image": picture[None]}
+            return next(self.inputs, None)
 
-    try:
-        with tempfile.TemporaryDirectory(prefix="int8.", dir=folder) as own, _quiet("root"):
-            # It recommends a pass that changes nothing here.
-            before, after = Path(own) / "float.onnx", Path(own) / "int8.onnx"
-            before.write_bytes(content)
-            quantize_static(before, after, Faces(), QuantFormat.QDQ, op_types_to_quantize=["Conv"], per_channel=True)
-            return with_card(after.read_bytes(), card)
-    except OSError as error:
-        raise cannot_write(folder, error) from error
+    with writing(folder), tempfile.TemporaryDirectory(prefix="int8.", dir=folder) as own, _quiet():
+        before, after = Path(own) / "float.onnx", Path(own) / "int8.onnx"
+        before.write_bytes(content)
+        quantize_static(before, after, Faces(), QuantFormat.QDQ, op_types_to_quantize=["Conv"], per_channel=True)
+        return with_card(after.read_bytes(), card)
 
 
 class OnnxNetwork(PoseNetwork):
     """A network in ONNX Runtime, to be tested like any other.
 
     Args:
-        content: of a file of ours.
+        content: of a file of ours; InputError where onnxruntime cannot run it.
         path: its name, for messages.
-        threads: of ONNX Runtime; null for as many as torch has.
-        card: what it says of itself; null for what the file says.
-
-    Raises:
-        InputError: onnxruntime is not installed, or cannot run it.
+        threads: of ONNX Runtime; None for as many as torch has.
+        card: what it says of itself; None for what the file says.
     """
 
     def __init__(
@@ -250,7 +196,7 @@ class OnnxNetwork(PoseNetwork):
         options = runtime.SessionOptions()
         options.intra_op_num_threads = threads or torch.get_num_threads()
         options.log_severity_level = 4  # what fails is raised
-        try:
+        with refusing(path, "onnxruntime cannot run it", "export it again"):
             self.session = runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
             self.card = card or parse_json(self.session.get_modelmeta().custom_metadata_map[KEY], path)
             self.input_size = int(self.card["input"]["size"])
@@ -258,10 +204,6 @@ class OnnxNetwork(PoseNetwork):
             if [(given.name, given.type) for given in self.session.get_inputs()] != [("image", "tensor(uint8)")]:
                 raise ValueError("its input is not `image` of eight bits")
             self.estimate(np.zeros((2, self.input_size, self.input_size, 3), dtype=np.uint8))
-        except InputError:
-            raise
-        except Exception as error:  # onnxruntime has its own ways to fail, as have strangers' cards
-            raise InputError(f"{path}: onnxruntime cannot run it ({_first_line(error)}); export it again") from error
 
     def estimate(self, pictures: NDArray[np.uint8]) -> Sequence[NDArray[np.float32]]:
         """(N, S, S, 3) RGB to pose (N, 3), and spread (N, 3) where there are bins; InputError where the file gives others."""
@@ -282,97 +224,99 @@ class OnnxNetwork(PoseNetwork):
 def load_onnx(path: str | Path) -> tuple[OnnxNetwork, dict[str, Any]]:
     """Open an exported file without trusting it: no operators but ONNX's own, no other files, no configuration but ours.
 
-    Args:
-        path: an .onnx file that `export.py` wrote.
-
     Returns:
         the network, and what the file says of itself.
 
     Raises:
         InputError: missing, cut short, not ours, or of another format.
     """
-    path = Path(path)
     check_file(path, MAX_BYTES, "exported network")
     onnx = _import("onnx")
-    unreadable = InputError(f"{path}: not a readable ONNX file, or cut short; export it again")
-    try:
+    with refusing(path, "not a readable ONNX file, or cut short", "export it again"):
         model = onnx.load_from_string(read_file(path))
         model.DiscardUnknownFields()  # which onnxruntime might know
-    except InputError:
-        raise
-    except Exception as error:  # protobuf and onnx each have their own
-        raise unreadable from error
-    card = _card_of(path, model)
-    try:
-        _check_graph(model)
-        onnx.checker.check_model(model)
-        _check_sizes(model, card["input"]["size"])
-    except InputError as error:
-        raise InputError(f"{path}: {error}; refused") from error
-    except Exception as error:  # likewise
-        raise unreadable from error
+        card = _card_of(path, model)
+        fault = _fault_of_graph(model)
+        if fault is None:
+            onnx.checker.check_model(model)
+            fault = _fault_of_sizes(model, card["input"]["size"])
+    if fault is not None:
+        raise InputError(f"{path}: {fault}; refused")
     return OnnxNetwork(model.SerializeToString(), path), card
 
 
-def _check_graph(model: Any) -> None:
-    """Refuse what reads other files, loops, branches or is not ONNX's own; raises InputError."""
+def _card_of(path: str | Path, model: Any) -> dict[str, Any]:
+    with refusing(path, "an ONNX file, but not one of export.py", f"its `{KEY}` metadata are needed"):
+        card = parse_json({prop.key: prop.value for prop in model.metadata_props}[KEY], path)
+        if card["format"] != CARD_VERSION:
+            raise InputError(f"export format {card['format']!r:.40}, this version reads {CARD_VERSION}; export it again")
+        if build_crop(card["crop"]).size != card["input"]["size"] or not isinstance(card["model"], dict):
+            raise InputError("its crop and its input have different sizes; export it again")
+        return dict(card)
+
+
+def _fault_of_graph(model: Any) -> str | None:
+    """What is wrong with a graph that reads other files, loops, branches or is not ONNX's own."""
     onnx = _import("onnx")
     graph, kinds = model.graph, onnx.AttributeProto
     foreign = {node.domain[:80] for node in graph.node} - set(DOMAINS)
     if foreign or model.functions:
-        raise InputError(f"holds operators that are not ONNX's own ({min(foreign, default='functions')})")
+        return f"holds operators that are not ONNX's own ({min(foreign, default='functions')})"
     if model.training_info or graph.sparse_initializer:
-        raise InputError("holds training steps or sparse tensors, which ours never do")
+        return "holds training steps or sparse tensors, which ours never do"
     if unknown := sorted({node.op_type[:80] for node in graph.node} - set(OPERATORS.split())):
-        raise InputError(f"uses the operator {unknown[0]}, which is not among those that are run here")
+        return f"uses the operator {unknown[0]}, which is not among those that are run here"
     if len(graph.node) > MAX_NODES:
-        raise InputError(f"has {len(graph.node):,} operators, more than {MAX_NODES:,}")
+        return f"has {len(graph.node):,} operators, more than {MAX_NODES:,}"
     attributes = [attribute for node in graph.node for attribute in node.attribute]
     allowed = (kinds.FLOAT, kinds.INT, kinds.STRING, kinds.TENSOR, kinds.FLOATS, kinds.INTS, kinds.STRINGS)
     for attribute in attributes:
         held = (attribute.g, attribute.graphs, attribute.sparse_tensor, attribute.sparse_tensors, attribute.tensors)
         if attribute.type not in allowed or any(part.ByteSize() if hasattr(part, "ByteSize") else part for part in held):
-            raise InputError(f"has a graph or a sparse tensor inside an operator ({attribute.name[:80]})")
+            return f"has a graph or a sparse tensor inside an operator ({attribute.name[:80]})"
     tensors = [*graph.initializer, *(attribute.t for attribute in attributes if attribute.HasField("t"))]
     if any(tensor.data_location != onnx.TensorProto.DEFAULT or tensor.external_data for tensor in tensors):
-        raise InputError("keeps its weights in other files, which ours never do")
+        return "keeps its weights in other files, which ours never do"
+    return None
 
 
-def _check_sizes(model: Any, size: int) -> None:
-    """Refuse a graph that takes too much memory or time for a picture of `size` pixels; raises InputError."""
+def _fault_of_sizes(model: Any, size: int) -> str | None:
+    """What is wrong with a graph that takes too much memory or time for a picture of `size` pixels."""
+    shapes, nodes = _inferred(model, (1, size, size, 3))
+    products = 0
+    for node in nodes:
+        for name in filter(None, node.output):
+            if name not in shapes:
+                return f"the size of what its operator {node.op_type} gives cannot be told"
+            if math.prod(shapes[name]) > MAX_VALUES:
+                return f"its operator {node.op_type} gives {math.prod(shapes[name]):,} values, more than {MAX_VALUES:,}"
+        # Each value of a convolution is a sum over its weights, of a matrix product one over a row.
+        is_convolution = node.op_type == "Conv"
+        summed = shapes.get(node.input[1], ())[1:] if is_convolution else shapes.get(next(iter(node.input), ""), ())[-1:]
+        products += math.prod(shapes[node.output[0]]) * math.prod(summed)
+    return f"takes {products:,} multiplications, more than {MAX_PRODUCTS:,}" if products > MAX_PRODUCTS else None
+
+
+def _inferred(model: Any, shape: tuple[int, ...]) -> tuple[dict[str, tuple[int, ...]], Any]:
+    """The shape of each value of a graph whose input has this one, as far as ONNX can tell, and its operators."""
     onnx = _import("onnx")
     fixed = onnx.ModelProto()
     fixed.CopyFrom(model)
     del fixed.graph.value_info[:]
     (image,) = fixed.graph.input
     del image.type.tensor_type.shape.dim[:]
-    for side in (1, size, size, 3):
+    for side in shape:
         image.type.tensor_type.shape.dim.add(dim_value=side)
     for output in fixed.graph.output:
         output.type.tensor_type.ClearField("shape")
-    _settle_batch(fixed.graph, image.name, (1, size, size, 3))
+    _settle_batch(fixed.graph, image.name, shape)
     inferred = onnx.shape_inference.infer_shapes(fixed, strict_mode=True, data_prop=True).graph
     shapes = {tensor.name: tuple(tensor.dims) for tensor in inferred.initializer}
     for value in (*inferred.input, *inferred.value_info, *inferred.output):
         dims = value.type.tensor_type.shape.dim
         if value.type.tensor_type.HasField("shape") and all(dim.HasField("dim_value") for dim in dims):
             shapes[value.name] = tuple(dim.dim_value for dim in dims)
-    products = 0
-    for node in inferred.node:
-        for name in filter(None, node.output):
-            if name not in shapes:
-                raise InputError(f"the size of what its operator {node.op_type} gives cannot be told")
-            if math.prod(shapes[name]) > MAX_VALUES:
-                raise InputError(
-                    f"its operator {node.op_type} gives {math.prod(shapes[name]):,} values, more than {MAX_VALUES:,}"
-                )
-        # Each value of a convolution is a sum over its weights, of a matrix product one over a row.
-        summed = (
-            shapes.get(node.input[1], ())[1:] if node.op_type == "Conv" else shapes.get(next(iter(node.input), ""), ())[-1:]
-        )
-        products += math.prod(shapes[node.output[0]]) * math.prod(summed)
-    if products > MAX_PRODUCTS:
-        raise InputError(f"takes {products:,} multiplications, more than {MAX_PRODUCTS:,}")
+    return shapes, inferred.node
 
 
 def _settle_batch(graph: Any, image: str, shape: tuple[int, ...]) -> None:
@@ -392,44 +336,18 @@ def _settle_batch(graph: Any, image: str, shape: tuple[int, ...]) -> None:
         graph.node.remove(node)
 
 
-def _card_of(path: Path, model: Any) -> dict[str, Any]:
-    try:
-        card = parse_json({prop.key: prop.value for prop in model.metadata_props}[KEY], path)
-        found = card["format"]
-        if found == CARD_VERSION:
-            crop = build_crop(card["crop"])
-            if crop.size != card["input"]["size"] or not isinstance(card["model"], dict):
-                raise InputError("its crop and its input have different sizes")
-    except InputError as error:
-        raise InputError(f"{path}: its description cannot be used: {_first_line(error)}") from error
-    except Exception as error:  # what a stranger's file may hold has no end
-        raise InputError(f"{path}: an ONNX file, but not one of export.py (no `{KEY}` metadata that we can read)") from error
-    if found != CARD_VERSION:
-        raise InputError(f"{path}: export format {found!r:.40}, this version reads {CARD_VERSION}; export it again")
-    return dict(card)
-
-
 def _import(name: str) -> Any:
-    """A package that only exported files need."""
-    try:
-        return __import__(name)
-    except ImportError as error:
-        raise InputError(f"{name} {MISSING}") from error
+    """A package that only exported files need; imported late, for time."""
+    return import_optional(name, f"{name} is not installed; pip install onnx onnxruntime onnxscript (or -r requirements.txt)")
 
 
 @contextlib.contextmanager
-def _quiet(*names: str) -> Iterator[None]:
-    """Let these loggers report errors only, for a while."""
-    loggers = [logging.getLogger(name) for name in names]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
+def _quiet() -> Iterator[None]:
+    """For a while nothing but errors is said: what exporters warn of is compared afterwards."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
     try:
-        yield
+        with warnings.catch_warnings(action="ignore"):
+            yield
     finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+        logging.disable(before)

@@ -1,15 +1,12 @@
-"""Published weights: a file of the authors becomes the network it was saved from.
+"""Published weights: a file of the authors becomes the network it was saved from, which its content says, never its name.
 
-FSA-Net and SSR-Net-MD: Keras .h5 files of shamangary/FSA-Net (`pre-trained/*_models/<name>/<name>.h5`). Which network it is
-follows from the layer names in the file, never from the file's name. Every tensor of the file is loaded, and every tensor of
-the network comes from the file.
-
-Hopenet: state dicts (.pkl) of natanielruiz/deep-head-pose, of a ResNet or of AlexNet, likewise by their keys; the dead layer
-`fc_finetune` is left out.
+FSA-Net and SSR-Net-MD: Keras .h5 files of shamangary/FSA-Net (`pre-trained/*_models/<name>/<name>.h5`). Hopenet: state dicts
+(.pkl) of natanielruiz/deep-head-pose, of a ResNet or of AlexNet; the dead layer `fc_finetune` is left out. 3DDFA_V2: a state
+dict of a MobileNet (.pth) of cleardusk/3DDFA_V2, and the mean and standard deviation of its parameters from a file beside it.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,30 +14,19 @@ import h5py
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from headposekit.errors import InputError
-from headposekit.geometry.bins import AngleBins
-from headposekit.models.backbones import AlexNetBackbone, TimmBackbone
-from headposekit.models.fsanet import (
-    CAPSULE_DIM,
-    FEATURES,
-    NUM_STAGES,
-    CapsuleAggregation,
-    ConvScoring,
-    FSANet,
-    LinearAggregation,
-    NetVLADAggregation,
-    NoScoring,
-    VarianceScoring,
-)
-from headposekit.models.hopenet import Hopenet
+from headposekit.csv_file import number_in, read_rows
+from headposekit.errors import InputError, refusing
+from headposekit.models import fsanet
 from headposekit.models.network import PoseNetwork
-from headposekit.models.ssrnet import SSRNetMD
-from headposekit.safe_files import check_file
-from headposekit.weights.tensor_files import load_tensors
+from headposekit.models.threeddfa import NUM_PARAMETERS
+from headposekit.safe_files import check_file, has_arrays, read_npz
+from headposekit.weights.checkpoint import build
+from headposekit.weights.tensor_files import check_tensors, first_difference, load_tensors
 
 Arrays = dict[str, NDArray[np.float32]]
-Source = tuple[str, str]
+Origin = tuple[str, str]
 """A dataset's `<layer>/<weight>` in the file, and how its axes become PyTorch's (a key of `TO_TORCH`)."""
 
 TO_TORCH = {
@@ -49,7 +35,7 @@ TO_TORCH = {
     "conv": lambda w: w.transpose(3, 2, 0, 1),
     "pixelwise": lambda w: w[0, 0].T,  # a 1×1 convolution that we apply as a linear layer
     "depthwise": lambda w: w.transpose(2, 3, 0, 1),
-    "capsules": lambda w: w.transpose(1, 3, 0, 2).reshape(w.shape[1], FEATURES, NUM_STAGES * CAPSULE_DIM),
+    "capsules": lambda w: w.transpose(1, 3, 0, 2).reshape(w.shape[1], fsanet.FEATURES, fsanet.NUM_STAGES * fsanet.CAPSULE_DIM),
     "centers": lambda w: w[0],
 }
 
@@ -61,19 +47,44 @@ RESNETS: dict[tuple[tuple[int, ...], bool], str] = {
 }
 """By the blocks of each layer, and whether these are bottlenecks."""
 
-WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "network", "weights")
+MAX_KERAS = 2**28
+"""Bytes of a Keras file; those of this suite's networks have a million."""
+WRAPPERS = ("state_dict", "model_state_dict", "model", "ema", "net", "network", "weights")
 """Keys under which training programs keep a state dict beside other things."""
-PREFIXES = ("module.", "model.", "net.", "network.")
+PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.")
+MOBILENETS = {8: 0.25, 16: 0.5, 24: 0.75, 32: 1.0, 64: 2.0}
+"""Widths of 3DDFA_V2's networks, by the channels of the first layer."""
+PICKLE = "param_mean_std_62d_120x120.pkl"
+CONVERT = f"python -c \"import pickle, numpy; numpy.savez('mean_std.npz', **pickle.load(open('{PICKLE}', 'rb')))\""
+"""Makes a file of mean and std from the published pickle."""
 
-SCORINGS = {"none": NoScoring, "conv": ConvScoring, "variance": VarianceScoring}
-AGGREGATIONS = {"none": LinearAggregation, "capsule": CapsuleAggregation, "netvlad": NetVLADAggregation}
+AGGREGATIONS: dict[str, tuple[type, dict[str, Origin]]] = {
+    "caps": (fsanet.CapsuleAggregation, {"weight": ("caps/W", "capsules")}),
+    "mat_mul_layer_1": (
+        fsanet.LinearAggregation,
+        {
+            "features.weight": ("mat_mul_layer_1/kernel_type1", "dense"),
+            "inputs.weight": ("mat_mul_layer_2/kernel_type2", "dense"),
+        },
+    ),
+    "net_vlad_1": (
+        fsanet.NetVLADAggregation,
+        {
+            "assign.weight": ("net_vlad_1/kernel_W1", "dense"),
+            "assign.bias": ("net_vlad_1/kernel_B1", "same"),
+            "centers": ("net_vlad_1/kernel_W2", "centers"),
+            "project.weight": ("net_vlad_1/kernel_H1", "dense"),
+        },
+    ),
+}
+"""By the layer that shows which one it is: the class, and where its tensors come from."""
 
 
 def load_published(path: str | Path) -> tuple[PoseNetwork, dict[str, Any]]:
     """Build and fill the network of one published file.
 
     Args:
-        path: a Keras .h5 file of FSA-Net's or SSR-Net-MD's authors, or a .pkl state dict of Hopenet's.
+        path: a Keras .h5 of FSA-Net or SSR-Net-MD, a state dict of Hopenet (.pkl) or of 3DDFA_V2 (.pth).
 
     Returns:
         the network in eval mode, and its configuration as `conf/model` would give it (`_target_`, ...).
@@ -81,20 +92,28 @@ def load_published(path: str | Path) -> tuple[PoseNetwork, dict[str, Any]]:
     Raises:
         InputError: missing, truncated, of something else, or holding NaN.
     """
-    path = Path(path)
-    if _is_of_torch(path):
-        return _load_hopenet(path)
+    check_file(path, what="weights file")
+    with open(path, "rb") as file:
+        is_of_torch = file.read(2) in (b"PK", b"\x80\x02")  # a zip archive, or a pickle of the older form
+    return _load_state_dict(path) if is_of_torch else _load_keras(path)
+
+
+def _load_keras(path: str | Path) -> tuple[PoseNetwork, dict[str, Any]]:
     arrays = _read_h5(path)
-    sources, model, config = _identify(path, arrays)
-    missing = sorted({source for source, _ in sources.values()} - set(arrays))
-    if missing:
+    origins, config = _identify(path, arrays)
+    used = {source for source, _ in origins.values()}
+    if missing := sorted(used - set(arrays)):
         raise InputError(f"{path}: not a complete published network ({missing[0]} is missing); fetch the file again")
-    unknown = sorted(set(arrays) - {source for source, _ in sources.values()})
-    if unknown:
+    if unknown := sorted(set(arrays) - used):
         raise InputError(f"{path}: {unknown[0]} belongs to no published network of this suite; check the file")
-    _refuse_broken(path, list(arrays.values()))
+    if broken := sum(int((~np.isfinite(array)).sum()) for array in arrays.values()):
+        raise InputError(
+            f"{path}: {broken:,} of its {sum(array.size for array in arrays.values()):,} weights are NaN or infinite; the file "
+            "is unusable as published (300W_LP fsanet_var_netvlad is known for it), choose another"
+        )
+    model = build(config)
     state = model.state_dict()
-    for name, (source, rule) in sources.items():
+    for name, (source, rule) in origins.items():
         try:
             tensor = torch.from_numpy(np.ascontiguousarray(TO_TORCH[rule](arrays[source])))
         except (ValueError, IndexError):  # another number of axes
@@ -106,56 +125,83 @@ def load_published(path: str | Path) -> tuple[PoseNetwork, dict[str, Any]]:
     return model.eval(), config
 
 
-def _refuse_broken(path: Path, arrays: Sequence[NDArray[Any]]) -> None:
-    numbers = sum(array.size for array in arrays)
-    broken = sum(int((~np.isfinite(array)).sum()) for array in arrays)
-    if broken:
-        raise InputError(
-            f"{path}: {broken:,} of its {numbers:,} weights are NaN or infinite; the file is unusable as published "
-            "(300W_LP fsanet_var_netvlad is known for it), choose another"
-        )
-
-
-def _is_of_torch(path: Path) -> bool:
-    """Whether a file was written by torch.save: a zip archive, or a pickle of its older format."""
-    check_file(path, what="weights file")
-    with path.open("rb") as file:
-        return file.read(2) in (b"PK", b"\x80\x02")
-
-
-def _load_hopenet(path: Path) -> tuple[PoseNetwork, dict[str, Any]]:
+def _load_state_dict(path: str | Path) -> tuple[PoseNetwork, dict[str, Any]]:
     content = load_tensors(path)
     if isinstance(content, dict) and isinstance(content.get("headposekit"), dict):
         raise InputError(f"{path}: a checkpoint of this suite; name it *.ckpt and give it with checkpoint=")
-    state = _unwrapped(content)
-    if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in state.items()):
-        raise InputError(f"{path}: not a state dict of tensors; published Hopenet files are (ours go with checkpoint=)")
-    _refuse_broken(path, [value.detach().float().numpy() for value in state.values()])
-    state = {key: value for key, value in state.items() if not key.startswith("fc_finetune.")}
-    backbone = _hopenet_trunk(path, state)
-    target = TimmBackbone if "model_name" in backbone else AlexNetBackbone
-    arguments = {key: value for key, value in backbone.items() if not key.startswith("_")}
-    model = Hopenet(target(**arguments), AngleBins())
-    prefix = "backbone.trunk." if target is TimmBackbone else "backbone."
+    state = check_tensors(path, _unwrapped(content))
+    is_threeddfa = "dw2_1.conv_dw.weight" in state
+    name, named, config = ("3DDFA_V2", *_threeddfa(path, state)) if is_threeddfa else ("Hopenet", *_hopenet(path, state))
+    model = build(config)
     own = model.state_dict()
-    named = {key if key.startswith("fc_") else f"{prefix}{key}": value for key, value in state.items()}
     # Files of 2017 do not count their batches yet.
-    named |= {key: value for key, value in own.items() if key.endswith("num_batches_tracked") and key not in named}
-    odd = sorted(set(named) ^ set(own)) or sorted(key for key in own if own[key].shape != named[key].shape)
-    if odd:
-        raise InputError(f"{path}: not a complete published Hopenet ({odd[0]} does not fit); fetch the file again")
+    named = {key: value for key, value in own.items() if key.endswith("num_batches_tracked")} | named
+    if odd := first_difference(own, named):
+        raise InputError(f"{path}: not a complete published {name} ({odd} does not fit); fetch the file again")
     model.load_state_dict(named)
-    config = {
-        "_target_": "headposekit.models.hopenet.Hopenet",
-        "backbone": backbone,
-        "bins": {"_target_": "headposekit.geometry.bins.AngleBins", "limit": 99, "width": 3, "decoding": "left"},
-        "input_size": 224,
-    }
     return model.eval(), config
 
 
+def _hopenet(path: str | Path, state: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors of a Hopenet by our names, and its configuration."""
+    config: dict[str, Any] = {
+        "_target_": "headposekit.models.hopenet.Hopenet",
+        "backbone": _hopenet_trunk(path, state),
+        "bins": {"_target_": "headposekit.geometry.bins.AngleBins", "limit": 99, "width": 3, "decoding": "left"},
+        "input_size": 224,
+    }
+    prefix = "backbone.trunk." if "model_name" in config["backbone"] else "backbone."
+    named = {
+        key if key.startswith("fc_") else f"{prefix}{key}": value
+        for key, value in state.items()
+        if not key.startswith("fc_finetune.")
+    }
+    return named, config
+
+
+def _threeddfa(path: str | Path, state: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors of 3DDFA_V2's network by our names, without the landmarks of its training, and its configuration."""
+    channels = len(state["conv1.weight"]) if "conv1.weight" in state and state["conv1.weight"].ndim else 0
+    if channels not in MOBILENETS:
+        expected = ", ".join(map(str, MOBILENETS))
+        raise InputError(f"{path}: a 3DDFA_V2 network whose first layer has {channels} channels, expected {expected}; check it")
+    named = {
+        f"blocks.{key}" if key.startswith("dw") else key.replace("fc_param.", "fc."): value
+        for key, value in state.items()
+        if not key.startswith("fc_lm.")
+    }
+    config = {
+        "_target_": "headposekit.models.threeddfa.ThreeDDFANet",
+        "width": MOBILENETS[channels],
+        "input_size": 120,
+    }
+    return named | _mean_and_std(Path(path)), config
+
+
+def _mean_and_std(path: Path) -> dict[str, Tensor]:
+    """Mean and standard deviation of 3DDFA_V2's parameters, (62,) each, from the one file of them beside its weights."""
+    beside = sorted(file for kind in ("csv", "npz") for file in path.parent.glob(f"*mean_std*.{kind}"))
+    if len(beside) != 1:
+        found = f"{len(beside)} files *mean_std* beside it" if beside else "no *mean_std*.csv or *mean_std*.npz beside it"
+        remedy = "leave the one that belongs to it" if beside else f"make one of the published pickle there: {CONVERT}"
+        raise InputError(f"{path}: {found}, which a 3DDFA_V2 network needs; {remedy}")
+    (file,) = beside
+    if file.suffix == ".csv":
+        rows = read_rows(file, ("mean", "std"), "name the columns mean,std")
+        numbers = [[number_in(f"{file}, line {row.line}", row, key) for row in rows] for key in ("mean", "std")]
+        arrays = dict(zip(("mean", "std"), np.array(numbers), strict=True))
+    else:
+        arrays = read_npz(file)
+    shape = (NUM_PARAMETERS,)
+    if not has_arrays(arrays, {"mean": ("f", shape), "std": ("f", shape)}):
+        raise InputError(f"{file}: expected {NUM_PARAMETERS} numbers each of mean and std; {CONVERT}")
+    if not (np.isfinite(arrays["mean"]).all() and np.isfinite(arrays["std"]).all() and (arrays["std"] > 0).all()):
+        raise InputError(f"{file}: mean must be finite, and std finite and above 0; {CONVERT}")
+    return {key: torch.from_numpy(arrays[key].astype(np.float32)) for key in ("mean", "std")}
+
+
 def _unwrapped(content: Any) -> Any:
-    """A state dict out of what training programs wrap around it, its names without the `module.` of DataParallel."""
+    """A state dict out of what training programs wrap around it, its names without the prefixes of DataParallel and others."""
     for _ in WRAPPERS:
         held = [content[key] for key in WRAPPERS if isinstance(content, dict) and isinstance(content.get(key), dict)]
         content = held[0] if held else content
@@ -166,7 +212,7 @@ def _unwrapped(content: Any) -> Any:
     return content
 
 
-def _hopenet_trunk(path: Path, state: dict[str, Any]) -> dict[str, Any]:
+def _hopenet_trunk(path: str | Path, state: dict[str, Any]) -> dict[str, Any]:
     """Configuration of the trunk that a state dict's keys describe."""
     untrained = {"pretrained": False, "checkpoint_path": None}
     if "fc_yaw.weight" in state and "features.0.weight" in state:
@@ -174,26 +220,21 @@ def _hopenet_trunk(path: Path, state: dict[str, Any]) -> dict[str, Any]:
     blocks = tuple(len({key.split(".")[1] for key in state if key.startswith(f"layer{layer}.")}) for layer in range(1, 5))
     name = RESNETS.get((blocks, "layer1.0.conv3.weight" in state))
     if "fc_yaw.weight" not in state or name is None:
-        raise InputError(f"{path}: a state dict, but not of Hopenet (its trunks are ResNets or AlexNet); check the file")
+        raise InputError(
+            f"{path}: a state dict, but neither of Hopenet (its trunks are ResNets or AlexNet) nor of 3DDFA_V2; check the file"
+        )
     return {"_target_": "headposekit.models.backbones.TimmBackbone", "model_name": name, **untrained}
 
 
-def _read_h5(path: Path) -> Arrays:
+def _read_h5(path: str | Path) -> Arrays:
     """All datasets of a Keras weights file, by `<layer>/<weight>`."""
-    size = check_file(path, what="weights file")
-    try:
-        with h5py.File(path, "r") as file:
-            is_model = "model_config" in file.attrs and "model_weights" in file  # of model.save, with the weights inside
-            group = file["model_weights"] if is_model else file
-            is_keras = "layer_names" in group.attrs
-            arrays = dict(_datasets(group, size)) if is_keras else {}
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
-    except Exception as error:  # h5py raises many kinds on broken files
-        raise InputError(f"{path}: not a readable HDF5 file, or cut short; fetch it again") from error
-    if not is_keras:
-        raise InputError(f"{path}: an HDF5 file, but not of Keras weights (no layer_names); give the network's .h5")
-    return arrays
+    size = check_file(path, MAX_KERAS, "weights file")
+    with refusing(path, "not a readable HDF5 file, or cut short", "fetch it again"), h5py.File(path, "r") as file:
+        is_model = "model_config" in file.attrs and "model_weights" in file  # of model.save, with the weights inside
+        group = file["model_weights"] if is_model else file
+        if "layer_names" not in group.attrs:
+            raise InputError("an HDF5 file, but not of Keras weights (no layer_names); give the network's .h5")
+        return dict(_datasets(group, size))
 
 
 def _datasets(root: h5py.Group, size: int) -> Iterator[tuple[str, NDArray[np.float32]]]:
@@ -215,14 +256,12 @@ def _datasets(root: h5py.Group, size: int) -> Iterator[tuple[str, NDArray[np.flo
             seen.add(address)
             if isinstance(item, h5py.Group):
                 groups.append(item)
-                continue
-            if not isinstance(item, h5py.Dataset):
-                continue
-            left -= _check_dataset(name[:80], item)
-            if left < 0:
-                raise InputError("its arrays are larger than the file; it is damaged")
-            layer, weight = item.name.split("/")[-2:]
-            yield f"{layer}/{weight.removesuffix(':0')}", np.asarray(item[()], dtype=np.float32)
+            elif isinstance(item, h5py.Dataset):
+                left -= _check_dataset(name[:80], item)
+                if left < 0:
+                    raise InputError("its arrays are larger than the file; it is damaged")
+                layer, weight = item.name.split("/")[-2:]
+                yield f"{layer}/{weight.removesuffix(':0')}", np.asarray(item[()], dtype=np.float32)
 
 
 def _check_dataset(name: str, dataset: h5py.Dataset) -> int:
@@ -242,35 +281,67 @@ def _check_dataset(name: str, dataset: h5py.Dataset) -> int:
     return stored
 
 
-def _identify(path: Path, arrays: Arrays) -> tuple[dict[str, Source], PoseNetwork, dict[str, Any]]:
-    """Which network a file holds: where each of its tensors comes from, the empty network, and its configuration."""
+def _identify(path: str | Path, arrays: Arrays) -> tuple[dict[str, Origin], dict[str, Any]]:
+    """Which network a file holds: where each of its tensors comes from, and its configuration."""
     layers = {key.split("/")[0] for key in arrays}
     if "separable_conv2d_1" not in layers or "delta_s1" not in layers:
         raise InputError(f"{path}: Keras weights, but neither of FSA-Net nor of SSR-Net-MD; check the file")
     if "conv2d_1" in layers and "dense_9" in layers:  # three dense layers a stage; FSA-Net has at most five in all
-        return dict(_ssrnet_sources()), SSRNetMD(), {"_target_": "headposekit.models.ssrnet.SSRNetMD"}
-    scoring = "conv" if "conv2d_7" in layers else "variance" if "dense_4" in layers else "none"
-    by_layer = {"caps": "capsule", "mat_mul_layer_1": "none", "net_vlad_1": "netvlad"}
-    aggregation = next((kind for layer, kind in by_layer.items() if layer in layers), None)
-    if aggregation is None:
+        return dict(_ssrnet_tensors()), {"_target_": "headposekit.models.ssrnet.SSRNetMD"}
+    scoring = (
+        fsanet.ConvScoring if "conv2d_7" in layers else fsanet.VarianceScoring if "dense_4" in layers else fsanet.NoScoring
+    )
+    shown_by = next((layer for layer in AGGREGATIONS if layer in layers), None)
+    if shown_by is None:
         raise InputError(f"{path}: an FSA-Net without a known aggregation; check the file")
+    aggregation: dict[str, Any] = {"_target_": _name_of(AGGREGATIONS[shown_by][0]), "_partial_": True}
+    if shown_by == "caps":
+        aggregation["routing_iterations"] = 2
     config = {
         "_target_": "headposekit.models.fsanet.FSANet",
-        "scoring": {"_target_": f"headposekit.models.fsanet.{SCORINGS[scoring].__name__}"},
-        "aggregation": {"_target_": f"headposekit.models.fsanet.{AGGREGATIONS[aggregation].__name__}", "_partial_": True},
+        "scoring": {"_target_": _name_of(scoring)},
+        "aggregation": aggregation,
     }
-    if aggregation == "capsule":
-        config["aggregation"]["routing_iterations"] = 2  # type: ignore[index]  # the dict above is nested
-    model = FSANet(SCORINGS[scoring](), AGGREGATIONS[aggregation])
-    return dict(_fsanet_sources(scoring, aggregation)), model, config
+    return dict(fsanet_tensors(scoring, shown_by)), config
 
 
-def _layer(name: str, layer: str, rule: str) -> Iterator[tuple[str, Source]]:
-    yield f"{name}.weight", (f"{layer}/kernel", rule)
-    yield f"{name}.bias", (f"{layer}/bias", "same")
+def _name_of(cls: type) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"
 
 
-def _backbone_sources() -> Iterator[tuple[str, Source]]:
+def fsanet_tensors(scoring: type, shown_by: str) -> Iterator[tuple[str, Origin]]:
+    """The tensors of an FSA-Net and where they come from, by its scoring and the layer that shows its aggregation."""
+    yield from _backbone_tensors()
+    for stage in range(fsanet.NUM_STAGES):
+        yield from _layer(f"stage_features.tanh_conv.{stage}", f"conv2d_{2 * stage + 1}", "conv")
+        yield from _layer(f"stage_features.relu_conv.{stage}", f"conv2d_{2 * stage + 2}", "conv")
+    if scoring is fsanet.ConvScoring:
+        yield from _layer("scoring.conv", "conv2d_7", "pixelwise")
+    if scoring is not fsanet.NoScoring:
+        yield from _layer("mapping.row_map", "dense_1", "dense")
+        yield from _layer("mapping.combine", "dense_2", "dense")
+    for name, origin in AGGREGATIONS[shown_by][1].items():
+        yield f"aggregation.{name}", origin
+    first_dense = 1 if scoring is fsanet.NoScoring else 3
+    for stage in range(fsanet.NUM_STAGES):
+        yield from _layer(f"heads.{stage}.probs", f"dense_{first_dense + stage}", "dense")
+        yield from _layer(f"heads.{stage}.scale", f"delta_s{stage + 1}", "dense")
+        yield from _layer(f"heads.{stage}.shift", f"local_delta_stage{stage + 1}", "dense")
+
+
+def _ssrnet_tensors() -> Iterator[tuple[str, Origin]]:
+    yield from _backbone_tensors()
+    for stage in range(fsanet.NUM_STAGES):
+        yield from _layer(f"stages.{stage}.tanh_branch.0", f"conv2d_{2 * stage + 1}", "conv")
+        yield from _layer(f"stages.{stage}.relu_branch.0", f"conv2d_{2 * stage + 2}", "conv")
+        yield from _layer(f"heads.{stage}.scale.0", f"dense_{3 * stage + 1}", "dense")
+        yield from _layer(f"heads.{stage}.scale.2", f"delta_s{stage + 1}", "dense")
+        yield from _layer(f"heads.{stage}.shift.0", f"dense_{3 * stage + 2}", "dense")
+        yield from _layer(f"heads.{stage}.shift.2", f"local_delta_stage{stage + 1}", "dense")
+        yield from _layer(f"heads.{stage}.probs.0", f"dense_{3 * stage + 3}", "dense")
+
+
+def _backbone_tensors() -> Iterator[tuple[str, Origin]]:
     """The two streams: Keras numbers the ReLU stream's seven blocks first, then the tanh stream's."""
     blocks = [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (2, 0), (2, 1)]
     names = [f"backbone.{stream}.{level}.{block}" for stream in ("relu_stream", "tanh_stream") for level, block in blocks]
@@ -285,40 +356,6 @@ def _backbone_sources() -> Iterator[tuple[str, Source]]:
         yield f"{name}.norm.running_var", (f"{norm}/moving_variance", "same")
 
 
-def _fsanet_sources(scoring: str, aggregation: str) -> Iterator[tuple[str, Source]]:
-    yield from _backbone_sources()
-    for stage in range(NUM_STAGES):
-        yield from _layer(f"stage_features.tanh_conv.{stage}", f"conv2d_{2 * stage + 1}", "conv")
-        yield from _layer(f"stage_features.relu_conv.{stage}", f"conv2d_{2 * stage + 2}", "conv")
-    if scoring == "conv":
-        yield from _layer("scoring.conv", "conv2d_7", "pixelwise")
-    if scoring != "none":
-        yield from _layer("mapping.row_map", "dense_1", "dense")
-        yield from _layer("mapping.combine", "dense_2", "dense")
-    if aggregation == "capsule":
-        yield "aggregation.weight", ("caps/W", "capsules")
-    elif aggregation == "netvlad":
-        yield "aggregation.assign.weight", ("net_vlad_1/kernel_W1", "dense")
-        yield "aggregation.assign.bias", ("net_vlad_1/kernel_B1", "same")
-        yield "aggregation.centers", ("net_vlad_1/kernel_W2", "centers")
-        yield "aggregation.project.weight", ("net_vlad_1/kernel_H1", "dense")
-    else:
-        yield "aggregation.features.weight", ("mat_mul_layer_1/kernel_type1", "dense")
-        yield "aggregation.inputs.weight", ("mat_mul_layer_2/kernel_type2", "dense")
-    first_dense = 1 if scoring == "none" else 3
-    for stage in range(NUM_STAGES):
-        yield from _layer(f"heads.{stage}.probs", f"dense_{first_dense + stage}", "dense")
-        yield from _layer(f"heads.{stage}.scale", f"delta_s{stage + 1}", "dense")
-        yield from _layer(f"heads.{stage}.shift", f"local_delta_stage{stage + 1}", "dense")
-
-
-def _ssrnet_sources() -> Iterator[tuple[str, Source]]:
-    yield from _backbone_sources()
-    for stage in range(NUM_STAGES):
-        yield from _layer(f"stages.{stage}.tanh_branch.0", f"conv2d_{2 * stage + 1}", "conv")
-        yield from _layer(f"stages.{stage}.relu_branch.0", f"conv2d_{2 * stage + 2}", "conv")
-        yield from _layer(f"heads.{stage}.scale.0", f"dense_{3 * stage + 1}", "dense")
-        yield from _layer(f"heads.{stage}.scale.2", f"delta_s{stage + 1}", "dense")
-        yield from _layer(f"heads.{stage}.shift.0", f"dense_{3 * stage + 2}", "dense")
-        yield from _layer(f"heads.{stage}.shift.2", f"local_delta_stage{stage + 1}", "dense")
-        yield from _layer(f"heads.{stage}.probs.0", f"dense_{3 * stage + 3}", "dense")
+def _layer(name: str, layer: str, rule: str) -> Iterator[tuple[str, Origin]]:
+    yield f"{name}.weight", (f"{layer}/kernel", rule)
+    yield f"{name}.bias", (f"{layer}/bias", "same")

@@ -1,10 +1,10 @@
-"""Errors of poses: mean absolute error per angle, their mean, and the geodesic error."""
+"""Mean absolute error per angle, their mean, and the geodesic error."""
 
 import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from headposekit.geometry.conventions import ANGLES, EulerOrder, pose_to_pyr
+from headposekit.geometry.conventions import EulerOrder, pose_to_pyr
 from headposekit.geometry.rotations import angular_error, geodesic_distance
 
 
@@ -50,6 +50,12 @@ class PoseError(Metric):
 
     def compute(self) -> dict[str, Tensor]:
         """Mean error in degrees of yaw, pitch and roll, their mean `mae`, `geodesic`, and the number of faces `n`."""
-        angles = self.angle_sum / self.count
-        errors = dict(zip(ANGLES, angles, strict=True))
-        return {**errors, "mae": angles.mean(), "geodesic": self.geodesic_sum / self.count, "n": self.count}
+        yaw, pitch, roll = angles = self.angle_sum / self.count
+        return {
+            "yaw": yaw,
+            "pitch": pitch,
+            "roll": roll,
+            "mae": angles.mean(),
+            "geodesic": self.geodesic_sum / self.count,
+            "n": self.count,
+        }
