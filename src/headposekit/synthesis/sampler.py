@@ -1,7 +1,7 @@
 """Random heads: every choice that varies, drawn from (seed, index), put together and rendered."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any
 
@@ -45,43 +45,48 @@ class Head:
     pose_para: Array | None  # (7,), 300W-LP's label, see `project_pose_para`; None where the camera is near
 
 
-@dataclass(eq=False)
 class HeadSampler:
     """Heads as a function of (seed, index); each option is one ingredient and can be switched off to measure its effect.
 
-    What they mean stands in conf/heads/default.yaml.
+    What they mean stands in conf/heads/default.yaml. No dataclass: Hydra takes an instance of one, given as an argument, for a
+    configuration.
     """
 
-    seed: int = 0
-    poses_per_identity: int = 2
-    identity: float = 1.3
-    expression: float = 1.0
-    wide_pitch: float = 0.3
-    skin_texture: bool = True
-    hair: bool = True
-    beard: float = 0.25
-    glasses: float = 0.22
-    hat: float = 0.15
-    body: bool = True
-    occluder: float = 0.1
-    light_variation: bool = True
-    shadows: float = 0.4
-    backgrounds: bool = True
-    borders: float = 0.3
-    photo: float = 0.5
-    box_jitter: float = 0.04
-    visible21: float = 0.5
-    perspective: tuple[float, float] | None = (20.0, 120.0)
-    texture_pool: int = 400
-
-    def __post_init__(self) -> None:
-        self._atlas = lru_cache(maxsize=self.texture_pool)(self._paint)
-        self._background = lru_cache(maxsize=self.texture_pool)(self._paint_background)
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """Those it was made with, by name."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+    def __init__(
+        self,
+        seed: int = 0,
+        poses_per_identity: int = 2,
+        identity: float = 1.3,
+        expression: float = 1.0,
+        wide_pitch: float = 0.3,
+        skin_texture: bool = True,
+        hair: bool = True,
+        beard: float = 0.25,
+        glasses: float = 0.22,
+        hat: float = 0.15,
+        body: bool = True,
+        occluder: float = 0.1,
+        light_variation: bool = True,
+        shadows: float = 0.4,
+        backgrounds: bool = True,
+        borders: float = 0.3,
+        photo: float = 0.5,
+        box_jitter: float = 0.04,
+        visible21: float = 0.5,
+        perspective: tuple[float, float] | None = (20.0, 120.0),
+        texture_pool: int = 400,
+    ) -> None:
+        self.options = {key: value for key, value in locals().items() if key not in ("self", "__class__")}
+        self.seed, self.poses_per_identity = seed, poses_per_identity
+        self.identity, self.expression, self.wide_pitch = identity, expression, wide_pitch
+        self.skin_texture, self.hair, self.beard, self.glasses, self.hat = skin_texture, hair, beard, glasses, hat
+        self.body, self.occluder = body, occluder
+        self.light_variation, self.shadows, self.photo = light_variation, shadows, photo
+        self.backgrounds, self.borders = backgrounds, borders
+        self.box_jitter, self.visible21, self.perspective = box_jitter, visible21, perspective
+        self.texture_pool = texture_pool
+        self._atlas = lru_cache(maxsize=texture_pool)(self._paint)
+        self._background = lru_cache(maxsize=texture_pool)(self._paint_background)
 
     def render(
         self,

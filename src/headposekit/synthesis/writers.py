@@ -7,7 +7,7 @@ zero. Pictures of 300W-LP and AFLW2000 are 450×450 under a parallel camera, as 
 import csv
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -51,7 +51,8 @@ class LayoutWriter(Dataset[list[str]], ABC):
             raise InputError(f"num_units={self.num_units} writes nothing; give 1 or more")
         if not SIZES[0] <= self.size <= SIZES[1]:
             raise InputError(f"layout.size={self.size} is out of range; give {SIZES[0]} to {SIZES[1]} pixels")
-        self.root, self.heads = Path(self.root), replace(self.heads, **self.heads_options)
+        self.root = Path(self.root)
+        self.heads = HeadSampler(**{**self.heads.options, **self.heads_options})
 
     def __len__(self) -> int:
         return self.num_units

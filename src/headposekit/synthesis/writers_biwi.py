@@ -103,7 +103,8 @@ def biwi_depth(head: Head, corner: NDArray[np.int_]) -> tuple[NDArray[np.float64
         head: of a parallel camera, `BIWI_SIZE` pixels.
         corner: (2,), x and y of its upper left pixel in the picture.
     """
-    assert head.pose_para is not None  # only a near camera's picture has no single scale
+    if head.pose_para is None:
+        raise InputError("a near camera's picture has no single scale; render the head with perspective=null")
     scale = head.pose_para[6]  # pixels a head unit
     x, y, toward = project_pose_para(HEAD_CENTER, head.pose_para, BIWI_SIZE)[0]
     away = BIWI_FOCAL * MILLIMETRES / scale
