@@ -5,9 +5,11 @@ import itertools
 import os
 import re
 import socket
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from headposekit.errors import InputError
 from headposekit.files import locked
@@ -21,6 +23,10 @@ SWEEP = "HEADPOSEKIT_SWEEP"
 SWEEPER = "HEADPOSEKIT_SWEEPER"
 """Environment variable: the process of the sweep whose launcher runs this."""
 LOCK = "running.lock"
+RANKS = ("RANK", "SLURM_PROCID", "NODE_RANK", "LOCAL_RANK")
+"""Environment variables: a process' number among those of its run, as torchrun, srun and Lightning set them."""
+MEETING = timedelta(minutes=5)
+"""Time for all processes of a run to start."""
 
 
 def folders_of(train_id: str, runs: Path) -> list[Path]:
@@ -30,24 +36,72 @@ def folders_of(train_id: str, runs: Path) -> list[Path]:
 
 
 @contextlib.contextmanager
-def hold(folder: Path, name: str = LOCK) -> Iterator[bool]:
-    """Whether a lock in a folder is ours as long as we hold it; the system takes it from a process that dies."""
-    with locked(folder / name) as is_ours:
+def hold(folder: Path, name: str = LOCK, *, is_needed: bool = True) -> Iterator[bool]:
+    """Whether a lock in a folder is ours as long as we hold it; the system takes it from a process that dies.
+
+    Where the file system has no locks, InputError is raised if the lock `is_needed`; else everybody gets it.
+    """
+    with locked(folder / name, is_needed=is_needed) as is_ours:
         if is_ours:
             with contextlib.suppress(OSError):  # for people, where there is room; Windows lets nobody write into a lock
                 (folder / name).write_text(f"{socket.gethostname()} {os.getpid()}\n")
         yield is_ours
 
 
+class GivenUp(Exception):
+    """A cell of a sweep ends here, for this reason."""
+
+
+class Watch:
+    """Looks whether a cell shall go on.
+
+    Args:
+        folder: where files change as long as there is life.
+        minutes: without any change after which the cell is given up.
+        given_up: called with every look; a reason that it returns ends the cell.
+        of: what lives there, for the reason.
+    """
+
+    def __init__(self, folder: Path, minutes: float, given_up: Callable[[], str | None], of: str = "") -> None:
+        self.folder, self.minutes, self.given_up, self.of = folder, minutes, given_up, of
+        # By our own clock, from one change to the next: a file may be dated tomorrow, and a file server's clock be wrong.
+        self._signs, self._last = self._look(), time.monotonic()
+
+    def __call__(self) -> bool:
+        """Whether anything has changed since the last call; raises GivenUp."""
+        if reason := self.given_up():
+            raise GivenUp(reason)
+        if (now := self._look()) != self._signs:
+            self._signs, self._last = now, time.monotonic()
+            return True
+        if time.monotonic() - self._last > 60 * self.minutes:
+            raise GivenUp(f"no sign of life{self.of} for {self.minutes:g} minutes (pool.patience); ended")
+        return False
+
+    def _look(self) -> dict[Path, tuple[int, int]]:
+        signs = {}
+        for path in [*self.folder.glob("*"), *self.folder.glob("checkpoints/*")]:
+            with contextlib.suppress(FileNotFoundError):  # moved into place meanwhile
+                status = path.stat()
+                signs[path] = (status.st_size, status.st_mtime_ns)
+        return signs
+
+
 class RunFolders:
-    """The folders of one run, held until the block ends in which it is used as a context manager."""
+    """The folders of one run, held until the block ends in which it is used as a context manager.
+
+    Args:
+        has_ranks: whether processes that torchrun or srun start at once are one run, with one folder.
+    """
 
     current: ClassVar["RunFolders | None"] = None
 
-    def __init__(self) -> None:
+    def __init__(self, has_ranks: bool = True) -> None:
+        self.has_ranks = has_ranks
         self._locks = contextlib.ExitStack()
         self._held: set[Path] = set()
         self._new: dict[Path, Path] = {}
+        self._store: Any = None  # lives as long as this: the others may still ask it
 
     def __enter__(self) -> "RunFolders":
         RunFolders.current = self
@@ -60,29 +114,70 @@ class RunFolders:
     def take(self, folder: Path) -> Path:
         """Make and hold a folder, unless a sweep or another process of this training does; InputError where another run is."""
         folder.mkdir(parents=True, exist_ok=True)
-        if _is_on_its_own() and folder.resolve() not in self._held:
-            if not self._locks.enter_context(hold(folder)):
+        if self._is_first() and folder.resolve() not in self._held:
+            if not self._locks.enter_context(hold(folder, is_needed=False)):
                 raise InputError(f"{folder}: another run is at work in it ({LOCK}); wait for its end, or choose another folder")
             self._held.add(folder.resolve())
         return folder
 
     def new(self, path: Path) -> Path:
-        """Make a folder that was not there before, always the same for a path.
+        """Make a folder that was not there before, always the same for a path; of several processes the first makes it.
 
         Its name is a time and what runs, TIME_WHAT; where that is taken TIME-2_WHAT, TIME-3_WHAT ...
+
+        Raises:
+            InputError: the first process does not say which it is.
         """
-        if not _is_on_its_own():  # another process has made it
-            return path
         if path not in self._new:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            time, _, what = path.name.rpartition("_")
-            for number in itertools.count(1):
-                folder = path if number == 1 else path.with_name(f"{time}-{number}_{what}")
-                with contextlib.suppress(FileExistsError):
-                    folder.mkdir()
-                    self._new[path] = self.take(folder)
-                    break
+            store = self._meet() if self.has_ranks and CELL not in os.environ else None
+            key = f"headposekit/{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}"
+            if self._is_first():
+                self._new[path] = self._make(path)
+                if store is not None:
+                    store.set(key, str(self._new[path]))
+            elif CELL in os.environ or (store is None and os.environ.get("LOCAL_RANK", "0") != "0"):
+                return path  # whoever started this process has made it
+            elif store is None:
+                raise InputError("this is not the first process of its run; give all of them the same hydra.run.dir=DIR")
+            else:
+                try:
+                    self._new[path] = Path(store.get(key).decode())
+                except RuntimeError as error:
+                    raise InputError("the first process of this run did not start; see what it says") from error
         return self._new[path]
+
+    def _make(self, path: Path) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        time, _, what = path.name.rpartition("_")
+        for number in itertools.count(1):
+            folder = path if number == 1 else path.with_name(f"{time}-{number}_{what}")
+            with contextlib.suppress(FileExistsError):
+                folder.mkdir()
+                break
+        return self.take(folder)
+
+    def _is_first(self) -> bool:
+        return CELL not in os.environ and (not self.has_ranks or is_first_process())
+
+    def _meet(self) -> Any:
+        """Where the processes that torchrun or srun have started can meet; None for a process that they have not."""
+        if self._store is None and ("TORCHELASTIC_RUN_ID" in os.environ or "SLURM_STEP_ID" in os.environ):
+            from pytorch_lightning.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
+            from torch.distributed import TCPStore
+
+            kind = TorchElasticEnvironment if TorchElasticEnvironment.detect() else SLURMEnvironment
+            if not kind.detect():  # an interactive shell of Slurm
+                return None
+            try:
+                run = kind()
+                if run.world_size() > 1:
+                    hosts = is_first_process() and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
+                    self._store = TCPStore(
+                        run.main_address, run.main_port, None, hosts, MEETING, wait_for_workers=False, multi_tenant=True
+                    )
+            except RuntimeError as error:
+                raise InputError(f"the processes of this run do not find each other: {str(error).splitlines()[0]}") from error
+        return self._store
 
 
 def take_folder(folder: Path) -> Path:
@@ -93,5 +188,6 @@ def take_folder(folder: Path) -> Path:
     return folder
 
 
-def _is_on_its_own() -> bool:
-    return CELL not in os.environ and "LOCAL_RANK" not in os.environ
+def is_first_process() -> bool:
+    """Whether this is the first process of its run, or the only one."""
+    return all(int(os.environ.get(name) or 0) == 0 for name in RANKS)
