@@ -29,6 +29,7 @@ NUM_PARAMETERS = {
     "aggregation=netvlad scoring=variance": 183_497,
     "aggregation=netvlad scoring=none": 114_342,
     "model=ssrnet": 233_619,
+    "model=threeddfa": 861_342,  # 850,398 and the running statistics
 }
 
 
@@ -61,8 +62,8 @@ def choice(path: Path) -> list[str]:
         return [f"model={name}", f"family={name}"]
     if group in ("solver", "landmarks"):
         return ["model=landmarks", f"{group}={name}", *(["model.source.path=x"] if name == "file" else [])]
-    if name == "threeddfa":
-        return ["model=threeddfa", "model.path=x"]
+    if name == "threeddfa_file":
+        return ["model=threeddfa_file", "model.path=x"]
     if group == "detector":
         return [f"+detector={name}"]
     if group in ("dataset", "loader"):

@@ -24,6 +24,24 @@ def test_table_fits_a_narrow_terminal_with_every_number_whole() -> None:
     assert line.split() == ["aflw2000", "last", "1.23", "2.00", "30.50", "11.25", "123.46", "1969", "3"]
 
 
+def test_the_aligned_error_is_shown_where_there_is_room() -> None:
+    with_aligned = {
+        **RESULTS,
+        "test": {**RESULTS["test"], "biwi": {"n": 9, "skipped": 0, "last": {**ERRORS, "aligned_mae": 0.5}}},
+    }
+    texts = {}
+    for width in (80, 74, 40):
+        out = io.StringIO()
+        print_results(with_aligned, Console(file=out, width=width))
+        texts[width] = out.getvalue()
+        assert all(len(line) <= width for line in texts[width].splitlines())
+    rows = {width: next(line for line in text.splitlines() if "biwi" in line).split() for width, text in texts.items()}
+    assert rows[80] == ["biwi", "last", "1.23", "2.00", "30.50", "11.25", "123.46", "0.50", "9", "0"]
+    assert rows[74] == ["biwi", "last", "1.23", "2.00", "30.50", "11.25", "123.46", "9", "0"]
+    assert "aligned 0.50" in texts[40].splitlines()
+    assert ["aligned: mean absolute error once" in " ".join(text.split()) for text in texts.values()] == [True, False, True]
+
+
 def test_rows_are_the_same_numbers() -> None:
     columns, rows = result_rows(RESULTS)
     assert [row[:2] for row in rows] == [["synthetic", "last"], ["synthetic", "best"], ["aflw2000", "last"]]

@@ -37,7 +37,7 @@ KNOWN = {"git", "cd", ".", "export", "wandb", "pre-commit"}
 """Programs that are not ours, and what the shell does itself."""
 WRITTEN = {"output", "root", "search.wandb_sweep", "layout.root", "data.pack.root"}
 """Options that name what will be written."""
-ABSENT = re.compile(r"\b(DIR|FILE|URL|lp20000)\b|\.\.\.|\.(h5|pkl|onnx|ckpt|csv|npy|txt)\b")
+ABSENT = re.compile(r"\b(DIR|FILE|URL|lp20000)\b|\.\.\.|\.(h5|pkl|pth|onnx|ckpt|csv|npy|txt)\b")
 """What an option's value looks like that names files which a reader has and the tests do not."""
 
 

@@ -85,7 +85,7 @@ def test_files_of_landmarks_and_of_3ddfa(run, aflw2000_root: Path, tmp_path: Pat
         f"model.source.path={tmp_path}/points.npz",
         f"model.face_model={tmp_path}/face.npy",
     )
-    for folder, model, without in (("a", file, 1), ("b", ("model=threeddfa", f"model.path={tmp_path}/p.npz"), 0)):
+    for folder, model, without in (("a", file, 1), ("b", ("model=threeddfa_file", f"model.path={tmp_path}/p.npz"), 0)):
         done = run("evaluate", *model, *TEST, f"test.aflw2000.root={aflw2000_root}", f"hydra.run.dir={folder}")
         assert done.returncode == 0, done.stderr
         entry = results(tmp_path / folder)["test"]["aflw2000"]

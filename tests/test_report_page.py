@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from run_folders import write_run, write_runs
+from run_folders import by_method, write_run, write_runs
 
 HOSTILE = '<img src=x onerror=alert(1)> & "b" $'
 PROBE = """
@@ -81,6 +81,9 @@ def pool(tmp_path: Path) -> Path:
         for folder in write_runs(runs, seed, "fsanet/table5", "biwi").values():
             results = json.loads((folder / "results.json").read_text())
             results["cells"][0]["options"] = ["hydra.run.dir=/x", "figures.evil={_target_: os.abort}"]
+            results["test"]["biwi"]["last"] |= {"aligned_mae": 0.25, "aligned_geodesic": 0.75, "offset_pitch": -1.5}
+            bands = {"0-15": {"mae": 0.5, "n": 1_200}, "30-60": {"mae": 1.5, "n": 1}}
+            results["test"]["biwi"]["by_yaw"] = {"last": bands}
             (folder / "results.json").write_text(json.dumps(results))
             (folder / "metrics.csv").write_text("epoch,train/mae,val/mae\n0,9,8\n1,5,6\n")
             cv2.imwrite(str(folder / "examples_biwi.png"), np.full((40, 60, 3), 128, np.uint8))
@@ -121,10 +124,15 @@ def test_page_holds_tables_intervals_figures_and_reasons_and_needs_nobody_else(p
     board = next(row for label, row in rows.items() if "conv scoring" in label)
     low, high = map(float, board[2].split(" to "))
     assert low <= float(board[1].split()[0]) <= high
-    assert board[1:2] + board[7:8] == ["1.00 ± 0.00", "2"]
+    assert board[1:2] + board[7:9] == ["1.00 ± 0.00", "0.25 ± 0.00", "2"]
+    assert "Aligned: mean absolute error once the mean rotation" in text
+    bands = next(row for row in parsed.rows if row and "conv scoring" in row[0] and len(row) == 5)
+    assert bands[1:] == ["0.50 ± 0.00", "1.50 ± 0.00", "0.75 ± 0.00", "-1.50 ± 0.00"]
+    assert ["network", "0-15° (1,200)", "30-60° (1)", "aligned geodesic", "pitch offset"] in parsed.rows
     published = next(row for label, row in rows.items() if label.startswith("VGG16 published"))
     assert published[0].endswith("FSA-Net, Table 3, RGB")
     assert (published[1:6], published[-2:]) == (["3.66", "–", "3.91", "4.03", "3.03"], ["BIWI", "FSA-Net's protocol 2"])
+    assert len(published) == len(board)
     assert rows["capsule, 1x1"][3:5] == ["3.77", "1.00 ± 0.00"]
     assert rows["capsule, fusion"][4] == "1.00 ± 0.00"
     numeric = re.compile(r"[-+]?[\d,.]+( to [\d.]+| of [\d,]+| ± [\d.]+)?( \[\d+\])*|[>]?\d+|–( \[\d+\])*|[\d., ]+")
@@ -146,6 +154,72 @@ def test_page_holds_tables_intervals_figures_and_reasons_and_needs_nobody_else(p
     assert "&lt;img src=x onerror=alert(1)&gt;" in text
     assert "/secret" not in text
     assert "os.abort" not in text
+
+
+@pytest.fixture
+def aflw2000_runs(tmp_path: Path) -> dict[str, Path]:
+    """Runs on AFLW2000, off by 4, 1 and 2 degrees, and a second annotation of one of its two faces, which is off by 2.9."""
+    folders = write_runs(tmp_path / "runs", 0)
+    for folder in folders.values():
+        _change_rules(folder, {"dataset": "AFLW2000"})
+    (tmp_path / "a second.csv").write_text("name,yaw,pitch,roll\na,12.9,2.1,2.9\nanother,1,2,3\n")
+    return folders
+
+
+def _change_rules(folder: Path, rules: dict[str, Any]) -> None:
+    results = json.loads((folder / "results.json").read_text())
+    results["test"]["aflw2000"]["rules"] = rules
+    results["test"]["aflw2000"]["of_protocol"] = {"name": "fsanet1", "hash": "x", "complete": True}
+    (folder / "results.json").write_text(json.dumps(results))
+
+
+def test_two_annotations_stand_beside_aflw2000_and_small_differences_are_marked(run, aflw2000_runs, tmp_path: Path) -> None:
+    words = "A second annotation (a second.csv) disagrees with the official labels by MAE 2.90, geodesic "
+    done = run("report", f"annotations={tmp_path / 'a second.csv'}")
+    assert done.returncode == 0, done.stderr
+    text = (tmp_path / "runs" / "reports" / "index.html").read_text()
+    assert words in text
+    assert "on 1 of these faces; differences below 2.90 degrees are within the disagreement of two annotations" in text
+    measured = [row[1] for row in Page(text).rows if len(row) == 14 and row[7:9] == ["–", "1"]]
+    assert measured == ["1.00", "2.00 ≈", "4.00"]
+    assert "FSA-Net, Table 1" in text[text.index('id="leaderboards"') : text.index('id="experiments"')]
+
+    assert run("report", "experiments=fsanet/table4", f"annotations={tmp_path / 'a second.csv'}").returncode == 0
+    folder = tmp_path / "runs" / "reports" / "fsanet" / "table4"
+    table = by_method(folder / "table.csv")
+    found = {label: row["AFLW2000 last"] for label, row in table.items() if label.startswith("capsule")}
+    assert found == {"capsule, w/o": "4.00", "capsule, 1x1": "1.00", "capsule, var": "2.00 ≈", "capsule, fusion": "1.00"}
+    assert table["capsule, w/o"]["AFLW2000 difference"] == "-1.75 ≈"
+    assert table["capsule, 1x1"]["AFLW2000 difference"] == "-4.25"
+    assert f"AFLW2000: {words}" in (folder / "table.md").read_text()
+    assert r"$\approx$" in (folder / "table.tex").read_text()
+
+
+def test_papers_numbers_are_of_the_official_labels_and_stand_beside_no_others(run, aflw2000_runs, tmp_path: Path) -> None:
+    for folder in aflw2000_runs.values():
+        _change_rules(folder, {"dataset": "AFLW2000", "labels": "a second.csv"})
+    assert run("report").returncode == 0
+    text = (tmp_path / "runs" / "reports" / "index.html").read_text()
+    assert "AFLW2000, labels a second.csv" in text
+    assert "FSA-Net, Table 1" not in text[text.index('id="leaderboards"') : text.index('id="experiments"')]
+    assert run("report", "experiments=fsanet/table4").returncode == 0
+    folder = tmp_path / "runs" / "reports" / "fsanet" / "table4"
+    assert {row["AFLW2000 published"] for row in by_method(folder / "table.csv").values()} == {"–"}
+    assert {row["AFLW2000 difference"] for row in by_method(folder / "table.csv").values()} == {"–"}
+    assert (
+        "AFLW2000: papers have other labels or another frame, so their numbers are left out."
+        in (folder / "table.md").read_text()
+    )
+
+
+def test_annotations_of_nothing_that_was_tested_are_refused_in_a_line(refused, aflw2000_runs, tmp_path: Path) -> None:
+    assert "no such file" in refused("report", "annotations=absent.csv")
+    (tmp_path / "other.csv").write_text("name,yaw,pitch,roll\nnobody,1,2,3\n")
+    for options in ([], ["experiments=fsanet/table4"]):
+        assert "no run was tested on a face that it names" in refused("report", f"annotations={tmp_path}/other.csv", *options)
+    (tmp_path / "other.csv").write_text("name,yaw,pitch,roll\na,1,2,left\n")
+    assert "other.csv, line 2: roll is 'left', not a finite number" in refused("report", f"annotations={tmp_path}/other.csv")
+    assert not (tmp_path / "runs" / "reports" / "index.html").exists()
 
 
 def test_an_empty_pool_and_options_without_an_experiment_are_refused_in_a_line(refused, tmp_path: Path) -> None:

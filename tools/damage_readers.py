@@ -551,12 +551,13 @@ def open_runs(folder: Path) -> Read:
 
 def open_overview(folder: Path) -> Read:
     """The page of all that has run."""
+    from headposekit.reporting.annotations import Annotations
     from headposekit.reporting.overview import write_overview
     from headposekit.sweeps.resolvers import register_resolvers
 
     register_resolvers()
     os.environ["HEADPOSEKIT_RUNS"] = str(folder)
-    return lambda file: write_overview(folder.parent / "index.html")
+    return lambda file: write_overview(folder.parent / "index.html", Annotations(None))
 
 
 def write_experiments(folder: Path) -> None:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
-from headposekit.geometry.conventions import ERRORS
+from headposekit.geometry.conventions import ALIGNED_MEANS, ERRORS
 
 NARROW = 12
 """Width of a column of wrapped text, at least."""
@@ -21,12 +21,21 @@ def print_results(results: dict[str, Any], console: Console | None = None) -> No
     """Print the errors in results.json, and how many faces a model that can fail has no pose for."""
     columns, rows = result_rows(results)
     body = [
-        [name, weights, *(f"{error:.2f}" for error in errors), str(n), str(results["test"][name]["skipped"])]
+        [
+            name,
+            weights,
+            *("" if error == "" else f"{error:.2f}" for error in errors),
+            str(n),
+            str(results["test"][name]["skipped"]),
+        ]
         for name, weights, *errors, n in rows
     ]
     console = console or Console()
     title = f"Mean absolute error in degrees · {results['params']:,} parameters"
-    print_table([*columns, "skipped"], body, console, title, numbers=[*columns[2:], "skipped"])
+    columns = [*columns, "skipped"]
+    shown = print_table(columns, body, console, title, numbers=columns[2:], spare=("aligned",))
+    if "aligned" in shown:
+        console.print(ALIGNED_MEANS, highlight=False)
     for name, entry in results["test"].items():
         if entry.get("refused") or entry.get("behind"):
             console.print(
@@ -36,14 +45,21 @@ def print_results(results: dict[str, Any], console: Console | None = None) -> No
 
 
 def result_rows(results: dict[str, Any]) -> tuple[list[str], list[list[Any]]]:
-    """Columns and rows of the errors in results.json: a row for each test set and the weights it was tested with."""
-    rows = [
-        [test_set, weights, *(entry[weights][column] for column in ERRORS), entry["n"]]
+    """Columns and rows of the errors in results.json: a row for each test set and the weights it was tested with.
+
+    The column `aligned` is there where a row has such an error, and empty where one has none.
+    """
+    tested = [
+        (test_set, weights, entry[weights], entry["n"])
         for test_set, entry in results["test"].items()
         for weights in ("initial", "last", "best")
         if weights in entry
     ]
-    return ["test set", "weights", *ERRORS, "n"], rows
+    names = {**{name: name for name in ERRORS}, "aligned_mae": "aligned"}
+    if not any("aligned_mae" in errors for _, _, errors, _ in tested):
+        del names["aligned_mae"]
+    rows = [[test_set, weights, *(errors.get(name, "") for name in names), n] for test_set, weights, errors, n in tested]
+    return ["test set", "weights", *names.values(), "n"], rows
 
 
 def print_sweep(rows: list[dict[str, str]], console: Console | None = None) -> None:
@@ -81,22 +97,27 @@ def print_table(
     title: str | None = None,
     numbers: Container[str] = (),
     wrapped: Container[str] = (),
-) -> None:
-    """Print a table; where a column that may not be `wrapped` would be cut, each row as lines of a name and a value."""
-    console = console or Console()
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    for column in columns:
-        table.add_column(column, justify="right" if column in numbers else "left", no_wrap=column not in wrapped)
-    rows = list(rows)
-    for row in rows:
-        table.add_row(*row)
-    width = Measurement.get(console, console.options.update(width=10_000), table).maximum
-    for number, column in enumerate(columns):
-        if column in wrapped:
-            width -= max(0, max(cell_len(cell) for cell in (column, *(row[number] for row in rows))) - NARROW)
-    if width <= console.width:
-        console.print(table)
-        return
+    spare: Container[str] = (),
+) -> Sequence[str]:
+    """Print a table; where a column that may not be `wrapped` would be cut, each row as lines of a name and a value.
+
+    Columns that are `spare` are left out first. Returns the columns that were printed.
+    """
+    console, rows = console or Console(), list(rows)
+    for shown in (columns, [column for column in columns if column not in spare]):
+        table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+        table.collapse_padding = True
+        for column in shown:
+            table.add_column(column, justify="right" if column in numbers else "left", no_wrap=column not in wrapped)
+        for row in rows:
+            table.add_row(*(cell for column, cell in zip(columns, row, strict=True) if column in shown))
+        width = Measurement.get(console, console.options.update(width=10_000), table).maximum
+        for number, column in enumerate(columns):
+            if column in wrapped:
+                width -= max(0, max(cell_len(cell) for cell in (column, *(row[number] for row in rows))) - NARROW)
+        if width <= console.width:
+            console.print(table)
+            return shown
     if title:
         console.print(title)
     for row in rows:
@@ -104,6 +125,7 @@ def print_table(
             if cell:
                 console.print(f"{column} {cell}".strip(), markup=False, highlight=False, soft_wrap=True)
         console.print()
+    return columns
 
 
 def print_prediction(summary: dict[str, Any], console: Console | None = None) -> None:

@@ -132,7 +132,7 @@ def test_a_datamodule_takes_the_options_of_its_reader_and_no_others(aflw2000_roo
     assert {"root", "crop", "box", "max_angle", "pack", "batch_size"} <= set(inspect.signature(AFLW2000DataModule).parameters)
     assert "part" not in inspect.signature(AFLW2000DataModule).parameters
     given = AFLW2000DataModule(aflw2000_root, FSANetCrop(), box="pt3d_68", batch_size=3)
-    assert (given.reader_options, given.batch_size) == ({"box": "pt3d_68"}, 3)
+    assert (given.reader_options, given.batch_size) == ({"box": "pt3d_68", "labels": None}, 3)
     assert given.rules["box"] == "pt3d_68"
     with pytest.raises(TypeError, match="part"):
         AFLW2000DataModule(aflw2000_root, FSANetCrop(), part="test")

@@ -22,9 +22,9 @@ from headposekit.data.packing import FacePack, FixedPack, LoosePack, Source
 from headposekit.data.perturbation import Perturbation
 from headposekit.datasets import AFLW2000, W300LP
 from headposekit.errors import InputError
-from headposekit.geometry.crops import CropRule, FSANetCrop, HopenetCrop, MarginCrop
+from headposekit.geometry.crops import CropRule, FSANetCrop, HopenetCrop, MarginCrop, ThreeDDFACrop
 
-RULES = [FSANetCrop(), MarginCrop(), HopenetCrop(64)]
+RULES = [FSANetCrop(), MarginCrop(), HopenetCrop(64), ThreeDDFACrop(64)]
 
 
 def set_chunk(monkeypatch: pytest.MonkeyPatch, faces: int) -> None:

@@ -9,9 +9,11 @@ from PIL import Image
 from headposekit.errors import InputError
 from headposekit.geometry.crops import (
     HOPENET_SIDES,
+    CropRule,
     FSANetCrop,
     HopenetCrop,
     MarginCrop,
+    ThreeDDFACrop,
     aflw2000_box,
     crop_with_black_border,
     drop_negative_points,
@@ -97,6 +99,33 @@ def test_margin_crop_keeps_the_shape_of_the_face() -> None:
     assert crop.any(axis=(1, 2)).sum() == 2 * crop.any(axis=(0, 2)).sum() == 20
 
 
+def roi_of_3ddfa_v2(box: tuple[float, ...]) -> list[int]:
+    """As its own code computes it, side by side."""
+    left, top, right, bottom = box
+    old = (right - left + bottom - top) / 2
+    x, y, size = right - (right - left) / 2, bottom - (bottom - top) / 2 + old * 0.14, int(old * 1.58)
+    return [round(side) for side in (x - size / 2, y - size / 2, x - size / 2 + size, y - size / 2 + size)]
+
+
+def test_threeddfa_crop_is_a_lower_square_with_black_outside() -> None:
+    assert ThreeDDFACrop().regions(np.array([[100.0, 50, 180, 170]]), 400, 400).cut.tolist() == [[61, 45, 219, 203]]
+    crop = ThreeDDFACrop(158)(np.full((100, 120, 3), 255, np.uint8), [20, 0, 120, 100])
+    np.testing.assert_array_equal(crop[:15], 0)
+    np.testing.assert_array_equal(crop[15:115, 9:129], 255)
+    np.testing.assert_array_equal(crop[115:], 0)
+
+
+@given(st.tuples(*[st.floats(0, 80)] * 4).filter(lambda b: b[2] > 1 and b[3] > 1))
+def test_threeddfa_crop_is_the_published_one_and_within_its_reach(numbers: tuple[float, ...]) -> None:
+    x, y, width, height = numbers
+    box, rule = (x, y, x + width, y + height), ThreeDDFACrop()
+    cut = rule.regions(np.array([box]), 100, 100).cut[0]
+    np.testing.assert_allclose(cut, roi_of_3ddfa_v2(box), atol=1)  # a side may lie on a half pixel
+    half = (0.5 + rule.reach) * max(width, height) + 1
+    center = np.array([x + width / 2, y + height / 2] * 2)
+    assert np.abs(cut - center).max() <= half
+
+
 @pytest.mark.parametrize("rule", [FSANetCrop(), MarginCrop()], ids=["fsanet", "margin"])
 def test_box_without_area_is_refused(rule) -> None:
     with pytest.raises(InputError, match="has no area"):
@@ -174,13 +203,15 @@ def test_each_dataset_has_its_form_of_a_rule() -> None:
     np.testing.assert_array_equal(fsanet.for_dataset("biwi").for_dataset("aflw2000")(RAMP, box), fsanet(RAMP, box))
 
 
-@pytest.mark.parametrize("rule", [FSANetCrop(20), HopenetCrop(20), MarginCrop(20)], ids=lambda rule: rule.name)
+@pytest.mark.parametrize(
+    "rule", [FSANetCrop(20), HopenetCrop(20), MarginCrop(20), ThreeDDFACrop(20)], ids=lambda rule: rule.name
+)
 def test_boxes_that_are_crops_already_are_cut_as_they_are(rule) -> None:
     np.testing.assert_array_equal(rule.for_dataset("crops")(RAMP, [30, 40, 50, 60]), RAMP[40:60, 30:50])
 
 
-@pytest.mark.parametrize("rule", [MarginCrop(8), HopenetCrop(8)], ids=lambda rule: rule.name)
-def test_a_crop_never_fills_the_memory(rule: MarginCrop | HopenetCrop) -> None:
+@pytest.mark.parametrize("rule", [MarginCrop(8), HopenetCrop(8), ThreeDDFACrop(8)], ids=lambda rule: rule.name)
+def test_a_crop_never_fills_the_memory(rule: CropRule) -> None:
     with pytest.raises(InputError, match=r"a crop of \d+×\d+ pixels is too large"):
         rule(RAMP, [-100_000, -100_000, 100_000, 100_000])
 

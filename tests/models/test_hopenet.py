@@ -79,7 +79,7 @@ def test_published_state_dicts_give_the_published_angles(tmp_path: Path, make, o
 def test_published_files_that_are_none(tmp_path: Path) -> None:
     path = tmp_path / "file.pkl"
     torch.save(torchvision.models.resnet18().state_dict(), path)
-    with pytest.raises(InputError, match="a state dict, but not of Hopenet"):
+    with pytest.raises(InputError, match="a state dict, but neither of Hopenet"):
         load_published(path)
     state = official_alexnet().state()
     del state["classifier.1.bias"]

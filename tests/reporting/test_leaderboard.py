@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from headposekit.geometry.conventions import pose_to_pyr
 from headposekit.reporting.leaderboard import boards, intervals, label_of, networks, perturbations, score
@@ -35,20 +36,87 @@ def scores_of(runs: Path) -> tuple[list[Any], dict[tuple[str, str], str]]:
     return score(networks(read_runs(runs)[0]))
 
 
-@given(st.lists(st.floats(0, 180), min_size=1, max_size=60), st.integers(0, 9))
+@given(st.lists(st.floats(0, 180), min_size=2, max_size=60), st.integers(0, 9))
 def test_intervals_hold_the_mean_and_are_the_same_every_time(errors: list[float], seed: int) -> None:
-    both = intervals(np.array([errors, errors]), 200, seed)
+    own = np.arange(len(errors))
+    both = intervals(np.array([errors, errors]), own, 200, seed)
     np.testing.assert_array_equal(both[0], both[1])
     assert both[0, 0] - 1e-9 <= np.mean(errors) <= both[0, 1] + 1e-9
-    np.testing.assert_array_equal(both, intervals(np.array([errors, errors]), 200, seed))
+    np.testing.assert_array_equal(both, intervals(np.array([errors, errors]), own, 200, seed))
 
 
 def test_intervals_are_as_wide_as_theory_says_and_leave_faces_without_a_pose_out() -> None:
     errors = np.random.default_rng(1).gamma(2, 3, 1000)
-    low, high = intervals(errors[None])[0]
+    low, high = intervals(errors[None], np.arange(1000))[0]
     assert high - low == pytest.approx(2 * 1.96 * errors.std() / 1000**0.5, rel=0.08)
     with_holes = np.concatenate([errors, np.full(500, np.nan)])
-    np.testing.assert_allclose(intervals(with_holes[None])[0], [low, high], atol=0.1)
+    np.testing.assert_allclose(intervals(with_holes[None], np.arange(1500))[0], [low, high], atol=0.1)
+
+
+@pytest.mark.parametrize("people", [8, 24, 60])
+def test_intervals_cover_where_the_faces_of_a_person_share_an_error(people: int) -> None:
+    """300 data sets whose mean error is 5 degrees: a face's is its person's (gamma, mean 3) and its own (gamma, mean 2)."""
+    rng = np.random.default_rng(0)
+    faces_of_person = rng.integers(5, 25, people)
+    person = np.repeat(np.arange(people), faces_of_person)
+    errors = rng.gamma(4, 3 / 4, (300, people))[:, person] + rng.gamma(2, 1, (300, len(person)))
+
+    def share_covered(groups: NDArray[np.int64]) -> float:
+        low, high = intervals(errors, groups, 1000).T
+        return float(((low <= 5) & (high >= 5)).mean())
+
+    assert 0.90 <= share_covered(person) <= 0.98
+    assert share_covered(np.arange(len(person))) < 0.7  # faces drawn one by one: far too narrow
+
+
+def test_of_a_single_person_there_is_no_interval() -> None:
+    assert np.isnan(intervals(np.array([[1.0, 2.0, 3.0]]), np.zeros(3, int))).all()
+
+
+def test_groups_are_those_of_the_files_and_older_files_have_none(tmp_path: Path) -> None:
+    errors = [float(n % 5) for n in range(40)]
+    write_run(tmp_path, "old", errors)
+    (alone,) = boards(scores_of(tmp_path)[0])
+    assert alone.num_groups == 40
+    folder = write_run(tmp_path, "new", errors, model={"_target_": "x.FSANet"})
+    file = folder / "predictions_a.csv"
+    faces = [row.rsplit(",", maxsplit=1)[0] for row in file.read_text().splitlines()[1:]]
+    rows = [f"{row},{'same' if n % 5 == 4 else f'photo {n % 5}'}" for n, row in enumerate(faces)]
+    file.write_text("\n".join([file.read_text().splitlines()[0], *rows]))
+    (board,) = boards(scores_of(tmp_path)[0])  # on the same faces, so its groups hold for the old run too
+    assert (board.n, board.num_groups) == (40, 5)
+    wide, also_wide = (one.interval for one in board.scores)
+    narrow = alone.scores[0].interval
+    assert wide == also_wide
+    assert wide[1] - wide[0] > 2 * (narrow[1] - narrow[0])
+
+
+def test_rules_as_in_the_papers_may_be_said_or_not_and_other_labels_or_frames_stand_alone(tmp_path: Path) -> None:
+    """The same faces, names and angles, so that rules alone keep them apart."""
+    biwi = {"dataset": "BIWI", "calibrated": True}
+    told = [biwi, {**biwi, "frame": "camera"}, {**biwi, "frame": "ray"}]
+    own = {**RULES, "labels": "our own, modes_inner", "level": 6.6}
+    for number, rules in enumerate([*told, RULES, own, {**own, "level": 0.0}, {**RULES, "labels": "second.csv"}]):
+        write_run(tmp_path, f"run{number}", [1, 2], rules, model={"_target_": f"x.Net{number}"})
+    assert {board.rules: len(board.scores) for board in boards(scores_of(tmp_path)[0])} == {
+        "BIWI, calibrated": 2,
+        "BIWI, calibrated, frame ray": 1,
+        "AFLW2000, |angles| <= 99": 1,
+        "AFLW2000, |angles| <= 99, labels our own, modes_inner, level 6.6": 1,
+        "AFLW2000, |angles| <= 99, labels our own, modes_inner, level 0": 1,
+        "AFLW2000, |angles| <= 99, labels second.csv": 1,
+    }
+
+
+def test_bands_are_those_that_every_seed_has(tmp_path: Path) -> None:
+    bands = [{"0-15": {"mae": 2.0, "n": 3}, "60-180": {"mae": 9.0, "n": 1}}, {"0-15": {"mae": 4.0, "n": 3}}]
+    for seed, by_yaw in enumerate(bands):
+        path = write_run(tmp_path, f"run{seed}", [1, 2], seed=seed) / "results.json"
+        results = json.loads(path.read_text())
+        results["test"]["a"]["by_yaw"] = {"last": by_yaw}
+        path.write_text(json.dumps(results))
+    (one,) = scores_of(tmp_path)[0]
+    assert one.bands == {"0-15": ("3.00 ± 1.41", 3)}
 
 
 def test_networks_stand_together_where_the_faces_are_the_same(tmp_path: Path) -> None:
@@ -151,6 +219,7 @@ def test_errors_wrap_and_may_be_in_other_angles() -> None:
 
 def test_labels_name_files_and_parts() -> None:
     assert label_of({"weights": ["/there/a.h5", "b.h5"]}) == "a.h5 + b.h5"
+    assert label_of({"weights": ["a.pth"]}, network="ThreeDDFANet") == "3DDFA_V2"
     own = {"checkpoint": "runs/abc/checkpoints/best.ckpt", "weights": []}
     assert (label_of(own), label_of(own, {"abc": "FSA-Net"})) == ("abc (best.ckpt)", "FSA-Net (best.ckpt)")
     model = {"_target_": "m.Hopenet", "backbone": {"_target_": "m.TimmBackbone", "model_name": "resnet18.tv"}, "bins": {}}

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from headposekit.errors import InputError
+from headposekit.geometry.conventions import ALIGNED_MEANS
 from headposekit.paths import PUBLISHED
 from headposekit.reporting.published import Published, find_published, read_published
 from headposekit.reporting.tables import DASH, Measured, Row, Table, mean_and_std
@@ -50,6 +51,34 @@ def test_rows_whose_errors_leave_faces_out_are_named() -> None:
     assert expected in landmarks.markdown(("last",))
     header, (own, frontal), _ = landmarks.cells(("n",))
     assert (own[header.index("AFLW2000 n")], frontal[header.index("AFLW2000 n")]) == ("297 of 494", "494")
+
+
+def test_the_aligned_error_is_a_dash_where_a_seed_lacks_it_and_is_explained_where_it_is_shown() -> None:
+    seeds = ({**errors(5.0), "aligned_mae": 3.0}, {**errors(5.0), "aligned_mae": 4.0})
+    both = Table("T", {"a": "AFLW2000"}, [Row("new", measured={"a": Measured(seeds, (), 9, {"dataset": "p"}, "c", ("abc",))})])
+    assert both.cells(("last", "aligned"))[1] == [["new", DASH, "5.00 ± 0.00", "3.50 ± 0.71"]]
+    assert ALIGNED_MEANS in both.markdown()
+    seeds[1].pop("aligned_mae")
+    assert both.cells(("last", "aligned"))[1] == [["new", DASH, "5.00 ± 0.00", DASH]]
+    assert ALIGNED_MEANS not in both.markdown()
+
+
+def test_differences_smaller_than_the_tolerance_are_marked() -> None:
+    rows = [
+        Row(
+            str(mae),
+            None,
+            {"a": Published({"mae": 4.0})},
+            {"a": Measured((errors(mae),), (), 9, {"dataset": "p"}, "c", ("abc",))},
+        )
+        for mae in (3.0, 3.9, 5.5)
+    ]
+    table = Table("T", {"a": "A", "b": "B"}, rows, tolerances={"a": 1.2})
+    assert [cells[3:5] for cells in table.cells(("last", "difference"))[1]] == [
+        ["3.00", "-1.00 ≈"],
+        ["3.90 ≈", "-0.10 ≈"],
+        ["5.50", "+1.50"],
+    ]
 
 
 def test_a_terminal_gets_the_columns_that_fit() -> None:

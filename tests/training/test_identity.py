@@ -230,7 +230,7 @@ from headposekit.data.dataset import FolderDataset
 class Listed(FolderDataset):
     title, layout, files = "Listed", "NAME.png", {("my_list",) if declares else ()}
 
-    def __init__(self, root, max_angle=99.0, bad_files="raise", my_list=None, word="a"):
+    def __init__(self, root, max_angle=99.0, bad_files="raise", my_list=None, word="a", frame="camera", field_of_view=None):
         super().__init__(root, max_angle, bad_files)
 
 class ListedDataModule(FolderDataModule):

@@ -18,6 +18,8 @@ VALUES: dict[str, dict[str, Any]] = {
     "fsanet2_person": {"data.part_by": "person", "test.biwi.part_by": "person", "data.box_rule": "fsanet_protocol2"},
     "hopenet_300w_lp": {"data.val_fraction": 0.0, "test.aflw2000.box": "official", "test.biwi_dockerface.part": "all"},
     "hopenet_biwi": {"data.box_rule": "dockerface", "data.part": "train", "test.biwi_dockerface.part": "test"},
+    "pointing04_known": {"data.series": 1, "test.pointing04.series": 2, "data.without_person": None},
+    "pointing04_unknown": {"data.without_person": 1, "test.pointing04.people": [1], "data.series": None},
     "hopenet_aflw": {"data.part": "train", "test.aflw.part": "test", "test.afw.max_angle": 99, "data.val_fraction": 0.0},
 }
 

@@ -6,7 +6,7 @@ import pytest
 
 from headposekit.data.perturbation import Perturbation
 from headposekit.reporting.leaderboard import PERTURBED
-from headposekit.training.rules import PERTURBATIONS, describe_rules
+from headposekit.training.rules import PERTURBATIONS, describe_rules, is_official
 from headposekit.training.runs import read_runs
 
 BIWI = {"dataset": "BIWI", "max_angle": 99.0, "box": "listed", "box_file": "a.npz", "part": "test", "part_seed": 3}
@@ -20,6 +20,10 @@ BIWI = {"dataset": "BIWI", "max_angle": 99.0, "box": "listed", "box_file": "a.np
          "BIWI, all angles, box listed, box file a.npz, part test, calibrated, errors in pyr angles"),
         ({"dataset": "AFW", "perturb": {"low_resolution": 5, "shift": 0.10}, "light": "dark", "euler_order": "ypr"},
          "AFW in 5 times larger pixels with boxes moved by 0.1 of their size, light dark"),
+        ({"dataset": "BIWI", "calibrated": True, "frame": "camera"}, "BIWI, calibrated"),
+        ({"dataset": "BIWI", "calibrated": True, "frame": "ray"}, "BIWI, calibrated, frame ray"),
+        ({"dataset": "68 points", "labels": "our own, modes_inner", "level": 6.6},
+         "68 points, labels our own, modes_inner, level 6.6"),
     ],
 )  # fmt: skip
 def test_words(rules: dict, words: str) -> None:
@@ -34,6 +38,19 @@ def test_what_is_left_out_and_every_perturbation_has_words() -> None:
 
 
 @pytest.mark.parametrize(
+    ("rules", "expected"),
+    [
+        ({}, True),
+        ({"labels": "nominal", "frame": "camera"}, True),
+        ({"labels": "second.csv"}, False),
+        ({"frame": "ray"}, False),
+    ],
+)
+def test_papers_have_the_official_labels_in_the_cameras_frame(rules: dict, expected: bool) -> None:
+    assert is_official({"dataset": "BIWI", **rules}) is expected
+
+
+@pytest.mark.parametrize(
     ("entry", "rules", "reason"),
     [
         ({"rules": BIWI}, BIWI, None),
@@ -41,6 +58,9 @@ def test_what_is_left_out_and_every_perturbation_has_words() -> None:
         ({}, None, "test set a lacks one of rules, crop, n, last"),
         ({"rules": {"dataset": "BIWI", "perturb": {"shift": "far"}}}, None, "no usable `rules`"),
         ({"rules": ["BIWI"]}, None, "no usable `rules`"),
+        ({"rules": BIWI, "by_yaw": {"last": {"0-15": {"mae": "small", "n": 2}}}}, None, "test set a has no usable `by_yaw`"),
+        ({"rules": BIWI, "by_yaw": [1]}, None, "test set a has no usable `by_yaw`"),
+        ({"rules": BIWI, "by_yaw": {"last": {"0-15": {"mae": 1.5, "n": 2}}}}, BIWI, None),
     ],
 )
 def test_a_run_has_rules_or_the_sentence_of_an_older_version(

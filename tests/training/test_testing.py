@@ -10,14 +10,14 @@ import torch
 from rich.console import Console
 
 from headposekit.console import print_results
-from headposekit.datasets import AFLW2000DataModule
+from headposekit.datasets import AFLW2000DataModule, W300LPDataModule
 from headposekit.errors import InputError
 from headposekit.geometry.conventions import pose_to_pyr
 from headposekit.geometry.crops import FSANetCrop
 from headposekit.models.network import PoseNetwork
 from headposekit.reporting.experiments import errors_of
 from headposekit.training import PoseEvaluator
-from headposekit.training.runs import Run, fuse, read_predictions
+from headposekit.training.runs import Run, fuse, read_groups, read_predictions
 from headposekit.training.testing import check_sets, run_tests
 from headposekit.types import PoseOutput
 
@@ -48,6 +48,17 @@ def test_errors_are_those_of_the_labels(aflw2000_root: Path, tmp_path: Path) -> 
     assert [entry["last"][a] for a in ("yaw", "pitch", "roll")] == pytest.approx(expected.tolist(), abs=1e-5)
     assert (entry["n"], entry["filtered"]) == (10, 2)
     assert (tmp_path / "predictions_aflw2000.csv").read_text().count("\n") == 11
+
+
+def test_predictions_name_the_photograph_of_each_face(w300lp_root: Path, tmp_path: Path) -> None:
+    datamodule = W300LPDataModule(w300lp_root, FSANetCrop())
+    run_tests(trainer(), PoseEvaluator(Constant(0, 0, 0)), {"lp": datamodule}, {"test": {}}, "last", tmp_path)
+    rows = list(csv.DictReader((tmp_path / "predictions_lp.csv").open(newline="")))
+    assert list(rows[0])[-1] == "group"
+    groups = read_groups(Run(tmp_path, {}), "lp")
+    assert groups == {row["name"]: row["group"] for row in rows}
+    assert groups == {name: datamodule.dataset.photo_of(name) for name in datamodule.dataset.names}
+    assert len(set(groups.values())) < len(groups)
 
 
 def test_errors_are_measured_in_the_angles_of_the_test_set(aflw2000_root: Path) -> None:

@@ -17,8 +17,8 @@ from headposekit.extensions import choices
 from headposekit.paths import CONF
 
 PATHS = {
-    "boxes", "checkpoint", "checkpoint_path", "dir", "dirpath", "face_model", "faces", "frames", "init_weights", "input",
-    "output", "path", "real", "resume", "root", "save_dir", "wandb_sweep", "weights", "whitening",
+    "annotations", "boxes", "checkpoint", "checkpoint_path", "dir", "dirpath", "face_model", "faces", "frames", "init_weights",
+    "input", "labels", "output", "path", "real", "resume", "root", "save_dir", "wandb_sweep", "weights", "whitening",
 }  # fmt: skip
 """Options that name files and folders, by the last part of their key."""
 LISTS = ("checkpoint", "input", "weights")

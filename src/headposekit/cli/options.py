@@ -31,7 +31,7 @@ OPTIONS: dict[str, tuple[Any, float, float]] = {
     **dict.fromkeys(("data.num_train", "data.num_val"), (int | None, 1, MANY)),
     **dict.fromkeys(("batch_sizes", "scaling"), (list[int], 1, 10**6)),
     **dict.fromkeys(("init_weights", "resume", "compile", "search.wandb_sweep", "wandb.entity"), (str | None, 0, 0)),
-    **dict.fromkeys(("output", "device"), (str | None, 0, 0)),
+    **dict.fromkeys(("output", "device", "annotations"), (str | None, 0, 0)),
     **dict.fromkeys(("search.name", "search.metric", "wandb.project", "root", "host"), (str, 0, 0)),
     **dict.fromkeys(("wandb.upload", "recursive", "int8", "browser"), (bool, 0, 0)),
     **dict.fromkeys(("checkpoint", "weights"), (Paths, 0, 0)),
@@ -219,7 +219,7 @@ def _is_elsewhere(node: Any, name: Any) -> bool:
 
 def _plain(node: DictConfig, name: Any) -> Any:
     value = node[name]
-    return OmegaConf.to_container(value, resolve=False) if OmegaConf.is_config(value) else value
+    return OmegaConf.to_container(value, resolve=OmegaConf.is_list(value)) if OmegaConf.is_config(value) else value
 
 
 def _shown(value: Any) -> str:

@@ -17,6 +17,12 @@ EulerOrder = Literal["ypr", "pyr"]
 ANGLES = ("yaw", "pitch", "roll")
 ERRORS = (*ANGLES, "mae", "geodesic")
 """What is reported of every test, in degrees."""
+ALIGNED = ("aligned_mae", "aligned_geodesic", "offset_pitch")
+"""Without the mean rotation between predictions and labels, and its pitch, see `headposekit.metrics.alignment`."""
+ALIGNED_MEANS = (
+    "aligned: mean absolute error once the mean rotation between predictions and labels is taken off, "
+    "so that both agree on which head looks straight ahead."
+)
 ANGLE_LIMIT = 99.0
 """Degrees of yaw, pitch and roll within which both papers keep their faces."""
 FLIP_FRAME = np.diag([1.0, -1.0, -1.0])

@@ -190,6 +190,39 @@ class MarginCrop(CropRule):
         return MarginCrop(self.size, 0.0, self.aflw2000_box) if name == "crops" else self
 
 
+class ThreeDDFACrop(CropRule):
+    """3DDFA_V2's crop: a square of 1.58 times the box's mean side, its centre 0.14 of that side further down, black outside.
+
+    Args:
+        size: side of the square in pixels.
+        aflw2000_box: which points of AFLW2000 make the tight box, see `aflw2000_box`.
+
+    Reference: cleardusk/3DDFA_V2, utils/functions.py, `parse_roi_box_from_bbox` and `crop_img`.
+    """
+
+    name = "threeddfa"
+    scale, down = 1.58, 0.14
+    reach = (scale - 1) / 2 + down
+
+    def __init__(self, size: int = 120, aflw2000_box: AFLW2000Box = "pt3d_68") -> None:
+        self.size, _, self.aflw2000_box = _check(size, 0.0, aflw2000_box)
+
+    def regions(
+        self, box: NDArray[np.floating], width: ArrayLike, height: ArrayLike, draws: NDArray[np.float64] | None = None
+    ) -> Regions:
+        """All of the square; training does not vary it."""
+        x0, y0, x1, y1 = _sides(box)
+        mean = (x1 - x0 + y1 - y0) / 2
+        side = np.trunc(self.scale * mean)
+        left, top = (x0 + x1 - side) / 2, (y0 + y1 - side) / 2 + self.down * mean
+        cut = np.rint(np.stack([left, top, left + side, top + side], axis=-1)).astype(np.int64)
+        return Regions(cut, cut.astype(np.float64))
+
+    def for_dataset(self, name: str) -> CropRule:
+        """The same; boxes that are crops already (`crops`) become squares around them, neither larger nor moved."""
+        return MarginCrop(self.size, 0.0, self.aflw2000_box) if name == "crops" else self
+
+
 class HopenetCrop(CropRule):
     """Hopenet's crop: a loose box with factors of its dataset, the shorter side resized, a square taken from the middle.
 

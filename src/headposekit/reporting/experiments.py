@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from omegaconf import DictConfig, OmegaConf
 
 from headposekit.errors import InputError
-from headposekit.geometry.conventions import EulerOrder
-from headposekit.metrics import PoseError
+from headposekit.geometry.conventions import ALIGNED, ERRORS, EulerOrder
+from headposekit.metrics import PoseError, aligned_errors
 from headposekit.paths import PUBLISHED
 from headposekit.reporting.leaderboard import in_words
 from headposekit.reporting.published import find_published, read_published
@@ -31,6 +31,7 @@ from headposekit.sweeps.cells import (
 )
 from headposekit.sweeps.compose import compose_cell, experiment_names, raw_experiment
 from headposekit.training.identity import absent_files, id_of_test, identity, learns
+from headposekit.training.rules import is_official
 from headposekit.training.runs import Predictions, Run, fuse, read_predictions, seedless
 
 
@@ -58,7 +59,7 @@ class Trained(NamedTuple):
 def asked_for() -> tuple[str | None, list[str]]:
     """The experiment that this command was given, and the options of its sweep (not those that are this command's own)."""
     chosen = HydraConfig.get()
-    given = [option for option in chosen.overrides.task if not option.startswith(("hydra", "wandb."))]
+    given = [option for option in chosen.overrides.task if not option.startswith(("hydra", "wandb.", "annotations="))]
     return chosen.runtime.choices.get("experiments"), given
 
 
@@ -120,7 +121,13 @@ def experiment_table(config: DictConfig, given: Sequence[str], pool: Mapping[str
             if "cell" in entry and not lists:
                 missing[row.label] = None
     said = [f"The list {file} is not here, so runs on {', '.join(of)} cannot be matched." for file, of in absent.items()]
-    return Table(table["title"], table["test_sets"], [*rows.values()], [*missing], [" ".join(said)] if said else [])
+    remarks = [" ".join(said)] if said else []
+    for name, printed_name in table["test_sets"].items():
+        if not all(is_official(row.measured[name].rules) for row in rows.values() if name in row.measured):
+            for row in rows.values():
+                row.published.pop(name, None)
+            remarks.append(f"{printed_name}: papers have other labels or another frame, so their numbers are left out.")
+    return Table(table["title"], table["test_sets"], [*rows.values()], [*missing], remarks)
 
 
 def _mean(parts: Sequence[Measured | None]) -> Measured | None:
@@ -129,7 +136,14 @@ def _mean(parts: Sequence[Measured | None]) -> Measured | None:
     if len(measured) < len(parts):
         return None
     return Measured(
-        tuple({key: fmean(seed[key] for seed in part.last) for key in part.last[0]} for part in measured),
+        tuple(
+            {
+                key: fmean(seed[key] for seed in part.last)
+                for key in (*ERRORS, *ALIGNED)
+                if all(key in seed for seed in part.last)
+            }
+            for part in measured
+        ),
         (),
         sum(part.n for part in measured),
         {**measured[0].rules, "part_seed": None, "splits": len(measured)},
@@ -157,12 +171,13 @@ def _fused(test_set: str, members: Sequence[Trained]) -> Measured | None:
 
 
 def errors_of(predictions: Predictions, euler_order: EulerOrder = "ypr") -> dict[str, float]:
-    """What `PoseError` computes of predictions, as plain numbers."""
+    """What `PoseError` computes of predictions and, in the usual angles, `aligned_errors`, as plain numbers."""
     metric = PoseError(euler_order)
     true, predicted = torch.tensor(poses_of(predictions))
     known = predicted.isfinite().all(dim=-1)
     metric.update(predicted[known], true[known])
-    return {key: value.item() for key, value in metric.compute().items()}
+    errors = {key: value.item() for key, value in metric.compute().items()}
+    return errors | (aligned_errors(predicted[known], true[known]) if euler_order == "ypr" else {})
 
 
 def still_missing(name: str, config: DictConfig, given: Sequence[str], table: Table, runs: Iterable[Run]) -> list[str]:

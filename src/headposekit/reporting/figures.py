@@ -158,7 +158,7 @@ def ranking(title: str, labels: Sequence[str], means: Sequence[float], limits: N
     places = -np.arange(len(labels))
     spread = np.maximum(np.abs(limits.T - np.asarray(means)), 0)
     axis.errorbar(means, places, xerr=spread, linestyle="none", marker="o", markersize=5, color=COLORS[0], capsize=3)
-    axis.set(yticks=places, yticklabels=labels, ylabel="", xlabel=f"{ERROR}, 95 % interval over faces", xlim=(0, None))
+    axis.set(yticks=places, yticklabels=labels, ylabel="", xlabel=f"{ERROR}, 95 % interval", xlim=(0, None))
     axis.grid(visible=False, axis="y")
     axis.spines[["top", "right", "left"]].set_visible(False)
     axis.tick_params(axis="y", length=0)

@@ -26,7 +26,7 @@ ENVIRONMENT = Environment(
 )
 ENVIRONMENT.filters |= {
     "public": lambda text: re.sub(r"(?<![\w.<])/(?:[^\s/:;,'\"\]]+/)+", "DIR/", text),  # without the folders of this machine
-    "parts": lambda cell: re.split(r" (?=±|\[|of )", cell, maxsplit=1),  # a number, and what stands below it
+    "parts": lambda cell: re.split(r" (?=±|≈|\[|of )", cell, maxsplit=1),  # a number, and what stands below it
     "in_words": describe_rules,
     "options": lambda config: json.dumps({key: value for key, value in config.items() if key != "seed"}, indent=1),
 }

@@ -1,6 +1,7 @@
 """All networks that saw the same faces, one beside the other: mean errors, and how far chance may have moved them."""
 
 import hashlib
+import itertools
 import json
 import re
 from collections import Counter
@@ -10,16 +11,19 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
-from headposekit.reporting.tables import Measured, Row, errors_of_faces, measure, poses_of
+from headposekit.metrics.alignment import YAW_BANDS
+from headposekit.reporting.tables import Measured, Row, errors_of_faces, mean_and_std, measure, poses_of
 from headposekit.training.rules import BOX, describe_rules
-from headposekit.training.runs import Predictions, Run, leaves, read_predictions, seedless
+from headposekit.training.runs import Predictions, Run, leaves, read_groups, read_predictions, seedless
 
 PRINTED = {
     "FSANet": "FSA-Net",
     "SSRNetMD": "SSR-Net-MD",
     "HopenetRegression": "Hopenet, regression",
     "LandmarkPose": "landmarks",
+    "ThreeDDFANet": "3DDFA_V2",
 }
 PERTURBED = {
     "low_resolution": "pixels as many times larger",
@@ -29,6 +33,7 @@ PERTURBED = {
     "padding": "padding of the box (share of its size)",
 }
 """Axes of curves over perturbations, see `headposekit.data.perturbation.Perturbation`."""
+BANDS = [f"{low}-{high}" for low, high in itertools.pairwise(YAW_BANDS)]
 RESAMPLES = 2000
 TOLERANCE = 0.01
 """Degrees that the errors of a predictions file may be off those of results.json, which were summed in single precision."""
@@ -75,7 +80,8 @@ class Score:
     perturbed: tuple[tuple[str, float], ...]  # what the faces were put through, and by how much
     faces: str  # digest of their names and true poses; scores with the same are on the same faces
     errors: NDArray[np.float64]  # (n,), of each face the mean over angles and seeds, degrees; NaN where there is no pose
-    interval: tuple[float, float] = (float("nan"), float("nan"))  # 95 % of the mean error, by bootstrap over the faces
+    groups: NDArray[np.int64]  # (n,), number of the person, photograph or sequence that each face belongs to, from 0
+    interval: tuple[float, float] = (float("nan"), float("nan"))  # 95 % of the mean error, see `intervals`
     detail: str = ""  # what tells it from others with the same label
 
     @property
@@ -87,6 +93,16 @@ class Score:
     def measured(self) -> Measured:
         """The score as an entry of a table."""
         return measure(self.tests)
+
+    @property
+    def bands(self) -> dict[str, tuple[str, int]]:
+        """Mean absolute error as text, and number of faces, of each of `BANDS` that all seeds have recorded."""
+        seeds = [entry.get("by_yaw", {}).get("last", {}) for entry in self.entries]
+        return {
+            band: (mean_and_std([seed[band]["mae"] for seed in seeds]), max(seed[band]["n"] for seed in seeds))
+            for band in BANDS
+            if all(band in seed for seed in seeds)
+        }
 
     @property
     def cut(self) -> str:
@@ -130,6 +146,7 @@ class Board:
 
     rules: str
     n: int
+    num_groups: int  # people, photographs or sequences that the faces belong to
     scores: list[Score] = field(default_factory=list)
 
 
@@ -139,20 +156,27 @@ def networks(runs: Iterable[Run]) -> list[Network]:
     for run in runs:
         groups.setdefault(seedless(run.results["config"]), []).append(run)
     labels = {run.folder.name: label_of(run.results["config"]) for members in groups.values() for run in members}
-    return [
-        Network(label_of(members[0].results["config"], labels), key[:12], tuple(members)) for key, members in groups.items()
-    ]
+    found = []
+    for key, members in groups.items():
+        first = members[0].results
+        found.append(Network(label_of(first["config"], labels, first.get("network")), key[:12], tuple(members)))
+    return found
 
 
-def label_of(config: dict[str, Any], trainings: Mapping[str, str] | None = None) -> str:
+def label_of(config: dict[str, Any], trainings: Mapping[str, str] | None = None, network: str | None = None) -> str:
     """A network in words: its architecture and parts, or its file; a checkpoint is called by its training's label.
 
-    `trainings` has these labels by name of folder.
+    Args:
+        config: of results.json.
+        trainings: these labels, by name of folder.
+        network: name of its class; the file of 3DDFA_V2 is called by it, as the file's name says nothing.
     """
     for key in ("weights", "checkpoint"):
         if files := config.get(key):
             paths = [str(file).split("/") for file in (files if isinstance(files, list) else [files])]
             if key == "weights":
+                if network == "ThreeDDFANet":
+                    return PRINTED[network]
                 return " + ".join(path[-1] for path in paths)
             folders = [path[-3] if len(path) > 2 else "" for path in paths]
             names = [(trainings or {}).get(folder, folder) for folder in folders]
@@ -193,7 +217,7 @@ def score(all_networks: Iterable[Network]) -> tuple[list[Score], dict[tuple[str,
                 if fault := _fault(errors, entry["last"]["mae"]):
                     refused[run.folder.name, name] = f"predictions_{name}.csv {fault}"
                     continue
-                key = (json.dumps(entry["rules"], sort_keys=True), entry["crop"], digest(predictions))
+                key = (describe_rules(entry["rules"]), entry["crop"], digest(predictions))
                 groups.setdefault(key, {})[seed] = (run, name), errors
         for (_, crop, faces), seeds in groups.items():
             tests, errors_of_seeds = zip(*(seeds[seed] for seed in sorted(seeds, key=str)), strict=True)
@@ -202,8 +226,15 @@ def score(all_networks: Iterable[Network]) -> tuple[list[Score], dict[tuple[str,
             box = " of ".join(str(rules[key]) for key in BOX if key in rules)
             perturbed = tuple((PERTURBED.get(key, key), float(value)) for key, value in rules.get("perturb", {}).items())
             words = describe_rules(rules, without=(*BOX, "perturb"))
-            scores.append(Score(network, tests, words, box, crop, perturbed, faces, _mean(errors_of_seeds)))
+            errors = _mean(errors_of_seeds)
+            scores.append(Score(network, tests, words, box, crop, perturbed, faces, errors, _groups(run, name, len(errors))))
     return scores, refused
+
+
+def _groups(run: Run, test_set: str, n: int) -> NDArray[np.int64]:
+    """Number of each face's group (n,), faces in the order of their names; each is its own where the file names none."""
+    groups = read_groups(run, test_set)
+    return np.unique([groups[name] for name in sorted(groups)], return_inverse=True)[1] if len(groups) == n else np.arange(n)
 
 
 def _fault(errors: NDArray[np.float64], recorded: float) -> str | None:
@@ -231,11 +262,13 @@ def boards(scores: Iterable[Score]) -> list[Board]:
             groups.setdefault((score.rules, score.faces), []).append(score)
     found = []
     for (rules, _), members in groups.items():
-        limits = intervals(np.stack([score.errors for score in members]))
+        drawn = min((score.groups for score in members), key=np.max)  # a run of an older version knows of no groups
+        limits = intervals(np.stack([score.errors for score in members]), drawn)
         members = [
             replace(score, interval=tuple(pair)) for score, pair in zip(_detailed(members), limits.tolist(), strict=True)
         ]
-        found.append(Board(rules, len(members[0].errors), sorted(members, key=lambda score: score.mae)))
+        members.sort(key=lambda score: score.mae)
+        found.append(Board(rules, len(drawn), int(drawn.max()) + 1, members))
     return sorted(found, key=lambda board: -len(board.scores))
 
 
@@ -266,21 +299,36 @@ def digest(predictions: Predictions) -> str:
     return hashlib.sha256(json.dumps(sorted(predictions)).encode() + true.tobytes()).hexdigest()[:12]
 
 
-def intervals(errors: NDArray[np.float64], resamples: int = RESAMPLES, seed: int = 0) -> NDArray[np.float64]:
-    """95 % intervals (networks, 2) of the means of errors (networks, faces), degrees, NaN where there is no pose.
+def intervals(
+    errors: NDArray[np.float64], groups: NDArray[np.int64], resamples: int = RESAMPLES, seed: int = 0
+) -> NDArray[np.float64]:
+    """95 % intervals of mean errors, by a bootstrap that draws groups of faces, with the same draws for all networks.
 
-    Percentiles of a bootstrap over the faces, with the same draws for all networks.
+    Faces of one person or photograph err alike, so a group is drawn with all its faces. The percentiles are those of Student's
+    t for so many groups, which matters below 30 or so.
+
+    Args:
+        errors: (networks, faces), degrees; NaN where there is no pose.
+        groups: (faces,), number of each face's group, from 0.
+        resamples, seed: of the draws.
+
+    Returns:
+        (networks, 2), degrees; NaN where there is one group only.
+
+    Reference: Hesterberg, What Teachers Should Know About the Bootstrap, The American Statistician 2015 (expanded percentiles).
     """
-    rng = np.random.default_rng(seed)
-    faces = errors.shape[1]
-    known = np.isfinite(errors).astype(float)
-    filled = np.nan_to_num(errors)
+    rng, number = np.random.default_rng(seed), int(groups.max()) + 1
+    if number == 1:
+        return np.full((len(errors), 2), np.nan)
+    sums = np.stack([np.bincount(groups, row, number) for row in np.nan_to_num(errors)])
+    known = np.stack([np.bincount(groups, row, number) for row in np.isfinite(errors).astype(float)])
     means = []
     for _ in range(0, resamples, 100):
-        counts = rng.multinomial(faces, np.full(faces, 1 / faces), size=100).T.astype(float)
+        counts = rng.multinomial(number, np.full(number, 1 / number), size=100).T.astype(float)
         with np.errstate(invalid="ignore"):
-            means.append(filled @ counts / (known @ counts))
-    return np.asarray(np.nanpercentile(np.concatenate(means, axis=1), [2.5, 97.5], axis=1).T)
+            means.append(sums @ counts / (known @ counts))
+    tail = 100 * stats.norm.cdf(stats.t.ppf(0.025, number - 1) * (number / (number - 1)) ** 0.5)
+    return np.asarray(np.nanpercentile(np.concatenate(means, axis=1), [tail, 100 - tail], axis=1).T)
 
 
 def _detailed(scores: Sequence[Score]) -> list[Score]:

@@ -14,18 +14,20 @@ from matplotlib.figure import Figure
 from omegaconf.errors import OmegaConfBaseException
 
 from headposekit.errors import InputError
-from headposekit.geometry.conventions import ANGLES
+from headposekit.geometry.conventions import ALIGNED_MEANS, ANGLES
 from headposekit.paths import PUBLISHED, runs_dir, typed
 from headposekit.pictures import read_image
 from headposekit.reporting import html
+from headposekit.reporting.annotations import Annotations
 from headposekit.reporting.experiments import draw_figures, experiment_table, filter_of
 from headposekit.reporting.figures import Curve, error_by_angle, ranking, size_error, training_curves
-from headposekit.reporting.leaderboard import Board, Score, boards, networks, perturbations, score
+from headposekit.reporting.leaderboard import BANDS, Board, Score, boards, networks, perturbations, score
 from headposekit.reporting.published import read_published
-from headposekit.reporting.tables import COLUMNS, DASH, Table
+from headposekit.reporting.tables import COLUMNS, DASH, WITHIN, Table
 from headposekit.sweeps.cells import recorded_options, sweep_command
 from headposekit.sweeps.compose import compose_training, experiment_names, raw_experiment
 from headposekit.training.results import commit
+from headposekit.training.rules import is_official
 from headposekit.training.runs import Run, pool_of, read_runs
 
 MAX_EXAMPLES, MAX_DRAWN_BOARDS, MAX_RANKED, MAX_LINES = 60, 4, 15, 8
@@ -55,11 +57,11 @@ class Gallery:
         return [(f"{label}, {test_set}", picture)]
 
 
-def write_overview(path: Path) -> tuple[Path, str]:
+def write_overview(path: Path, annotations: Annotations) -> tuple[Path, str]:
     """Write the page of all that has run; returns its path, and what is in it, in words.
 
     Raises:
-        InputError: nothing has run.
+        InputError: nothing has run, or nothing of what the annotations are of.
     """
     runs, failures = read_runs(runs_dir()) if runs_dir().is_dir() else ([], {})
     left_out = {name: [reason] for name, reason in failures.items()}
@@ -72,8 +74,9 @@ def write_overview(path: Path) -> tuple[Path, str]:
     for (folder, _), reason in refused.items():
         left_out.setdefault(folder, []).append(reason)
     runs = [run.without(name for folder, name in refused if folder == run.folder.name) for run in runs]
-    shown_boards = [_board(board, number, gallery) for number, board in enumerate(boards(scores))]
-    tables = _experiments(pool_of(runs), gallery)
+    shown_boards = [_board(board, number, gallery, annotations) for number, board in enumerate(boards(scores))]
+    annotations.check_used()
+    tables = _experiments(pool_of(runs), gallery, annotations)
     experiments = [shown for found in tables.values() for shown in found]
     counts = {status: sum(run.results["status"] == status for run in runs) for status in ("finished", "evaluated")}
     summary = f"{counts['finished']} trainings and {counts['evaluated']} evaluations of {len(nets)} networks"
@@ -96,16 +99,18 @@ def write_overview(path: Path) -> tuple[Path, str]:
         left_out=[(name, "; ".join(reasons)) for name, reasons in sorted(left_out.items())],
         examples_left_out=gallery.left_out,
         drawn_boards=MAX_DRAWN_BOARDS,
+        aligned_means=ALIGNED_MEANS,
     )
     return path, f"{summary}, {len(experiments)} tables, {len(left_out)} folders left out"
 
 
-def _board(board: Board, number: int, gallery: Gallery) -> dict[str, Any]:
+def _board(board: Board, number: int, gallery: Gallery, annotations: Annotations) -> dict[str, Any]:
     """A leaderboard: scores, published numbers of the same data set, figures of the best."""
     given = [score for score in board.scores if score.network.knows_the_truth]
     estimated = [score for score in board.scores if not score.network.knows_the_truth]
     drawn_of = estimated or given
     best, ranked = drawn_of[:MAX_LINES], drawn_of[:MAX_RANKED]
+    disagreement = annotations.disagreement(best[0].measured)
     title = f"{board.rules}, {board.n:,} faces"
     figures: list[Markup] = []
     if len(ranked) > 1 and number < MAX_DRAWN_BOARDS:
@@ -121,6 +126,10 @@ def _board(board: Board, number: int, gallery: Gallery) -> dict[str, Any]:
         "networks": len({score.network.key for score in board.scores}),
         "bodies": [body for body in (estimated, given) if body],
         "published": _published_on(board),
+        "least": best[0].mae,
+        "tolerance": disagreement.mae if disagreement else 0.0,
+        "disagreement": f"{disagreement.words}, marked {WITHIN} (from the least error)." if disagreement else "",
+        "bands": _bands([*estimated, *given]),
         "figures": figures,
         "examples": [
             found
@@ -131,8 +140,30 @@ def _board(board: Board, number: int, gallery: Gallery) -> dict[str, Any]:
     }
 
 
+def _bands(scores: Sequence[Score]) -> dict[str, Any]:
+    """Errors by band of the label's |yaw|, and the rest of the mean rotation; empty where no run has recorded them."""
+    faces = {band: max((score.bands[band][1] for score in scores if band in score.bands), default=0) for band in BANDS}
+    shown = [band for band in BANDS if faces[band]]
+    rows = [
+        (
+            score,
+            [
+                *(score.bands[band][0] if band in score.bands else DASH for band in shown),
+                *map(score.measured.shown, ("aligned_geodesic", "offset_pitch")),
+            ],
+        )
+        for score in scores
+    ]
+    return {"faces": {band: faces[band] for band in shown}, "rows": rows} if shown else {}
+
+
 def _published_on(board: Board) -> list[dict[str, Any]]:
-    """Printed means under the board's protocols, of the first table of each paper that has the data set; the least first."""
+    """Printed means under the board's protocols, of the first table of each paper that has the data set; the least first.
+
+    None where the labels or their frame are others than the papers'.
+    """
+    if not is_official(board.scores[0].measured.rules):
+        return []
     tested = {
         ((entry.get("of_protocol") or {}).get("name"), name)
         for score in board.scores
@@ -180,7 +211,7 @@ def _perturbation_curves(scores: Sequence[Score]) -> Iterator[Markup]:
             yield html.svg(figure, f"perturbed{number}")
 
 
-def _experiments(pool: Mapping[str, list[Run]], gallery: Gallery) -> dict[str, list[dict[str, Any]]]:
+def _experiments(pool: Mapping[str, list[Run]], gallery: Gallery, annotations: Annotations) -> dict[str, list[dict[str, Any]]]:
     """Tables of each experiment: one for each set of options that it was swept with and that finds other runs."""
     names = experiment_names()
     recorded = recorded_options((run for members in pool.values() for run in members), names)
@@ -207,6 +238,7 @@ def _experiments(pool: Mapping[str, list[Run]], gallery: Gallery) -> dict[str, l
                 (row.label, test, *row.checkpoints) for row in table.rows for test in row.measured if row.checkpoints
             )
             if shown and not any(shown <= other for other in found):
+                annotations.annotate(table)
                 keys = {run.folder: key[:12] for key, members in pool.items() for run in members}
                 found[shown] = _experiment(name, options, config, table, keys, gallery)
         tables[name] = list(found.values())

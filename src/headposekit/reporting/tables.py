@@ -12,21 +12,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headposekit.geometry.conventions import ANGLES, pose_to_pyr
+from headposekit.geometry.conventions import ALIGNED_MEANS, ANGLES, pose_to_pyr
 from headposekit.reporting.published import Published
 from headposekit.training.rules import describe_rules
 from headposekit.training.runs import Predictions, Run, read_predictions
 
 DASH = "–"
-COLUMNS = ("published", "last", "best", "difference", *ANGLES, "geodesic", "seeds", "n")
+COLUMNS = ("published", "last", "best", "difference", *ANGLES, "geodesic", "aligned", "seeds", "n")
 """Of each test set; the first four are mean absolute errors, and the difference is that of `last` to the published one."""
+WITHIN = "≈"
+"""Marks a difference smaller than that of two annotations."""
 
 
 @dataclass(frozen=True)
 class Measured:
     """What the repetitions of one training got on one test set."""
 
-    last: tuple[dict[str, float], ...]  # of each seed yaw, pitch, roll, mae, geodesic in degrees, after the last epoch
+    last: tuple[dict[str, float], ...]  # of each seed `ERRORS`, mostly `ALIGNED` too, in degrees, after the last epoch
     best: tuple[dict[str, float], ...]  # likewise, of the best epoch; may be empty
     n: int  # faces
     rules: dict[str, Any]  # as the runs recorded them, see `describe_rules`
@@ -51,8 +53,8 @@ class Measured:
         return fmean(self.maes)
 
     def shown(self, key: str) -> str:
-        """An error after the last epoch as text, see `mean_and_std`."""
-        return mean_and_std([errors[key] for errors in self.last])
+        """An error after the last epoch as text, see `mean_and_std`; a dash where a seed lacks it."""
+        return mean_and_std([errors[key] for errors in self.last] if all(key in errors for errors in self.last) else [])
 
 
 def measure(tests: Sequence[tuple[Run, str]]) -> Measured:
@@ -114,6 +116,7 @@ class Table:
     rows: list[Row]
     missing: list[str] = field(default_factory=list)  # labels of rows not trained, or not tested on all test sets
     remarks: list[str] = field(default_factory=list)  # what else a reader should know
+    tolerances: dict[str, float] = field(default_factory=dict)  # by test set, degrees below which a difference is marked
 
     def columns(self, wanted: Sequence[str] = COLUMNS) -> list[str]:
         """The wanted columns of each test set; where nothing is published, without those that compare with it."""
@@ -134,9 +137,19 @@ class Table:
             cells += [", ".join(sorted(printed)) or DASH] if compares else []
             for test_set in self.test_sets:
                 values = _values(row.published.get(test_set), row.measured.get(test_set), notes)
+                values |= self._marked(test_set, row, values)
                 cells += [values.get(column, DASH) for column in columns]
             body.append(cells)
         return header, body, notes
+
+    def _marked(self, test_set: str, row: Row, values: dict[str, str]) -> dict[str, str]:
+        """Of a row's texts, those of errors that differ from the least, or the published, by less than two annotations do."""
+        if test_set not in self.tolerances or test_set not in row.measured:
+            return {}
+        mae, least = row.measured[test_set].mae, min(r.measured[test_set].mae for r in self.rows if test_set in r.measured)
+        printed = row.published[test_set].mae if test_set in row.published else None
+        off = {"last": mae - least, "difference": abs(mae - printed) if printed is not None else 0.0}
+        return {key: f"{values[key]} {WITHIN}" for key in off if 0 < off[key] < self.tolerances[test_set] and key in values}
 
     def markdown(self, wanted: Sequence[str] = COLUMNS) -> str:
         """With footnotes and what the runs say of themselves."""
@@ -144,7 +157,7 @@ class Table:
         rule = ["---", *("---:" for _ in header[1:])]
         lines = [f"# {self.title}", "", *(f"| {' | '.join(cells)} |" for cells in (header, rule, *body)), ""]
         lines += [f"[{number}] {note}  " for number, note in enumerate(notes, start=1)]
-        lines += ["", *self.provenance()] if self.provenance() else []
+        lines += ["", *(f"{line}  " for line in self.provenance(wanted))]
         return "\n".join(lines) + "\n"
 
     def csv(self) -> str:
@@ -163,8 +176,8 @@ class Table:
         lines += [f"% [{number}] {note}" for number, note in enumerate(notes, start=1)]
         return "\n".join(lines) + "\n"
 
-    def provenance(self) -> list[str]:
-        """Protocol, crop, images and commits of each test set's runs, the rows whose errors leave faces out, remarks."""
+    def provenance(self, wanted: Sequence[str] = COLUMNS) -> list[str]:
+        """Protocol, crop, images and commits of each test set's runs, rows whose errors leave faces out, what aligned means."""
         lines = []
         for test_set, name in self.test_sets.items():
             runs = {row.label: row.measured[test_set] for row in self.rows if test_set in row.measured}
@@ -173,7 +186,9 @@ class Table:
             lines += [f"{name}: {rules}; crop {crop}; {n} faces; commit {commits}." for rules, crop, n in kinds]
             without = [f"{label} {run.without_pose} of {run.n}" for label, run in runs.items() if run.without_pose]
             lines += [f"{name}, faces without a pose, which the errors leave out: {'; '.join(without)}."] if without else []
-        return [*lines, *self.remarks]
+        measured = [run for row in self.rows for run in row.measured.values()]
+        is_aligned = "aligned" in wanted and any(run.shown("aligned_mae") != DASH for run in measured)
+        return [*lines, *([ALIGNED_MEANS] if is_aligned else []), *self.remarks]
 
 
 def _values(published: Published | None, measured: Measured | None, notes: list[str]) -> dict[str, str]:
@@ -186,7 +201,7 @@ def _values(published: Published | None, measured: Measured | None, notes: list[
         texts["published"] = " ".join([DASH if printed is None else f"{printed:.2f}", *marks])
     if measured:
         texts |= {key: measured.shown(key) for key in (*ANGLES, "geodesic")}
-        texts["last"] = measured.shown("mae")
+        texts["last"], texts["aligned"] = measured.shown("mae"), measured.shown("aligned_mae")
         texts["best"] = mean_and_std([errors["mae"] for errors in measured.best])
         texts["seeds"] = str(len(measured.last))
         texts["n"] = f"{measured.n - measured.without_pose} of {measured.n}" if measured.without_pose else str(measured.n)
@@ -203,6 +218,6 @@ def mean_and_std(values: Sequence[float]) -> str:
 
 
 def _escape(text: str) -> str:
-    for plain, escaped in (("&", r"\&"), ("%", r"\%"), ("_", r"\_"), ("±", r"$\pm$"), (DASH, "--")):
+    for plain, escaped in (("&", r"\&"), ("%", r"\%"), ("_", r"\_"), ("±", r"$\pm$"), (WITHIN, r"$\approx$"), (DASH, "--")):
         text = text.replace(plain, escaped)
     return text

@@ -83,10 +83,10 @@ def _counted(node: Any, other: Literal["training_only", "test_only"] = "test_onl
         if key in declared.files:
             paths = [_content(path, declared.files_in_folders, is_file=True) for path in _listed(value)]
             counted[key] = paths if isinstance(value, list) else paths[0]
-        elif value in words.get(key, ()):
-            counted[key] = value
         elif key in declared.neutral and value == declared.neutral[key]:
             continue
+        elif value in words.get(key, ()):
+            counted[key] = value
         elif key not in left_out or (isinstance(value, str) and os.path.isfile(value)):  # a root that is a table
             counted[key] = _counted(value, other)
     return {key: value for key, value in counted.items() if value is not None} or None

@@ -13,6 +13,8 @@ LICENCES = {
     "aflw2000": f"AFLW2000-3D: {RESEARCH}",
     "biwi": f"BIWI: {RESEARCH}",
     "aflw": f"AFLW: {RESEARCH}",
+    "points68": f"300-W, if these are its pictures: {RESEARCH}",
+    "pointing04": "Pointing'04: for any purpose, if Gourier et al. (2004) are cited",
 }
 """Terms of what a network may have seen, by the name of the data set."""
 

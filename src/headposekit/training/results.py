@@ -59,6 +59,7 @@ def new_results(config: DictConfig, model: nn.Module) -> dict[str, Any]:
     return {
         "status": "running",
         **counted,
+        "network": type(model).__name__,
         "params": params,
         "size_mb": round(4 * params / 1e6, 2),
         "commit": commit(),

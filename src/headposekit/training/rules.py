@@ -12,6 +12,13 @@ PERTURBATIONS = {
 }
 BOX = ("box", "box_file")
 """Rules that say by what box a face is cut out."""
+UNSAID = (("euler_order", "ypr"), ("frame", "camera"))
+"""Rules that are as in the papers."""
+
+
+def is_official(rules: Mapping[str, Any]) -> bool:
+    """Whether the labels are the data set's own, in the frame in which papers give them: others compare with no paper."""
+    return bool(rules.get("labels", "nominal") == "nominal" and rules.get("frame", "camera") == "camera")
 
 
 def describe_rules(rules: Mapping[str, Any], without: Container[str] = ()) -> str:
@@ -24,13 +31,13 @@ def describe_rules(rules: Mapping[str, Any], without: Container[str] = ()) -> st
     words = [PERTURBATIONS.get(key, f"{key} {{}}").format(_plain(value)) for key, value in perturbed.items()]
     parts = [" ".join([str(rules["dataset"]), *words])]
     for key, value in rules.items():
-        if key in ("dataset", "perturb") or key in without:
+        if key in ("dataset", "perturb") or key in without or (key, value) in UNSAID:
             continue
         name = key.replace("_", " ")
         if key == "max_angle":
             parts.append("all angles" if value is None else f"|angles| <= {_plain(value)}")
         elif key == "euler_order":
-            parts += [] if value == "ypr" else [f"errors in {value} angles"]
+            parts.append(f"errors in {value} angles")
         elif isinstance(value, bool):
             parts.append(name if value else f"not {name}")
         elif value is not None:

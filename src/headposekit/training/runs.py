@@ -6,7 +6,7 @@ import json
 import logging
 import math
 import operator
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headposekit.files import replacing
-from headposekit.geometry.conventions import ANGLES, ERRORS
+from headposekit.geometry.conventions import ALIGNED, ANGLES, ERRORS
 
 log = logging.getLogger(__name__)
 
@@ -150,15 +150,31 @@ def read_predictions(run: Run, test_set: str) -> Predictions | None:
         return None
 
 
-def write_predictions(path: Path, predictions: Sequence[dict[str, Any]]) -> None:
-    """One row a face: name, true and predicted yaw, pitch, roll, and the geodesic error, all in degrees; empty where NaN."""
-    columns = ["name", *(f"true_{a}" for a in ANGLES), *(f"predicted_{a}" for a in ANGLES), "geodesic"]
+def read_groups(run: Run, test_set: str) -> dict[str, str]:
+    """The person, photograph or sequence that each face of a predictions file belongs to, by name.
+
+    Empty where the file of an older version does not say.
+    """
+    try:
+        with (run.folder / f"predictions_{test_set}.csv").open(newline="", encoding="utf-8") as file:
+            return {row["name"]: row["group"] or row["name"] for row in csv.DictReader(file)}
+    except (OSError, ValueError, KeyError, csv.Error):
+        return {}
+
+
+def write_predictions(path: Path, predictions: Sequence[dict[str, Any]], group_of: Callable[[str], str] = str) -> None:
+    """One row a face: name, true and predicted yaw, pitch, roll, and the geodesic error, all in degrees; empty where NaN.
+
+    Last comes the face's `group`, see `HeadPoseDataset.photo_of`; by default each face is its own.
+    """
+    columns = ["name", *(f"true_{a}" for a in ANGLES), *(f"predicted_{a}" for a in ANGLES), "geodesic", "group"]
     with replacing(path) as partial, partial.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(columns)
         for row in predictions:
             numbers = [*row["true"], *row["predicted"], row["geodesic"]]
-            writer.writerow([row["name"], *("" if math.isnan(number) else f"{number:.6f}" for number in numbers)])
+            texts = ("" if math.isnan(number) else f"{number:.6f}" for number in numbers)
+            writer.writerow([row["name"], *texts, group_of(row["name"])])
 
 
 def read_failure(folder: Path) -> str | None:
@@ -191,7 +207,20 @@ def _checked(results: Any) -> dict[str, Any]:
             raise ValueError(f"test set {name} has no usable `{unusable}`")
         if not all(_is_number(filled[weights].get(key)) for weights in ("last", "best") for key in ERRORS):
             raise ValueError(f"test set {name} lacks one of the errors {', '.join(ERRORS)}")
+        if not all(_is_number(filled[weights].get(key, 0)) for weights in ("last", "best") for key in ALIGNED):
+            raise ValueError(f"test set {name} has an `aligned_` or `offset_` that is no number")
+        if not _has_bands(test.get("by_yaw", {})):
+            raise ValueError(f"test set {name} has no usable `by_yaw`")
     return results
+
+
+def _has_bands(by_yaw: Any) -> bool:
+    """Whether `by_yaw` holds a mean error and a number of faces for each band, of the last epoch."""
+    bands = by_yaw.get("last", {}) if isinstance(by_yaw, dict) else None
+    return isinstance(bands, dict) and all(
+        isinstance(errors, dict) and _is_number(errors.get("mae")) and isinstance(errors.get("n"), int)
+        for errors in bands.values()
+    )
 
 
 def _first_unusable(entry: dict[str, Any], **kinds: type) -> str | None:

@@ -36,10 +36,12 @@ HOPENET_CROP = {
     "aflw2000_box": "official",
     "order_free": False,
 }
+THREEDDFA_CROP = {"_target_": "headposekit.geometry.crops.ThreeDDFACrop", "size": 120, "aflw2000_box": "pt3d_68"}
 PUBLISHED_CROP = {
     "headposekit.models.fsanet.FSANet": FSANET_CROP,
     "headposekit.models.ssrnet.SSRNetMD": FSANET_CROP,
     "headposekit.models.hopenet.Hopenet": HOPENET_CROP,
+    "headposekit.models.threeddfa.ThreeDDFANet": THREEDDFA_CROP,
 }
 """With which each architecture's published weights were trained on 300W-LP."""
 
@@ -51,7 +53,7 @@ def load_member(path: str | Path) -> LoadedNetwork:
 
     Args:
         path: a checkpoint (.ckpt), a .safetensors file with its .json, an exported .onnx file, or a published file of the
-            authors (.h5, .pkl).
+            authors (.h5, .pkl, .pth).
 
     Raises:
         InputError: an unusable file; or a .pt2, which cannot be opened without trusting it (torch.export.load unpickles).

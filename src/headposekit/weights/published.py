@@ -1,7 +1,8 @@
 """Published weights: a file of the authors becomes the network it was saved from, which its content says, never its name.
 
 FSA-Net and SSR-Net-MD: Keras .h5 files of shamangary/FSA-Net (`pre-trained/*_models/<name>/<name>.h5`). Hopenet: state dicts
-(.pkl) of natanielruiz/deep-head-pose, of a ResNet or of AlexNet; the dead layer `fc_finetune` is left out.
+(.pkl) of natanielruiz/deep-head-pose, of a ResNet or of AlexNet; the dead layer `fc_finetune` is left out. 3DDFA_V2: a state
+dict of a MobileNet (.pth) of cleardusk/3DDFA_V2, and the mean and standard deviation of its parameters from a file beside it.
 """
 
 import math
@@ -13,11 +14,14 @@ import h5py
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from headposekit.csv_file import number_in, read_rows
 from headposekit.errors import InputError, refusing
 from headposekit.models import fsanet
 from headposekit.models.network import PoseNetwork
-from headposekit.safe_files import check_file
+from headposekit.models.threeddfa import NUM_PARAMETERS
+from headposekit.safe_files import check_file, has_arrays, read_npz
 from headposekit.weights.checkpoint import build
 from headposekit.weights.tensor_files import check_tensors, first_difference, load_tensors
 
@@ -48,6 +52,11 @@ MAX_KERAS = 2**28
 WRAPPERS = ("state_dict", "model_state_dict", "model", "ema", "net", "network", "weights")
 """Keys under which training programs keep a state dict beside other things."""
 PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.")
+MOBILENETS = {8: 0.25, 16: 0.5, 24: 0.75, 32: 1.0, 64: 2.0}
+"""Widths of 3DDFA_V2's networks, by the channels of the first layer."""
+PICKLE = "param_mean_std_62d_120x120.pkl"
+CONVERT = f"python -c \"import pickle, numpy; numpy.savez('mean_std.npz', **pickle.load(open('{PICKLE}', 'rb')))\""
+"""Makes a file of mean and std from the published pickle."""
 
 AGGREGATIONS: dict[str, tuple[type, dict[str, Origin]]] = {
     "caps": (fsanet.CapsuleAggregation, {"weight": ("caps/W", "capsules")}),
@@ -72,7 +81,10 @@ AGGREGATIONS: dict[str, tuple[type, dict[str, Origin]]] = {
 
 
 def load_published(path: str | Path) -> tuple[PoseNetwork, dict[str, Any]]:
-    """Build and fill the network of one published file: a Keras .h5 of FSA-Net or SSR-Net-MD, a state dict (.pkl) of Hopenet.
+    """Build and fill the network of one published file.
+
+    Args:
+        path: a Keras .h5 of FSA-Net or SSR-Net-MD, a state dict of Hopenet (.pkl) or of 3DDFA_V2 (.pth).
 
     Returns:
         the network in eval mode, and its configuration as `conf/model` would give it (`_target_`, ...).
@@ -83,7 +95,7 @@ def load_published(path: str | Path) -> tuple[PoseNetwork, dict[str, Any]]:
     check_file(path, what="weights file")
     with open(path, "rb") as file:
         is_of_torch = file.read(2) in (b"PK", b"\x80\x02")  # a zip archive, or a pickle of the older form
-    return _load_hopenet(path) if is_of_torch else _load_keras(path)
+    return _load_state_dict(path) if is_of_torch else _load_keras(path)
 
 
 def _load_keras(path: str | Path) -> tuple[PoseNetwork, dict[str, Any]]:
@@ -113,31 +125,79 @@ def _load_keras(path: str | Path) -> tuple[PoseNetwork, dict[str, Any]]:
     return model.eval(), config
 
 
-def _load_hopenet(path: str | Path) -> tuple[PoseNetwork, dict[str, Any]]:
+def _load_state_dict(path: str | Path) -> tuple[PoseNetwork, dict[str, Any]]:
     content = load_tensors(path)
     if isinstance(content, dict) and isinstance(content.get("headposekit"), dict):
         raise InputError(f"{path}: a checkpoint of this suite; name it *.ckpt and give it with checkpoint=")
     state = check_tensors(path, _unwrapped(content))
+    is_threeddfa = "dw2_1.conv_dw.weight" in state
+    name, named, config = ("3DDFA_V2", *_threeddfa(path, state)) if is_threeddfa else ("Hopenet", *_hopenet(path, state))
+    model = build(config)
+    own = model.state_dict()
+    # Files of 2017 do not count their batches yet.
+    named = {key: value for key, value in own.items() if key.endswith("num_batches_tracked")} | named
+    if odd := first_difference(own, named):
+        raise InputError(f"{path}: not a complete published {name} ({odd} does not fit); fetch the file again")
+    model.load_state_dict(named)
+    return model.eval(), config
+
+
+def _hopenet(path: str | Path, state: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors of a Hopenet by our names, and its configuration."""
     config: dict[str, Any] = {
         "_target_": "headposekit.models.hopenet.Hopenet",
         "backbone": _hopenet_trunk(path, state),
         "bins": {"_target_": "headposekit.geometry.bins.AngleBins", "limit": 99, "width": 3, "decoding": "left"},
         "input_size": 224,
     }
-    model = build(config)
-    own = model.state_dict()
     prefix = "backbone.trunk." if "model_name" in config["backbone"] else "backbone."
     named = {
         key if key.startswith("fc_") else f"{prefix}{key}": value
         for key, value in state.items()
         if not key.startswith("fc_finetune.")
     }
-    # Files of 2017 do not count their batches yet.
-    named = {key: value for key, value in own.items() if key.endswith("num_batches_tracked")} | named
-    if odd := first_difference(own, named):
-        raise InputError(f"{path}: not a complete published Hopenet ({odd} does not fit); fetch the file again")
-    model.load_state_dict(named)
-    return model.eval(), config
+    return named, config
+
+
+def _threeddfa(path: str | Path, state: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors of 3DDFA_V2's network by our names, without the landmarks of its training, and its configuration."""
+    channels = len(state["conv1.weight"]) if "conv1.weight" in state and state["conv1.weight"].ndim else 0
+    if channels not in MOBILENETS:
+        expected = ", ".join(map(str, MOBILENETS))
+        raise InputError(f"{path}: a 3DDFA_V2 network whose first layer has {channels} channels, expected {expected}; check it")
+    named = {
+        f"blocks.{key}" if key.startswith("dw") else key.replace("fc_param.", "fc."): value
+        for key, value in state.items()
+        if not key.startswith("fc_lm.")
+    }
+    config = {
+        "_target_": "headposekit.models.threeddfa.ThreeDDFANet",
+        "width": MOBILENETS[channels],
+        "input_size": 120,
+    }
+    return named | _mean_and_std(Path(path)), config
+
+
+def _mean_and_std(path: Path) -> dict[str, Tensor]:
+    """Mean and standard deviation of 3DDFA_V2's parameters, (62,) each, from the one file of them beside its weights."""
+    beside = sorted(file for kind in ("csv", "npz") for file in path.parent.glob(f"*mean_std*.{kind}"))
+    if len(beside) != 1:
+        found = f"{len(beside)} files *mean_std* beside it" if beside else "no *mean_std*.csv or *mean_std*.npz beside it"
+        remedy = "leave the one that belongs to it" if beside else f"make one of the published pickle there: {CONVERT}"
+        raise InputError(f"{path}: {found}, which a 3DDFA_V2 network needs; {remedy}")
+    (file,) = beside
+    if file.suffix == ".csv":
+        rows = read_rows(file, ("mean", "std"), "name the columns mean,std")
+        numbers = [[number_in(f"{file}, line {row.line}", row, key) for row in rows] for key in ("mean", "std")]
+        arrays = dict(zip(("mean", "std"), np.array(numbers), strict=True))
+    else:
+        arrays = read_npz(file)
+    shape = (NUM_PARAMETERS,)
+    if not has_arrays(arrays, {"mean": ("f", shape), "std": ("f", shape)}):
+        raise InputError(f"{file}: expected {NUM_PARAMETERS} numbers each of mean and std; {CONVERT}")
+    if not (np.isfinite(arrays["mean"]).all() and np.isfinite(arrays["std"]).all() and (arrays["std"] > 0).all()):
+        raise InputError(f"{file}: mean must be finite, and std finite and above 0; {CONVERT}")
+    return {key: torch.from_numpy(arrays[key].astype(np.float32)) for key in ("mean", "std")}
 
 
 def _unwrapped(content: Any) -> Any:
@@ -160,7 +220,9 @@ def _hopenet_trunk(path: str | Path, state: dict[str, Any]) -> dict[str, Any]:
     blocks = tuple(len({key.split(".")[1] for key in state if key.startswith(f"layer{layer}.")}) for layer in range(1, 5))
     name = RESNETS.get((blocks, "layer1.0.conv3.weight" in state))
     if "fc_yaw.weight" not in state or name is None:
-        raise InputError(f"{path}: a state dict, but not of Hopenet (its trunks are ResNets or AlexNet); check the file")
+        raise InputError(
+            f"{path}: a state dict, but neither of Hopenet (its trunks are ResNets or AlexNet) nor of 3DDFA_V2; check the file"
+        )
     return {"_target_": "headposekit.models.backbones.TimmBackbone", "model_name": name, **untrained}
 
 
