@@ -101,7 +101,6 @@ class RunFolders:
         self._locks = contextlib.ExitStack()
         self._held: set[Path] = set()
         self._new: dict[Path, Path] = {}
-        self._store: Any = None  # lives as long as this: the others may still ask it
 
     def __enter__(self) -> "RunFolders":
         RunFolders.current = self
@@ -126,58 +125,70 @@ class RunFolders:
         Its name is a time and what runs, TIME_WHAT; where that is taken TIME-2_WHAT, TIME-3_WHAT ...
 
         Raises:
-            InputError: the first process does not say which it is.
+            InputError: the processes of this run do not find each other.
         """
         if path not in self._new:
-            store = self._meet() if self.has_ranks and CELL not in os.environ else None
-            key = f"headposekit/{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}"
-            if self._is_first():
+            run = _launched() if self.has_ranks else None
+            if run is not None:
+                self._new[path] = self._agree(run, path)
+            elif self._is_first():
                 self._new[path] = self._make(path)
-                if store is not None:
-                    store.set(key, str(self._new[path]))
-            elif CELL in os.environ or (store is None and os.environ.get("LOCAL_RANK", "0") != "0"):
+            elif CELL in os.environ or os.environ.get("LOCAL_RANK", "0") != "0":
                 return path  # whoever started this process has made it
-            elif store is None:
-                raise InputError("this is not the first process of its run; give all of them the same hydra.run.dir=DIR")
             else:
-                try:
-                    self._new[path] = Path(store.get(key).decode())
-                except RuntimeError as error:
-                    raise InputError("the first process of this run did not start; see what it says") from error
+                raise InputError("this is not the first process of its run; give all of them the same hydra.run.dir=DIR")
         return self._new[path]
 
     def _make(self, path: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
-        time, _, what = path.name.rpartition("_")
+        when, _, what = path.name.rpartition("_")
         for number in itertools.count(1):
-            folder = path if number == 1 else path.with_name(f"{time}-{number}_{what}")
+            folder = path if number == 1 else path.with_name(f"{when}-{number}_{what}")
             with contextlib.suppress(FileExistsError):
                 folder.mkdir()
                 break
         return self.take(folder)
 
+    def _agree(self, run: Any, path: Path) -> Path:
+        """The folder that the first process makes, on all processes of Lightning's cluster environment `run`."""
+        from torch.distributed import TCPStore
+
+        key, is_first = f"headposekit/{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", is_first_process()
+        hosts = is_first and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
+        try:
+            # Lightning's processes meet there as well, later.
+            store = TCPStore(run.main_address, run.main_port, None, hosts, MEETING, wait_for_workers=False, multi_tenant=True)
+            if is_first:
+                store.set(key, str(self._make(path)))
+            folder = Path(store.get(key).decode())
+            if store.add(f"{key}/read", 1) == run.world_size():
+                store.set(f"{key}/all", "have read it")
+            if is_first:
+                store.get(f"{key}/all")  # with this process the store would go
+        except RuntimeError as error:
+            said = str(error).splitlines()[0]
+            raise InputError(f"the processes of this run do not find each other ({said}); start all of them at once") from error
+        self._store = store
+        return folder
+
     def _is_first(self) -> bool:
         return CELL not in os.environ and (not self.has_ranks or is_first_process())
 
-    def _meet(self) -> Any:
-        """Where the processes that torchrun or srun have started can meet; None for a process that they have not."""
-        if self._store is None and ("TORCHELASTIC_RUN_ID" in os.environ or "SLURM_STEP_ID" in os.environ):
-            from pytorch_lightning.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
-            from torch.distributed import TCPStore
 
-            kind = TorchElasticEnvironment if TorchElasticEnvironment.detect() else SLURMEnvironment
-            if not kind.detect():  # an interactive shell of Slurm
-                return None
+def _launched() -> Any:
+    """Lightning's environment of the several processes that torchrun or srun has started for this run; else None."""
+    if CELL in os.environ or not {"TORCHELASTIC_RUN_ID", "SLURM_STEP_ID"} & set(os.environ):
+        return None
+    from pytorch_lightning.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
+
+    for kind in (TorchElasticEnvironment, SLURMEnvironment):
+        if kind.detect():
             try:
                 run = kind()
-                if run.world_size() > 1:
-                    hosts = is_first_process() and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
-                    self._store = TCPStore(
-                        run.main_address, run.main_port, None, hosts, MEETING, wait_for_workers=False, multi_tenant=True
-                    )
-            except RuntimeError as error:
-                raise InputError(f"the processes of this run do not find each other: {str(error).splitlines()[0]}") from error
-        return self._store
+            except RuntimeError as error:  # options of srun that Lightning cannot do with
+                raise InputError(" ".join(str(error).split())) from error
+            return run if run.world_size() > 1 else None
+    return None  # an interactive shell of Slurm
 
 
 def take_folder(folder: Path) -> Path:
