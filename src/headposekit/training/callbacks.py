@@ -31,7 +31,7 @@ class SeedEpochs(Callback):
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Seed all devices."""
-        torch.manual_seed((self.seed * 1_000_003 + trainer.current_epoch + (trainer.global_rank << 40)) % 2**63)
+        torch.manual_seed((self.seed * 1_000_003 + trainer.current_epoch + 15_485_863 * trainer.global_rank) % 2**63)
 
 
 class SelfDescription(Callback):
