@@ -128,9 +128,10 @@ def _lost_jobs_fail(launcher: Launcher) -> Iterator[None]:
     if "submitit" not in type(launcher).__module__:
         yield
         return
-    from submitit import Job
+    import submitit
 
-    collect = Job.results
+    job_class: Any = submitit.Job
+    collect = job_class.results
 
     def results(job: Any) -> list[Any]:
         try:
@@ -138,11 +139,11 @@ def _lost_jobs_fail(launcher: Launcher) -> Iterator[None]:
         except Exception as error:  # out of time or memory, or its node died
             return [JobReturn(status=JobStatus.FAILED, _return_value=f"{type(error).__name__}: {error}".splitlines()[0])]
 
-    Job.results = results
+    job_class.results = results
     try:
         yield
     finally:
-        Job.results = collect
+        job_class.results = collect
 
 
 @dataclass

@@ -25,8 +25,6 @@ SWEEPER = "HEADPOSEKIT_SWEEPER"
 LOCK = "running.lock"
 RANKS = ("RANK", "SLURM_PROCID", "NODE_RANK", "LOCAL_RANK")
 """Environment variables: a process' number among those of its run, as torchrun, srun and Lightning set them."""
-MEETING = timedelta(minutes=5)
-"""Time for all processes of a run to start."""
 
 
 def folders_of(train_id: str, runs: Path) -> list[Path]:
@@ -37,10 +35,7 @@ def folders_of(train_id: str, runs: Path) -> list[Path]:
 
 @contextlib.contextmanager
 def hold(folder: Path, name: str = LOCK, *, is_needed: bool = True) -> Iterator[bool]:
-    """Whether a lock in a folder is ours as long as we hold it; the system takes it from a process that dies.
-
-    Where the file system has no locks, InputError is raised if the lock `is_needed`; else everybody gets it.
-    """
+    """Whether a lock in a folder is ours as long as we hold it, see `locked`; the system takes it from a process that dies."""
     with locked(folder / name, is_needed=is_needed) as is_ours:
         if is_ours:
             with contextlib.suppress(OSError):  # for people, where there is room; Windows lets nobody write into a lock
@@ -53,17 +48,10 @@ class GivenUp(Exception):
 
 
 class Watch:
-    """Looks whether a cell shall go on.
+    """Looks whether a cell shall go on: `given_up` gives no reason to end it, and files of a folder change every so often."""
 
-    Args:
-        folder: where files change as long as there is life.
-        minutes: without any change after which the cell is given up.
-        given_up: called with every look; a reason that it returns ends the cell.
-        of: what lives there, for the reason.
-    """
-
-    def __init__(self, folder: Path, minutes: float, given_up: Callable[[], str | None], of: str = "") -> None:
-        self.folder, self.minutes, self.given_up, self.of = folder, minutes, given_up, of
+    def __init__(self, folder: Path, minutes: float, given_up: Callable[[], str | None]) -> None:
+        self.folder, self.minutes, self.given_up = folder, minutes, given_up
         # By our own clock, from one change to the next: a file may be dated tomorrow, and a file server's clock be wrong.
         self._signs, self._last = self._look(), time.monotonic()
 
@@ -75,7 +63,7 @@ class Watch:
             self._signs, self._last = now, time.monotonic()
             return True
         if time.monotonic() - self._last > 60 * self.minutes:
-            raise GivenUp(f"no sign of life{self.of} for {self.minutes:g} minutes (pool.patience); ended")
+            raise GivenUp(f"no sign of life in {self.folder} for {self.minutes:g} minutes (pool.patience)")
         return False
 
     def _look(self) -> dict[Path, tuple[int, int]]:
@@ -90,8 +78,7 @@ class Watch:
 class RunFolders:
     """The folders of one run, held until the block ends in which it is used as a context manager.
 
-    Args:
-        has_ranks: whether processes that torchrun or srun start at once are one run, with one folder.
+    With `has_ranks`, processes that torchrun or srun start at once are one run.
     """
 
     current: ClassVar["RunFolders | None"] = None
@@ -122,21 +109,16 @@ class RunFolders:
     def new(self, path: Path) -> Path:
         """Make a folder that was not there before, always the same for a path; of several processes the first makes it.
 
-        Its name is a time and what runs, TIME_WHAT; where that is taken TIME-2_WHAT, TIME-3_WHAT ...
-
-        Raises:
-            InputError: the processes of this run do not find each other.
+        Its name is a time and what runs, TIME_WHAT; where that is taken TIME-2_WHAT, TIME-3_WHAT ... InputError where the
+        processes of this run do not find each other.
         """
         if path not in self._new:
-            run = _launched() if self.has_ranks else None
-            if run is not None:
-                self._new[path] = self._agree(run, path)
-            elif self._is_first():
-                self._new[path] = self._make(path)
-            elif CELL in os.environ or os.environ.get("LOCAL_RANK", "0") != "0":
-                return path  # whoever started this process has made it
-            else:
+            folder = self._agree(path)
+            if folder is None and not self._is_first():
+                if CELL in os.environ or os.environ.get("LOCAL_RANK", "0") != "0":
+                    return path  # whoever started this process has made it
                 raise InputError("this is not the first process of its run; give all of them the same hydra.run.dir=DIR")
+            self._new[path] = folder or self._make(path)
         return self._new[path]
 
     def _make(self, path: Path) -> Path:
@@ -149,15 +131,24 @@ class RunFolders:
                 break
         return self.take(folder)
 
-    def _agree(self, run: Any, path: Path) -> Path:
-        """The folder that the first process makes, on all processes of Lightning's cluster environment `run`."""
-        from torch.distributed import TCPStore
+    def _agree(self, path: Path) -> Path | None:
+        """The folder that the first of several processes makes; None where neither torchrun nor srun has started any."""
+        if CELL in os.environ or not self.has_ranks or not {"TORCHELASTIC_RUN_ID", "SLURM_STEP_ID"} & set(os.environ):
+            return None
+        # Both export these, but not in words that mypy reads.
+        from pytorch_lightning.plugins.environments import SLURMEnvironment, TorchElasticEnvironment  # type: ignore[attr-defined]
+        from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
-        key, is_first = f"headposekit/{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", is_first_process()
-        hosts = is_first and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
+        kinds: Any = (TorchElasticEnvironment, SLURMEnvironment)
         try:
-            # Lightning's processes meet there as well, later.
-            store = TCPStore(run.main_address, run.main_port, None, hosts, MEETING, wait_for_workers=False, multi_tenant=True)
+            run = next((kind() for kind in kinds if kind.detect()), None)
+            if run is None or run.world_size() == 1:
+                return None
+            key, is_first = f"headposekit/{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", is_first_process()
+            hosts = is_first and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
+            where = run.main_address, run.main_port, None, hosts, timedelta(minutes=5)
+            # Lightning's processes meet in the same place afterwards.
+            store: Any = TCPStore(*where, wait_for_workers=False, multi_tenant=True)
             if is_first:
                 store.set(key, str(self._make(path)))
             folder = Path(store.get(key).decode())
@@ -166,29 +157,12 @@ class RunFolders:
             if is_first:
                 store.get(f"{key}/all")  # with this process the store would go
         except RuntimeError as error:
-            said = str(error).splitlines()[0]
-            raise InputError(f"the processes of this run do not find each other ({said}); start all of them at once") from error
+            raise InputError(f"the processes of this run do not find each other: {str(error).splitlines()[0]}") from error
         self._store = store
         return folder
 
     def _is_first(self) -> bool:
         return CELL not in os.environ and (not self.has_ranks or is_first_process())
-
-
-def _launched() -> Any:
-    """Lightning's environment of the several processes that torchrun or srun has started for this run; else None."""
-    if CELL in os.environ or not {"TORCHELASTIC_RUN_ID", "SLURM_STEP_ID"} & set(os.environ):
-        return None
-    from pytorch_lightning.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
-
-    for kind in (TorchElasticEnvironment, SLURMEnvironment):
-        if kind.detect():
-            try:
-                run = kind()
-            except RuntimeError as error:  # options of srun that Lightning cannot do with
-                raise InputError(" ".join(str(error).split())) from error
-            return run if run.world_size() > 1 else None
-    return None  # an interactive shell of Slurm
 
 
 def take_folder(folder: Path) -> Path:

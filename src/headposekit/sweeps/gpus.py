@@ -3,7 +3,6 @@
 import contextlib
 import os
 import re
-import shutil
 import subprocess
 import tempfile
 import time
@@ -22,29 +21,21 @@ POLL_SECONDS = 2.0
 
 
 @contextlib.contextmanager
-def own_gpus(trainer: DictConfig, patience: float, given_up: Callable[[], str | None]) -> Iterator[dict[str, Path]]:
+def own_gpus(trainer: DictConfig | None, patience: float, given_up: Callable[[], str | None]) -> Iterator[dict[str, Path]]:
     """As many GPUs as a cell uses, none of them another cell's on this machine: what CUDA calls each, and its lock.
 
-    Waits for them with no lock held: all are taken at once, or none. A cell that a lock's holder keeps alive (see
-    `pool._run_child`) is waited for however long it takes. Empty for a cell without GPUs, and where Lightning will refuse.
-
-    Args:
-        trainer: options of Lightning's trainer.
-        patience: minutes, see `Watch`.
-        given_up: see `Watch`; called with every look at the locks.
-
-    Raises:
-        InputError: the cell names its GPUs.
-        GivenUp: see `Watch`.
+    While it waits it holds none, for as long as the cells that do show signs of life (`pool._run_child` touches the locks).
+    Empty for a cell without GPUs, and where Lightning will refuse. Raises GivenUp, see `Watch`, or InputError where the
+    options of Lightning's `trainer` name the GPUs.
     """
-    visible = visible_gpus() if trainer.accelerator in ("auto", "gpu", "cuda") else []
-    wanted = _number(trainer.devices, len(visible)) if visible else 0
+    visible = visible_gpus() if trainer is not None and trainer.accelerator in ("auto", "gpu", "cuda") else []
+    wanted = _number(trainer.devices, len(visible)) if trainer is not None and visible else 0
     if not 0 < wanted <= len(visible):
         yield {}
         return
     folder = Path(tempfile.gettempdir()) / f"headposekit-{getattr(os, 'getuid', int)()}" / "gpus"  # this machine's own
     folder.mkdir(parents=True, exist_ok=True)
-    watch = Watch(folder, patience, given_up, " of the cells that hold the GPUs")
+    watch = Watch(folder, patience, given_up)
     with contextlib.ExitStack() as stack:
         while len(taken := _take(stack, folder, visible, wanted)) < wanted:
             watch()
@@ -81,15 +72,20 @@ def _number(devices: Any, visible: int) -> int:
 
 def visible_gpus() -> list[str]:
     """The GPUs that CUDA would use, in its order, by their UUIDs; by what CUDA calls them where nvidia-smi does not answer."""
+    uuids: list[str] = []
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=60).stdout
+        # In the order in which Lightning has CUDA count them.
+        uuids = re.findall(r"^GPU \d+: .*\(UUID: (GPU-[\w-]+)\)", listed, re.MULTILINE)
     given = os.environ.get("CUDA_VISIBLE_DEVICES")
-    uuids = _uuids()
+    names = None if given is None else [name.strip() for name in given.split(",")]
     if not uuids:
         count = torch.cuda.device_count()
-        return [name.strip() for name in given.split(",")][:count] if given is not None else [str(n) for n in range(count)]
-    if given is None:
+        return [str(number) for number in range(count)] if names is None else names[:count]
+    if names is None:
         return uuids
     gpus = []
-    for name in map(str.strip, given.split(",")):
+    for name in names:
         if name.isdecimal() and int(name) < len(uuids):
             gpus.append(uuids[int(name)])
         elif name.startswith(("GPU-", "MIG-")):
@@ -97,14 +93,3 @@ def visible_gpus() -> list[str]:
         else:
             break  # CUDA takes none from here on
     return gpus
-
-
-def _uuids() -> list[str]:
-    """UUIDs of this machine's GPUs in the order of nvidia-smi, in which Lightning has CUDA count them."""
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        return []
-    with contextlib.suppress(OSError, subprocess.SubprocessError):
-        listed = subprocess.run([program, "-L"], capture_output=True, text=True, timeout=60).stdout
-        return re.findall(r"^GPU \d+: .*\(UUID: (GPU-[\w-]+)\)", listed, re.MULTILINE)
-    return []

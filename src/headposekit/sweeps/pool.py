@@ -7,6 +7,7 @@ finished one has computed is never computed again.
 import contextlib
 import logging
 import os
+import re
 import time
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
@@ -151,7 +152,7 @@ def finish_cell(
         (folder / "failed.json").unlink(missing_ok=True)
         patience = config.pool.patience
         try:
-            with contextlib.nullcontext({}) if has_gpus else own_gpus(config.trainer, patience, given_up) as gpus:
+            with own_gpus(None if has_gpus else config.trainer, patience, given_up) as gpus:
                 reason = _run_child(folder, overrides, parallel, gpus, Watch(folder, patience, given_up))
             if (folder / "failed.json").is_file():
                 reason = None  # the cell knows it best
@@ -164,28 +165,16 @@ def finish_cell(
         return state
 
 
-def _run_child(
-    folder: Path,
-    overrides: Sequence[str],
-    parallel: int,
-    gpus: Mapping[str, Path],
-    watch: Watch,
-) -> str | None:
+def _run_child(folder: Path, overrides: Sequence[str], parallel: int, gpus: Mapping[str, Path], watch: Watch) -> str | None:
     """Run the cell as a single run in its folder, on these GPUs or all; returns the reason of a failure, or raises GivenUp."""
     command = [*process_of("train"), *overrides, f"hydra.run.dir={folder}"]
     own = {CELL: "1", "HYDRA_FULL_ERROR": os.environ.get(FULL_ERROR, "0")}
-    if gpus:
-        own["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
+    own |= {"CUDA_VISIBLE_DEVICES": ",".join(gpus)} if gpus else {}
     threads = {} if parallel == 1 else {"OMP_NUM_THREADS": str(max(1, available_cores() // _jobs(parallel)))}
     with contextlib.ExitStack() as stack:
         # Side by side, the cells' progress bars would overwrite each other.
         output = None if parallel == 1 else stack.enter_context((folder / "console.log").open("a"))
-        child = start_group(
-            command,
-            env={**threads, **_environment(), **own},
-            stdout=output,
-            stderr=output,
-        )
+        child = start_group(command, env={**threads, **_environment(), **own}, stdout=output, stderr=output)
         try:
             while child.poll() is None:
                 time.sleep(POLL_SECONDS)
@@ -204,12 +193,10 @@ def _run_child(
 
 def _environment() -> dict[str, str]:
     """This process' environment without what a launcher says of its processes: Lightning starts those of a cell itself."""
-    others = {*RANKS, "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"}
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if name == "SLURM_JOB_ID" or not (name in others or name.startswith(("SLURM_", "TORCHELASTIC_")))
-    }
+    launchers = re.compile(
+        "|".join(["SLURM_(?!JOB_ID$).*", "TORCHELASTIC_.*", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", *RANKS])
+    )
+    return {name: value for name, value in os.environ.items() if not launchers.fullmatch(name)}
 
 
 def _jobs(parallel: int) -> int:

@@ -196,7 +196,7 @@ class SharedBatchNorm(_BatchNorm):
                     self.num_batches_tracked.add_(1)
                 self.running_mean.lerp_(mean.to(self.running_mean), self.momentum)
                 self.running_var.lerp_((variance * count / (count - 1)).to(self.running_var), self.momentum)
-        output = centered * torch.rsqrt(variance + self.eps).view(shape)
+        output: Tensor = centered * torch.rsqrt(variance + self.eps).view(shape)
         if self.affine:
             output = output * self.weight.view(shape) + self.bias.view(shape)
         output = output.to(input.dtype)
@@ -215,7 +215,8 @@ class ShareBatchStatistics(LayerSync):
         """Share statistics."""
         for module in model.modules():
             if isinstance(module, _BatchNorm) and not isinstance(module, SharedBatchNorm):
-                module.__class__ = _shared(type(module))
+                kind: Any = type(module)
+                module.__class__ = _shared(kind)
         return model
 
     def revert(self, model: nn.Module) -> nn.Module:
@@ -227,7 +228,7 @@ class ShareBatchStatistics(LayerSync):
 
 
 @functools.cache
-def _shared(kind: type[_BatchNorm]) -> type[SharedBatchNorm]:
+def _shared(kind: Any) -> type[SharedBatchNorm]:
     """A class of batch normalisation that shares its statistics; InputError where it is not known what else it does."""
     if kind.forward is not _BatchNorm.forward and not kind.__module__.startswith("timm.layers.norm_act"):
         raise InputError(f"{kind.__name__} cannot share its statistics with other processes; train in one, or use BatchNorm2d")

@@ -112,7 +112,7 @@ def run_tests(
 def in_full_precision(trainer: pl.Trainer, module: pl.LightningModule) -> Iterator[None]:
     """Compute in float32, without TF32, whatever `trainer.precision` says: a test's numbers depend on weights and faces."""
     strategy, plugin = trainer.strategy, trainer.strategy.precision_plugin
-    backends = (torch.backends.cudnn, torch.backends.cuda.matmul)
+    backends: tuple[Any, ...] = (torch.backends.cudnn, torch.backends.cuda.matmul)
     allowed = [backend.allow_tf32 for backend in backends]
     strategy.precision_plugin = Precision()
     for backend in backends:
