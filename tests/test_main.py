@@ -6,6 +6,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -14,7 +15,7 @@ import pytest
 from configs import compose_config, write_checkpoint
 from conftest import SHARED
 from headposekit import __main__ as command
-from headposekit import paths
+from headposekit import paths, process
 from headposekit.extensions import choices
 from headposekit.weights.export import describe_export, export_network
 from headposekit.weights.load import fuse, load_all
@@ -159,3 +160,14 @@ def test_prediction_needs_no_package_of_training(tmp_path: Path) -> None:
     header, row = (line.split(",") for line in (tmp_path / "poses" / "poses.csv").read_text().splitlines())
     found = dict(zip(header, row, strict=True))
     assert [float(found[angle]) for angle in ("yaw", "pitch", "roll")] == pytest.approx(poses[0], abs=0.01)
+
+
+@pytest.mark.parametrize(("variable", "ends"), [("LOCAL_RANK", True), ("OTHER", False)])
+def test_a_process_that_lightning_started_ends_with_the_first(monkeypatch, variable: str, ends: bool) -> None:
+    called: list[str] = []
+    monkeypatch.setattr(process, "die_with_parent", lambda: called.append("dies"))
+    monkeypatch.setitem(sys.modules, "headposekit.cli.train", SimpleNamespace(train=lambda: called.append("train")))
+    monkeypatch.setattr(command.importlib, "import_module", lambda name: sys.modules[name])
+    monkeypatch.setenv(variable, "1")
+    command.run("train")
+    assert called == (["dies"] if ends else []) + ["train"]

@@ -1,15 +1,22 @@
 """`python src/train.py -m`: the pool of trainings as a user meets it."""
 
+import contextlib
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hydra.core.plugins import Plugins
-from omegaconf import OmegaConf
+from hydra.core.utils import JobReturn, JobStatus
+from omegaconf import DictConfig, OmegaConf
 
+from headposekit.errors import InputError
+from headposekit.sweeps import pool
+from headposekit.sweeps.folders import hold
+from headposekit.sweeps.pool import CellState
 from run_folders import SMALL, folders, results, rows
 
 
@@ -32,6 +39,141 @@ def test_rows_are_multiplied_and_what_is_given_wins() -> None:
     assert cells(rows[1:], "aggregation=netvlad", "scoring=conv") == [["aggregation=netvlad", "scoring=conv"]]
     assert cells([], "a=1,2") == [["a=1"], ["a=2"]]
     assert cells([{"data.heads.hair": False, "a": None}, {}]) == [["data.heads.hair=False", "a=null"], []]
+
+
+class FakeSweep:
+    """A sweep of cells a, b, c, whose states are files of a folder; `launch` is called with the cells of each round."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder, self.launched = folder, list[list[str]]()
+        self.launcher: Any = SimpleNamespace(launch=self.launch)
+        self.rounds: list[Callable[[], list[JobReturn]]] = []
+        monkeypatch.setenv("HEADPOSEKIT_SWEEPER", "0")
+        monkeypatch.setenv("HEADPOSEKIT_SWEEP", "")
+        monkeypatch.setattr(pool, "cell_state", lambda _, folder: CellState("finished" if self.is_done(folder) else "missing"))
+
+    @staticmethod
+    def is_done(folder: Path) -> bool:
+        return (folder / "done").exists()
+
+    def finish(self, *cells: str) -> None:
+        for cell in cells:
+            (self.folder / cell).mkdir(exist_ok=True)
+            (self.folder / cell / "done").touch()
+
+    def launch(self, cells: list[list[str]], initial_job_idx: int) -> list[JobReturn]:
+        self.launched.append([cell[0].removeprefix("x=") for cell in cells])
+        return self.rounds.pop(0)()
+
+    def load(self, _: Any, cell: list[str]) -> DictConfig:
+        sweep = {"dir": str(self.folder), "subdir": cell[0].removeprefix("x=")}
+        return OmegaConf.create({"hydra": {"sweep": sweep}, "test": {}})
+
+    def run(self, monkeypatch: pytest.MonkeyPatch, sleep: Callable[[float], None] | None = None) -> None:
+        Plugins.instance()
+        from hydra_plugins import grid_sweeper
+
+        monkeypatch.setattr(grid_sweeper.time, "sleep", sleep or (lambda _: pytest.fail("nothing to wait for")))
+        sweeper = grid_sweeper.GridSweeper(max_batch_size=None)
+        sweeper.config = OmegaConf.create({"table": None})
+        sweeper.hydra_context = SimpleNamespace(config_loader=SimpleNamespace(load_sweep_config=self.load))  # type: ignore[assignment]
+        monkeypatch.setattr(sweeper, "validate_batch_is_legal", lambda _: None)
+        monkeypatch.setattr(sweeper, "cells", lambda _: [["x=a"], ["x=b"], ["x=c"]])
+        sweeper.launcher = self.launcher
+        sweeper.sweep([])
+
+
+@pytest.fixture
+def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeSweep:
+    return FakeSweep(tmp_path, monkeypatch)
+
+
+def ended(state: str) -> JobReturn:
+    return JobReturn(status=JobStatus.COMPLETED, _return_value=CellState(state))  # type: ignore[arg-type]
+
+
+def test_a_launcher_that_breaks_off_ends_no_cell_of_others(sweep: FakeSweep, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its first worker is killed; the second is still at its cell."""
+    (sweep.folder / "b").mkdir()
+    at_work = contextlib.ExitStack()
+
+    def breaks() -> list[JobReturn]:
+        sweep.finish("a")
+        at_work.enter_context(hold(sweep.folder / "b"))
+        raise RuntimeError("a worker was killed")
+
+    def ends(_: float) -> None:
+        sweep.finish("b")
+        at_work.close()
+
+    def rest() -> list[JobReturn]:
+        sweep.finish("c")
+        return [ended("finished")]
+
+    sweep.rounds = [breaks, rest]
+    sweep.run(monkeypatch, ends)
+    assert sweep.launched == [["a", "b", "c"], ["c"]]
+
+
+def test_a_launcher_that_breaks_off_before_anything_is_not_started_again(sweep: FakeSweep, monkeypatch) -> None:
+    def breaks() -> list[JobReturn]:
+        raise RuntimeError("no cluster here")
+
+    sweep.rounds = [breaks]
+    with pytest.raises(InputError, match="3 of 3 cells did not finish"):
+        sweep.run(monkeypatch)
+
+
+def test_a_cell_of_another_sweep_is_waited_for_by_its_lock(sweep: FakeSweep, monkeypatch: pytest.MonkeyPatch) -> None:
+    (sweep.folder / "c").mkdir()
+    other = contextlib.ExitStack()
+    other.enter_context(hold(sweep.folder / "c"))
+    looks = 0
+
+    def wait(_: float) -> None:
+        nonlocal looks
+        looks += 1
+        if looks == 20:
+            sweep.finish("c")
+            other.close()
+
+    def first() -> list[JobReturn]:
+        sweep.finish("a", "b")
+        return [ended("finished"), ended("finished"), ended("busy")]
+
+    sweep.rounds = [first]
+    sweep.run(monkeypatch, wait)
+    assert (len(sweep.launched), looks) == (1, 20)
+
+
+def test_a_lost_job_of_a_cluster_is_one_failed_cell(sweep: FakeSweep, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    submitit = pytest.importorskip("submitit", reason="install the extra `launchers`")
+
+    class Job(submitit.Job):
+        def __init__(self, cell: str) -> None:
+            self.cell = cell
+
+        def __del__(self) -> None:
+            pass
+
+    def results(job: Job) -> list[JobReturn]:
+        if job.cell == "a":
+            raise RuntimeError("Job 7 has not produced any output (state: OUT_OF_MEMORY)\nError stream produced: ...")
+        sweep.finish(job.cell)
+        return [ended("finished")]
+
+    class Launcher:
+        __module__ = "hydra_plugins.hydra_submitit_launcher.submitit_launcher"
+
+        def launch(self, cells: list[list[str]], initial_job_idx: int) -> list[JobReturn]:
+            return [Job(cell[0].removeprefix("x=")).results()[0] for cell in cells]
+
+    monkeypatch.setattr(submitit.Job, "results", results)
+    sweep.launcher = Launcher()
+    with pytest.raises(InputError, match="1 of 3 cells did not finish"):
+        sweep.run(monkeypatch)
+    assert "OUT_OF_MEMORY" in capsys.readouterr().out
+    assert submitit.Job.results is results
 
 
 def test_no_cell_stops_another_and_nothing_finished_is_repeated(run, roots, w300lp_root: Path, tmp_path: Path) -> None:

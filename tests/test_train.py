@@ -1,16 +1,22 @@
 """`python src/train.py` as a user calls it."""
 
 import json
+import os
 import shutil
 import signal
+import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
 import pytest
 import torch
+import torch.distributed
 
+from conftest import PROJECT
 from headposekit.weights.checkpoint import load_checkpoint
+from processes import call_forked
 from run_folders import SMALL, TESTS, only_run, results, rows
 
 
@@ -201,3 +207,29 @@ def test_fine_tuning_starts_at_the_published_error(run, shared: Path, official: 
     published = abs(expected["fsanet_capsule_3_16_2_21_5/aflw2000"] - expected["aflw2000_pose"]).mean()
     assert initial["mae"] == pytest.approx(float(published), abs=1e-3)
     assert initial["mae"] < 5
+
+
+def test_processes_of_torchrun_leave_one_folder(roots, tmp_path: Path) -> None:
+    """They start seconds apart, as on a busy machine; here is what torchrun's agent sets and serves."""
+    store = torch.distributed.TCPStore("127.0.0.1", 0, None, True, wait_for_workers=False)
+    environment = {
+        **os.environ, "HEADPOSEKIT_RUNS": str(tmp_path / "runs"), "COLUMNS": "160",
+        "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "GROUP_RANK": "0", "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(store.port),
+        "TORCHELASTIC_RUN_ID": "none", "TORCHELASTIC_RESTART_COUNT": "0", "TORCHELASTIC_USE_AGENT_STORE": "True",
+    }  # fmt: skip
+    options = [*roots, *SMALL[:-1], "trainer=ddp_cpu", "epochs=1"]
+
+    def rank(number: int) -> subprocess.CompletedProcess[str]:
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        time.sleep(1.1 - number)
+        ranks = {"RANK": str(number), "LOCAL_RANK": str(number)}
+        return call_forked(PROJECT / "src" / "train.py", options, folder, {**environment, **ranks})
+
+    with ThreadPoolExecutor() as pool:
+        for done in pool.map(rank, (0, 1)):
+            assert done.returncode == 0, done.stdout + done.stderr
+    content = results(only_run(tmp_path))
+    assert content["status"] == "finished"
+    assert content["test"]["aflw2000"]["n"] == 10

@@ -44,6 +44,10 @@ def main() -> None:
 def run(name: str) -> None:
     """Call a program with the arguments of this process; exits in one line where a package is missing that it needs."""
     os.environ[STARTED] = name
+    if "LOCAL_RANK" in os.environ:  # Lightning's first process, or torchrun, started this one
+        from headposekit.process import die_with_parent
+
+        die_with_parent()
     if name == "benchmark":
         runpy.run_path(str(ROOT / "src" / "benchmark.py"), run_name="__main__")
         return

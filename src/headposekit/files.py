@@ -61,11 +61,12 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def locked(path: Path, *, wait: bool = False) -> Iterator[bool]:
+def locked(path: Path, *, wait: bool = False, is_needed: bool = False) -> Iterator[bool]:
     """Whether a lock, which is a file of this name, is ours; it is removed at the end of the block.
 
     The system takes it from a process that dies, and a forked process does not have it. Where a file system knows no locks,
-    everybody gets it. With `wait` the block begins when it is ours, or after `PATIENCE`.
+    everybody gets it, or InputError is raised where it `is_needed`. With `wait` the block begins when it is ours, or after
+    `PATIENCE`.
     """
     if not path.parent.is_dir():  # filelock would make it
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
@@ -78,6 +79,11 @@ def locked(path: Path, *, wait: bool = False) -> Iterator[bool]:
     except OSError as error:
         if error.errno not in NO_LOCKS:
             raise
+        if is_needed:
+            raise InputError(
+                f"{path.parent}: its file system has no file locks ({error.strerror}); mount it with them (Lustre: -o flock; "
+                "NFS: without nolock), or set HEADPOSEKIT_RUNS to a folder on another one"
+            ) from error
     try:
         yield is_ours
     finally:

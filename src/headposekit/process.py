@@ -16,6 +16,7 @@ from threadpoolctl import threadpool_limits
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 GIB = 2**30
+_prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None  # looked up here: after a fork it might wait for ever
 
 
 def available_cores() -> int:
@@ -54,10 +55,19 @@ def keep_freed_memory() -> None:
 
 
 def start_group(command: Sequence[str], **options: Any) -> "subprocess.Popen[bytes]":
-    """Start a program, by `Popen`, at the head of a process group of its own; on Linux it ends when this process is killed."""
+    """Start a program, by `Popen`, at the head of a process group of its own; on Linux it ends when this process is killed.
+
+    It ignores SIGUSR1 and SIGUSR2, by which Slurm warns all processes of a job: this one answers, and ends the program.
+    """
     if os.name == "posix":
-        options |= {"start_new_session": True, "preexec_fn": die_with_parent}
+        options |= {"start_new_session": True, "preexec_fn": _before_exec}
     return subprocess.Popen(command, **options)
+
+
+def _before_exec() -> None:
+    for name in (signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(name, signal.SIG_IGN)
+    die_with_parent()
 
 
 def end_group(child: "subprocess.Popen[bytes]", seconds: float = 0.0) -> None:
@@ -89,6 +99,6 @@ def signal_name(child: "subprocess.Popen[bytes]") -> str | None:
 
 def die_with_parent() -> None:
     """In a child: end when the process that started it is killed, so that the next sweep finds its folder free."""
-    if sys.platform == "linux":
+    if _prctl is not None:
         pr_set_pdeathsig = 1
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+        _prctl(pr_set_pdeathsig, signal.SIGKILL)

@@ -1,8 +1,9 @@
 """Hydra's sweeper for experiments: the rows of a table, and a list of how each of its cells ended."""
 
+import contextlib
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ class GridSweeper(BasicSweeper):
         from headposekit.console import print_sweep
         from headposekit.errors import InputError  # Hydra imports all plugins at every start
         from headposekit.sweeps.folders import SWEEP, SWEEPER
-        from headposekit.sweeps.pool import CellState
+        from headposekit.sweeps.pool import CellState, cell_state
 
         cells = self.cells(arguments)
         swept = [o for o in OverridesParser.create().parse_overrides(arguments) if o.is_sweep_override()]
@@ -49,18 +50,28 @@ class GridSweeper(BasicSweeper):
         returns: list[JobReturn] = []
         waiting = list(range(len(cells)))
         while waiting:
+            jobs: Sequence[JobReturn] = []
             try:
-                jobs = self.launcher.launch([cells[number] for number in waiting], initial_job_idx=waiting[0])
+                with _lost_jobs_fail(self.launcher):
+                    jobs = self.launcher.launch([cells[number] for number in waiting], initial_job_idx=waiting[0])
             except Exception as error:  # a worker of the launcher was killed: what the others did lies in their folders
                 print(f"the launcher broke off: {type(error).__name__}: {error}".splitlines()[0])
-                break
             returns += jobs
             ended = dict(zip(waiting, jobs, strict=False))
             failed = {number: job for number, job in ended.items() if job.status is JobStatus.FAILED}
             reasons |= {number: str(job._return_value) for number, job in failed.items()}
-            waiting = [number for number in ended if number not in failed and ended[number].return_value == CellState("busy")]
-            if waiting:  # another sweep is at them, and what it ends counts here as well
+            open_cells = {
+                number: self._config_and_folder(cells[number])
+                for number in waiting
+                if number not in failed and (number not in ended or ended[number].return_value == CellState("busy"))
+            }
+            # Others are at some of them, or a launcher's workers after its end; what they finish counts here as well.
+            while any(_is_held(folder) for _, folder in open_cells.values()):
                 time.sleep(BUSY_SECONDS)
+            missing = [number for number, cell in open_cells.items() if cell_state(*cell).state == "missing"]
+            if not jobs and len(missing) == len(waiting):  # nothing came of it, and would not the next time
+                break
+            waiting = missing
         shared = set.intersection(*(set(cell) for cell in cells)) if len(cells) > 1 else set()
         rows = [self._row(cell, shared, reasons.get(number)) for number, cell in enumerate(cells)]
         print_sweep(rows)
@@ -83,11 +94,8 @@ class GridSweeper(BasicSweeper):
 
     def _row(self, cell: list[str], shared: set[str], reason: str | None) -> dict[str, str]:
         from headposekit.sweeps.pool import cell_state
-        from headposekit.training.protocols import settle_tests
 
-        config = self.hydra_context.config_loader.load_sweep_config(self.config, cell)
-        settle_tests(config)
-        folder = Path(config.hydra.sweep.dir) / config.hydra.sweep.subdir
+        config, folder = self._config_and_folder(cell)
         state = cell_state(config, folder)
         return {
             "cell": " ".join(part for part in cell if part not in shared),
@@ -95,6 +103,47 @@ class GridSweeper(BasicSweeper):
             "state": "failed" if reason and state.state != "finished" else state.state,
             "reason": state.reason or reason or "",
         }
+
+    def _config_and_folder(self, cell: list[str]) -> tuple[DictConfig, Path]:
+        from headposekit.training.protocols import settle_tests
+
+        config = self.hydra_context.config_loader.load_sweep_config(self.config, cell)
+        settle_tests(config)
+        return config, Path(config.hydra.sweep.dir) / config.hydra.sweep.subdir
+
+
+def _is_held(folder: Path) -> bool:
+    """Whether a process is at work on a cell."""
+    from headposekit.sweeps.folders import hold
+
+    if not folder.is_dir():
+        return False
+    with hold(folder) as is_free:
+        return not is_free
+
+
+@contextlib.contextmanager
+def _lost_jobs_fail(launcher: Launcher) -> Iterator[None]:
+    """Within it a job of submitit that is lost counts as failed; else it would hide the results of all others."""
+    if "submitit" not in type(launcher).__module__:
+        yield
+        return
+    import submitit
+
+    job_class: Any = submitit.Job
+    collect = job_class.results
+
+    def results(job: Any) -> list[Any]:
+        try:
+            return list(collect(job))
+        except Exception as error:  # out of time or memory, or its node died
+            return [JobReturn(status=JobStatus.FAILED, _return_value=f"{type(error).__name__}: {error}".splitlines()[0])]
+
+    job_class.results = results
+    try:
+        yield
+    finally:
+        job_class.results = collect
 
 
 @dataclass

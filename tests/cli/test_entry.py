@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from omegaconf import DictConfig
 
 from headposekit.cli.entry import entry_point, one_line
@@ -86,3 +87,11 @@ def test_a_worker_that_was_killed_is_no_traceback() -> None:
 
 def test_a_closed_pipe_is_no_traceback() -> None:
     assert (one_line(BrokenPipeError(32, "Broken pipe")) or "").startswith("whatever read the output has ended")
+
+
+def test_a_full_gpu_is_no_fault_of_the_program() -> None:
+    line = one_line(
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 8 GiB")
+    )
+    assert line is not None
+    assert line.startswith("CUDA out of memory; give a smaller data.batch_size")

@@ -1,5 +1,6 @@
 import inspect
 from pathlib import Path
+from types import SimpleNamespace
 from typing import cast
 
 import numpy as np
@@ -136,3 +137,13 @@ def test_a_datamodule_takes_the_options_of_its_reader_and_no_others(aflw2000_roo
     assert given.rules["box"] == "pt3d_68"
     with pytest.raises(TypeError, match="part"):
         AFLW2000DataModule(aflw2000_root, FSANetCrop(), part="test")
+
+
+@pytest.mark.parametrize(("device", "is_pinned"), [("cpu", False), ("cuda", True), (None, False)])
+def test_memory_is_pinned_for_a_gpu_that_is_used(aflw2000_root: Path, monkeypatch, device: str | None, is_pinned: bool) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    datamodule = AFLW2000DataModule(aflw2000_root, FSANetCrop())
+    if device is not None:
+        strategy = SimpleNamespace(root_device=torch.device(device))
+        datamodule.trainer = SimpleNamespace(strategy=strategy, global_rank=0, world_size=1)  # type: ignore[assignment]
+    assert datamodule.test_dataloader().pin_memory == is_pinned

@@ -1,5 +1,8 @@
+import multiprocessing
 import os
 import signal
+import socket
+from multiprocessing.queues import Queue
 from pathlib import Path
 
 import pytest
@@ -39,6 +42,46 @@ def test_processes_of_a_run_share_its_folder(tmp_path: Path, monkeypatch: pytest
         monkeypatch.setenv(variable, "1")
         assert child.take(tmp_path) == tmp_path
         assert child.new(tmp_path / "a") == tmp_path / "a"
+
+
+def new_folder(environment: dict[str, str], path: Path, found: "Queue[str]") -> None:
+    os.environ |= environment
+    with RunFolders() as folders:
+        found.put(str(folders.new(path)))
+
+
+def test_processes_of_srun_share_the_folder_of_the_first(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    job = {"SLURM_JOB_ID": "123456", "SLURM_STEP_ID": "0", "SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "2"}
+    job |= {"SLURM_JOB_NAME": "train", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    context = multiprocessing.get_context("forkserver")
+    found: Queue[str] = context.Queue()
+    (tmp_path / "2026-01-02_03-04-06_train").mkdir()  # the first has to take another name
+    for number in (1, 0):
+        path = tmp_path / f"2026-01-02_03-04-0{6 + number}_train"
+        environment = {**job, "SLURM_PROCID": str(number), "SLURM_LOCALID": str(number)}
+        context.Process(target=new_folder, args=(environment, path, found), daemon=True).start()
+    assert [found.get(timeout=60), found.get(timeout=60)] == [str(tmp_path / "2026-01-02_03-04-06-2_train")] * 2
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_process_that_nobody_tells_its_folder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NODE_RANK", "1")  # of a training on two nodes, started by hand
+    with RunFolders() as folders, pytest.raises(InputError, match=r"give all of them the same hydra\.run\.dir=DIR"):
+        folders.new(tmp_path / "2026-01-02_03-04-05_train")
+    with RunFolders(has_ranks=False) as folders:  # of a program that has none
+        assert folders.new(tmp_path / "2026-01-02_03-04-05_report").is_dir()
+
+
+def test_a_task_of_srun_that_is_no_part_of_a_training_has_its_own_folder(tmp_path: Path, monkeypatch) -> None:
+    for name, value in {"SLURM_JOB_ID": "1", "SLURM_STEP_ID": "0", "SLURM_NTASKS": "4", "SLURM_PROCID": "3"}.items():
+        monkeypatch.setenv(name, value)
+    with RunFolders(has_ranks=False) as folders:
+        folder = folders.new(tmp_path / "2026-01-02_03-04-05_predict")
+        with hold(folder) as mine:
+            assert not mine
 
 
 def test_a_folder_is_free_when_its_run_is_dead_whatever_its_workers_do(tmp_path: Path) -> None:

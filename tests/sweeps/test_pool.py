@@ -1,7 +1,9 @@
+import errno
 import json
 import logging
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -13,7 +15,10 @@ import torch
 from omegaconf import OmegaConf
 
 from configs import train_config
+from headposekit import files
+from headposekit.errors import InputError
 from headposekit.sweeps import pool
+from headposekit.sweeps.folders import GivenUp, RunFolders, Watch
 
 
 def write_results(folder: Path, **content: object) -> None:
@@ -65,28 +70,6 @@ def test_a_folder_belongs_to_one_process_until_it_dies(tmp_path: Path) -> None:
         assert mine
 
 
-def gpu_config(**trainer: object) -> object:
-    return OmegaConf.create({"trainer": {"accelerator": "auto", "devices": 1, **trainer}})
-
-
-def test_cells_side_by_side_get_a_gpu_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HEADPOSEKIT_RUNS", str(tmp_path))
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6,7")
-    with pool._own_gpus(gpu_config()) as first, pool._own_gpus(gpu_config(devices=2)) as second:  # type: ignore[arg-type]
-        assert first == {"CUDA_VISIBLE_DEVICES": "4"}
-        assert second == {"CUDA_VISIBLE_DEVICES": "6,7"}
-    with pool._own_gpus(gpu_config()) as again:  # type: ignore[arg-type]
-        assert again == {"CUDA_VISIBLE_DEVICES": "4"}  # given back
-
-
-@pytest.mark.parametrize(("visible", "trainer"), [("3", {}), ("", {}), ("4,6", {"accelerator": "cpu"})])
-def test_what_a_launcher_has_shared_out_is_left_alone(tmp_path: Path, monkeypatch, visible: str, trainer: dict) -> None:
-    monkeypatch.setenv("HEADPOSEKIT_RUNS", str(tmp_path))
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    with pool._own_gpus(gpu_config(**trainer)) as environment:  # type: ignore[arg-type]
-        assert environment == {}
-
-
 @pytest.mark.parametrize(
     ("script", "reason"),
     [
@@ -99,8 +82,15 @@ def test_what_a_launcher_has_shared_out_is_left_alone(tmp_path: Path, monkeypatc
 )
 def test_how_a_process_ended_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, reason: str | None) -> None:
     monkeypatch.setattr(pool, "process_of", lambda _: [sys.executable, "-c", script])
-    told = pool._run_child(tmp_path, [], 1, {}, patience=2 / 60, given_up=lambda: None)
+    told = run_child(tmp_path)
     assert told is None if reason is None else told is not None and reason in told
+
+
+def run_child(folder: Path, gpus: dict[str, Path] | None = None) -> str | None:
+    try:
+        return pool._run_child(folder, [], 1, gpus or {}, Watch(folder, 1 / 60, lambda: None))
+    except GivenUp as error:
+        return str(error)
 
 
 def test_threads_are_shared_by_jobs_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,7 +109,10 @@ def test_launchers_worker_dies_with_its_sweep(tmp_path: Path) -> None:
     """A grandchild stands for the worker, its parent for the sweep."""
     code = """
 import os, sys, time
+from headposekit import files
+from headposekit.errors import InputError
 from headposekit.sweeps import pool
+from headposekit.sweeps.folders import GivenUp, RunFolders, Watch
 os.environ[pool.SWEEPER] = str(os.getpid())
 worker = os.fork()
 if worker == 0:
@@ -160,7 +153,7 @@ def test_a_file_dated_tomorrow_is_no_sign_of_life(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(pool, "process_of", lambda _: [sys.executable, "-c", "import time; time.sleep(60)"])
     (tmp_path / "src").mkdir()
     os.utime(tmp_path / "src", (time.time() + 86400,) * 2)
-    said = pool._run_child(tmp_path, [], 1, {}, patience=2 / 60, given_up=lambda: None)
+    said = run_child(tmp_path)
     assert said is not None
     assert "no sign of life" in said
 
@@ -206,3 +199,92 @@ def test_a_damaged_best_checkpoint_is_named_where_the_last_is_whole(tmp_path: Pa
     with caplog.at_level(logging.WARNING):
         assert pool.find_resume(train_config("seed=3", "resume=auto"), tmp_path) == str(last)
     assert caplog.messages == [f"{best}: damaged or cut short; going on from last.ckpt"]
+
+
+def test_a_cell_knows_nothing_of_its_launchers_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lightning, which starts the processes of a cell, would take them for Slurm's or torchrun's."""
+    given = {"SLURM_JOB_ID": "12", "SLURM_NTASKS": "1", "SLURM_NTASKS_PER_NODE": "1", "SLURM_PROCID": "0", "RANK": "0"}
+    for name, value in {**given, "LOCAL_RANK": "0", "WORLD_SIZE": "1", "TORCHELASTIC_RUN_ID": "none", "OTHER": "1"}.items():
+        monkeypatch.setenv(name, value)
+    script = "import json, os; json.dump(dict(os.environ), open('environment', 'w'))"
+    monkeypatch.setattr(pool, "process_of", lambda _: [sys.executable, "-c", script])
+    monkeypatch.chdir(tmp_path)
+    assert run_child(tmp_path, {"GPU-a": tmp_path, "GPU-b": tmp_path}) is None
+    environment = json.loads((tmp_path / "environment").read_text())
+    about = ("SLURM_", "TORCHELASTIC_", "RANK", "LOCAL_RANK", "WORLD_SIZE", "OTHER")
+    assert {name for name in environment if name.startswith(about)} == {"SLURM_JOB_ID", "OTHER"}
+    assert environment["CUDA_VISIBLE_DEVICES"] == "GPU-a,GPU-b"
+
+
+def test_a_running_cell_touches_the_locks_of_its_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock = tmp_path / "GPU-a.lock"
+    lock.touch()
+    os.utime(lock, (0, 0))
+    folder = tmp_path / "cell"
+    folder.mkdir()
+    script = f"import pathlib, time; pathlib.Path({str(folder / 'new')!r}).touch(); time.sleep(0.3)"
+    monkeypatch.setattr(pool, "process_of", lambda _: [sys.executable, "-c", script])
+    monkeypatch.setattr(pool, "POLL_SECONDS", 0.05)
+    assert run_child(folder, {"GPU-a": lock}) is None
+    assert lock.stat().st_mtime > 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGUSR2])
+def test_a_warning_of_slurm_reaches_the_sweep_alone(tmp_path: Path, monkeypatch, number: signal.Signals) -> None:
+    script = f"import os; os.kill(os.getpid(), {int(number)}); raise SystemExit(7)"
+    monkeypatch.setattr(pool, "process_of", lambda _: [sys.executable, "-c", script])
+    assert (run_child(tmp_path) or "").startswith("exit status 7")
+
+
+def test_a_sweep_that_is_warned_ends_its_cell_by_sigterm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = "import pathlib, signal, sys, time; end = lambda *_: (pathlib.Path('ended').touch(), sys.exit(0))\n"
+    script += "signal.signal(signal.SIGTERM, end); pathlib.Path('ready').touch(); time.sleep(60)"
+    monkeypatch.setattr(pool, "process_of", lambda _: [sys.executable, "-c", script])
+    monkeypatch.setattr(pool, "POLL_SECONDS", 0.05)
+    monkeypatch.chdir(tmp_path)
+
+    def warned() -> None:
+        if (tmp_path / "ready").is_file():
+            raise SystemExit(1)  # as submitit's handler of SIGUSR2 does, wherever the sweep is at that time
+
+    with pytest.raises(SystemExit):
+        pool._run_child(tmp_path, [], 1, {}, Watch(tmp_path, 1, warned))
+    assert (tmp_path / "ended").is_file()
+
+
+LAUNCHERS = [
+    ({}, {}, False),
+    ({"n_jobs": 2}, {"SLURM_JOB_GPUS": "0,1"}, False),  # a sweep that is itself one job
+    ({"ray": {"remote": {"num_gpus": 0.5}}}, {}, True),
+    ({"ray": {"remote": {"num_cpus": 1}}}, {}, False),
+    ({"_target_": "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher"}, {"SLURM_JOB_GPUS": "1"}, True),
+    ({"_target_": "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher"}, {}, False),
+]
+
+
+@pytest.mark.parametrize(("launcher", "environment", "has_gpus"), LAUNCHERS)
+def test_gpus_that_a_launcher_has_shared_out_are_not_locked(
+    tmp_path: Path, monkeypatch, launcher, environment, has_gpus
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    hydra = OmegaConf.create({"overrides": {"task": []}, "launcher": launcher})
+    monkeypatch.setattr(pool.HydraConfig, "get", lambda: hydra)
+    monkeypatch.setattr(pool, "output_dir", lambda: tmp_path)
+    found = []
+    monkeypatch.setattr(pool, "finish_cell", lambda *_, has_gpus: found.append(has_gpus))
+    pool.run_cell(train_config())
+    assert found == [has_gpus]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK])
+def test_a_sweep_needs_a_file_system_with_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    def acquire(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(files.FileLock, "acquire", acquire)
+    with pytest.raises(InputError, match=r"cell: its file system has no file locks .*-o flock") as refusal:
+        pool.finish_cell(train_config("trainer=cpu"), tmp_path / "cell", [])
+    assert "\n" not in str(refusal.value)
+    with RunFolders() as folders:  # of a single run nobody else knows
+        assert folders.new(tmp_path / "2026-01-02_03-04-05_x").is_dir()

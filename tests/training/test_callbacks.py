@@ -14,7 +14,15 @@ import torch
 from configs import train_config
 from headposekit import files
 from headposekit.errors import InputError
-from headposekit.training.callbacks import Heartbeat, Progress, SelfDescription, WholeCheckpoints
+from headposekit.training import callbacks
+from headposekit.training.callbacks import (
+    Heartbeat,
+    Progress,
+    SeedEpochs,
+    SelfDescription,
+    Stopwatch,
+    WholeCheckpoints,
+)
 from headposekit.training.loggers import EpochCSVLogger
 from run_folders import rows
 
@@ -113,3 +121,30 @@ def test_damaged_metrics_are_named_and_the_training_goes_on(tmp_path: Path, capl
     assert caplog.messages[0].startswith(f"{tmp_path / 'metrics.csv'}: damaged")
     logger.log_metrics({"epoch": 3, "val/mae": 1.5})
     assert [list(row.values()) for row in rows(tmp_path / "metrics.csv")] == [["3", "1.5"]]
+
+
+def test_each_process_has_dropout_of_its_own_and_a_resume_repeats_it() -> None:
+    def masks(epoch: int, rank: int) -> tuple[float, ...]:
+        SeedEpochs(3).on_train_epoch_start(SimpleNamespace(current_epoch=epoch, global_rank=rank), None)  # type: ignore[arg-type]
+        return tuple(torch.rand(4).tolist())
+
+    assert masks(2, 0) == masks(2, 0)
+    assert len({masks(epoch, rank) for epoch in range(4) for rank in range(4)}) == 16
+
+
+@pytest.mark.parametrize(("device", "seconds"), [("cuda", 5.0), ("cpu", 2.0)])
+def test_the_clock_stops_when_the_device_has_done_its_work(monkeypatch, device: str, seconds: float) -> None:
+    now = 10.0
+
+    def work(_: torch.device) -> None:
+        nonlocal now
+        now += 3
+
+    monkeypatch.setattr(callbacks.time, "perf_counter", lambda: now)
+    monkeypatch.setattr(torch.cuda, "synchronize", work)
+    module: Any = SimpleNamespace(device=torch.device(device))
+    stopwatch = Stopwatch()
+    stopwatch.on_train_epoch_start()
+    now += 2
+    stopwatch.on_train_epoch_end(None, module)  # type: ignore[arg-type]
+    assert stopwatch.seconds == seconds

@@ -1,5 +1,6 @@
 import csv
 import io
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -159,3 +160,49 @@ def test_pictures_are_carried_only_for_who_asks(aflw2000_root: Path) -> None:
     assert [picture.shape for picture in seen[0]] == [(450, 450, 3)] * 5
     assert all(isinstance(picture, np.ndarray) for picture in seen[0])  # no tensors, which dlib refuses
     assert "picture" not in next(iter(datamodule.test_dataloader()))
+
+
+class Seen(Constant):
+    """Keeps how it was computed."""
+
+    def __init__(self) -> None:
+        super().__init__(0, 0, 0)
+        self.layer = torch.nn.Linear(1, 1)
+        self.seen: set[Any] = set()
+
+    def forward(self, batch: Any) -> PoseOutput:
+        flags = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+        self.seen.add((self.layer(self.layer.weight.new_ones(1)).dtype, torch.is_autocast_enabled("cpu"), *flags))
+        return super().forward(batch)
+
+
+@pytest.fixture
+def tf32() -> Iterator[None]:
+    """As on a GPU by default, for convolutions; for products as a user may want it."""
+    backends = (torch.backends.cudnn, torch.backends.cuda.matmul)
+    before = [backend.allow_tf32 for backend in backends]
+    for backend in backends:
+        backend.allow_tf32 = True
+    yield
+    for backend, is_allowed in zip(backends, before, strict=True):
+        backend.allow_tf32 = is_allowed
+
+
+@pytest.mark.usefixtures("tf32")
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed", "bf16-true", "64-true"])
+def test_every_test_is_in_float32_whatever_the_training_was(aflw2000_root: Path, precision: str) -> None:
+    tester = pl.Trainer(
+        accelerator="cpu",
+        precision=precision,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,  # type: ignore[arg-type]
+    )
+    module = PoseEvaluator(Seen())
+    plugin = tester.precision_plugin
+    plugin.convert_module(module)  # as for a training
+    run_tests(tester, module, {"a": AFLW2000DataModule(aflw2000_root, FSANetCrop())}, {"test": {}}, "last")
+    assert module.model.seen == {(torch.float32, False, False, False)}
+    assert tester.precision_plugin is plugin
+    assert torch.backends.cudnn.allow_tf32
+    assert torch.backends.cuda.matmul.allow_tf32

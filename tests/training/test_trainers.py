@@ -45,6 +45,7 @@ def test_switch_works_to_the_end(run, roots, tmp_path: Path, switches: list[str]
     ("switches", "message"),
     [
         ({"barebones": True}, "trainer.barebones=True: it writes neither"),
+        ({"sync_batchnorm": True}, "trainer.sync_batchnorm=True: it loses the activations"),
         ({"overfit_batches": 1}, "trainer.overfit_batches=1: it changes which faces make a batch; give data.num_train=N"),
         ({"overfit_batches": 0.5}, "trainer.overfit_batches=0.5: it changes"),
         ({"limit_train_batches": 0}, "trainer.limit_train_batches=0 leaves nothing to do"),

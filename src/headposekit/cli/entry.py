@@ -27,8 +27,8 @@ from headposekit.errors import InputError
 from headposekit.extensions import extensions_dir
 from headposekit.files import write_json
 from headposekit.paths import CONF, output_dir, runs_dir, typed
-from headposekit.sweeps.folders import CELL, FULL_ERROR, RunFolders
-from headposekit.sweeps.resolvers import is_first_process, register_resolvers
+from headposekit.sweeps.folders import CELL, FULL_ERROR, RunFolders, is_first_process
+from headposekit.sweeps.resolvers import register_resolvers
 
 Task = Callable[[DictConfig], Any]
 
@@ -78,7 +78,7 @@ def entry_point(
                 sys.argv = [sys.argv[0], *arguments]
                 if reads_runs:
                     _check_reading(arguments)
-                with RunFolders() as folders:
+                with RunFolders(has_ranks=config_name in ("train", "evaluate")) as folders:
                     register_resolvers()
                     if config_name != "search":  # several searches may share a folder
                         _take_given(folders, arguments)
@@ -168,6 +168,9 @@ def one_line(error: BaseException) -> str | None:
             )
     if str(error).startswith("Unsupported type in defaults"):  # of Hydra
         return f"{error}; correct the list `defaults:` of the file that was chosen: it holds names and GROUP: NAME"
+    if type(error).__name__ == "OutOfMemoryError":  # of torch
+        said = str(error).split(". ")[0]
+        return f"{said}; give a smaller data.batch_size or trainer.precision=bf16-mixed, or end what else uses the GPU"
     if any(str(link).startswith("DataLoader worker (pid") for link in chain):
         return "a worker process was ended from outside, as where memory runs out; give fewer workers or a smaller batch"
     if missing := re.search(r"Missing mandatory value: ([\w.]+)(?:\s+full_key: ([\w.]+))?", str(error)):

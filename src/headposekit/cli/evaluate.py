@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
@@ -26,7 +25,6 @@ def evaluate(config: DictConfig) -> None:
     folder = output_dir()
     if not config.test:
         raise InputError("no test set given; choose some, such as test=[aflw2000]")
-    torch.backends.cudnn.allow_tf32 = False  # an evaluation is exact on every device
     model, config.crop = load_networks(config)
     module = PoseEvaluator(model)
     test_sets: dict[str, Any] = {name: instantiate(test, _convert_="all") for name, test in config.test.items()}

@@ -5,26 +5,25 @@ finished one has computed is never computed again.
 """
 
 import contextlib
-import itertools
 import logging
 import os
-import socket
+import re
 import time
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from headposekit.errors import InputError
 from headposekit.files import write_json
-from headposekit.paths import output_dir, process_of, runs_dir
+from headposekit.paths import output_dir, process_of
 from headposekit.process import available_cores, die_with_parent, end_group, signal_name, start_group
-from headposekit.sweeps.folders import CELL, FULL_ERROR, SWEEPER, hold
+from headposekit.sweeps.folders import CELL, FULL_ERROR, RANKS, SWEEPER, GivenUp, Watch, hold
+from headposekit.sweeps.gpus import own_gpus
 from headposekit.training.identity import differences, id_of_test, identity, train_id
 from headposekit.training.runs import read_failure, read_results
 from headposekit.weights.checkpoint import read_card
@@ -117,7 +116,10 @@ def run_cell(config: DictConfig) -> CellState:
     if os.environ.get(SWEEPER) == str(os.getppid()):
         die_with_parent()  # a launcher's worker would outlive a sweep that is killed
     hydra = HydraConfig.get()
-    return finish_cell(config, output_dir(), hydra.overrides.task, int(hydra.launcher.get("n_jobs") or 1))
+    by_ray = OmegaConf.select(hydra.launcher, "ray.remote.num_gpus")
+    by_slurm = "SlurmLauncher" in hydra.launcher.get("_target_", "") and "SLURM_JOB_GPUS" in os.environ
+    parallel = int(hydra.launcher.get("n_jobs") or 1)
+    return finish_cell(config, output_dir(), hydra.overrides.task, parallel, has_gpus=bool(by_ray or by_slurm))
 
 
 def finish_cell(
@@ -126,6 +128,7 @@ def finish_cell(
     overrides: Sequence[str],
     parallel: int = 1,
     given_up: Callable[[], str | None] = lambda: None,
+    has_gpus: bool = False,
 ) -> CellState:
     """Bring a training to its end: nothing to do, a new test only, the rest of it, or all of it.
 
@@ -134,6 +137,10 @@ def finish_cell(
         overrides: the command line of `train.py` that means this configuration.
         parallel: how many cells run side by side on this machine; they share its cores. Negative ones count from all cores.
         given_up: asked every half second; a reason it gives ends the cell as failed.
+        has_gpus: whether the visible GPUs are those that somebody has shared out to this cell.
+
+    Raises:
+        InputError: the cell names its GPUs, or the file system of the folder has no locks.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with hold(folder) as is_ours:
@@ -143,76 +150,37 @@ def finish_cell(
             log.info("finished before: %s", folder)
             return CellState("finished")
         (folder / "failed.json").unlink(missing_ok=True)
-        with _own_gpus(config) as environment:
-            reason = _run_child(folder, overrides, parallel, environment, config.pool.patience, given_up)
-        if reason and (given_up() or not (folder / "failed.json").is_file()):  # the cell itself only knows of an interruption
+        patience = config.pool.patience
+        try:
+            with own_gpus(None if has_gpus else config.trainer, patience, given_up) as gpus:
+                reason = _run_child(folder, overrides, parallel, gpus, Watch(folder, patience, given_up))
+            if (folder / "failed.json").is_file():
+                reason = None  # the cell knows it best
+        except GivenUp as error:  # of which the cell itself only knows that it was interrupted
+            reason = str(error)
+        if reason:
             write_json(folder / "failed.json", {"status": "failed", "reason": reason})
         state = cell_state(config, folder)
         log.info("%s%s: %s", state.state, f" ({state.reason})" if state.reason else "", folder)
         return state
 
 
-@contextlib.contextmanager
-def _own_gpus(config: DictConfig) -> Iterator[dict[str, str]]:
-    """Environment of a cell that sees as many GPUs as it uses, no other cell's among them.
-
-    Where no more are visible than it uses (a launcher has shared them out already) nothing is changed.
-    """
-    wanted = config.trainer.devices if isinstance(config.trainer.devices, int) else 1
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    gpus = visible.split(",") if visible is not None else [str(n) for n in range(torch.cuda.device_count())]
-    if config.trainer.accelerator == "cpu" or len(gpus) <= wanted:
-        yield {}
-        return
-    folder = runs_dir() / ".gpus"
-    folder.mkdir(parents=True, exist_ok=True)
-    with contextlib.ExitStack() as stack:
-        taken: list[str] = []
-        for gpu in itertools.cycle(gpus):
-            with contextlib.ExitStack() as attempt:
-                if gpu not in taken and attempt.enter_context(hold(folder, f"{socket.gethostname()}_{gpu}.lock")):
-                    taken.append(gpu)
-                    stack.push(attempt.pop_all())
-            if len(taken) == wanted:
-                break
-            if gpu == gpus[-1]:
-                time.sleep(POLL_SECONDS)
-        yield {"CUDA_VISIBLE_DEVICES": ",".join(taken)}
-
-
-def _run_child(
-    folder: Path,
-    overrides: Sequence[str],
-    parallel: int,
-    environment: dict[str, str],
-    patience: float,
-    given_up: Callable[[], str | None],
-) -> str | None:
-    """Run the cell as a single run in its folder; returns the reason of a failure."""
+def _run_child(folder: Path, overrides: Sequence[str], parallel: int, gpus: Mapping[str, Path], watch: Watch) -> str | None:
+    """Run the cell as a single run in its folder, on these GPUs or all; returns the reason of a failure, or raises GivenUp."""
     command = [*process_of("train"), *overrides, f"hydra.run.dir={folder}"]
+    own = {CELL: "1", "HYDRA_FULL_ERROR": os.environ.get(FULL_ERROR, "0")}
+    own |= {"CUDA_VISIBLE_DEVICES": ",".join(gpus)} if gpus else {}
     threads = {} if parallel == 1 else {"OMP_NUM_THREADS": str(max(1, available_cores() // _jobs(parallel)))}
     with contextlib.ExitStack() as stack:
         # Side by side, the cells' progress bars would overwrite each other.
         output = None if parallel == 1 else stack.enter_context((folder / "console.log").open("a"))
-        child = start_group(
-            command,
-            env={**threads, **os.environ, **environment, CELL: "1", "HYDRA_FULL_ERROR": os.environ.get(FULL_ERROR, "0")},
-            stdout=output,
-            stderr=output,
-        )
-        # By our own clock, from one change to the next: a file may be dated tomorrow, and a file server's clock be wrong.
-        signs, last = _signs(folder), time.monotonic()
+        child = start_group(command, env={**threads, **_environment(), **own}, stdout=output, stderr=output)
         try:
             while child.poll() is None:
                 time.sleep(POLL_SECONDS)
-                if reason := given_up():
-                    end_group(child, CELL_SECONDS)
-                    return reason
-                if (now := _signs(folder)) != signs:
-                    signs, last = now, time.monotonic()
-                if time.monotonic() - last > 60 * patience:
-                    end_group(child)
-                    return f"no sign of life for {patience:g} minutes (pool.patience); killed"
+                for lock in gpus.values() if watch() else ():
+                    with contextlib.suppress(OSError):
+                        os.utime(lock)  # cells that wait for the GPU see a sign of life
         except BaseException:
             end_group(child, CELL_SECONDS)
             raise
@@ -223,16 +191,14 @@ def _run_child(
     return f"exit status {child.returncode}; see {folder / 'train.log'}"
 
 
+def _environment() -> dict[str, str]:
+    """This process' environment without what a launcher says of its processes: Lightning starts those of a cell itself."""
+    launchers = re.compile(
+        "|".join(["SLURM_(?!JOB_ID$).*", "TORCHELASTIC_.*", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", *RANKS])
+    )
+    return {name: value for name, value in os.environ.items() if not launchers.fullmatch(name)}
+
+
 def _jobs(parallel: int) -> int:
     """Number of jobs side by side; negative ones count from all cores, as joblib does."""
     return parallel if parallel > 0 else max(1, available_cores() + 1 + parallel)
-
-
-def _signs(folder: Path) -> dict[Path, tuple[int, int]]:
-    """Size and time of all that is in the folder of a cell: where they change, it lives."""
-    signs = {}
-    for path in [*folder.glob("*"), *folder.glob("checkpoints/*")]:
-        with contextlib.suppress(FileNotFoundError):  # moved into place meanwhile
-            status = path.stat()
-            signs[path] = (status.st_size, status.st_mtime_ns)
-    return signs

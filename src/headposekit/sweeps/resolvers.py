@@ -15,7 +15,7 @@ from headposekit.errors import InputError
 from headposekit.extensions import choices
 from headposekit.files import write_text
 from headposekit.paths import ROOT, datasets_dir, output_dir, runs_dir, typed
-from headposekit.sweeps.folders import SWEEP, RunFolders, folders_of, take_folder
+from headposekit.sweeps.folders import SWEEP, RunFolders, folders_of, is_first_process, take_folder
 from headposekit.training.identity import train_id
 from headposekit.training.runs import read_results
 
@@ -108,8 +108,3 @@ def _dataset_root(folder: str, *, _parent_: DictConfig, _root_: DictConfig) -> s
             return str(node.root)
     datasets = datasets_dir()
     return str((datasets / "smoke" if folder in (_root_.get("trees") or {}) else datasets) / folder)
-
-
-def is_first_process() -> bool:
-    """Whether this is the process the user started; Lightning numbers those it starts itself."""
-    return int(os.environ.get("LOCAL_RANK", 0)) == 0

@@ -1,6 +1,7 @@
 """Callbacks and plugins of the trainer."""
 
 import contextlib
+import functools
 import io
 import sys
 import time
@@ -15,20 +16,22 @@ from pytorch_lightning.plugins import LayerSync
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce
+from torch.nn.modules.batchnorm import _BatchNorm
 
+from headposekit.errors import InputError
 from headposekit.files import write_bytes
 from headposekit.training.loggers import EpochCSVLogger
 
 
 class SeedEpochs(Callback):
-    """Make the random numbers inside the network (dropout) a function of seed and epoch, so that a resume repeats them."""
+    """Make the random numbers inside the network (dropout) a function of seed, epoch and process; a resume repeats them."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Seed all devices."""
-        torch.manual_seed((self.seed * 1_000_003 + trainer.current_epoch) % 2**63)
+        torch.manual_seed((self.seed * 1_000_003 + trainer.current_epoch + 15_485_863 * trainer.global_rank) % 2**63)
 
 
 class SelfDescription(Callback):
@@ -152,9 +155,11 @@ class Stopwatch(Callback):
         """Count the faces of all processes."""
         self.images += len(batch["pose"]) * trainer.world_size
 
-    def on_validation_start(self, *_: Any, **__: Any) -> None:
-        """Stop before validation, or at the end of the epoch where there is none."""
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stop before validation, or at the end of the epoch where there is none, when the device has done its work."""
         if self._start is not None:
+            if pl_module.device.type == "cuda":
+                torch.cuda.synchronize(pl_module.device)
             self.seconds += time.perf_counter() - self._start
             self._start = None
 
@@ -169,45 +174,62 @@ class Stopwatch(Callback):
         self.seconds, self.images = state_dict["seconds"], state_dict["images"]
 
 
-class SharedBatchNorm2d(nn.BatchNorm2d):
-    """Batch normalisation with the mean and variance of the batch that all processes hold together.
+class SharedBatchNorm(_BatchNorm):
+    """Batch normalisation with the mean and variance of the batch that all processes hold together, on any device.
 
-    It runs on any device; torch's own SyncBatchNorm on GPUs only.
+    What a class of timm does afterwards, `drop` and `act`, it does as well. Torch's own SyncBatchNorm leaves that out.
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        """(B, C, H, W) of this process to the same."""
+        """(B, C, ...) of this process to the same."""
         if not self.training or not torch.distributed.is_initialized() or torch.distributed.get_world_size() == 1:
             return super().forward(input)
-        axes = (0, 2, 3)
-        count = all_reduce(input.new_tensor(input.numel() / input.shape[1]))
-        mean = all_reduce(input.sum(axes)) / count
-        centered = input - mean[:, None, None]
+        axes, shape = [0, *range(2, input.ndim)], (-1, *[1] * (input.ndim - 2))
+        x = input if input.dtype == torch.float64 else input.float()  # half precision is too coarse for sums
+        sums = all_reduce(torch.cat([x.sum(axes), x.new_full((1,), x.numel() / x.shape[1])]))
+        mean, count = sums[:-1] / sums[-1], sums[-1]
+        centered = x - mean.view(shape)
         variance = all_reduce(centered.square().sum(axes)) / count
         if self.running_mean is not None and self.running_var is not None and self.momentum is not None:
             with torch.no_grad():
                 if self.num_batches_tracked is not None:
                     self.num_batches_tracked.add_(1)
-                self.running_mean.lerp_(mean, self.momentum)
-                self.running_var.lerp_(variance * count / (count - 1), self.momentum)
-        scale = self.weight * torch.rsqrt(variance + self.eps)
-        normalized: Tensor = centered * scale[:, None, None] + self.bias[:, None, None]
-        return normalized
+                self.running_mean.lerp_(mean.to(self.running_mean), self.momentum)
+                self.running_var.lerp_((variance * count / (count - 1)).to(self.running_var), self.momentum)
+        output: Tensor = centered * torch.rsqrt(variance + self.eps).view(shape)
+        if self.affine:
+            output = output * self.weight.view(shape) + self.bias.view(shape)
+        output = output.to(input.dtype)
+        for layer in filter(None, (getattr(self, "drop", None), getattr(self, "act", None))):
+            output = layer(output)
+        return output
 
 
 class ShareBatchStatistics(LayerSync):
-    """A plugin for Lightning's Trainer: BatchNorm2d becomes `SharedBatchNorm2d` for the time of a training."""
+    """A plugin for Lightning's Trainer: batch normalisations are `SharedBatchNorm` too for the time of a training.
+
+    Parameters, buffers and all else of theirs stay what they are.
+    """
 
     def apply(self, model: nn.Module) -> nn.Module:
-        """Share statistics; parameters and buffers stay what they are."""
-        return self._recast(model, nn.BatchNorm2d, SharedBatchNorm2d)
+        """Share statistics."""
+        for module in model.modules():
+            if isinstance(module, _BatchNorm) and not isinstance(module, SharedBatchNorm):
+                kind: Any = type(module)
+                module.__class__ = _shared(kind)
+        return model
 
     def revert(self, model: nn.Module) -> nn.Module:
-        """Back to torch's own."""
-        return self._recast(model, SharedBatchNorm2d, nn.BatchNorm2d)
-
-    def _recast(self, model: nn.Module, old: type[nn.Module], new: type[nn.Module]) -> nn.Module:
+        """Back to what they were."""
         for module in model.modules():
-            if type(module) is old:
-                module.__class__ = new
+            if isinstance(module, SharedBatchNorm):
+                module.__class__ = type(module).__bases__[1]
         return model
+
+
+@functools.cache
+def _shared(kind: Any) -> type[SharedBatchNorm]:
+    """A class of batch normalisation that shares its statistics; InputError where it is not known what else it does."""
+    if kind.forward is not _BatchNorm.forward and not kind.__module__.startswith("timm.layers.norm_act"):
+        raise InputError(f"{kind.__name__} cannot share its statistics with other processes; train in one, or use BatchNorm2d")
+    return type(f"Shared{kind.__name__}", (SharedBatchNorm, kind), {})

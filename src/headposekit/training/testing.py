@@ -1,15 +1,17 @@
 """Testing on named test sets, and what each leaves in the run folder."""
 
+import contextlib
 import functools
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.plugins.precision import Precision
 from torch import Tensor
 
 from headposekit.data.datamodule import HeadPoseDataModule
@@ -70,7 +72,8 @@ def run_tests(
     """
     for name, datamodule in test_sets.items():
         datamodule.with_pictures = module.model.needs_picture
-        trainer.test(module, datamodule=datamodule, verbose=False)
+        with in_full_precision(trainer, module):
+            trainer.test(module, datamodule=datamodule, verbose=False)
         errors, failures = dict(module.test_errors), dict(module.test_failures)
         if failures and not errors["n"]:
             raise InputError(
@@ -103,6 +106,25 @@ def run_tests(
             for logger in trainer.loggers:
                 if isinstance(logger, ResultLogger):
                     logger.log_test(name, module.predictions, functools.partial(crops_of, datamodule))
+
+
+@contextlib.contextmanager
+def in_full_precision(trainer: pl.Trainer, module: pl.LightningModule) -> Iterator[None]:
+    """Compute in float32, without TF32, whatever `trainer.precision` says: a test's numbers depend on weights and faces."""
+    strategy, plugin = trainer.strategy, trainer.strategy.precision_plugin
+    backends: tuple[Any, ...] = (torch.backends.cudnn, torch.backends.cuda.matmul)
+    allowed = [backend.allow_tf32 for backend in backends]
+    strategy.precision_plugin = Precision()
+    for backend in backends:
+        backend.allow_tf32 = False
+    if any(parameter.dtype != torch.float32 for parameter in module.parameters()):
+        module.float()  # for good: nothing is trained after a test
+    try:
+        yield
+    finally:
+        strategy.precision_plugin = plugin
+        for backend, is_allowed in zip(backends, allowed, strict=True):
+            backend.allow_tf32 = is_allowed
 
 
 def describe(datamodule: HeadPoseDataModule) -> dict[str, Any]:

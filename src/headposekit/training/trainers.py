@@ -17,6 +17,7 @@ GIVEN_ELSEWHERE = {
     "callbacks": "give callbacks.NAME=...",
     "logger": "choose logger= (null for none)",
     "barebones": "it writes neither results nor checkpoints; leave it out",
+    "sync_batchnorm": "it loses the activations in timm's norms; choose trainer=ddp, which shares statistics without",
     "overfit_batches": "it changes which faces make a batch; give data.num_train=N data.val_fraction=0 augmentation=none",
 }
 """Switches that a run cannot do with, and what to do instead."""
