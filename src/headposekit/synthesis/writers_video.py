@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headposekit.errors import InputError
-from headposekit.files import append_text, cannot_write, replacing
+from headposekit.files import append_text, cannot_write, replacing, writing
 from headposekit.synthesis.sampler import Head, HeadSampler
 from headposekit.synthesis.writers import LayoutWriter, checked_size
 from headposekit.types import Image
@@ -63,15 +63,15 @@ class WriteVideo(LayoutWriter):
 
     def __getitem__(self, number: int) -> list[str]:
         self.root.mkdir(parents=True, exist_ok=True)
-        path = self.root / f"video_{number:02d}.mp4"
+        path, table = self.root / f"video_{number:02d}.mp4", self.root / f"video_{number:02d}.csv"
         shape = (self.num_people * self.size, self.size)
         people = [number * self.num_people + person for person in range(self.num_people)]
         rows: list[list[Any]] = []
         frames = self._frames(people, rows)
-        with replacing(path) as partial:
+        with replacing(table) as partial_table, replacing(path) as partial:  # both take their places, or neither
             _write_video(path, partial, frames, self.fps, shape)
-        with replacing(path.with_suffix(".csv")) as partial, partial.open("w", newline="") as file:
-            csv.writer(file).writerows([VIDEO_COLUMNS, *rows])
+            with writing(table), partial_table.open("w", newline="") as file:
+                csv.writer(file).writerows([VIDEO_COLUMNS, *rows])
         return [f"{path.name}/{frame}" for frame in range(self.num_frames)]
 
     def _frames(self, people: list[int], rows: list[list[Any]]) -> Iterator[Image]:
