@@ -27,6 +27,11 @@ def test_the_header_says_what_separates(tmp_path: Path, separator: str) -> None:
     assert number_in("here", row, "x") == 1.5
 
 
+def test_header_may_have_capitals(tmp_path: Path) -> None:
+    (row,) = read_rows(write(tmp_path, "Name,X,NOTE\nA,1.5,B\n"), ["x", "name"], HINT)
+    assert row.cells == {"name": "A", "x": "1.5", "note": "B"}
+
+
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
@@ -34,6 +39,7 @@ def test_the_header_says_what_separates(tmp_path: Path, separator: str) -> None:
         ("name,x\na\n", "line 2: 1 cells under 2 columns; give each column a cell"),
         ("name,x,x\na,1,2\n", "column 'x' is named twice in the header"),
         ("name, x ,x\na,1,2\n", "column 'x' is named twice in the header"),
+        ("name,x,X\na,1,2\n", "column 'x' is named twice in the header"),
         ('name,x\n"a,1\nb,2\n', "line 2: 1 cells under 2 columns; a quote may be open"),
         ("name,y\na,1\n", "no column x; make one"),
         ("", "no column name; make one"),

@@ -5,6 +5,7 @@ project does after one of its files was damaged. That function raises what the p
 a broken file in another way (a frame with a `problem`, a run that is left out), it raises InputError with that report.
 """
 
+import contextlib
 import copy
 import csv
 import json
@@ -549,13 +550,21 @@ def open_runs(folder: Path) -> Read:
     return read
 
 
+def write_overview_runs(folder: Path) -> None:
+    """The runs, and beside them the experiments of the page: two instead of all, whose figures would take most of the time."""
+    write_runs(folder)
+    write_experiments(folder.parent)
+
+
 def open_overview(folder: Path) -> Read:
     """The page of all that has run."""
     from headposekit.reporting.annotations import Annotations
     from headposekit.reporting.overview import write_overview
+    from headposekit.sweeps import compose
     from headposekit.sweeps.resolvers import register_resolvers
 
     register_resolvers()
+    setattr(compose, "EXPERIMENTS", folder.parents[1] / "whole" / "experiments")  # noqa: B010  # damage is to the runs only
     os.environ["HEADPOSEKIT_RUNS"] = str(folder)
     return lambda file: write_overview(folder.parent / "index.html", Annotations(None))
 
@@ -570,24 +579,38 @@ def write_experiments(folder: Path) -> None:
 
 
 def open_experiments(folder: Path) -> Read:
-    """The experiment's table, its sweep's options and what is missing, refused as an entry point refuses."""
+    """The experiment's table with one run, its sweep's options and what is missing, refused as an entry point refuses."""
     from headposekit.cli import entry
+    from headposekit.cli.options import check_values
     from headposekit.reporting import experiments
     from headposekit.sweeps import compose
     from headposekit.sweeps.resolvers import register_resolvers
+    from headposekit.training.runs import read_pool
 
+    register_resolvers()
+    runs = folder.parent / "runs"
+    if not runs.is_dir():
+        write_runs(runs)
+    pool = read_pool(runs)
     setattr(compose, "EXPERIMENTS", folder / "experiments")  # noqa: B010  # what these modules import
     setattr(experiments, "PUBLISHED", folder / "experiments" / "published_results.csv")  # noqa: B010
+    last: list[Path] = []  # which is whole again
 
     def read(file: Path) -> None:
         register_resolvers()
         os.environ["HEADPOSEKIT_ROOT"] = str(folder)
-        for cached in (compose._composed, compose.raw_experiment, compose.experiment_names):
-            cached.cache_clear()
+        changed = {file, *last}
+        last[:] = [file]
+        if any(one.suffix == ".yaml" for one in changed):  # the published numbers are in none of these
+            for cached in (compose._composed, compose.raw_experiment, compose.experiment_names, experiments._choices):
+                cached.cache_clear()
         name = f"fsanet/{file.stem}" if file.suffix == ".yaml" else "fsanet/table4"
         try:
-            config = compose._composed((f"experiments={name}",), "report")
-            table = experiments.experiment_table(config, [f"experiments={name}"], {})
+            config = compose.compose_training([f"experiments={name}"], "report")
+            check_values(config)
+            table = experiments.experiment_table(config, [f"experiments={name}"], pool)
+            with contextlib.suppress(InputError):  # the run has no checkpoint for them
+                list(experiments.draw_figures(config, table))
             experiments.still_missing(name, config, [f"experiments={name}"], table, [])
             table.markdown(), table.csv(), table.latex()
         except Exception as error:
@@ -622,6 +645,6 @@ READERS: dict[str, Reader] = {
     "boxes": Reader(write_boxes, open_boxes),
     "uploads": Reader(write_uploads, open_uploads, is_folder=True),
     "runs": Reader(write_runs, open_runs, is_folder=True),
-    "overview": Reader(write_runs, open_overview, is_folder=True),
+    "overview": Reader(write_overview_runs, open_overview, is_folder=True),
     "experiments": Reader(write_experiments, open_experiments, is_folder=True),
 }

@@ -23,18 +23,18 @@ class Row(NamedTuple):
     line: int
     """Where it begins, counted from 1, blank lines included."""
     cells: dict[str, str]
-    """Column to cell, without the blanks around it."""
+    """Column, in small letters, to cell, without the blanks around it."""
 
 
 def read_rows(path: Path, columns: Sequence[str], hint: str) -> list[Row]:
     """The rows of a CSV file with a header, UTF-8.
 
-    Commas, semicolons or tabs separate the cells; the header says which. Blank lines, a byte order mark and any kind of line
-    end are fine.
+    Commas, semicolons or tabs separate the cells; the header says which. Capitals in the header, blank lines, a byte order
+    mark and any kind of line end are fine.
 
     Args:
         path: the file.
-        columns: that it must have; others may stand beside them.
+        columns: that it must have, in small letters; others may stand beside them.
         hint: what to do where the file is not there or lacks a column.
 
     Raises:
@@ -50,7 +50,7 @@ def read_rows(path: Path, columns: Sequence[str], hint: str) -> list[Row]:
     headers: list[list[str]] = []
     for separator in SEPARATORS:
         rows = _split(path, text, separator)
-        headers.append([cell.strip() for cell in rows[0][1]] if rows else [])
+        headers.append([cell.strip().lower() for cell in rows[0][1]] if rows else [])
         if set(columns) <= set(headers[-1]):
             return _checked(path, headers[-1], rows[1:])
     missing = next(column for column in columns if column not in headers[0])

@@ -5,7 +5,7 @@ import contextlib
 import errno
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from io import RawIOBase
 from pathlib import Path
 from typing import Any
@@ -156,14 +156,32 @@ def write_bytes(path: Path, content: bytes) -> None:
         partial.write_bytes(content)
 
 
+def write_together(contents: Mapping[Path, bytes]) -> None:
+    """Write whole files that belong together, none of which takes its place before all are on the disk.
+
+    Raises InputError naming the one that cannot be written; what was at all of the paths before is still there then.
+    """
+    with contextlib.ExitStack() as stack:
+        partials = [(path, stack.enter_context(replacing(path)), content) for path, content in contents.items()]
+        for path, partial, content in partials:
+            with writing(path):
+                partial.write_bytes(content)
+                _flush(partial)
+
+
 def write_text(path: Path, content: str) -> None:
     """Write a whole UTF-8 file; raises InputError naming it where that fails."""
     write_bytes(path, content.encode("utf-8", errors="backslashreplace"))
 
 
+def encode_json(content: Any) -> bytes:
+    """JSON that any reader understands: NaN and infinity are refused."""
+    return f"{json.dumps(content, indent=2, allow_nan=False)}\n".encode()
+
+
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON that any reader understands: NaN and infinity are refused."""
-    write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
+    """Write a whole JSON file, see `encode_json`; raises InputError naming it where that fails."""
+    write_bytes(path, encode_json(content))
 
 
 def encode_picture(path: Path, image: Image, options: Sequence[int] = ()) -> bytes:

@@ -1,6 +1,8 @@
 """What every entry point does around its task."""
 
 import io
+import itertools
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -95,3 +97,58 @@ def test_a_full_gpu_is_no_fault_of_the_program() -> None:
     )
     assert line is not None
     assert line.startswith("CUDA out of memory; give a smaller data.batch_size")
+
+
+def _bomb() -> str:
+    """Nine letters, each a list of nine times the one before."""
+    lists = (f"{new}: &{new} [{', '.join(['*' + old] * 9)}]\n" for old, new in itertools.pairwise("abcdefghi"))
+    return "a: &a [x]\n" + "".join(lists)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        _bomb(),
+        _bomb().replace("[", "{p: [").replace("]", "]}"),
+        "a: &a {x: 1}\n" + "".join(f"b{n}: &b{n} {{y: *{'a' if n == 0 else f'b{n - 1}'}}}\n" for n in range(60)),
+        "a: &a [*a]\n",
+        "a: " + "[" * 900 + "]" * 900,
+        f"a: [{'x, ' * 20_000}]",
+    ],
+    ids=["lists", "mappings", "long chain", "itself", "deep", "large"],
+)
+def test_options_that_grow_without_end_are_named(
+    start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], content: str
+) -> None:
+    path = tmp_path / "mine" / "conf" / "detector" / "large.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text(content)
+    monkeypatch.setenv("HEADPOSEKIT_EXTENSIONS", str(tmp_path / "mine"))
+    with pytest.raises(SystemExit):
+        start("detector=large")
+    said = capsys.readouterr().err
+    assert re.fullmatch(rf"error: {path}: more than the 10,000 keys and values [^\n]*\n", said)
+
+
+def test_aliases_of_a_usual_file_are_read(start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "mine" / "conf" / "detector" / "twice.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text("a: &a {x: [1, 2]}\nb: {<<: *a, y: *a}\n")
+    monkeypatch.setenv("HEADPOSEKIT_EXTENSIONS", str(tmp_path / "mine"))
+    assert start("detector=twice").detector.b == {"x": [1, 2], "y": {"x": [1, 2]}}
+
+
+@pytest.mark.parametrize(
+    "defaults", ["{a: b}", "[{}]", "[{a: b, c: d}]", "[7]", "[{a: {b: c}}]", "[{a: [1]}]", "[{1: a}]", "[null]", "[[a]]"]
+)
+def test_list_of_defaults_that_hydra_cannot_use_is_one_line(
+    start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], defaults: str
+) -> None:
+    path = tmp_path / "mine" / "conf" / "detector" / "other.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text(f"defaults: {defaults}\n")
+    monkeypatch.setenv("HEADPOSEKIT_EXTENSIONS", str(tmp_path / "mine"))
+    with pytest.raises(SystemExit):
+        start("detector=other")
+    said = capsys.readouterr().err
+    assert re.fullmatch(r"error: [^\n]*; correct the file that was chosen[^\n]*\n", said)

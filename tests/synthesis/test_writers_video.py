@@ -1,4 +1,5 @@
 import csv
+import errno
 from pathlib import Path
 
 import cv2
@@ -41,6 +42,21 @@ def test_video_turns_smoothly_and_its_truth_is_that_of_each_frame(tmp_path: Path
         np.testing.assert_allclose(tight + [64 * person, 0, 64 * person, 0], box[3], atol=1e-3)
         shown = frames[3][:, 64 * person : 64 * (person + 1), ::-1]
         assert np.abs(shown.astype(float) - head).mean() < 12  # the codec's loss
+
+
+def test_truth_that_cannot_be_written_leaves_the_earlier_video_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("video_00.mp4", "video_00.csv"):
+        (tmp_path / name).write_bytes(b"old")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")  # of a write, which has no name
+
+    monkeypatch.setattr(csv, "writer", full)
+    with pytest.raises(InputError, match=r"/video_00\.csv: cannot be written \(No space left on device\)"):
+        WriteVideo(tmp_path, HeadSampler(), num_people=1, num_frames=2, size=64)[0]
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == dict.fromkeys(
+        ("video_00.mp4", "video_00.csv"), b"old"
+    )
 
 
 def test_pictures_are_a_data_set(tmp_path: Path) -> None:

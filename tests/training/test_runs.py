@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from headposekit.training.runs import fuse, read_pool, read_predictions, read_runs, seedless
+from headposekit.training.loggers import EpochCSVLogger
+from headposekit.training.runs import fuse, read_groups, read_metrics, read_pool, read_predictions, read_runs, seedless
 
 
 def write_run(runs: Path, name: str, seed: int, status: str = "finished", **config: object) -> Path:
@@ -60,3 +61,14 @@ def test_a_pipe_in_place_of_results_is_not_waited_for(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     os.mkfifo(tmp_path / "run" / "results.json")
     assert read_runs(tmp_path) == ([], {"run": "results.json: not a file"})
+
+
+def test_a_pipe_in_place_of_a_table_is_not_waited_for(tmp_path: Path) -> None:
+    folder = write_run(tmp_path, "a", 0)
+    for name in ("metrics.csv", "predictions_aflw2000.csv"):
+        os.mkfifo(folder / name)
+    (run,) = next(iter(read_pool(tmp_path).values()))
+    assert read_predictions(run, "aflw2000") is None
+    assert read_groups(run, "aflw2000") == {}
+    assert read_metrics(folder, "val/mae") == {}
+    assert EpochCSVLogger(folder).rows == {}

@@ -1,5 +1,6 @@
 """The comparison that an exported file has to pass."""
 
+import errno
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,39 @@ def test_file_that_differs_is_refused_and_removed(tmp_path: Path, monkeypatch: p
     with pytest.raises(InputError, match=r"differs from the network by up to (0\.01|nan) degrees on 296 pictures.*refused"):
         export_network(network, {}, tmp_path / "net.onnx", PICTURES, int8=False)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("suffix", "beside"), [(".safetensors", "net.json"), (".onnx", "net_int8.onnx")])
+def test_failed_export_leaves_earlier_files_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, beside: str
+) -> None:
+    """A full disk at any of the files: none is replaced."""
+    zeros = lambda *_, **__: lambda pictures: np.zeros((len(pictures), 3))  # noqa: E731
+    monkeypatch.setitem(exports.FORMATS, suffix, (lambda network, card: b"new", zeros))
+    for name, made in {"_estimate_network": zeros, "_estimate_onnx": zeros}.items():
+        monkeypatch.setattr(exports, name, made)
+    monkeypatch.setattr(exports, "int8_bytes", lambda *_: b"new")
+    monkeypatch.setattr(exports, "with_card", lambda content, card: content)
+    names = [f"net{suffix}", beside]
+    network = FSANet(VarianceScoring(), LinearAggregation)
+    write = Path.write_bytes
+    for full in names:
+        for name in names:
+            (tmp_path / name).write_bytes(b"old")
+
+        def fill(path: Path, content: bytes, full: str = full) -> int:
+            if path.name == f"{full}.partial" and content:
+                raise OSError(errno.ENOSPC, "No space left on device")  # of a write, which has no name
+            return write(path, content)
+
+        monkeypatch.setattr(Path, "write_bytes", fill)
+        with pytest.raises(InputError, match=rf"/{full}: cannot be written \(No space left on device\)"):
+            export_network(network, {}, tmp_path / names[0], PICTURES, int8=suffix == ".onnx")
+        monkeypatch.setattr(Path, "write_bytes", write)
+        assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == dict.fromkeys(names, b"old")
+    export_network(network, {}, tmp_path / names[0], PICTURES, int8=suffix == ".onnx")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
+    assert all((tmp_path / name).read_bytes() != b"old" for name in names)
 
 
 def test_description_holds_every_option_of_the_crop() -> None:

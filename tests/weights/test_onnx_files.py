@@ -192,6 +192,18 @@ def test_eight_bits_are_near_and_leave_nothing_behind(tmp_path: Path, content: b
     assert any(tensor.data_type == TensorProto.INT8 for tensor in onnx.load_from_string(small).graph.initializer)
 
 
+def test_quantiser_without_room_is_one_line(tmp_path: Path, content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It does not look whether what it wrote into its files is in them."""
+
+    def cut(before: Path, after: Path, *_: Any, **__: Any) -> None:
+        after.write_bytes(before.read_bytes()[:1000])
+
+    monkeypatch.setattr("onnxruntime.quantization.quantize_static", cut)
+    with pytest.raises(InputError, match=rf"^{tmp_path}: the eight-bit form cannot be made there \(.*\); check the room left"):
+        int8_bytes(content, CARD, PICTURES, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
 def relu_model(domain: str = "") -> onnx.ModelProto:
     values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in ("image", "pose")]
     node = helper.make_node("Relu", ["image"], ["pose"], domain=domain)

@@ -8,6 +8,7 @@ import logging
 import os
 import re
 import sys
+import traceback
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from headposekit.cli.command_line import hydra_arguments, parse
 from headposekit.cli.options import check_options, check_values
-from headposekit.errors import InputError
+from headposekit.errors import InputError, first_line
 from headposekit.extensions import extensions_dir
 from headposekit.files import write_json
 from headposekit.paths import CONF, output_dir, runs_dir, typed
@@ -31,6 +32,8 @@ from headposekit.sweeps.folders import CELL, FULL_ERROR, RunFolders, is_first_pr
 from headposekit.sweeps.resolvers import register_resolvers
 
 Task = Callable[[DictConfig], Any]
+READING = {"config_repository.py", "config_source.py", "default_element.py", "defaults_list.py"}
+"""Files of Hydra that read what stands in files of options; some of their exceptions have no type of their own."""
 
 
 def entry_point(
@@ -166,8 +169,6 @@ def one_line(error: BaseException) -> str | None:
                 "too little shared memory (/dev/shm) for worker processes; give more (docker run --shm-size=1g), "
                 "or data.num_workers=0"
             )
-    if str(error).startswith("Unsupported type in defaults"):  # of Hydra
-        return f"{error}; correct the list `defaults:` of the file that was chosen: it holds names and GROUP: NAME"
     if type(error).__name__ == "OutOfMemoryError":  # of torch
         said = str(error).split(". ")[0]
         return f"{said}; give a smaller data.batch_size or trainer.precision=bf16-mixed, or end what else uses the GPU"
@@ -191,6 +192,8 @@ def one_line(error: BaseException) -> str | None:
         said = str(error).split("Config search path:")[0]
         lines = [" ".join(line.split()) for line in said.splitlines() if line.strip()]
         return "; ".join(line for line in lines if not line.startswith("set env variable"))
+    if READING & {Path(frame.filename).name for frame in traceback.extract_tb(error.__traceback__)}:
+        return f"{first_line(error)}; correct the file that was chosen: its list `defaults:` holds names and GROUP: NAME"
     return None
 
 

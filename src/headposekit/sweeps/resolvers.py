@@ -8,8 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf, _utils
 
 from headposekit.errors import InputError
 from headposekit.extensions import choices
@@ -21,11 +22,46 @@ from headposekit.training.runs import read_results
 
 TAGGED = ("model", "backbone", "aggregation", "scoring", "data", "protocol")
 """Groups whose choices are a run's tags."""
+MAX_NODES, MAX_DEPTH = 10_000, 30
+"""Keys and values that a file of options may have, its aliases expanded, and how deep they may stand."""
+
+
+class LimitedLoader(_utils.get_yaml_loader()):  # type: ignore[misc]
+    """What OmegaConf reads a file of options with; InputError where it would grow without end."""
+
+    nodes = depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """The next node of the file."""
+        self.nodes, self.depth = self.nodes + 1, self.depth + 1
+        self._check(self.nodes, self.depth)
+        node: yaml.Node | None = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+    def get_single_node(self) -> yaml.Node | None:
+        """All of the file, whose aliases are followed here once: OmegaConf copies what they stand for."""
+        root: yaml.Node | None = super().get_single_node()
+        left, seen = [(root, 1)], 0
+        while left:
+            node, depth = left.pop()
+            seen += 1
+            self._check(seen, depth)
+            below = node.value if isinstance(node, yaml.CollectionNode) else []
+            children = [part for pair in below for part in pair] if isinstance(node, yaml.MappingNode) else below
+            left += [(child, depth + 1) for child in children]
+        return root
+
+    def _check(self, nodes: int, depth: int) -> None:
+        if nodes > MAX_NODES or depth > MAX_DEPTH:
+            limits = f"{MAX_NODES:,} keys and values (aliases expanded), {MAX_DEPTH} within each other"
+            raise InputError(f"{self.name}: more than the {limits} that a file of options may have; shorten it")
 
 
 def register_resolvers() -> None:
-    """Make known what conf/ uses: resolvers, and the project's root, where experiments/ is found."""
+    """Make known what conf/ uses: resolvers, the project's root, where experiments/ is found, and how large a file may be."""
     os.environ["HEADPOSEKIT_ROOT"] = str(ROOT)
+    setattr(_utils, "get_yaml_loader", lambda: LimitedLoader)  # noqa: B010  # OmegaConf asks for it at each file
     resolvers: dict[str, Callable[..., Any]] = {
         "train_id": lambda *, _root_: train_id(_root_),
         "run_dir": _run_dir,

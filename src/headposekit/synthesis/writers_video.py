@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headposekit.errors import InputError
-from headposekit.files import append_text, cannot_write, replacing
+from headposekit.files import append_text, cannot_write, replacing, writing
 from headposekit.synthesis.writers import LayoutWriter, write_csv
 
 FIRST_INDEX = 2 * 10**6
@@ -53,18 +53,20 @@ class WriteVideo(LayoutWriter):
 
     def __getitem__(self, number: int) -> list[str]:
         self.root.mkdir(parents=True, exist_ok=True)
-        path = self.root / f"video_{number:02d}.mp4"
+        path, table = self.root / f"video_{number:02d}.mp4", self.root / f"video_{number:02d}.csv"
         rows = []
-        with replacing(path) as partial, self._open(path, partial) as video:
-            for frame in range(self.num_frames):
-                time, parts = frame / self.fps, []
-                for place in range(self.num_people):
-                    part, pose, box = self._frame(number * self.num_people + place, time)
-                    parts.append(part)
-                    place_box = box + [place * self.size, 0, place * self.size, 0]
-                    rows.append([frame, f"{time:.3f}", place, *numbers(place_box), *numbers(pose)])
-                video.write(cv2.cvtColor(np.concatenate(parts, axis=1), cv2.COLOR_RGB2BGR))
-        write_csv(path.with_suffix(".csv"), [VIDEO_COLUMNS, *rows])
+        with replacing(table) as partial_table, replacing(path) as partial:  # both take their places, or neither
+            with self._open(path, partial) as video:
+                for frame in range(self.num_frames):
+                    time, parts = frame / self.fps, []
+                    for place in range(self.num_people):
+                        part, pose, box = self._frame(number * self.num_people + place, time)
+                        parts.append(part)
+                        place_box = box + [place * self.size, 0, place * self.size, 0]
+                        rows.append([frame, f"{time:.3f}", place, *numbers(place_box), *numbers(pose)])
+                    video.write(cv2.cvtColor(np.concatenate(parts, axis=1), cv2.COLOR_RGB2BGR))
+            with writing(table), partial_table.open("w", newline="") as file:
+                csv.writer(file).writerows([VIDEO_COLUMNS, *rows])
         return [f"{path.name}/{frame}" for frame in range(self.num_frames)]
 
     def _frame(self, person: int, time: float) -> tuple[NDArray[np.uint8], NDArray[Any], NDArray[Any]]:

@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import io
 import json
 import logging
 import math
@@ -14,8 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from headposekit.csv_file import MAX_TABLE
 from headposekit.files import replacing
 from headposekit.geometry.conventions import ALIGNED, ANGLES, ERRORS
+from headposekit.safe_files import read_text
 
 log = logging.getLogger(__name__)
 
@@ -135,18 +138,22 @@ def pool_of(runs: Iterable[Run]) -> dict[str, list[Run]]:
     return {key: sorted(members, key=lambda run: run.seed) for key, members in pool.items()}
 
 
+def open_table(path: Path) -> io.StringIO:
+    """A CSV file of a run, to read; raises ValueError where it is no text, or not a file: a pipe would be waited for."""
+    return io.StringIO(read_text(path, MAX_TABLE), newline="")
+
+
 def read_predictions(run: Run, test_set: str) -> Predictions | None:
     """A run's predictions of its last epoch on a test set; None where there are none."""
     columns = [f"{kind}_{angle}" for kind in ("true", "predicted") for angle in ANGLES]
     try:
-        with (run.folder / f"predictions_{test_set}.csv").open(newline="", encoding="utf-8") as file:
-            reader = csv.reader(file)
-            header = next(reader, [])
-            cells = operator.itemgetter(*(header.index(column) for column in ("name", *columns)))
-            rows = [cells(row) for row in reader if row]
+        reader = csv.reader(open_table(run.folder / f"predictions_{test_set}.csv"))
+        header = next(reader, [])
+        cells = operator.itemgetter(*(header.index(column) for column in ("name", *columns)))
+        rows = [cells(row) for row in reader if row]
         angles = np.array([[float(angle or "nan") for angle in angles] for _, *angles in rows]).reshape(-1, 2, 3)
         return {name: (true, predicted) for (name, *_), (true, predicted) in zip(rows, angles, strict=True)}
-    except (OSError, ValueError, IndexError, csv.Error):
+    except (ValueError, IndexError, csv.Error):
         return None
 
 
@@ -156,9 +163,9 @@ def read_groups(run: Run, test_set: str) -> dict[str, str]:
     Empty where the file of an older version does not say.
     """
     try:
-        with (run.folder / f"predictions_{test_set}.csv").open(newline="", encoding="utf-8") as file:
-            return {row["name"]: row["group"] or row["name"] for row in csv.DictReader(file)}
-    except (OSError, ValueError, KeyError, csv.Error):
+        table = open_table(run.folder / f"predictions_{test_set}.csv")
+        return {row["name"]: row["group"] or row["name"] for row in csv.DictReader(table)}
+    except (ValueError, KeyError, csv.Error):
         return {}
 
 
@@ -245,9 +252,9 @@ def _is_number(value: Any) -> bool:
 def read_metrics(folder: Path, column: str) -> dict[int, float]:
     """A column of a run's metrics.csv by epoch, counted from one; empty where there is none."""
     try:
-        with (folder / "metrics.csv").open(newline="", encoding="utf-8") as file:
-            return {int(row["epoch"]) + 1: float(row[column]) for row in csv.DictReader(file) if row.get(column)}
-    except (OSError, ValueError, KeyError, TypeError, csv.Error):
+        table = open_table(folder / "metrics.csv")
+        return {int(row["epoch"]) + 1: float(row[column]) for row in csv.DictReader(table) if row.get(column)}
+    except (ValueError, KeyError, TypeError, csv.Error):
         return {}
 
 

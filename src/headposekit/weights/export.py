@@ -17,7 +17,7 @@ from torch import Tensor
 
 from headposekit.data.datamodule import HeadPoseDataModule
 from headposekit.errors import InputError
-from headposekit.files import check_writable, write_bytes, write_json
+from headposekit.files import check_writable, encode_json, write_together
 from headposekit.models.fold import fold
 from headposekit.models.network import PoseNetwork, count_parameters
 from headposekit.timing import compare_times
@@ -122,6 +122,7 @@ def export_network(
         "faces": 0 if faces is None else len(faces),
         "degrees_from_network": differences,
     }
+    contents = {path: content}
     estimates: dict[str, Estimate] = {"network": _estimate_network(network), path.suffix.removeprefix("."): estimate}
     if int8 and faces is not None:
         small = path.with_name(f"{path.stem}_int8.onnx")
@@ -133,10 +134,10 @@ def export_network(
         loss = {"calibrated_on": len(fitted), "measured_on": len(held_out), "degrees_from_float": degrees}
         eight_bits = with_card(eight_bits, {**card, "int8": loss})
         results["int8"] = {"file": str(small), "bytes": len(eight_bits), **loss}
-        write_bytes(small, eight_bits)
+        contents[small] = eight_bits
     if path.suffix == ".safetensors":
-        write_json(path.with_suffix(".json"), card)
-    write_bytes(path, content)
+        contents[path.with_suffix(".json")] = encode_json(card)
+    write_together(contents)
     one = pictures[-1:]
     blocks = {name: lambda run=run: run(one) for name, run in estimates.items()}
     results["milliseconds"] = {name: asdict(times) for name, times in compare_times(blocks, num_rounds=10, calls=5).items()}

@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from headposekit.errors import InputError, import_optional, refusing
-from headposekit.files import writing
 from headposekit.models.fold import random_pictures
 from headposekit.models.network import PoseNetwork, count_parameters
 from headposekit.safe_files import MAX_BYTES, check_file, parse_json, read_file
@@ -155,7 +154,7 @@ def int8_bytes(content: bytes, card: dict[str, Any], pictures: NDArray[np.uint8]
         content: of an ONNX file of ours.
         card: what the new file says of itself.
         pictures: (n, S, S, 3), faces whose activations set the ranges.
-        folder: for the quantiser's files, removed again; InputError where it cannot be written into.
+        folder: for the quantiser's files, removed again; InputError where they have no room: ONNX Runtime cuts them short then.
     """
     for package in ("onnx", "onnxruntime"):
         _import(package)
@@ -170,7 +169,12 @@ def int8_bytes(content: bytes, card: dict[str, Any], pictures: NDArray[np.uint8]
             """The next input, or None."""
             return next(self.inputs, None)
 
-    with writing(folder), tempfile.TemporaryDirectory(prefix="int8.", dir=folder) as own, _quiet():
+    remedy = "check the room left, also in the system's temporary folder, or leave int8=true out"
+    with (
+        refusing(folder, "the eight-bit form cannot be made there", remedy),
+        tempfile.TemporaryDirectory(prefix="int8.", dir=folder) as own,
+        _quiet(),
+    ):
         before, after = Path(own) / "float.onnx", Path(own) / "int8.onnx"
         before.write_bytes(content)
         quantize_static(before, after, Faces(), QuantFormat.QDQ, op_types_to_quantize=["Conv"], per_channel=True)
