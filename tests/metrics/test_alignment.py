@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 from headposekit.geometry.rotations import matrix_to_pose, pose_to_matrix
 from headposekit.metrics.alignment import align, aligned_errors, errors_by_yaw, pose_errors
 
-SMALL = st.floats(-30, 30)
+SMALL = st.floats(-20, 20)  # larger turns lead to poses that have two triples of angles
 
 
 @given(st.tuples(SMALL, SMALL, SMALL))
 def test_a_constant_turn_of_the_head_is_taken_off(offset: tuple[float, float, float]) -> None:
-    true = torch.empty(50, 3, dtype=torch.float64).uniform_(-50, 50, generator=torch.Generator().manual_seed(0))
+    true = torch.empty(50, 3, dtype=torch.float64).uniform_(-40, 40, generator=torch.Generator().manual_seed(0))
     turn = torch.tensor(offset, dtype=torch.float64)
     predicted = matrix_to_pose(pose_to_matrix(true) @ pose_to_matrix(turn).mT)
     aligned, found = align(predicted, true)
