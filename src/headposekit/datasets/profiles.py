@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from headposekit.data.dataset import BadFiles
 from headposekit.datasets.points68 import LEVEL, Points68
@@ -15,11 +17,16 @@ from headposekit.landmarks.labels import INNER, fit_faces
 from headposekit.synthesis.head import face_modes_68, head_model
 from headposekit.synthesis.profiling import PhotographedHead, corrected
 from headposekit.synthesis.writers import SIZE, SUBSETS, LayoutWriter, common_mat, matlab_points
+from headposekit.types import Image
+
+Array = NDArray[Any]
 
 BOX_SHARE = 0.4
 """Of a picture's side, the longer side of the face's box."""
 WIDEST = 90.0
 """Degrees of yaw up to which a face is turned."""
+EITHER_SIDE = 10.0
+"""Degrees of yaw up to which a face may be turned to either side."""
 
 
 @dataclass(eq=False)
@@ -63,50 +70,53 @@ class WriteProfiles(LayoutWriter):
         return len(self.faces)
 
     def __getitem__(self, number: int) -> list[str]:
+        image, points = self._picture(number)
+        head = self._head(image, points)
         name = self.faces.names[number]
-        x0, y0, x1, y1 = self.faces.box[number]
-        scale = BOX_SHARE * SIZE / max(x1 - x0, y1 - y0)
-        window = np.array([[scale, 0, SIZE / 2 - scale * (x0 + x1) / 2], [0, scale, SIZE / 2 - scale * (y0 + y1) / 2]])
-        # Pixel centres are at .5, for OpenCV at whole numbers.
-        shift = window[:, 2] + (scale - 1) / 2
-        image = cv2.warpAffine(
-            self.faces.image(number), np.column_stack([window[:, :2], shift]), (SIZE, SIZE), flags=cv2.INTER_LINEAR
-        )
-        points = (self.faces.landmarks[number].astype(np.float64) - 0.5) @ window[:, :2].T + window[:, 2]
-        fits, _ = fit_faces(points[None], "modes_inner")
-        rotation, scale, place = fits.rotation[0], fits.scale[0], fits.place[0]
+        subset = next((subset for subset in SUBSETS if subset.lower() in name.lower()), "HELEN")
+        stem = f"{subset}/{subset}_{name.replace('/', '_')}"
+        names = [self._write(f"{stem}_0", image, head, head.rotation, head.place)]
+        for view, rotation in enumerate(self._turns(head.rotation, np.random.default_rng([self.seed, number])), start=1):
+            picture, place = head.turned(rotation)
+            names.append(self._write(f"{stem}_{view}", picture, head, rotation, place))
+        return names
 
+    def _picture(self, number: int) -> tuple[Image, Array]:
+        """One face in the middle of a square picture, and its points (68, 2), pixel centres at .5."""
+        x0, y0, x1, y1 = self.faces.box[number] - 0.5
+        scale = BOX_SHARE * SIZE / max(x1 - x0, y1 - y0)
+        shift = SIZE / 2 - scale * np.array([x0 + x1, y0 + y1]) / 2
+        points = scale * (self.faces.landmarks[number].astype(np.float64) - 0.5) + shift
+        # For OpenCV the centres lie at whole numbers.
+        window = np.column_stack([scale * np.eye(2), shift + (scale - 1) / 2])
+        picture = cv2.warpAffine(self.faces.image(number), window, (SIZE, SIZE), flags=cv2.INTER_LINEAR)
+        return np.asarray(picture, dtype=np.uint8), points
+
+    def _head(self, image: Image, points: Array) -> PhotographedHead:
+        """The head that explains the points."""
+        fits, _ = fit_faces(points[None], "modes_inner")
+        rotation, scale, place = fits.rotation[0], float(fits.scale[0]), fits.place[0]
         model = head_model()
         surface = model.deform(np.einsum("k,kpc->pc", fits.codes[0], face_modes_68())).astype(np.float64)
         seen = scale * (model.landmarks(surface) @ rotation.T)[:, :2] + place
         off = np.column_stack([points * [1, -1] - seen, np.zeros(68)]) / scale @ rotation
-        surface = corrected(model, surface, off, INNER)
-        head = PhotographedHead(np.asarray(image, dtype=np.uint8), surface, rotation, scale, place)
+        return PhotographedHead(image, corrected(model, surface, off, INNER), rotation, scale, place)
 
-        subset = next((subset for subset in SUBSETS if subset.lower() in name.lower()), "HELEN")
-        stem = f"{subset}/{subset}_{name.replace('/', '_')}"
-        names = []
-        rng = np.random.default_rng([self.seed, number])
-        for view, turned in enumerate([rotation, *self._turns(rotation, rng)]):
-            picture, place = (head.image, fits.place[0]) if view == 0 else head.turned(turned)
-            landmarks = scale * (model.landmarks(surface) @ turned.T)[:, :2] + place
-            pose = matrix_to_pose(torch.from_numpy(turned @ self._level)).numpy()
-            yaw, pitch, roll = np.radians(pose)
-            para = [pitch, yaw, roll, place[0] + 0.5, place[1] + SIZE + 0.5, 0.0, scale]
-            pixels = landmarks * [1, -1]
-            mat = {**common_mat(para, pixels), "pt2d": matlab_points(pixels)}
-            names.append(self.write_pair(f"{stem}_{view}", picture, mat))
-        return names
-
-    def _turns(self, rotation: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
+    def _turns(self, rotation: Array, rng: np.random.Generator) -> Array:
         """Rotations of the turned views: yaw spread evenly between the face's own and 90 degrees, to the side it looks to."""
         yaw = float(matrix_to_pose(torch.from_numpy(rotation))[0])
-        side = rng.choice([-1.0, 1.0]) if abs(yaw) < 10 else np.sign(yaw)
-        start = side * yaw
+        side = rng.choice([-1.0, 1.0]) if abs(yaw) < EITHER_SIDE else np.sign(yaw)
         shares = (np.arange(self.num_views) + rng.random(self.num_views)) / max(self.num_views, 1)
-        steps = np.column_stack(
-            [side * shares * max(WIDEST - start, 0), rng.normal(0, self.nod, self.num_views), np.zeros(self.num_views)]
-        )
-        turn, nod = steps * [1, 0, 0], steps * [0, 1, 0]
-        own = pose_to_matrix(torch.from_numpy(turn)) @ pose_to_matrix(torch.from_numpy(nod))
-        return [rotation @ matrix for matrix in own.numpy()]
+        none = np.zeros(self.num_views)
+        turns = np.column_stack([side * shares * max(WIDEST - side * yaw, 0), none, none])
+        nods = np.column_stack([none, rng.normal(0, self.nod, self.num_views), none])
+        turned: Array = rotation @ (pose_to_matrix(torch.from_numpy(turns)) @ pose_to_matrix(torch.from_numpy(nods))).numpy()
+        return turned
+
+    def _write(self, name: str, picture: Image, head: PhotographedHead, rotation: Array, place: Array) -> str:
+        """One picture and its label."""
+        landmarks = head_model().landmarks(head.surface) @ rotation.T
+        pixels = (head.scale * landmarks[:, :2] + place) * [1, -1]
+        yaw, pitch, roll = np.radians(matrix_to_pose(torch.from_numpy(rotation @ self._level)).numpy())
+        para = [pitch, yaw, roll, place[0] + 0.5, place[1] + SIZE + 0.5, 0.0, head.scale]
+        return self.write_pair(name, picture, {**common_mat(para, pixels), "pt2d": matlab_points(pixels)})

@@ -147,7 +147,8 @@ def _refine(
         scale = scale * np.exp(step[:, 3])
         codes = codes + step[:, 6:]
     residual = np.sqrt((off**2).sum(axis=-1).sum(axis=1, where=known) / np.maximum(known.sum(axis=1), 1))
-    return FittedFaces(rotation, scale, place, codes, residual), ~known.any(axis=1)
+    is_lost = np.asarray(~known.any(axis=1))
+    return FittedFaces(rotation, scale, place, codes, residual), is_lost
 
 
 def _scale_and_place(

@@ -144,7 +144,7 @@ def matlab_points(points: NDArray[Any]) -> NDArray[np.float64]:
     return np.asarray(points.T + 0.5, dtype=np.float64)
 
 
-def common_mat(pose_para: ArrayLike, landmarks: NDArray[Any]) -> Mat:
+def common_mat(pose_para: ArrayLike | None, landmarks: NDArray[Any]) -> Mat:
     """What both data sets store of a face with a label (7,) and landmarks (68, 2 or 3)."""
     box = np.concatenate([landmarks[:, :2].min(axis=0), landmarks[:, :2].max(axis=0)])
     return {
