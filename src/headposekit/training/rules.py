@@ -26,8 +26,8 @@ def describe_rules(rules: Mapping[str, Any], without: Container[str] = ()) -> st
 
     >>> describe_rules({"dataset": "BIWI", "perturb": {"shift": 0.1}, "max_angle": 99, "box": "listed", "calibrated": False})
     'BIWI with boxes moved by 0.1 of their size, |angles| <= 99, box listed, not calibrated'
-    >>> describe_rules({"dataset": "A + B", "parts": {"a": {"dataset": "A", "share": 0.3}, "b": {"dataset": "B", "share": 0.7}}})
-    'A + B, a: A, share 0.3; b: B, share 0.7'
+    >>> describe_rules({"dataset": "A + B", "parts": {"a": {"dataset": "A", "share": 0.3}, "b": {"dataset": "B"}}})
+    'A + B, a: A, share 0.3; b: B'
     """
     perturbed = {} if "perturb" in without else rules.get("perturb", {})
     words = [PERTURBATIONS.get(key, f"{key} {{}}").format(_plain(value)) for key, value in perturbed.items()]
