@@ -35,6 +35,16 @@ POINT_ERROR = 0.03
 COLUMNS = ("name", *ANGLES)
 
 
+class FittedFaces(NamedTuple):
+    """B faces before a distant camera: each shows the landmarks `scale * rotation @ (rest + codes @ modes) + place`, y up."""
+
+    rotation: NDArray[np.float64]  # (B, 3, 3)
+    scale: NDArray[np.float64]  # (B,), pixels of a unit of the mean face
+    place: NDArray[np.float64]  # (B, 2), pixels, y up
+    codes: NDArray[np.float64]  # (B, K), of the modes of face and expression
+    residual: NDArray[np.float64]  # (B,), root mean square distance of the points from the fit, in units of the mean face
+
+
 class PoseLabels(NamedTuple):
     """Labels of B faces."""
 
@@ -50,6 +60,16 @@ def label_poses(points: ArrayLike, rule: LabelRule, face: NDArray[np.float64] | 
         rule: see `LabelRule`.
         face: (68, 3), another face at rest, frame A; None for ours.
     """
+    fits, is_lost = fit_faces(points, rule, face)
+    pose = matrix_to_pose(torch.from_numpy(fits.rotation)).numpy()
+    pose[is_lost] = np.nan
+    return PoseLabels(pose, np.where(is_lost, np.nan, fits.residual))
+
+
+def fit_faces(
+    points: ArrayLike, rule: LabelRule, face: NDArray[np.float64] | None = None
+) -> tuple[FittedFaces, NDArray[np.bool_]]:
+    """The faces behind landmarks, arguments as of `label_poses`; and which (B,) no face explains."""
     kind, _, which = rule.partition("_")
     chosen = np.arange(68) if which == "68" else INNER
     pixels = np.asarray(points, dtype=np.float64)[:, chosen]
@@ -90,7 +110,7 @@ def _refine(
     rest: NDArray[np.float64],
     modes: NDArray[np.float64],
     robust: bool,
-) -> PoseLabels:
+) -> tuple[FittedFaces, NDArray[np.bool_]]:
     """Gauss and Newton's steps for rotation, scale, place and the codes of K modes; weights by the t-distribution.
 
     Args:
@@ -126,11 +146,9 @@ def _refine(
         place = place + scale[:, None] * step[:, 4:6]
         scale = scale * np.exp(step[:, 3])
         codes = codes + step[:, 6:]
-    pose = matrix_to_pose(torch.from_numpy(rotation)).numpy()
     residual = np.sqrt((off**2).sum(axis=-1).sum(axis=1, where=known) / np.maximum(known.sum(axis=1), 1))
-    is_lost = ~known.any(axis=1)
-    pose[is_lost], residual[is_lost] = np.nan, np.nan
-    return PoseLabels(pose, residual)
+    is_lost = np.asarray(~known.any(axis=1))
+    return FittedFaces(rotation, scale, place, codes, residual), is_lost
 
 
 def _scale_and_place(

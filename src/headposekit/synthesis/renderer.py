@@ -144,29 +144,43 @@ def _lit(mesh: Mesh, vertices: Array, toward: Array, size: int = 96) -> Array:
     return np.stack(taps).mean(axis=0, dtype=np.float32)
 
 
-def rasterize(
-    mesh: Mesh, brightness: Array, screen: Array, depth: Array, atlas: Array, size: int
-) -> tuple[Array, NDArray[np.uint8], Array]:
-    """Draw a mesh of V vertices.
+def draw(mesh: Mesh, attributes: Array, screen: Array, depth: Array, size: int) -> tuple[Array, Array]:
+    """Interpolate what is known at a mesh's V vertices over the pixels that they cover.
 
     Args:
         mesh: the mesh.
-        brightness: (V,), see `shade`.
+        attributes: (V, 3), none negative.
         screen: (V, 2), pixels of the picture (pixel centres at .5).
         depth: (V,), distance from the camera plane.
-        atlas: (FACE_HEIGHT + STRIP, WIDTH, 3) uint8.
         size: side of the picture in pixels.
 
     Returns:
-        colours (size, size, 3), about 0 to 1; 1 where anything was drawn (size, size); depth (size, size), about FAR elsewhere.
+        attributes (size, size, 3), negative where nothing was drawn; depth (size, size), about FAR there.
     """
     z = depth.astype(np.float32)
     x = (screen[:, 0] * (2 / size) - 1).astype(np.float32) * z
     y = (1 - screen[:, 1] * (2 / size)).astype(np.float32) * z
     buffer = np.full((size, size, 3), EMPTY, np.float32)
     zbuffer = np.full((size, size), FAR, np.float32)
-    points, attributes = np.column_stack([x, y, -z]), np.column_stack([mesh.uv, brightness])
+    points = np.column_stack([x, y, -z])
     cv2.triangleRasterize(points, mesh.triangles, attributes, buffer, zbuffer, EYE, np.pi / 2, NEAR, FAR, SETTINGS)
+    return buffer, zbuffer
+
+
+def rasterize(
+    mesh: Mesh, brightness: Array, screen: Array, depth: Array, atlas: Array, size: int
+) -> tuple[Array, NDArray[np.uint8], Array]:
+    """Draw a mesh of V vertices with its colours.
+
+    Args:
+        mesh, screen, depth, size: see `draw`.
+        brightness: (V,), see `shade`.
+        atlas: (FACE_HEIGHT + STRIP, WIDTH, 3) uint8.
+
+    Returns:
+        colours (size, size, 3), about 0 to 1; 1 where anything was drawn (size, size); depth (size, size), about FAR elsewhere.
+    """
+    buffer, zbuffer = draw(mesh, np.column_stack([mesh.uv, brightness]), screen, depth, size)
     u, v, shade = cv2.split(buffer)
     texels = cv2.remap(atlas, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     colors = cv2.multiply(texels, cv2.merge([shade, shade, shade]), scale=1 / 255, dtype=cv2.CV_32F)

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import cv2
 import numpy as np
 import scipy.io
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch.utils.data import Dataset
 
 from headposekit.errors import InputError
@@ -35,27 +35,17 @@ class LayoutWriter(Dataset[list[str]], ABC):
 
     Args:
         root: folder to write into; what stands there already is kept if it has the same name.
-        heads: the sampler, of which `heads_options` are replaced.
-        num_units: photos.
     """
 
     unit: ClassVar[str]
-    heads_options: ClassVar[dict[str, Any]] = {"perspective": None}
-    size = SIZE
     root: Path
-    heads: HeadSampler
-    num_units: int
 
     def __post_init__(self) -> None:
-        if self.num_units < 1:
-            raise InputError(f"num_units={self.num_units} writes nothing; give 1 or more")
-        if not SIZES[0] <= self.size <= SIZES[1]:
-            raise InputError(f"layout.size={self.size} is out of range; give {SIZES[0]} to {SIZES[1]} pixels")
         self.root = Path(self.root)
-        self.heads = HeadSampler(**{**self.heads.options, **self.heads_options})
 
+    @abstractmethod
     def __len__(self) -> int:
-        return self.num_units
+        """Number of units."""
 
     @abstractmethod
     def __getitem__(self, number: int) -> list[str]:
@@ -63,10 +53,6 @@ class LayoutWriter(Dataset[list[str]], ABC):
 
     def finish(self) -> None:
         """Write what is about all units, once they are there; most layouts have nothing of the kind."""
-
-    def render(self, person: int, pose: Sequence[float] | None = None) -> Head:
-        """The first head of a person."""
-        return self.heads.render(person * self.heads.poses_per_identity, self.size, pose)
 
     def write_pair(self, name: str, image: NDArray[np.uint8], mat: Mat) -> str:
         """Write `<root>/<name>.jpg` and `.mat`, the .mat last."""
@@ -82,7 +68,38 @@ class LayoutWriter(Dataset[list[str]], ABC):
         write_picture(path, image, [cv2.IMWRITE_JPEG_QUALITY, 95])
 
 
-class Write300WLP(LayoutWriter):
+@dataclass(eq=False)
+class HeadsWriter(LayoutWriter):
+    """Writes synthetic heads.
+
+    Args:
+        root: see `LayoutWriter`.
+        heads: the sampler, of which `heads_options` are replaced.
+        num_units: photos.
+    """
+
+    heads_options: ClassVar[dict[str, Any]] = {"perspective": None}
+    size = SIZE
+    heads: HeadSampler
+    num_units: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.num_units < 1:
+            raise InputError(f"num_units={self.num_units} writes nothing; give 1 or more")
+        if not SIZES[0] <= self.size <= SIZES[1]:
+            raise InputError(f"layout.size={self.size} is out of range; give {SIZES[0]} to {SIZES[1]} pixels")
+        self.heads = HeadSampler(**{**self.heads.options, **self.heads_options})
+
+    def __len__(self) -> int:
+        return self.num_units
+
+    def render(self, person: int, pose: Sequence[float] | None = None) -> Head:
+        """The first head of a person."""
+        return self.heads.render(person * self.heads.poses_per_identity, self.size, pose)
+
+
+class Write300WLP(HeadsWriter):
     """300W-LP: each person is a photo, with several poses and the mirror of each, in the eight folders."""
 
     unit = "photo"
@@ -94,13 +111,13 @@ class Write300WLP(LayoutWriter):
         names = []
         for k in range(self.heads.poses_per_identity):
             head = self.heads.render(number * self.heads.poses_per_identity + k, SIZE)
-            mat = {**common_mat(head), "pt2d": matlab_points(head.landmarks[:, :2])}
+            mat = {**common_mat(head.pose_para, head.landmarks), "pt2d": matlab_points(head.landmarks[:, :2])}
             names.append(self.write_pair(f"{subset}/{stem}_{k}", head.image, mat))
             names.append(self.write_pair(f"{subset}_Flip/{stem}_{k}", head.image[:, ::-1], mirror_mat(mat)))
         return names
 
 
-class WriteAFLW2000(LayoutWriter):
+class WriteAFLW2000(HeadsWriter):
     """AFLW2000: one face a photo, its 21 points with x = -1 where turned away, one in 64 beyond ±99 degrees."""
 
     unit = "face"
@@ -112,7 +129,7 @@ class WriteAFLW2000(LayoutWriter):
         points21[0, np.isnan(points21[0])] = -1.0
         points21[1, np.isnan(points21[1])] = SIZE / 2  # y of an invisible point stays a number in the real files
         landmarks = head.landmarks + [0.5, 0.5, 0.0]
-        mat = {**common_mat(head), "pt2d": points21, "pt3d_68": landmarks.T.astype(np.float32)}
+        mat = {**common_mat(head.pose_para, head.landmarks), "pt2d": points21, "pt3d_68": landmarks.T.astype(np.float32)}
         return [self.write_pair(f"image{number + 1:05d}", head.image, mat)]
 
 
@@ -127,11 +144,11 @@ def matlab_points(points: NDArray[Any]) -> NDArray[np.float64]:
     return np.asarray(points.T + 0.5, dtype=np.float64)
 
 
-def common_mat(head: Head) -> Mat:
-    """What both data sets store of a face."""
-    box = np.concatenate([head.landmarks[:, :2].min(axis=0), head.landmarks[:, :2].max(axis=0)])
+def common_mat(pose_para: ArrayLike | None, landmarks: NDArray[Any]) -> Mat:
+    """What both data sets store of a face with a label (7,) and landmarks (68, 2 or 3)."""
+    box = np.concatenate([landmarks[:, :2].min(axis=0), landmarks[:, :2].max(axis=0)])
     return {
-        "Pose_Para": np.asarray(head.pose_para, dtype=np.float32)[None],
+        "Pose_Para": np.asarray(pose_para, dtype=np.float32)[None],
         "Shape_Para": np.zeros((199, 1)),
         "Exp_Para": np.zeros((29, 1)),
         "Tex_Para": np.zeros((199, 1)),

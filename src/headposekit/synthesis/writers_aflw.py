@@ -15,7 +15,7 @@ from headposekit.errors import InputError
 from headposekit.files import cannot_write, write_text
 from headposekit.geometry.crops import crop_with_black_border, square_box
 from headposekit.synthesis.sampler import Head
-from headposekit.synthesis.writers import SIZE, LayoutWriter
+from headposekit.synthesis.writers import SIZE, HeadsWriter
 
 FIRST_AFLW, FIRST_AFW = 2 * 10**6, 3 * 10**6
 """Numbers of people; those of the other layouts are smaller, so nobody stands in two data sets."""
@@ -35,7 +35,7 @@ WAIT = 60.0
 
 
 @dataclass(eq=False)
-class WriteAFLW(LayoutWriter):
+class WriteAFLW(HeadsWriter):
     """AFLW: `sqlite`, photographs with a database of their faces; or `text`, Hopenet's crops with a line of text each."""
 
     unit = "photo"
@@ -91,7 +91,7 @@ class WriteAFLW(LayoutWriter):
         return names
 
 
-class WriteAFW(LayoutWriter):
+class WriteAFW(HeadsWriter):
     """AFW as Hopenet reads it: photographs, and for each face a line of text; yaw in steps of 15 degrees."""
 
     unit = "photo"

@@ -15,7 +15,7 @@ from headposekit.geometry.conventions import FLIP_FRAME, project_pose_para
 from headposekit.geometry.crops import fsanet_box, square_box
 from headposekit.geometry.rotations import pose_to_matrix
 from headposekit.synthesis.sampler import MILLIMETRES, PARALLEL_DISTANCE, Head
-from headposekit.synthesis.writers import LayoutWriter, write_csv
+from headposekit.synthesis.writers import HeadsWriter, write_csv
 
 BIWI_SIZE = 200
 BIWI_POSES = 10_000
@@ -30,7 +30,7 @@ CALIBRATION = """575.816 0 320 \n0 575.816 240 \n0 0 1 \n\n0 0 0 0 \n
 
 
 @dataclass(eq=False)
-class WriteBIWI(LayoutWriter):
+class WriteBIWI(HeadsWriter):
     """BIWI: sequences of one person each, with the detections of a face detector that is always right.
 
     One camera sees colour and depth, so `rgb.cal` and `depth.cal` are alike and need no rotation. The head is as far away as

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from headposekit.errors import InputError
 from headposekit.files import append_text, cannot_write, replacing, writing
-from headposekit.synthesis.writers import LayoutWriter, write_csv
+from headposekit.synthesis.writers import HeadsWriter, write_csv
 
 FIRST_INDEX = 2 * 10**6
 """Of heads: other people than those of any training set or other layout."""
@@ -28,7 +28,7 @@ ROOM = 1.2
 
 
 @dataclass(eq=False)
-class WriteVideo(LayoutWriter):
+class WriteVideo(HeadsWriter):
     """`video_NN.mp4`, each of people side by side who turn smoothly, and their poses and boxes in `video_NN.csv`.
 
     Its columns are frame, time (seconds), person (from the left), x0, y0, x1, y1 (tight box in pixels), yaw, pitch,
@@ -104,7 +104,7 @@ class WriteVideo(LayoutWriter):
 
 
 @dataclass(eq=False)
-class WritePictures(LayoutWriter):
+class WritePictures(HeadsWriter):
     """`NNNNN.jpg`, one face each, with poses and boxes in `truth.csv`, which is also a set for `data=csv` and `test=csv`."""
 
     unit = "picture"

@@ -26,6 +26,8 @@ def describe_rules(rules: Mapping[str, Any], without: Container[str] = ()) -> st
 
     >>> describe_rules({"dataset": "BIWI", "perturb": {"shift": 0.1}, "max_angle": 99, "box": "listed", "calibrated": False})
     'BIWI with boxes moved by 0.1 of their size, |angles| <= 99, box listed, not calibrated'
+    >>> describe_rules({"dataset": "A + B", "parts": {"a": {"dataset": "A", "share": 0.3}, "b": {"dataset": "B"}}})
+    'A + B, a: A, share 0.3; b: B'
     """
     perturbed = {} if "perturb" in without else rules.get("perturb", {})
     words = [PERTURBATIONS.get(key, f"{key} {{}}").format(_plain(value)) for key, value in perturbed.items()]
@@ -36,6 +38,8 @@ def describe_rules(rules: Mapping[str, Any], without: Container[str] = ()) -> st
         name = key.replace("_", " ")
         if key == "max_angle":
             parts.append("all angles" if value is None else f"|angles| <= {_plain(value)}")
+        elif key == "parts":  # of a mixture
+            parts.append("; ".join(f"{name}: {describe_rules(part)}" for name, part in value.items()))
         elif key == "euler_order":
             parts.append(f"errors in {value} angles")
         elif isinstance(value, bool):
