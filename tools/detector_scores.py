@@ -13,6 +13,7 @@ from torchvision.ops import box_iou
 from face_scenes import Scene
 from headposekit.detectors.base import Detections, FaceDetector
 from headposekit.detectors.native import Mapping, YuNet
+from headposekit.errors import InputError
 from headposekit.inference.estimator import DETECTORS, make_detector
 
 Array = NDArray[np.float64]
@@ -108,6 +109,9 @@ def fit_mapping(native: Sequence[Array], tight: Array) -> tuple[Mapping, Array]:
     Returns:
         the mapping, without a shift to the side, as a face and its mirror image are equally likely; and (M, 4) what it is of
         each such box.
+
+    Raises:
+        InputError: there is no such box.
     """
     rows = []
     for boxes, (x0, y0, x1, y1) in zip(native, tight, strict=True):
@@ -116,6 +120,8 @@ def fit_mapping(native: Sequence[Array], tight: Array) -> tuple[Mapping, Array]:
             if x0 < box[:, 0].mean() < x1 and y0 < box[:, 1].mean() < y1:
                 side = np.ptp(box, axis=0)
                 rows.append(np.concatenate([(middle - box.mean(axis=0)) / side, size / side]))
+    if not rows:
+        raise InputError("no box of this detector lies in a face, so no mapping can be fitted; give other pictures")
     each = np.array(rows)
     median = np.median(each, axis=0)
     median[0] = 0

@@ -206,10 +206,29 @@ def test_dlib_looks_into_the_boxes(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     for name, message in {
         "five.dat": "predicts 5 points, not 68",
         "broken.dat": "no shape predictor of dlib's",
-        "gone.dat": "no such file; fetch shape_predictor_68_face_landmarks.dat",
+        "gone.dat": "no such file; pip install face_recognition_models, or fetch shape_predictor_68_face_landmarks.dat",
     }.items():
         with pytest.raises(InputError, match=message):
             Dlib(tmp_path / name)(batch())
+
+
+def test_dlibs_predictor_is_found_in_its_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    models = tmp_path / "site" / "face_recognition_models" / "models"
+    models.mkdir(parents=True)
+    (models.parent / "__init__.py").write_text("import a_part_of_setuptools_that_is_gone")
+    (models / "68.dat").touch()
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    used: list[str] = []
+    package = SimpleNamespace(
+        shape_predictor=lambda path: used.append(path) or FakePredictor(path), rectangle=lambda *sides: sides
+    )
+    monkeypatch.setitem(sys.modules, "dlib", package)  # type: ignore[arg-type]  # stands for the package
+    assert Dlib(tmp_path / "nowhere" / "68.dat")(batch()).shape == (2, 68, 2)
+    (tmp_path / "68.dat").touch()
+    Dlib(tmp_path / "68.dat")(batch())
+    assert used == [str(models / "68.dat"), str(tmp_path / "68.dat")]  # the user's own file comes first
+    with pytest.raises(InputError, match=r"other\.dat: no such file"):
+        Dlib(tmp_path / "other.dat")(batch())
 
 
 def test_the_real_dlib_finds_what_it_was_trained_on(tmp_path: Path) -> None:

@@ -1,9 +1,9 @@
 """Other people's detectors, and how their boxes become tight ones.
 
-By how much the tight box's middle is shifted and how large it is, as shares of the native box, are medians: for the cascade and
-dlib over synthetic heads (`python tools/compare_detectors.py --fit`), for YuNet and MTCNN over every second of 2,012 photographs
-of 300-W with 68 points (`python tools/measure_detectors.py --fit`); on the other photographs the boxes overlap the tight ones by
-.87 and .86 (results/detectors.md).
+By how much the tight box's middle is shifted and how large it is, as shares of the native box, are medians: for the cascade
+and dlib over synthetic heads (`python tools/compare_detectors.py --fit`), for YuNet and MTCNN over every second of 2,012
+photographs of 300-W with 68 points (`python tools/measure_detectors.py --fit`). On the other photographs the mapped boxes of
+these two overlap the tight ones by .87 and .86 (intersection over union, see results/detectors.md).
 """
 
 from abc import ABC, abstractmethod
