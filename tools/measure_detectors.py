@@ -35,6 +35,7 @@ from headposekit.synthesis.writers import write_csv
 
 HIT = 0.4
 """Intersection over union from which a box is the labelled face's."""
+SEED = 0
 COLUMNS = {
     "faces": "faces", "recall": "found", "false_alarms": "other boxes per picture", "iou": "IoU", "offset": "offset",
     "right": "right", "down": "down", "width": "width", "height": "height", "mae_true": "MAE, true box",
@@ -60,14 +61,14 @@ class Measured:
 
 
 def measure(
-    detectors: Sequence[FaceDetector], dataset: HeadPoseDataset, estimator: PoseEstimator
+    detectors: Sequence[FaceDetector], dataset: HeadPoseDataset, faces: NDArray[np.int64], estimator: PoseEstimator
 ) -> tuple[list[Measured], Array]:
-    """Each detector on a data set, and the poses (N, 3) that the network predicts from the true boxes."""
-    boxes = np.full((len(detectors), len(dataset), 4), np.nan)
-    poses = np.full((len(detectors) + 1, len(dataset), 3), np.nan)
-    alarms = np.zeros((len(detectors), len(dataset)))
-    for index in track(range(len(dataset)), dataset.title):
-        sample = dataset[index]
+    """Each detector on N faces of a data set, and the poses (N, 3) that the network predicts from the true boxes."""
+    boxes = np.full((len(detectors), len(faces), 4), np.nan)
+    poses = np.full((len(detectors) + 1, len(faces), 3), np.nan)
+    alarms = np.zeros((len(detectors), len(faces)))
+    for index, face in enumerate(track(faces, dataset.title)):
+        sample = dataset[int(face)]
         true = sample["box"][None].astype(np.float64)
         scene = Scene(sample["image"], true, np.empty((0, 4)))
         for number, detector in enumerate(detectors):
@@ -78,7 +79,7 @@ def measure(
                 boxes[number, index] = found.boxes[hits.argmax()]
         seen = np.isfinite([0, *boxes[:, index, 0]])
         given = np.concatenate([true, boxes[:, index]])[seen]
-        poses[seen, index] = [face.pose for face in estimator(scene.image, given)]
+        poses[seen, index] = [head.pose for head in estimator(scene.image, given)]
     return [Measured(*one) for one in zip(boxes, poses[1:], alarms, strict=True)], poses[0]
 
 
@@ -113,20 +114,24 @@ def summary(measured: Measured, true_boxes: Array, true_poses: Array, from_true_
     return nothing | counts | lies
 
 
-def groups(dataset: HeadPoseDataset) -> dict[str, NDArray[np.bool_]]:
-    """All faces; those of each pan (without tilts of ±90 degrees) and tilt of Pointing'04, or of each band of |yaw|."""
-    yaw, pitch = dataset.pose[:, 0], dataset.pose[:, 1]
+def groups(pose: NDArray[np.float32], has_classes: bool) -> dict[str, NDArray[np.bool_]]:
+    """Of N faces all; those of each pan (without tilts of ±90 degrees) and tilt of Pointing'04, or of each band of |yaw|."""
+    yaw, pitch = pose[:, 0], pose[:, 1]
     every = {"all": np.ones(len(yaw), dtype=bool)}
-    if not isinstance(dataset, Pointing04):
+    if not has_classes:
         return every | {f"yaw {name}": inside.numpy() for name, inside in yaw_bands(torch.from_numpy(yaw)).items()}
     pans = {f"pan {pan}": (yaw == pan) & (np.abs(pitch) < 90) for pan in PANS}
     tilts = {f"tilt {tilt}": pitch == tilt for tilt in TILTS}
     return every | {name: inside for name, inside in (pans | tilts).items() if inside.any()}
 
 
-def rows_of(dataset: HeadPoseDataset, detectors: Sequence[FaceDetector], estimator: PoseEstimator) -> list[dict[str, Any]]:
-    """A row for each detector and group of faces."""
-    results, from_true_boxes = measure(detectors, dataset, estimator)
+def rows_of(
+    dataset: HeadPoseDataset, detectors: Sequence[FaceDetector], estimator: PoseEstimator, max_faces: int | None = None
+) -> list[dict[str, Any]]:
+    """A row for each detector and group of faces; with `max_faces` of so many, drawn at random."""
+    faces = np.sort(np.random.default_rng(SEED).permutation(len(dataset))[:max_faces])
+    results, from_true_boxes = measure(detectors, dataset, faces, estimator)
+    box, pose = dataset.box[faces].astype(np.float64), dataset.pose[faces]
     return [
         {
             "set": dataset.title,
@@ -134,13 +139,13 @@ def rows_of(dataset: HeadPoseDataset, detectors: Sequence[FaceDetector], estimat
             "group": group,
             **summary(
                 Measured(result.boxes[inside], result.poses[inside], result.alarms[inside]),
-                dataset.box[inside].astype(np.float64),
-                dataset.pose[inside],
+                box[inside],
+                pose[inside],
                 from_true_boxes[inside],
             ),
         }
         for detector, result in zip(detectors, results, strict=True)
-        for group, inside in groups(dataset).items()
+        for group, inside in groups(pose, isinstance(dataset, Pointing04)).items()
     ]
 
 
@@ -198,6 +203,7 @@ def main() -> None:
     parser.add_argument("--aflw2000", type=Path, help="folder of AFLW2000")
     parser.add_argument("--pointing04", type=Path, help="folder of Pointing'04")
     parser.add_argument("--points68", type=Path, help="folder of photographs with .pts files")
+    parser.add_argument("--faces", type=int, help="so many of each set, drawn at random; otherwise all")
     parser.add_argument("--fit", action="store_true", help="print the mappings that the photographs of --points68 give")
     add_detector_options(parser)
     options = parser.parse_args()
@@ -222,7 +228,7 @@ def main() -> None:
             sets.append(Pointing04(options.pointing04))
         if options.points68 is not None:
             sets.append(Points68(options.points68))
-        rows = [row for dataset in sets for row in rows_of(dataset, detectors, estimator)]
+        rows = [row for dataset in sets for row in rows_of(dataset, detectors, estimator, options.faces)]
         if not rows:
             raise InputError("no faces to measure on; give --aflw2000, --pointing04 or --points68")
         write_csv(options.out.with_suffix(".csv"), [list(rows[0]), *(row.values() for row in rows)])

@@ -8,7 +8,7 @@ import torch
 import measure_detectors as tool
 from detector_scores import fit_mapping
 from fixed_boxes import FixedBoxes
-from headposekit.datasets import AFLW2000, Pointing04
+from headposekit.datasets import AFLW2000
 from headposekit.detectors.native import Mapping
 from headposekit.errors import InputError
 from headposekit.inference.estimator import HeadPose
@@ -62,7 +62,7 @@ def test_faces_of_a_folder_are_found_and_looked_at(aflw2000_root: Path, tmp_path
     faces = AFLW2000(aflw2000_root, box="pt3d_68")
     x0, y0, x1, y1 = faces.box[0].tolist()
     detector = FixedBoxes([[x0, y0, x1, y1], [1, 1, 3, 3], [x0 + 2, y0, x1, y1]], [0.9, 0.8, 0.7])
-    (found,), from_true = tool.measure([detector], faces, Looking())  # type: ignore[arg-type]  # one method is used
+    (found,), from_true = tool.measure([detector], faces, np.arange(len(faces)), Looking())  # type: ignore[arg-type]  # one method is used
     np.testing.assert_allclose(from_true[:, :2], faces.box[:, :2], atol=1e-4)
     np.testing.assert_allclose(found.boxes[0], faces.box[0], atol=1e-4)
     assert found.alarms[0] == 2  # a face is found once
@@ -72,12 +72,12 @@ def test_faces_of_a_folder_are_found_and_looked_at(aflw2000_root: Path, tmp_path
     rows = tool.rows_of(faces, [detector], Looking())  # type: ignore[arg-type]
     assert sum(row["faces"] for row in rows[1:]) == rows[0]["faces"] == len(faces)
     assert "| AFLW2000 | fixed |" in tool.page(rows)
+    assert tool.rows_of(faces, [detector], Looking(), 2)[0]["faces"] == 2  # type: ignore[arg-type]
 
 
 def test_pointing04_is_shown_by_pan_and_by_tilt() -> None:
-    dataset = Pointing04.__new__(Pointing04)
-    dataset.pose = np.array([[-90.0, 0, 0], [0, 90, 0], [0, 15, 0]], np.float32)
-    groups = {name: inside.tolist() for name, inside in tool.groups(dataset).items()}
+    pose = np.array([[-90.0, 0, 0], [0, 90, 0], [0, 15, 0]], np.float32)
+    groups = {name: inside.tolist() for name, inside in tool.groups(pose, has_classes=True).items()}
     assert groups == {
         "all": [True] * 3,
         "pan -90": [True, False, False],
