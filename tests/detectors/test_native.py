@@ -24,6 +24,8 @@ def test_a_mapping_shifts_and_scales_by_the_native_box() -> None:
     boxes = np.array([[100.0, 50, 140, 150]])
     assert Mapping(0.25, 0.1, 0.5, 0.8)(boxes).tolist() == [[120, 70, 140, 150]]
     np.testing.assert_array_equal(IDENTITY(boxes), boxes)
+    mapping = Mapping(0.25, 0.1, 0.5, 0.8)
+    np.testing.assert_allclose(mapping.inverse()(mapping(boxes)), boxes)
 
 
 @pytest.mark.parametrize(("make", "module"), [(Cascade, "skimage"), (DlibHog, "dlib")], ids=["cascade", "dlib"])

@@ -44,6 +44,11 @@ class Mapping(NamedTuple):
         half = side * [self.scale_x, self.scale_y] / 2
         return np.concatenate([center - half, center + half], axis=1)
 
+    def inverse(self) -> "Mapping":
+        """The mapping from tight boxes to native ones."""
+        x, y, width, height = self
+        return Mapping(-x / width, -y / height, 1 / width, 1 / height)
+
 
 class NativeDetector(ABC):
     """What they have in common: a picture that is too large is made smaller, found boxes are mapped to tight ones.

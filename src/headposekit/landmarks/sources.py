@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from headposekit.csv_file import number_in, read_rows, shown
+from headposekit.detectors.native import DlibHog
 from headposekit.errors import InputError, import_optional
 from headposekit.landmarks.points import NUM_LANDMARKS, read_pts
 from headposekit.safe_files import has_arrays, read_npz
@@ -88,7 +89,10 @@ class FAN:
 
 
 class Dlib:
-    """Dlib's shape predictor (Kazemi and Sullivan, CVPR 2014) in the box of each face.
+    """Dlib's shape predictor (Kazemi and Sullivan, CVPR 2014) in the box that dlib's detector would draw around each face.
+
+    The predictor was trained in such boxes. In tight ones its points lie further off: on faces of AFLW2000 within 30 degrees of
+    yaw 5.4 % of the tight box's side on average in place of 4.2 %.
 
     Args:
         path: a predictor's file of 68 points, such as shape_predictor_68_face_landmarks.dat. Where there is none, the file of
@@ -122,7 +126,8 @@ class Dlib:
         """See `Source`."""
         package, predictor = self._dlib
         found = []
-        for picture, box in zip(batch["picture"], batch["box"].tolist(), strict=True):
+        boxes = DlibHog.mapping.inverse()(batch["box"].cpu().numpy().astype(np.float64))
+        for picture, box in zip(batch["picture"], boxes.tolist(), strict=True):
             shape = predictor(picture, package.rectangle(*(round(value) for value in box)))
             if shape.num_parts != NUM_LANDMARKS:
                 raise InputError(f"model.source.path={self.path}: predicts {shape.num_parts} points, not {NUM_LANDMARKS}")
