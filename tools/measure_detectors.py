@@ -100,9 +100,7 @@ def summary(measured: Measured, true_boxes: Array, true_poses: Array, from_true_
     shift = box.mean(axis=1) - true.mean(axis=1)
     right, down = np.median(shift / true_side, axis=0)
     width, height = np.median(side / true_side, axis=0)
-    from_found, from_true, label = (
-        torch.from_numpy(poses[found]) for poses in (measured.poses, from_true_boxes, true_poses.astype(np.float64))
-    )
+    from_found, from_true, label = (torch.from_numpy(poses[found]) for poses in (measured.poses, from_true_boxes, true_poses))
     errors = {"found": pose_errors(from_found, label), "true": pose_errors(from_true, label)}
     lies = {
         "iou": overlaps(measured.boxes[found], true_boxes[found]).diagonal().mean(),
@@ -114,7 +112,7 @@ def summary(measured: Measured, true_boxes: Array, true_poses: Array, from_true_
     return nothing | counts | lies
 
 
-def groups(pose: NDArray[np.float32], has_classes: bool) -> dict[str, NDArray[np.bool_]]:
+def groups(pose: Array, has_classes: bool) -> dict[str, NDArray[np.bool_]]:
     """Of N faces all; those of each pan (without tilts of ±90 degrees) and tilt of Pointing'04, or of each band of |yaw|."""
     yaw, pitch = pose[:, 0], pose[:, 1]
     every = {"all": np.ones(len(yaw), dtype=bool)}
@@ -131,7 +129,7 @@ def rows_of(
     """A row for each detector and group of faces; with `max_faces` of so many, drawn at random."""
     faces = np.sort(np.random.default_rng(SEED).permutation(len(dataset))[:max_faces])
     results, from_true_boxes = measure(detectors, dataset, faces, estimator)
-    box, pose = dataset.box[faces].astype(np.float64), dataset.pose[faces]
+    box, pose = (values[faces].astype(np.float64) for values in (dataset.box, dataset.pose))
     return [
         {
             "set": dataset.title,

@@ -76,7 +76,7 @@ def test_faces_of_a_folder_are_found_and_looked_at(aflw2000_root: Path, tmp_path
 
 
 def test_pointing04_is_shown_by_pan_and_by_tilt() -> None:
-    pose = np.array([[-90.0, 0, 0], [0, 90, 0], [0, 15, 0]], np.float32)
+    pose = np.array([[-90.0, 0, 0], [0, 90, 0], [0, 15, 0]])
     groups = {name: inside.tolist() for name, inside in tool.groups(pose, has_classes=True).items()}
     assert groups == {
         "all": [True] * 3,
