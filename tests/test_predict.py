@@ -249,4 +249,4 @@ def test_refusals(refused, checkpoint: Path, tmp_path: Path, arguments: list[str
 def test_unknown_detector_is_told_the_known_ones_and_no_more(refused, checkpoint: Path) -> None:
     message = refused("predict", f"checkpoint={checkpoint}", "input=.", "detector=eyes").strip()
     assert "detector/eyes" in message
-    assert message.endswith("cascade; default; dlib; file; none; yunet")
+    assert message.endswith("cascade; default; dlib; file; mtcnn; none; yunet")

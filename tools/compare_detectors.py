@@ -5,7 +5,7 @@ Prints Markdown. `--fit` prints instead how tight boxes lie to those of dlib and
 
 import argparse
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -13,12 +13,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from detector_scores import score
+from detector_scores import add_detector_options, chosen_detectors, fit_mapping, score
 from face_scenes import Scene, SceneSampler, cut_out, plain_heads
 from headposekit.datasets.aflw2000 import AFLW2000
 from headposekit.detectors.base import FaceDetector
-from headposekit.detectors.centers import CenterDetector
-from headposekit.detectors.native import Cascade, DlibHog, Mapping, NativeDetector, YuNet
+from headposekit.detectors.native import Cascade, DlibHog, Mapping, NativeDetector
 from headposekit.errors import InputError
 
 SEED = 2_000_000
@@ -55,25 +54,15 @@ def make_scenes(num_scenes: int, is_shifted: bool, backdrops: Sequence[NDArray[n
     return [sampler.draw(rng) for _ in range(num_scenes)]
 
 
-def fit_mapping(detector: NativeDetector, num_heads: int = 400) -> tuple[Mapping, NDArray[np.float64]]:
-    """The mapping of a detector's boxes to tight ones: medians over heads that it finds, whatever its mapping is now.
-
-    Returns:
-        the mapping, and (n, 4) what it is of each head found.
-    """
+def fit(detector: NativeDetector, num_heads: int = 400) -> tuple[Mapping, NDArray[np.float64]]:
+    """`fit_mapping` over synthetic heads."""
     heads = plain_heads(SEED + 1, backgrounds=True)
-    rows = []
+    native, tight = [], []
     for index in range(num_heads):
         head = heads.render(index, 300)
-        (x0, y0, x1, y1), tight = head.box, head.box.reshape(2, 2)
-        for box in detector.find(head.image)[0].reshape(-1, 2, 2):
-            shift = tight.mean(axis=0) - box.mean(axis=0)
-            if x0 < box[:, 0].mean() < x1 and y0 < box[:, 1].mean() < y1:
-                rows.append(np.concatenate([shift / np.ptp(box, axis=0), np.ptp(tight, axis=0) / np.ptp(box, axis=0)]))
-    each = np.array(rows)
-    median = np.median(each, axis=0)
-    median[0] = 0  # a head and its mirror are equally likely
-    return Mapping(*(round(float(value), 3) for value in median)), each
+        native.append(detector.find(head.image)[0])
+        tight.append(head.box)
+    return fit_mapping(native, np.array(tight))
 
 
 def milliseconds(detector: FaceDetector, image: NDArray[np.uint8], rounds: int = 15) -> float:
@@ -117,29 +106,20 @@ def compare(detectors: Sequence[FaceDetector], num_scenes: int, aflw2000: Path |
 def main() -> None:
     """Compare, or fit."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--detectors", nargs="+", choices=["centers", "dlib", "cascade", "yunet"], default=["centers", "dlib", "cascade"]
-    )
+    add_detector_options(parser)
     parser.add_argument("--scenes", type=int, default=150)
     parser.add_argument("--aflw2000", type=Path, help="folder of AFLW2000")
-    parser.add_argument("--yunet", type=Path, help="the model file of yunet")
     parser.add_argument("--fit", action="store_true", help="print the mappings instead")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    make: dict[str, Callable[[], FaceDetector]] = {
-        "centers": CenterDetector,
-        "dlib": DlibHog,
-        "cascade": Cascade,
-        "yunet": lambda: YuNet(options.yunet or ""),
-    }
     try:
         if options.fit:
             for detector in (DlibHog(), Cascade()):
-                mapping, each = fit_mapping(detector)
+                mapping, each = fit(detector)
                 print(f"{detector.name}: {mapping}, {len(each)} heads, quartiles")
                 print(np.percentile(each, [25, 75], axis=0).round(3))
             return
-        print(compare([make[name]() for name in options.detectors], options.scenes, options.aflw2000))
+        print(compare(chosen_detectors(options), options.scenes, options.aflw2000))
     except (InputError, ImportError) as error:
         raise SystemExit(f"error: {error}") from error
 

@@ -1,6 +1,8 @@
-"""How well a detector finds the faces of scenes."""
+"""How well a detector finds the faces of scenes, and how its boxes lie to the tight ones."""
 
+import argparse
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +12,9 @@ from torchvision.ops import box_iou
 
 from face_scenes import Scene
 from headposekit.detectors.base import Detections, FaceDetector
+from headposekit.detectors.native import Mapping, YuNet
+from headposekit.errors import InputError
+from headposekit.inference.estimator import DETECTORS, make_detector
 
 Array = NDArray[np.float64]
 HIT = 0.5
@@ -40,8 +45,8 @@ def overlaps(first: Array, second: Array) -> Array:
     return shares
 
 
-def match(found: Detections, scene: Scene) -> tuple[Array, NDArray[np.bool_]]:
-    """Give each box, the surest first, the free face that it covers best.
+def match(found: Detections, scene: Scene, hit: float = HIT) -> tuple[Array, NDArray[np.bool_]]:
+    """Give each box, the surest first, the free face that it covers best, by an intersection over union of `hit` or more.
 
     Returns:
         (N,) intersection over union with that face, 0 for a false alarm; (N,) whether it counts, as on an unclear face it does
@@ -50,7 +55,7 @@ def match(found: Detections, scene: Scene) -> tuple[Array, NDArray[np.bool_]]:
     shares = overlaps(found.boxes, scene.boxes)
     hits, counts = np.zeros(len(found.boxes)), np.ones(len(found.boxes), dtype=bool)
     for index in range(len(found.boxes)):
-        if shares.shape[1] and shares[index].max() >= HIT:
+        if shares.shape[1] and shares[index].max() >= hit:
             face = int(shares[index].argmax())
             hits[index] = shares[index, face]
             shares[:, face] = 0
@@ -92,3 +97,45 @@ def best_threshold(detector: FaceDetector, scenes: Sequence[Scene]) -> float:
     candidates = np.arange(5, 96) / 100
     quality = [2 * is_face[score >= value].sum() / max((score >= value).sum() + faces, 1) for value in candidates]
     return float(candidates[int(np.argmax(quality))])
+
+
+def fit_mapping(native: Sequence[Array], tight: Array) -> tuple[Mapping, Array]:
+    """The mapping of a detector's boxes to tight ones: medians over the boxes whose middle lies in the face of their picture.
+
+    Args:
+        native: (n, 4) boxes that the detector draws in each of N pictures.
+        tight: (N, 4) of the pictures' faces.
+
+    Returns:
+        the mapping, without a shift to the side, as a face and its mirror image are equally likely; and (M, 4) what it is of
+        each such box.
+
+    Raises:
+        InputError: there is no such box.
+    """
+    rows = []
+    for boxes, (x0, y0, x1, y1) in zip(native, tight, strict=True):
+        middle, size = np.array([x0 + x1, y0 + y1]) / 2, np.array([x1 - x0, y1 - y0])
+        for box in boxes.reshape(-1, 2, 2):
+            if x0 < box[:, 0].mean() < x1 and y0 < box[:, 1].mean() < y1:
+                side = np.ptp(box, axis=0)
+                rows.append(np.concatenate([(middle - box.mean(axis=0)) / side, size / side]))
+    if not rows:
+        raise InputError("no box of this detector lies in a face, so no mapping can be fitted; give other pictures")
+    each = np.array(rows)
+    median = np.median(each, axis=0)
+    median[0] = 0
+    return Mapping(*(round(float(value), 3) for value in median)), each
+
+
+def add_detector_options(parser: argparse.ArgumentParser) -> None:
+    """The options from which `chosen_detectors` makes detectors."""
+    names = [name for name in DETECTORS if name != "none"]
+    parser.add_argument("--detectors", nargs="*", choices=names, default=["default", "dlib", "cascade"])
+    parser.add_argument("--yunet", type=Path, help="YuNet's model file, to try it as well")
+
+
+def chosen_detectors(options: argparse.Namespace) -> list[FaceDetector]:
+    """The detectors of a command line."""
+    found = [make_detector(name) for name in options.detectors]
+    return found if options.yunet is None else [*found, YuNet(options.yunet)]

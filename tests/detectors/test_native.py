@@ -1,6 +1,9 @@
 import importlib
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -10,7 +13,8 @@ from onnx import TensorProto, helper
 
 from detector_scores import overlaps
 from face_scenes import plain_heads
-from headposekit.detectors.native import Cascade, DlibHog, Mapping, NativeDetector, YuNet
+from headposekit.datasets import AFLW2000
+from headposekit.detectors.native import MTCNN, Cascade, DlibHog, Mapping, NativeDetector, YuNet
 from headposekit.errors import InputError
 
 IDENTITY = Mapping(0.0, 0.0, 1.0, 1.0)
@@ -20,6 +24,8 @@ def test_a_mapping_shifts_and_scales_by_the_native_box() -> None:
     boxes = np.array([[100.0, 50, 140, 150]])
     assert Mapping(0.25, 0.1, 0.5, 0.8)(boxes).tolist() == [[120, 70, 140, 150]]
     np.testing.assert_array_equal(IDENTITY(boxes), boxes)
+    mapping = Mapping(0.25, 0.1, 0.5, 0.8)
+    np.testing.assert_allclose(mapping.inverse()(mapping(boxes)), boxes)
 
 
 @pytest.mark.parametrize(("make", "module"), [(Cascade, "skimage"), (DlibHog, "dlib")], ids=["cascade", "dlib"])
@@ -54,6 +60,43 @@ def test_a_detector_that_is_not_installed_says_how_to_get_it(monkeypatch: pytest
         DlibHog()(picture)
     with pytest.raises(InputError, match="detector=cascade needs the package scikit-image"):
         Cascade()(picture)
+    with pytest.raises(InputError, match=r"detector=mtcnn needs .* facenet-pytorch; pip install --no-deps facenet-pytorch$"):
+        MTCNN()(picture)
+
+
+class FakeMTCNN:
+    """The package's interface: a box from (8, 16) to (40, 56) in a picture that is not black; objects for numbers, as there."""
+
+    def __init__(self, **options: Any) -> None:
+        self.options = options
+
+    def detect(self, image: np.ndarray) -> tuple[np.ndarray | None, np.ndarray]:
+        if min(image.shape[:2]) < self.options["min_face_size"]:
+            raise ValueError("torch.cat(): expected a non-empty list of Tensors")
+        if not image.any():
+            return None, np.array([None], dtype=object)
+        return np.array([[8.0, 16, 40, 56]], dtype=object), np.array([0.9], dtype=object)
+
+
+def test_mtcnns_boxes_become_tight(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "facenet_pytorch", SimpleNamespace(MTCNN=FakeMTCNN))  # type: ignore[arg-type]
+    detector = MTCNN(size=64, threshold=0.8)
+    found = detector(np.full((192, 128, 3), 9, np.uint8))
+    np.testing.assert_allclose(found.boxes, 3 * detector.mapping(np.array([[8.0, 16, 40, 56]])) * [128 / 129, 1, 128 / 129, 1])
+    assert found.scores.tolist() == [0.9]
+    assert detector._network.options["thresholds"] == [0.6, 0.7, 0.8]
+    assert len(detector(np.zeros((64, 64, 3), np.uint8)).boxes) == 0
+    assert len(detector(np.full((64, 12, 3), 9, np.uint8)).boxes) == 0  # too small for its smallest face
+
+
+@pytest.mark.parametrize("name", ["yunet", "mtcnn"])
+def test_fitted_boxes_are_tight_on_photographs(name: str, shared: Path) -> None:
+    if name == "mtcnn":
+        pytest.importorskip("facenet_pytorch")
+    detector = MTCNN() if name == "mtcnn" else YuNet(shared / "models" / "face_detection_yunet_2026may.onnx")
+    faces = AFLW2000(shared / "aflw2000_sample", box="pt3d_68")
+    best = [overlaps(detector(faces.image(i)).boxes, faces.box[i : i + 1]).max(initial=0) for i in range(len(faces))]
+    assert np.mean(best) > 0.75
 
 
 def write_model(path: Path) -> Path:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from headposekit.detectors.native import DlibHog
 from headposekit.errors import InputError
 from headposekit.landmarks.sources import FAN, Dlib, LandmarkFile, Truth
 from headposekit.synthesis.sampler import HeadSampler
@@ -195,21 +196,41 @@ class FakePredictor:
         return SimpleNamespace(num_parts=self.count, parts=lambda: parts)
 
 
-def test_dlib_looks_into_the_boxes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_dlib_looks_into_boxes_as_its_detector_draws_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     package = SimpleNamespace(shape_predictor=FakePredictor, rectangle=lambda *sides: sides)
     monkeypatch.setitem(sys.modules, "dlib", package)  # type: ignore[arg-type]  # stands for the package
     for name in ("68.dat", "five.dat", "broken.dat"):
         (tmp_path / name).touch()
     found = Dlib(tmp_path / "68.dat")(batch())
-    np.testing.assert_array_equal(found[:, 0], [[10, 20], [1, 2]])
-    np.testing.assert_array_equal(found[:, 67], [[77, 20], [68, 2]])
+    # The second: sides of 29 / .923 and 38 / .923, the centre .138 of the latter higher.
+    np.testing.assert_array_equal(found[:, 0], [[9, 13], [0, -5]])
+    np.testing.assert_array_equal(found[:, 67], [[76, 13], [67, -5]])
     for name, message in {
         "five.dat": "predicts 5 points, not 68",
         "broken.dat": "no shape predictor of dlib's",
-        "gone.dat": "no such file; fetch shape_predictor_68_face_landmarks.dat",
+        "gone.dat": "no such file; pip install face_recognition_models, or fetch shape_predictor_68_face_landmarks.dat",
     }.items():
         with pytest.raises(InputError, match=message):
             Dlib(tmp_path / name)(batch())
+
+
+def test_dlibs_predictor_is_found_in_its_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    models = tmp_path / "site" / "face_recognition_models" / "models"
+    models.mkdir(parents=True)
+    (models.parent / "__init__.py").write_text("import a_part_of_setuptools_that_is_gone")
+    (models / "68.dat").touch()
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    used: list[str] = []
+    package = SimpleNamespace(
+        shape_predictor=lambda path: used.append(path) or FakePredictor(path), rectangle=lambda *sides: sides
+    )
+    monkeypatch.setitem(sys.modules, "dlib", package)  # type: ignore[arg-type]  # stands for the package
+    assert Dlib(tmp_path / "nowhere" / "68.dat")(batch()).shape == (2, 68, 2)
+    (tmp_path / "68.dat").touch()
+    Dlib(tmp_path / "68.dat")(batch())
+    assert used == [str(models / "68.dat"), str(tmp_path / "68.dat")]  # the user's own file comes first
+    with pytest.raises(InputError, match=r"other\.dat: no such file"):
+        Dlib(tmp_path / "other.dat")(batch())
 
 
 def test_the_real_dlib_finds_what_it_was_trained_on(tmp_path: Path) -> None:
@@ -223,7 +244,7 @@ def test_the_real_dlib_finds_what_it_was_trained_on(tmp_path: Path) -> None:
     options.feature_pool_size, options.oversampling_amount, options.num_test_splits = 100, 5, 5
     shapes = [
         [dlib.full_object_detection(dlib.rectangle(*box), [dlib.point(*point) for point in face])]
-        for box, face in zip(boxes.round().astype(int), points.round().astype(int), strict=True)
+        for box, face in zip(DlibHog.mapping.inverse()(boxes).round().astype(int), points.round().astype(int), strict=True)
     ]
     dlib.train_shape_predictor([head.image for head in heads], shapes, options).save(str(tmp_path / "few.dat"))
     faces: Any = {"name": ["x"] * 24, "picture": [head.image for head in heads], "box": torch.from_numpy(boxes)}
@@ -232,7 +253,7 @@ def test_the_real_dlib_finds_what_it_was_trained_on(tmp_path: Path) -> None:
     mean_shape = boxes[:, None, :2] + ((points - boxes[:, None, :2]) / size).mean(axis=0) * size
     assert np.abs(found - points).mean() < 0.5 * np.abs(mean_shape - points).mean()
     faces["picture"] = [np.pad(head.image, ((9, 0), (5, 0), (0, 0))) for head in heads]
-    faces["box"] = torch.from_numpy(boxes.round() + [5, 9, 5, 9])
+    faces["box"] = torch.from_numpy(boxes + [5, 9, 5, 9])
     np.testing.assert_allclose(Dlib(tmp_path / "few.dat")(faces), found + [5, 9], atol=1)
 
     (tmp_path / "broken.dat").write_bytes(b"no predictor")

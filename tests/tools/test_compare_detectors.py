@@ -26,7 +26,7 @@ class Middle(NativeDetector):
 
 
 def test_the_fitted_mapping_takes_native_boxes_to_tight_ones() -> None:
-    mapping, each = detectors.fit_mapping(Middle(), num_heads=1)
+    mapping, each = detectors.fit(Middle(), num_heads=1)
     tight = plain_heads(detectors.SEED + 1, backgrounds=True).render(0, 300).box
     np.testing.assert_allclose(each[0, :2], [(tight[0] + tight[2] - 300) / 200, (tight[1] + tight[3] - 300) / 120], atol=1e-9)
     mapped = mapping(Middle().find(np.empty(0))[0])[0]

@@ -31,6 +31,7 @@ DETECTORS = {
     "default": "headposekit.detectors.centers.CenterDetector",
     "cascade": "headposekit.detectors.native.Cascade",
     "dlib": "headposekit.detectors.native.DlibHog",
+    "mtcnn": "headposekit.detectors.native.MTCNN",
     "none": "headposekit.detectors.whole.WholePicture",
 }
 """Detectors that need no options, by their short names."""

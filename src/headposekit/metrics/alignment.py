@@ -50,11 +50,15 @@ def aligned_errors(predicted: Tensor, true: Tensor) -> dict[str, float]:
     return errors | {f"offset_{name}": float(value) for name, value in zip(ERRORS, offset, strict=False)}
 
 
+def yaw_bands(yaw: Tensor) -> dict[str, Tensor]:
+    """Which of N yaws (degrees) lie in each band of |yaw| that holds some, (N,) each, as `0-15`, `15-30` and so on."""
+    bands = {f"{low}-{high}": (yaw.abs() >= low) & (yaw.abs() < high) for low, high in itertools.pairwise(YAW_BANDS)}
+    return {name: inside for name, inside in bands.items() if inside.any()}
+
+
 def errors_by_yaw(predicted: Tensor, true: Tensor) -> dict[str, dict[str, float]]:
-    """`pose_errors` and number of faces `n` of each band of the label's |yaw| that has faces, as `0-15`, `15-30` and so on."""
-    yaw, found = true[:, 0].abs(), {}
-    for low, high in itertools.pairwise(YAW_BANDS):
-        inside = (yaw >= low) & (yaw < high)
-        if inside.any():
-            found[f"{low}-{high}"] = {**pose_errors(predicted[inside], true[inside]), "n": int(inside.sum())}
-    return found
+    """`pose_errors` and number of faces `n` of each band of the label's |yaw| that has faces, see `yaw_bands`."""
+    return {
+        name: {**pose_errors(predicted[inside], true[inside]), "n": int(inside.sum())}
+        for name, inside in yaw_bands(true[:, 0]).items()
+    }
