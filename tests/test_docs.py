@@ -1,5 +1,6 @@
 """README, docs/ and results/: every command is one that the program takes, every link leads somewhere."""
 
+import ast
 import importlib.util
 import itertools
 import re
@@ -189,3 +190,15 @@ def test_pictures_of_the_readme_are_small() -> None:
     shown = re.findall(r"!\[.*?\]\((.*?)\)", (ROOT / "README.md").read_text())
     assert shown
     assert sum((ROOT / path).stat().st_size for path in shown) < 400_000
+
+
+def test_every_feature_names_a_test_that_exists() -> None:
+    text = (ROOT / "docs" / "features.md").read_text()
+    rows = re.findall(r"^\| (?!feature)[^|]+ \| (\[.+\)) \| `(tests/\S+\.py)::(\w+)`", text, re.MULTILINE)
+    assert len(rows) == len(re.findall(r"^\| (?!feature)", text, re.MULTILINE)) > 100
+    for file in sorted({file for _, file, _ in rows}):
+        there = {node.name for node in ast.parse((ROOT / file).read_text()).body if isinstance(node, ast.FunctionDef)}
+        assert {name for _, named, name in rows if named == file} <= there, file
+    looked_up = {"README.md", "features.md", "first_sweep.md", "licences.md"}  # an index, this page, a walk, no feature
+    described = {page for link, _, _ in rows for page in re.findall(r"\((\w+\.md)", link)}
+    assert {page.name for page in (ROOT / "docs").glob("*.md")} == described | looked_up
