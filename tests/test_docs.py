@@ -1,6 +1,7 @@
 """README, docs/ and results/: every command is one that the program takes, every link leads somewhere."""
 
 import ast
+import csv
 import importlib.util
 import itertools
 import re
@@ -17,7 +18,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from configs import compose_config
+from headposekit.datasets.table import CSVTable
+from headposekit.datasets.trees import write_units
 from headposekit.geometry.crops import FSANetCrop, HopenetCrop, MarginCrop
+from headposekit.synthesis.sampler import HeadSampler
+from headposekit.synthesis.writers import Write300WLP
 from pages import PAGES, ROOT, commands_of, files_of, write_files_of
 
 CONF = ROOT / "conf"
@@ -186,6 +191,23 @@ def test_crops_of_the_page_on_exports_are_those_of_the_project(box: tuple[float,
     assert np.abs(theirs["hopenet_crop"](picture, box).astype(int) - HopenetCrop()(picture, box)).mean() < 1
 
 
+def test_tables_of_the_first_sweep_hold_all_faces_and_keep_people_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_units(Write300WLP(tmp_path / "heads", HeadSampler(poses_per_identity=1, texture_pool=4), num_units=15), 0)
+    exec(files_of(ROOT / "docs" / "first_sweep.md")["make_csv.py"], {})
+    rows = {name: list(csv.DictReader(Path(f"{name}.csv").read_text().splitlines())) for name in ("train", "test")}
+    people = {name: {row["subject"] for row in listed} for name, listed in rows.items()}
+    assert (len(rows["train"]), len(rows["test"])) == (24, 6)  # a picture of each person, and its mirror
+    assert (len(people["train"]), len(people["test"])) == (12, 3)
+    assert not people["train"] & people["test"]
+    faces = CSVTable(Path("train.csv"))
+    assert len(faces) == 24
+    assert faces.has_boxes
+    assert faces[0]["image"].shape == (450, 450, 3)
+
+
 def test_pictures_of_the_readme_are_small() -> None:
     shown = re.findall(r"!\[.*?\]\((.*?)\)", (ROOT / "README.md").read_text())
     assert shown
@@ -199,6 +221,6 @@ def test_every_feature_names_a_test_that_exists() -> None:
     for file in sorted({file for _, file, _ in rows}):
         there = {node.name for node in ast.parse((ROOT / file).read_text()).body if isinstance(node, ast.FunctionDef)}
         assert {name for _, named, name in rows if named == file} <= there, file
-    looked_up = {"README.md", "features.md", "first_sweep.md", "licences.md"}  # an index, this page, a walk, no feature
+    looked_up = {"README.md", "features.md", "licences.md"}
     described = {page for link, _, _ in rows for page in re.findall(r"\((\w+\.md)", link)}
     assert {page.name for page in (ROOT / "docs").glob("*.md")} == described | looked_up
