@@ -27,14 +27,9 @@ from headposekit.types import Batch
 
 
 class FaceBatches(Dataset[Batch]):
-    """Some faces of a dataset as cropped, augmented batches; a `BatchKey` says which.
+    """The faces `indices` of a dataset as cropped, augmented batches; a `BatchKey` says which.
 
-    Args:
-        dataset: samples.
-        indices: the faces that belong to this view, in order.
-        crop, augmentation, perturb: see `HeadPoseDataModule`.
-        seed: of the augmentation.
-        with_pictures: whether batches hold the whole pictures as well.
+    With `with_pictures`, batches hold the whole pictures as well. Other options: see `HeadPoseDataModule`.
     """
 
     def __init__(

@@ -369,8 +369,7 @@ def hopenet_box(
 
     Args:
         box: (..., 4) tight boxes.
-        k: (...) overall factors, see `HOPENET_K`.
-        sides: left, top, right, bottom factors, see `HOPENET_SIDES`.
+        k, sides: overall factors (...), and those of left, top, right, bottom; see `HOPENET_K` and `HOPENET_SIDES`.
         order_free: every margin is a share of the tight box instead.
 
     Reference: natanielruiz/deep-head-pose, code/datasets.py.

@@ -23,6 +23,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from headposekit.errors import InputError, refusing
 from headposekit.extensions import defines, is_extension
+from headposekit.geometry.crops import CropRule
 from headposekit.models.network import PoseNetwork
 from headposekit.safe_files import check_file, read_file, read_json
 from headposekit.weights.tensor_files import check_tensors, first_difference, load_tensors
@@ -131,7 +132,7 @@ def rebuild(path: str | Path, card: dict[str, Any], state_dict: dict[str, Any]) 
         crop = build_crop(card["crop"])
         with _AtMost(num_values + SPARE_VALUES):
             model = build(card["model"])
-    if not isinstance(model, PoseNetwork) or not hasattr(crop, "aflw2000_box"):
+    if not isinstance(model, PoseNetwork) or not isinstance(crop, CropRule):
         raise InputError(f"{path}: its configuration does not describe a network and a crop rule; refused")
     if model.input_size not in (crop.size, None):
         raise InputError(f"{path}: its crops have {crop.size} pixels, but its network takes {model.input_size}; refused")
@@ -174,7 +175,7 @@ def load_network_state(model: nn.Module, state_dict: dict[str, Any], path: str |
 def build_crop(config: Any) -> Any:
     """A crop rule from its plain configuration, see `build`; raises InputError also where its squares are too large."""
     crop = build(config)
-    options = vars(crop) if hasattr(crop, "aflw2000_box") else {}
+    options = vars(crop) if isinstance(crop, CropRule) else {}
     for name, value in options.items():
         limit = MAX_SIZE if name == "size" else MAX_MARGIN if name.endswith("margin") else None
         if limit is not None and isinstance(value, int | float) and not value <= limit:
