@@ -18,9 +18,14 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from configs import compose_config
+from headposekit.datasets.biwi import read_detections
 from headposekit.datasets.table import CSVTable
 from headposekit.datasets.trees import write_units
 from headposekit.geometry.crops import FSANetCrop, HopenetCrop, MarginCrop
+from headposekit.inference.estimator import HeadPose
+from headposekit.inference.outputs import COLUMNS, TableWriter, pose_row
+from headposekit.inference.sources import Frame, Input
+from headposekit.inference.stream import TrackedPose
 from headposekit.synthesis.sampler import HeadSampler
 from headposekit.synthesis.writers import Write300WLP
 from pages import PAGES, ROOT, commands_of, files_of, write_files_of
@@ -206,6 +211,19 @@ def test_tables_of_the_first_sweep_hold_all_faces_and_keep_people_apart(
     assert len(faces) == 24
     assert faces.has_boxes
     assert faces[0]["image"].shape == (450, 450, 3)
+
+
+def test_boxes_of_a_prediction_are_boxes_of_biwi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "found").mkdir()
+    frame = Frame(Input(Path("BIWI/01/frame_00003_rgb.png"), "01/frame_00003_rgb.png"), None)
+    with TableWriter(tmp_path / "found" / "poses.csv", COLUMNS, "csv") as table:
+        for score, x0 in ((0.9, 250.5), (0.4, 10.0)):
+            table.write([pose_row(frame, TrackedPose(HeadPose((x0, 170, 375, 331), score, 1, 2, 3), None))])
+    exec(files_of(ROOT / "docs" / "datasets.md")["detections.py"], {})
+    ((name, faces),) = read_detections(Path("detections.csv")).items()
+    assert name == "01/frame_00003"
+    assert faces.tolist() == [[0.9, 250.5, 170, 375, 331], [0.4, 10, 170, 375, 331]]
 
 
 def test_pictures_of_the_readme_are_small() -> None:
