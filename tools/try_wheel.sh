@@ -112,7 +112,7 @@ checkpoint=$(echo "$PWD"/runs/*/checkpoints/last.ckpt)
 test -d datasets/synthetic
 step 600 "report of it" "$headposekit" report
 step 600 "its checkpoint exported" "$headposekit" export checkpoint="$checkpoint" output=net.onnx
-step 600 "predict with the exported file" "$headposekit" predict checkpoint=net.onnx input=../predict/head.jpg output=poses
+step 600 "predict with the exported file" "$headposekit" predict weights=net.onnx input=../predict/head.jpg output=poses
 shows_a_pose
 cd "$work/sweep"
 cell=(experiments=fsanet/table4 budget=smoke 'test=[aflw2000]')

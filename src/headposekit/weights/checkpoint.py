@@ -36,6 +36,7 @@ MAX_SIZE, MAX_MARGIN = 1024, 4
 """Of a file's crop rule: pixels of the square, and the margin as a share of the box."""
 MAX_WEIGHTS = 2**32
 """Bytes of a .safetensors file, all of which is read."""
+OTHERS = "published and exported .onnx files go with weights="
 SPARE_VALUES = 2**24
 """How many more values building a network may take than its file holds: a classifier that is cut off again."""
 
@@ -72,11 +73,11 @@ def read_card(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
     with contextlib.suppress(zipfile.BadZipFile, OSError):  # of a damaged one
         is_archive = zipfile.is_zipfile(path)
     if not is_archive:
-        raise InputError(f"{path}: not a readable checkpoint, or cut short; restore it (published files go with weights=)")
+        raise InputError(f"{path}: not a readable checkpoint, or cut short; restore it ({OTHERS})")
     content = load_tensors(path)
     card = content.get("headposekit") if isinstance(content, dict) else None
     if not isinstance(card, dict) or "state_dict" not in content:
-        raise InputError(f"{path}: not a checkpoint of this suite (no `headposekit` entry); published files go with weights=")
+        raise InputError(f"{path}: not a checkpoint of this suite (no `headposekit` entry); {OTHERS}")
     check_tensors(path, content["state_dict"])
     check_format(path, card)
     return content, card
