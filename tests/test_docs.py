@@ -1,5 +1,7 @@
 """README, docs/ and results/: every command is one that the program takes, every link leads somewhere."""
 
+import ast
+import csv
 import importlib.util
 import itertools
 import re
@@ -16,7 +18,16 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from configs import compose_config
+from headposekit.datasets.biwi import read_detections
+from headposekit.datasets.table import CSVTable
+from headposekit.datasets.trees import write_units
 from headposekit.geometry.crops import FSANetCrop, HopenetCrop, MarginCrop
+from headposekit.inference.estimator import HeadPose
+from headposekit.inference.outputs import COLUMNS, TableWriter, pose_row
+from headposekit.inference.sources import Frame, Input
+from headposekit.inference.stream import TrackedPose
+from headposekit.synthesis.sampler import HeadSampler
+from headposekit.synthesis.writers import Write300WLP
 from pages import PAGES, ROOT, commands_of, files_of, write_files_of
 
 CONF = ROOT / "conf"
@@ -185,7 +196,49 @@ def test_crops_of_the_page_on_exports_are_those_of_the_project(box: tuple[float,
     assert np.abs(theirs["hopenet_crop"](picture, box).astype(int) - HopenetCrop()(picture, box)).mean() < 1
 
 
+def test_tables_of_the_first_sweep_hold_all_faces_and_keep_people_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_units(Write300WLP(tmp_path / "heads", HeadSampler(poses_per_identity=1, texture_pool=4), num_units=15), 0)
+    exec(files_of(ROOT / "docs" / "first_sweep.md")["make_csv.py"], {})
+    rows = {name: list(csv.DictReader(Path(f"{name}.csv").read_text().splitlines())) for name in ("train", "test")}
+    people = {name: {row["subject"] for row in listed} for name, listed in rows.items()}
+    assert (len(rows["train"]), len(rows["test"])) == (24, 6)  # a picture of each person, and its mirror
+    assert (len(people["train"]), len(people["test"])) == (12, 3)
+    assert not people["train"] & people["test"]
+    faces = CSVTable(Path("train.csv"))
+    assert len(faces) == 24
+    assert faces.has_boxes
+    assert faces[0]["image"].shape == (450, 450, 3)
+
+
+def test_boxes_of_a_prediction_are_boxes_of_biwi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "found").mkdir()
+    frame = Frame(Input(Path("BIWI/01/frame_00003_rgb.png"), "01/frame_00003_rgb.png"), None)
+    with TableWriter(tmp_path / "found" / "poses.csv", COLUMNS, "csv") as table:
+        for score, x0 in ((0.9, 250.5), (0.4, 10.0)):
+            table.write([pose_row(frame, TrackedPose(HeadPose((x0, 170, 375, 331), score, 1, 2, 3), None))])
+    exec(files_of(ROOT / "docs" / "datasets.md")["detections.py"], {})
+    ((name, faces),) = read_detections(Path("detections.csv")).items()
+    assert name == "01/frame_00003"
+    assert faces.tolist() == [[0.9, 250.5, 170, 375, 331], [0.4, 10, 170, 375, 331]]
+
+
 def test_pictures_of_the_readme_are_small() -> None:
     shown = re.findall(r"!\[.*?\]\((.*?)\)", (ROOT / "README.md").read_text())
     assert shown
     assert sum((ROOT / path).stat().st_size for path in shown) < 400_000
+
+
+def test_every_feature_names_a_test_that_exists() -> None:
+    text = (ROOT / "docs" / "features.md").read_text()
+    rows = re.findall(r"^\| (?!feature)[^|]+ \| (\[.+\)) \| `(tests/\S+\.py)::(\w+)`", text, re.MULTILINE)
+    assert len(rows) == len(re.findall(r"^\| (?!feature)", text, re.MULTILINE)) > 100
+    for file in sorted({file for _, file, _ in rows}):
+        there = {node.name for node in ast.parse((ROOT / file).read_text()).body if isinstance(node, ast.FunctionDef)}
+        assert {name for _, named, name in rows if named == file} <= there, file
+    looked_up = {"README.md", "features.md", "licences.md"}
+    described = {page for link, _, _ in rows for page in re.findall(r"\((\w+\.md)", link)}
+    assert {page.name for page in (ROOT / "docs").glob("*.md")} == described | looked_up

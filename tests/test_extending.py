@@ -14,6 +14,8 @@ import pytest
 import torch
 
 from headposekit import load
+from headposekit.demo.compare import Comparison
+from headposekit.detectors.whole import WholePicture
 from headposekit.errors import InputError
 from headposekit.extensions import is_extension
 from headposekit.weights.checkpoint import load_checkpoint
@@ -98,6 +100,8 @@ def test_network_is_trained_and_its_checkpoint_opens_where_the_folder_is_named(
     assert_done(run("predict", f"checkpoint={checkpoint}", "input=face.png", "detector=none", "hydra.run.dir=predicted"))
     (row,) = csv.DictReader((tmp_path / "predicted" / "poses.csv").open())
     assert float(row["yaw"]) == pytest.approx(by_checkpoint[0], abs=1e-2)
+    shown = Comparison({"pooled": estimators[0]}, {"none": WholePicture()})((tmp_path / "face.png").read_bytes(), "none")
+    assert shown["faces"][0]["poses"][0]["yaw"] == pytest.approx(by_checkpoint[0], abs=1e-2)
 
     monkeypatch.delenv("HEADPOSEKIT_EXTENSIONS")
     with pytest.raises(InputError, match=r"target pooled\.Pooled is not one of this suite's .*HEADPOSEKIT_EXTENSIONS"):

@@ -29,7 +29,7 @@ from werkzeug.test import EnvironBuilder, run_wsgi_app
 import headposekit
 from headposekit.data.dataset import whole_box
 from headposekit.data.packed_faces import PackedFaces, read_examples
-from headposekit.data.packing import FixedPack, Source
+from headposekit.data.packing import FacesOnDisk, FixedPack
 from headposekit.datasets.aflw import AFLW
 from headposekit.datasets.aflw2000 import AFLW2000
 from headposekit.datasets.afw import AFW
@@ -236,7 +236,7 @@ def open_tables(folder: Path) -> Read:
 def write_pack(folder: Path) -> None:
     """Ready crops of three pictures."""
     write_tables(folder.parent / "pictures")
-    source = Source(CSVTable, folder.parent / "pictures" / "truth.csv", {}, cast(CropRule, FSANetCrop(64)))
+    source = FacesOnDisk(CSVTable, folder.parent / "pictures" / "truth.csv", {}, cast(CropRule, FSANetCrop(64)))
     FixedPack(folder / "packs", 1).prepare(source)
     shutil.rmtree(folder.parent / "pictures")
 

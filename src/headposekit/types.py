@@ -9,6 +9,8 @@ from torch import Tensor
 
 Image = NDArray[np.uint8]
 """(H, W, 3), RGB."""
+Triple = tuple[float, float, float]
+"""Yaw, pitch and roll of one face, in degrees."""
 
 
 class Sample(TypedDict):

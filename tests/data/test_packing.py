@@ -18,7 +18,7 @@ from headposekit.data import packing
 from headposekit.data.augmentation import Augmentation
 from headposekit.data.dataset import Annotation, FolderDataset, HeadPoseDataset
 from headposekit.data.packed_faces import CHUNK, PackedFaces, read_pack
-from headposekit.data.packing import FacePack, FixedPack, LoosePack, Source
+from headposekit.data.packing import FacePack, FacesOnDisk, FixedPack, LoosePack
 from headposekit.data.perturbation import Perturbation
 from headposekit.datasets import AFLW2000, W300LP
 from headposekit.errors import InputError
@@ -32,11 +32,11 @@ def set_chunk(monkeypatch: pytest.MonkeyPatch, faces: int) -> None:
         monkeypatch.setattr(f"headposekit.data.{module}.CHUNK", faces)
 
 
-def source_of(root: Path, crop: CropRule | None = None, **given: Any) -> Source:
-    return Source(AFLW2000, root, {"box": "pt3d_68"}, crop or FSANetCrop(), **given)
+def source_of(root: Path, crop: CropRule | None = None, **given: Any) -> FacesOnDisk:
+    return FacesOnDisk(AFLW2000, root, {"box": "pt3d_68"}, crop or FSANetCrop(), **given)
 
 
-def opened(pack: FacePack, source: Source, max_angle: float | None = 99.0, bad_files: Any = "raise") -> PackedFaces:
+def opened(pack: FacePack, source: FacesOnDisk, max_angle: float | None = 99.0, bad_files: Any = "raise") -> PackedFaces:
     dataset, _ = pack.open(source, max_angle, bad_files)
     assert isinstance(dataset, PackedFaces)
     return dataset
@@ -148,7 +148,7 @@ def test_a_pack_is_the_dataset_whatever_its_faces_and_chunks(
     for number, value in enumerate(values):
         cv2.imwrite(str(root / f"{number}.png"), np.full((20, 12, 3), abs(value), dtype=np.uint8))
         (root / f"{number}.txt").write_text(str(value))
-    source = Source(Numbered, root, {}, MarginCrop(8))
+    source = FacesOnDisk(Numbered, root, {}, MarginCrop(8))
     with pytest.MonkeyPatch.context() as patch:
         set_chunk(patch, chunk)
 
@@ -239,7 +239,7 @@ def test_broken_pack_is_mended(aflw2000_root: Path, tmp_path: Path, damage: Any)
 def test_other_crops_and_labels_are_another_pack(tmp_path: Path, other: tuple[Any, CropRule, str]) -> None:
     kind, crop, box = other
     first = FixedPack(tmp_path).folder(source_of(tmp_path))
-    assert kind(tmp_path).folder(Source(AFLW2000, tmp_path, {"box": box}, crop)) != first
+    assert kind(tmp_path).folder(FacesOnDisk(AFLW2000, tmp_path, {"box": box}, crop)) != first
     assert FixedPack(tmp_path).folder(source_of(tmp_path / "elsewhere")) != first
 
 
@@ -288,7 +288,7 @@ def test_bad_files_are_listed_and_stop_or_are_left_out(own: Path, tmp_path: Path
     assert (folder / "bad_files.csv").read_text() == "name,reason\n"
 
 
-def pack_and_die(pack: FacePack, source: Source, at: int) -> None:
+def pack_and_die(pack: FacePack, source: FacesOnDisk, at: int) -> None:
     """Pack, but be killed when the picture of number `at` is read."""
     read, seen = packing.read_image, list[Path]()
 
@@ -325,7 +325,7 @@ def test_killed_packing_goes_on_where_it_was(aflw2000_root: Path, tmp_path: Path
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_workers_change_nothing(w300lp_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_workers: int) -> None:
     set_chunk(monkeypatch, 10)
-    source = Source(W300LP, w300lp_root, {}, FSANetCrop())
+    source = FacesOnDisk(W300LP, w300lp_root, {}, FSANetCrop())
     packed, files = opened(FixedPack(tmp_path, num_workers), source), W300LP(w300lp_root)
     assert packed.names == files.names
     np.testing.assert_array_equal(packed.image(47), source.crop(files.image(47), files.box[47]))

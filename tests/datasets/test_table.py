@@ -180,6 +180,6 @@ def test_too_few_faces_say_why(tmp_path: Path) -> None:
 def test_a_pack_doubts_its_labels_and_counts_too(tmp_path: Path) -> None:
     from headposekit.data.packing import FixedPack
 
-    source = CSVDataModule(write(tmp_path, turned(roll=20)), FSANetCrop(20)).source()
+    source = CSVDataModule(write(tmp_path, turned(roll=20)), FSANetCrop(20)).faces_on_disk()
     dataset, _ = FixedPack(tmp_path / "packs", 0).open(source, 99.0, "raise")
     assert dataset.left_out().startswith("left out: 19 beyond ±99.0 degrees; yaw: from 261 to 360 degrees for 19 of 24 faces")

@@ -95,6 +95,35 @@ def test_what_cannot_be_read_is_a_frame_that_says_so(tmp_path: Path, folder: Pat
     assert capfd.readouterr().err == ""
 
 
+def test_pictures_of_a_camera_have_the_time_of_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Camera:
+        """Gives three pictures, each a tenth of a second after the one before, and says nothing of times."""
+
+        def __init__(self, number: int) -> None:
+            assert number == 7
+            self.left = 3
+
+        def read(self) -> tuple[bool, np.ndarray | None]:
+            time.sleep(0.1)
+            self.left -= 1
+            return self.left >= 0, np.full((48, 64, 3), (200, 0, 10), dtype=np.uint8)  # BGR
+
+        def get(self, key: int) -> float:
+            return {cv2.CAP_PROP_FRAME_WIDTH: 64, cv2.CAP_PROP_FRAME_HEIGHT: 48}.get(key, -1.0)
+
+        def release(self) -> None:
+            self.left = 0
+
+    monkeypatch.setattr(cv2, "VideoCapture", Camera)
+    camera = find_inputs("7")
+    assert count_frames(camera[0]) is None
+    frames = list(read_frames(camera))
+    assert [frame.name for frame in frames] == ["camera7/00000", "camera7/00001", "camera7/00002"]
+    assert all(frame.image is not None and frame.image[0, 0].tolist() == [10, 0, 200] for frame in frames)
+    times = [frame.time or 0.0 for frame in frames]
+    assert np.all(np.diff([0.0, *times]) > 0.09)
+
+
 def test_video_that_ends_early(tmp_path: Path) -> None:
     path = tmp_path / "x.avi"  # an index at its end, frames before it
     video = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 25, (64, 48))

@@ -104,6 +104,7 @@ def test_other_options_of_hydra_are_refused(key: str) -> None:
     [
         (lambda path: None, "no such checkpoint"),
         (lambda path: path.write_bytes(b"PK\x03\x04 cut"), "not a readable checkpoint, or cut short"),
+        (lambda path: path.write_bytes(b"\x08\x0a\x12 an ONNX file"), r"exported \.onnx files go with weights="),
         (lambda path: torch.save({"state_dict": {}}, path), "not a checkpoint of this suite"),
         (lambda path: torch.save([1], path), "not a checkpoint of this suite"),
         (
@@ -120,7 +121,7 @@ def test_other_options_of_hydra_are_refused(key: str) -> None:
             "does not describe",
         ),
     ],
-    ids=["missing", "cut", "foreign", "list", "version", "old pickle", "no model", "no network"],
+    ids=["missing", "cut", "onnx", "foreign", "list", "version", "old pickle", "no model", "no network"],
 )
 def test_unusable_files_are_one_line(tmp_path: Path, write, message: str) -> None:
     path = tmp_path / "x.ckpt"

@@ -173,7 +173,7 @@ def benchmark_prepare(
         for times in growth:
             written.grow(times)
             pack = FixedPack(Path(folder) / f"packs_{times}", workers)
-            source = W300LPDataModule(written.root, crop).source()
+            source = W300LPDataModule(written.root, crop).faces_on_disk()
             with ProcessWatch() as watch:
                 pack.prepare(source)
             faces = 6 * num_units * times

@@ -28,11 +28,7 @@ GRAMMAR = set("[]{}()'\"\\,=$")
 
 
 def hydra_arguments(arguments: Sequence[str], program: str) -> list[str]:
-    """What Hydra is to be given for what a user typed to a program of conf/; what Hydra reads as it was meant stays as it is.
-
-    Raises:
-        InputError: an argument that cannot be read, or a group that needs a choice and was given none.
-    """
+    """What Hydra is to be given for what a user typed to a program of conf/; InputError where that cannot be read."""
     overrides: list[str] = get_args_parser().parse_known_intermixed_args(list(arguments))[0].overrides
     left, flags = list(overrides), []
     for argument in arguments:  # Hydra takes no options after a flag that stands between them
@@ -48,10 +44,8 @@ def hydra_arguments(arguments: Sequence[str], program: str) -> list[str]:
 def quote(argument: str, is_sweep: bool = False) -> str:
     """`key=value` with the value quoted for Hydra where it is a path, or plain text, that Hydra would read otherwise.
 
-    A file or folder of the literal name comes first; in a sweep, values with commas between them do.
-
-    Raises:
-        InputError: Hydra cannot read it, and it is no path.
+    A file or folder of the literal name comes first; in a sweep, values with commas between them do. InputError where Hydra
+    cannot read it, and it is no path.
 
     >>> quote("output=heads (1)")
     'output="heads (1)"'

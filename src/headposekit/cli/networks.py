@@ -24,11 +24,7 @@ COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-
 
 
 def load_networks(config: DictConfig) -> tuple[PoseNetwork, dict[str, Any]]:
-    """The network that `checkpoint=` and `weights=` name, or the `model=` that learns nothing, and the crop to test with.
-
-    Raises:
-        InputError: see `load_given`; or files given for a model that learns nothing.
-    """
+    """The network that `checkpoint=` and `weights=` name, or the `model=` that learns nothing, and the crop to test with."""
     if config.get("module") is not None and not learns(config):
         if config.checkpoint or config.weights:
             raise InputError(f"{config.model._target_.rsplit('.')[-1]} learns nothing; leave checkpoint= and weights= out")
@@ -39,11 +35,7 @@ def load_networks(config: DictConfig) -> tuple[PoseNetwork, dict[str, Any]]:
 
 
 def load_given(config: DictConfig) -> list[LoadedNetwork]:
-    """Load each file that `checkpoint=` and `weights=` name.
-
-    Raises:
-        InputError: nothing given, an unusable file, networks of different crops, or a `model=` that the files do not hold.
-    """
+    """Load each file that `checkpoint=` and `weights=` name; InputError where one is no `model=`, or crops differ."""
     if any(key_of(option).split(".")[0] == "crop" for option in HydraConfig.get().overrides.task):
         raise InputError("crop= is the network's own in an evaluation; leave it out (test.aflw2000.box chooses the box)")
     if not named_files(config):

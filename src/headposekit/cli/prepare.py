@@ -39,7 +39,7 @@ def prepare(config: DictConfig) -> None:
         if not isinstance(pack, FacePack):
             key = "pack" if name == "data" else f"pack@{name}.pack"
             raise InputError(f"{name} is to be packed, but how? give {key}=fixed or {key}=loose (synthetic heads need no pack)")
-        folder = pack.prepare(datamodule.source())
+        folder = pack.prepare(datamodule.faces_on_disk())
         manifest, index = read_pack(folder)
         doubts = doubts_of(index)
         page = write_page(folder / "doctor.html", manifest, index, read_examples(folder, NUM_EXAMPLES), doubts)

@@ -112,24 +112,14 @@ Steps = list[Step | Pixels]
 
 
 class Transform(ABC):
-    """A transform that is drawn for a whole batch at once.
-
-    Args:
-        p: probability.
-    """
+    """A transform that is drawn for a whole batch at once, with probability `p`."""
 
     def __init__(self, p: float = 1.0) -> None:
         self.p = p
 
     @abstractmethod
     def plan(self, draws: Floats, chosen: Flags, size: int) -> Steps:
-        """What to do.
-
-        Args:
-            draws: (B, 7) numbers in [0, 1).
-            chosen: (B,), which pictures it happens to at all.
-            size: side of a picture, where they are finished squares.
-        """
+        """What to do: `draws` (B, 7) in [0, 1); `chosen` (B,), which pictures; `size`, the side of finished squares."""
 
 
 def plan_transforms(
@@ -279,10 +269,9 @@ class PILBlur(Transform):
 
 
 def reseed(transform: Any, seed: int, epoch: int, index: int, stream: int = 0) -> None:
-    """Make the next call of a transform of albumentations a function of these numbers.
+    """Make the next call of a transform of albumentations a function of these numbers; each transform in it has its own stream.
 
-    Each transform in it gets its own stream: albumentations' own `set_random_seed` gives all of them the same one, which ties
-    their draws together. Philox counts instead of going from state to state, so a stream is only named: a tenth of the cost.
+    (`set_random_seed` gives all of them the same stream.) Philox is a counter, so choosing a stream costs little.
     """
     for number, part in enumerate(_walk(transform)):
         generator = getattr(part, "random_generator", None)

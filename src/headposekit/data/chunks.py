@@ -88,14 +88,9 @@ def map_pictures(path: Path) -> NDArray[np.uint8]:
 
 
 def write_chunk(folder: Path, number: int, shape: tuple[int, int], pictures: Iterable[Image], index: Index) -> None:
-    """Write pictures and labels of a chunk.
+    """Write a chunk: `shape` is the number of its pictures and the side P of their squares.
 
-    Args:
-        folder: of the pack.
-        number: of the chunk.
-        shape: how many pictures there are, and the side P of the squares that they are kept in.
-        pictures: each at most (P, P, 3); taken one by one.
-        index: the labels; they may be filled in while the pictures are taken.
+    The pictures, each at most (P, P, 3), are taken one by one; the labels (`index`) may be filled in meanwhile.
     """
     n, size = shape
     index_path(folder, number).unlink(missing_ok=True)
@@ -112,10 +107,7 @@ def write_chunk(folder: Path, number: int, shape: tuple[int, int], pictures: Ite
 
 @contextlib.contextmanager
 def reserved(folder: Path, option: str) -> Iterator[None]:
-    """A pack's folder, made where it is missing, in which no other process writes during the block.
-
-    The InputError where it cannot be written names `option`, which says where it lies.
-    """
+    """Make a pack's folder and lock it for the block; the InputError where it cannot be written names `option`."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / ".lock"):
@@ -126,14 +118,7 @@ def reserved(folder: Path, option: str) -> Iterator[None]:
 
 
 def in_parallel(jobs: Dataset[T], numbers: Sequence[int], description: str, num_workers: int | None = None) -> list[T]:
-    """Have jobs done in parallel, with a progress bar; returns what each of them returns.
-
-    Args:
-        jobs: does job `number` where it is asked for it.
-        numbers: of the jobs, at least one.
-        description: beside the bar.
-        num_workers: processes; None for one a core.
-    """
+    """What `jobs[number]` returns for each number (at least one), computed in `num_workers` processes (None: one a core)."""
     workers = min(len(numbers), available_cores() if num_workers is None else num_workers)
     loader = DataLoader(
         jobs,

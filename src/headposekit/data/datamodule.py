@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from headposekit.data.augmentation import Augmentation
 from headposekit.data.dataset import FolderDataset, HeadPoseDataset
-from headposekit.data.packing import NoPack, Pack, Source
+from headposekit.data.packing import FacesOnDisk, NoPack, Pack
 from headposekit.data.perturbation import Perturbation
 from headposekit.data.plan import Labels, Planner
 from headposekit.data.sampling import BatchKey, EvaluationSampler, Split, TrainSampler, split_faces
@@ -27,14 +27,9 @@ from headposekit.types import Batch
 
 
 class FaceBatches(Dataset[Batch]):
-    """Some faces of a dataset as cropped, augmented batches; a `BatchKey` says which.
+    """The faces `indices` of a dataset as cropped, augmented batches; a `BatchKey` says which.
 
-    Args:
-        dataset: samples.
-        indices: the faces that belong to this view, in order.
-        crop, augmentation, perturb: see `HeadPoseDataModule`.
-        seed: of the augmentation.
-        with_pictures: whether batches hold the whole pictures as well.
+    With `with_pictures`, batches hold the whole pictures as well. Other options: see `HeadPoseDataModule`.
     """
 
     def __init__(
@@ -271,12 +266,12 @@ class FolderDataModule(HeadPoseDataModule):
 
     def read_dataset(self) -> HeadPoseDataset:
         """Index the folder; where boxes are crops already, the crop rule adds nothing to them."""
-        dataset, self.crop = self.pack.open(self.source(), self.max_angle, self.bad_files)
+        dataset, self.crop = self.pack.open(self.faces_on_disk(), self.max_angle, self.bad_files)
         return dataset
 
-    def source(self) -> Source:
+    def faces_on_disk(self) -> FacesOnDisk:
         """What a pack is made of."""
-        return Source(self.reader, self.root, self.reader_options, self.crop, self.augmentation, self.perturb)
+        return FacesOnDisk(self.reader, self.root, self.reader_options, self.crop, self.augmentation, self.perturb)
 
     def test_dataloader(self) -> DataLoader[Batch]:
         """As of every DataModule; a pack has no whole pictures."""

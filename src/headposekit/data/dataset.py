@@ -232,10 +232,7 @@ def check_seed(name: str, seed: object) -> None:
 
 
 def list_pairs(folder: Path, prefix: str = "") -> list[Path]:
-    """Sorted paths of all pictures whose name begins so, .jpg in upper or lower case.
-
-    A .mat file whose picture is missing has its picture's path listed all the same.
-    """
+    """Sorted paths of all .jpg (or .JPG) whose name begins so, and of the missing pictures of .mat files."""
     pictures: dict[str, str] = {}
     for name in sorted(os.listdir(folder) if folder.is_dir() else []):  # .JPG before .jpg, which then takes its place
         stem, suffix = os.path.splitext(name)
@@ -262,25 +259,14 @@ def whole_box(path: Path) -> NDArray[np.float32]:
 
 
 def check_box_in_file(where: str, box: NDArray[np.floating[Any]], picture: Path) -> tuple[int, int]:
-    """Height and width of the picture of a box (4,) that a file gives; InputError where the box does not fit the picture.
-
-    Only the picture's header is read.
-    """
+    """Height and width of a box's picture, from its header; InputError where the box (4,) does not fit it."""
     width, height = (int(side) for side in whole_box(picture)[2:])
     check_box(box, width, height, f"{where}: the box")
     return height, width
 
 
 def read_mat(path: Path, shapes: dict[str, tuple[int, ...]]) -> dict[str, NDArray[np.float64]]:
-    """Named arrays of a MATLAB v5 annotation, all finite.
-
-    Args:
-        path: the .mat file.
-        shapes: key to expected shape.
-
-    Raises:
-        InputError: the file is missing or unreadable, lacks a key, or holds another shape or NaN.
-    """
+    """Arrays of a MATLAB v5 annotation by name; InputError where one is missing, of another shape than given, or not finite."""
     if not path.is_file():
         raise _label_missing(path)
     content, arrays = read_matlab(path, list(shapes)), {}
@@ -299,12 +285,8 @@ def read_mat(path: Path, shapes: dict[str, tuple[int, ...]]) -> dict[str, NDArra
 def read_label_line(path: Path, columns: Sequence[str]) -> list[float]:
     """Numbers of a label of one line, `<ignored> <columns> ...`, as Hopenet reads those of AFLW and AFW.
 
-    Args:
-        path: the text file; tabs separate the fields or, where there are too few of them, spaces.
-        columns: what the numbers are, in order; further fields are ignored.
-
-    Raises:
-        InputError: the file is missing, unreadable or too short, or a field is no finite number.
+    Tabs separate the fields or, where there are too few of them, spaces; further fields are ignored. InputError where the file
+    is missing, unreadable or too short, or a field is no finite number.
     """
     if not os.path.exists(path):
         raise _label_missing(path)

@@ -10,14 +10,10 @@ STREAM = 64  # numbers that a stream of one face can give before the next stream
 
 
 class Draws:
-    """Numbers in [0, 1) for each of B faces, whatever else stands in the batch, however many workers draw.
+    """Numbers in [0, 1) for each of B faces (`indices`), whatever else is in the batch and however many workers draw.
 
-    A generator for each face would cost more than all that is done to it; these are hashes of a counter (SplitMix64's
-    finaliser, applied to each part of the key in turn).
-
-    Args:
-        key: seed and epoch.
-        indices: (B,) which faces.
+    A generator for each face would cost more than the augmentation. These are hashes of a counter: SplitMix64's finaliser,
+    applied to each part of the key (seed and epoch) in turn.
 
     Reference: Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, OOPSLA 2014.
     """

@@ -103,11 +103,9 @@ def read_examples(folder: Path, n: int) -> Image:
 
 
 def read_index(folder: Path, number: int) -> Index | None:
-    """Labels of a chunk of n faces; None where it is not there in full.
+    """Labels of a chunk of n faces (`TEXTS`, `LABELS`), or None where it is not there in full.
 
-    Returns:
-        `TEXTS`, `LABELS`; `stamp` (n, files, 2), sizes and times of change of picture and labels, `common` (files, 2)
-        likewise; `compared`, see `NUM_COMPARED`.
+    Also `stamp` (n, files, 2) and `common` (files, 2), sizes and times of change of its files; `compared`, see `NUM_COMPARED`.
     """
     try:
         index = read_npz(index_path(folder, number), MAX_INDEX)

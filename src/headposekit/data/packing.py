@@ -56,8 +56,8 @@ MAX_SIZE, MAX_MARGIN = 4096, 100  # of a loose pack's pictures: side in pixels, 
 
 
 @dataclass(frozen=True)
-class Source:
-    """A dataset on disk, and what is made of its faces.
+class FacesOnDisk:
+    """A data set on disk, and what is made of its faces: all that decides a pack.
 
     Attributes:
         reader: class of the dataset; root, options: what it is constructed with.
@@ -96,7 +96,7 @@ class Pack(ABC):
     rules: ClassVar[dict[str, str]] = {}  # what results.json says of it; nothing where the numbers are those of the files
 
     @abstractmethod
-    def open(self, source: Source, max_angle: float | None, bad_files: BadFiles) -> tuple[HeadPoseDataset, CropRule]:
+    def open(self, source: FacesOnDisk, max_angle: float | None, bad_files: BadFiles) -> tuple[HeadPoseDataset, CropRule]:
         """The dataset, and the rule that crops its pictures."""
 
 
@@ -105,7 +105,7 @@ class NoPack(Pack):
 
     uncounted = ("_target_",)
 
-    def open(self, source: Source, max_angle: float | None, bad_files: BadFiles) -> tuple[HeadPoseDataset, CropRule]:
+    def open(self, source: FacesOnDisk, max_angle: float | None, bad_files: BadFiles) -> tuple[HeadPoseDataset, CropRule]:
         """Index the files."""
         dataset = source.read(max_angle, bad_files)
         return dataset, source.rule(dataset)
@@ -127,33 +127,33 @@ class FacePack(Pack):
         self.root, self.num_workers = Path(root), num_workers
 
     @abstractmethod
-    def size(self, source: Source) -> int:
+    def size(self, source: FacesOnDisk) -> int:
         """Side of the pictures, in pixels."""
 
-    def stored_size(self, source: Source) -> int:
+    def stored_size(self, source: FacesOnDisk) -> int:
         """Side P of the squares that they are kept in."""
         return self.size(source)
 
     @abstractmethod
-    def make(self, image: Image, annotation: Annotation, source: Source) -> Face:
+    def make(self, image: Image, annotation: Annotation, source: FacesOnDisk) -> Face:
         """A face out of its whole picture; raises InputError where there is none in it."""
 
     def rule(self, crop: CropRule) -> CropRule:
         """The rule that crops the pack's pictures."""
         return crop
 
-    def check(self, source: Source) -> None:
+    def check(self, source: FacesOnDisk) -> None:
         """Refuse what the pack's pictures cannot be put through; raises InputError."""
         if source.perturb and (changed := source.perturb.rules):
             shown = ", ".join(f"perturb.{key}={value}" for key, value in changed.items())
             raise InputError(f"pack={self.kind} cannot serve a test with {shown}; set that test's pack to none")
 
-    def open(self, source: Source, max_angle: float | None, bad_files: BadFiles) -> tuple[HeadPoseDataset, CropRule]:
+    def open(self, source: FacesOnDisk, max_angle: float | None, bad_files: BadFiles) -> tuple[HeadPoseDataset, CropRule]:
         """Bring the pack up to date and open it; where the files are not there any more, as it is."""
         dataset = PackedFaces(self.prepare(source), source.reader.title, max_angle, bad_files)
         return dataset, self.rule(source.rule(dataset))
 
-    def prepare(self, source: Source) -> Path:
+    def prepare(self, source: FacesOnDisk) -> Path:
         """Make what is missing or stale; returns the pack's folder."""
         self.check(source)
         folder = self.folder(source)
@@ -164,13 +164,13 @@ class FacePack(Pack):
             self._bring_up_to_date(folder, replace(source, crop=source.rule(reader)), reader)
         return folder
 
-    def folder(self, source: Source) -> Path:
+    def folder(self, source: FacesOnDisk) -> Path:
         """Named after all that decides the pictures, then after where the files lie."""
         title = "".join(letter for letter in source.reader.title.lower() if letter.isalnum())
         content, place = json.dumps(self.describe(source), sort_keys=True), str(source.root.resolve())
         return self.root / f"{title}_{self.kind}_{self.size(source)}px_{_hash(content)}_{_hash(place)}"
 
-    def describe(self, source: Source) -> dict[str, Any]:
+    def describe(self, source: FacesOnDisk) -> dict[str, Any]:
         """What decides the pictures beside the files."""
         return {
             "format": PACK_VERSION,
@@ -181,7 +181,7 @@ class FacePack(Pack):
             "crop": {"name": source.crop.name, **vars(source.crop)},
         }
 
-    def _left_behind(self, source: Source, folder: Path) -> Path:
+    def _left_behind(self, source: FacesOnDisk, folder: Path) -> Path:
         """A complete pack of a dataset that is not there (any more), made from the same root or another one."""
         places = [folder, *sorted(folder.parent.glob(f"{folder.name.rpartition('_')[0]}_*"))]
         complete = next((place for place in places if (place / MANIFEST).is_file()), None)
@@ -193,7 +193,7 @@ class FacePack(Pack):
         log.info("%s is not there; using the pack %s", source.root, complete)
         return complete
 
-    def _bring_up_to_date(self, folder: Path, source: Source, reader: FolderDataset) -> None:
+    def _bring_up_to_date(self, folder: Path, source: FacesOnDisk, reader: FolderDataset) -> None:
         packer = _ChunkPacker(folder, self, source, reader)
         numbers = range(count_chunks(len(reader.listed)))
         indices = [packer.current(number) for number in numbers]
@@ -237,11 +237,11 @@ class FixedPack(FacePack):
     kind = "fixed"
     uncounted = ("_target_", "root", "num_workers")  # its crops are those of the files
 
-    def size(self, source: Source) -> int:
+    def size(self, source: FacesOnDisk) -> int:
         """The crop's."""
         return source.crop.size
 
-    def make(self, image: Image, annotation: Annotation, source: Source) -> Face:
+    def make(self, image: Image, annotation: Annotation, source: FacesOnDisk) -> Face:
         """The crop; box and landmarks stay those of the whole picture, as a batch has them."""
         return Face(source.crop(image, annotation.box), annotation.box, annotation.landmarks.astype(np.float32))
 
@@ -249,7 +249,7 @@ class FixedPack(FacePack):
         """None: the pack's pictures are finished crops."""
         return ReadyCrop(crop)
 
-    def check(self, source: Source) -> None:
+    def check(self, source: FacesOnDisk) -> None:
         """A crop can neither be varied nor turned nor mirrored as the whole picture can (a mirrored box rounds otherwise)."""
         super().check(source)
         if source.augmentation is None:
@@ -287,25 +287,25 @@ class LoosePack(FacePack):
             raise InputError(f"pack.margin={margin} is not a share of the box; give 0 to {MAX_MARGIN}, or null")
         self.fixed_size, self.fixed_margin = size, margin
 
-    def margin(self, source: Source) -> float:
+    def margin(self, source: FacesOnDisk) -> float:
         """Beyond the box, as a share of its longer side; of a rule that may be turned, out to the corners."""
         if self.fixed_margin is not None:
             return self.fixed_margin
         return round((0.5 + source.crop.reach) * _room_to_turn(source) - 0.5 + SLACK, 4)
 
-    def size(self, source: Source) -> int:
+    def size(self, source: FacesOnDisk) -> int:
         """Given, or so that a crop keeps about its resolution."""
         return self.fixed_size or round(PACK_SCALE * source.crop.size * _room_to_turn(source))
 
-    def stored_size(self, source: Source) -> int:
+    def stored_size(self, source: FacesOnDisk) -> int:
         """With room for those that are kept as they are."""
         return math.ceil(KEPT * self.size(source))
 
-    def describe(self, source: Source) -> dict[str, Any]:
+    def describe(self, source: FacesOnDisk) -> dict[str, Any]:
         """As of every pack, and the margin; crops of the rule were compared."""
         return {**super().describe(source), "margin": self.margin(source)}
 
-    def make(self, image: Image, annotation: Annotation, source: Source) -> Face:
+    def make(self, image: Image, annotation: Annotation, source: FacesOnDisk) -> Face:
         """Cut and made smaller; a pixel is the mean of those that it stands for."""
         corner, opposite = annotation.box.reshape(2, 2).astype(np.float64)
         center, half = (corner + opposite) / 2, (0.5 + self.margin(source)) * (opposite - corner).max()
@@ -324,7 +324,7 @@ class LoosePack(FacePack):
 class _ChunkPacker(Dataset[int]):
     """Makes a chunk where a DataLoader's worker asks for it; holds one picture at a time."""
 
-    def __init__(self, folder: Path, pack: FacePack, source: Source, reader: FolderDataset) -> None:
+    def __init__(self, folder: Path, pack: FacePack, source: FacesOnDisk, reader: FolderDataset) -> None:
         self.folder, self.pack, self.source, self.reader = folder, pack, source, reader
         self.names = [reader.name_of(path) for path in reader.listed]
         # Size and time of change of each face's files (n, k, 2) and of the common ones (c, 2); nothing is read.
@@ -417,7 +417,7 @@ def _write_bad_files(folder: Path, indices: Sequence[Index]) -> None:
             writer.writerows(zip(index["name"][bad].tolist(), index["reason"][bad].tolist(), strict=True))
 
 
-def _room_to_turn(source: Source) -> float:
+def _room_to_turn(source: FacesOnDisk) -> float:
     """How much larger a square must be if its corners are to stay inside when it is turned."""
     return 2**0.5 if source.augmentation is not None and source.augmentation.rotation > 0 else 1.0
 

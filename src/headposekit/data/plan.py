@@ -105,13 +105,7 @@ class Plan:
 
 
 class Planner:
-    """Draws plans.
-
-    Args:
-        crop: the crop rule.
-        augmentation: what may happen to a face; None crops as a test does.
-        on_cut: further transforms of what is cut out.
-    """
+    """Draws plans; without an augmentation it crops as a test does. `on_cut` are further transforms of what is cut out."""
 
     def __init__(self, crop: CropRule, augmentation: Augmentation | None = None, on_cut: Sequence[Any] = ()) -> None:
         self.crop, self.augmentation = crop, augmentation or Augmentation()
@@ -121,13 +115,9 @@ class Planner:
     def __call__(
         self, labels: Labels, extent: NDArray[np.int64], key: tuple[int, int], indices: NDArray[np.int64]
     ) -> tuple[Plan, Labels]:
-        """What to do, and what is known of the faces afterwards.
+        """What to do with B faces, and what is known of them afterwards.
 
-        Args:
-            labels: of B faces.
-            extent: (B, 2), height and width of their pictures.
-            key: seed and epoch.
-            indices: (B,), which faces.
+        `extent` (B, 2) is height and width of their pictures, `key` seed and epoch, `indices` (B,) which faces they are.
         """
         height, width = extent.T
         draws = Draws(key, indices)

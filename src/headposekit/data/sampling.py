@@ -92,8 +92,7 @@ def split_faces(
     """Divide faces into training and validation; raises InputError where the options cannot be, or leave nothing to train on.
 
     Args:
-        names: of the n faces.
-        photos: of each face, the photograph it comes from.
+        names, photos: of each of the n faces, its name and the photograph it comes from.
         rule: `photo` keeps all faces of a photo (synthesised poses, mirror) on one side; `random` divides face by face, as
             FSA-Net's code does, which puts poses of one photo on both sides.
         val_fraction: share of the photos (faces) for validation, in [0, 1).

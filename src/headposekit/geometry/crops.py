@@ -19,7 +19,7 @@ from headposekit.types import Image
 
 AFLW2000Box = Literal["official", "visible21", "pt3d_68"]
 Boxes = NDArray[np.floating]
-Draws = NDArray[np.float64] | None
+Uniform = NDArray[np.float64] | None  # random numbers in [0, 1); None in a test, where nothing varies
 
 HOPENET_SIDES: dict[str, tuple[float, float, float, float]] = {
     "300w_lp": (0.6, 2.0, 0.6, 0.6),
@@ -79,12 +79,12 @@ class CropRule(ABC):
     def cut(self, box: Boxes, width: ArrayLike, height: ArrayLike) -> NDArray[np.int64]:
         """What a test cuts out, (B, 4), for boxes (B, 4) in pictures of B sizes."""
 
-    def regions(self, box: Boxes, width: ArrayLike, height: ArrayLike, draws: Draws = None) -> Regions:
+    def regions(self, box: Boxes, width: ArrayLike, height: ArrayLike, draws: Uniform = None) -> Regions:
         """Of B boxes (B, 4) in pictures of B sizes; with `draws` (B, 3) in [0, 1), as training varies them."""
         cut = self.cut(box, width, height)
         return Regions(cut, cut.astype(np.float64))
 
-    def fit(self, cut: Image, place: Draws = None) -> Image:
+    def fit(self, cut: Image, place: Uniform = None) -> Image:
         """What was cut out, (h, w, 3), to the (size, size, 3) square: bilinear, its shape not kept.
 
         `place` is the second and third draw of a rule that varies. Raises InputError where the cut holds nothing.
@@ -240,7 +240,7 @@ class HopenetCrop(CropRule):
         rule.dataset = name if name in HOPENET_K else "300w_lp"
         return rule
 
-    def fit(self, cut: Image, place: Draws = None) -> Image:
+    def fit(self, cut: Image, place: Uniform = None) -> Image:
         """Shorter side to `size` and its middle, or to 240/224 of it and anywhere.
 
         Filtered as PIL does in a test; in training bilinear where that still sees every pixel, which is six times as fast.
@@ -257,13 +257,13 @@ class HopenetCrop(CropRule):
         left, top = self._corner(resized, place).astype(int)
         return np.asarray(picture[top : top + self.size, left : left + self.size], dtype=np.uint8)
 
-    def cut(self, box: Boxes, width: ArrayLike, height: ArrayLike, draw: Draws = None) -> NDArray[np.int64]:
+    def cut(self, box: Boxes, width: ArrayLike, height: ArrayLike, draw: Uniform = None) -> NDArray[np.int64]:
         """The loose box; the draw (B,) is of k, the middle of its range in a test."""
         low, high = HOPENET_K[self.dataset]
         k = low + (high - low) * (np.full(len(box), 0.5) if draw is None else draw)
         return hopenet_box(box, k, HOPENET_SIDES[self.dataset], self.order_free)
 
-    def regions(self, box: Boxes, width: ArrayLike, height: ArrayLike, draws: Draws = None) -> Regions:
+    def regions(self, box: Boxes, width: ArrayLike, height: ArrayLike, draws: Uniform = None) -> Regions:
         """A square of the loose box; the draws are of k and of the square's place."""
         cut = self.cut(box, width, height, None if draws is None else draws[:, 0])
         start, extent = cut[:, :2], cut[:, 2:] - cut[:, :2]
@@ -272,7 +272,7 @@ class HopenetCrop(CropRule):
         scale = extent / np.maximum(resized, 1)
         return Regions(cut, np.concatenate([start + corner * scale, start + (corner + self.size) * scale], axis=-1))
 
-    def _corner(self, resized: NDArray[np.int64], place: Draws) -> NDArray[np.float64]:
+    def _corner(self, resized: NDArray[np.int64], place: Uniform) -> NDArray[np.float64]:
         """Where the square begins, x and y (..., 2), in a resized cut (..., 2)."""
         room = resized - self.size
         return np.asarray(np.rint(room / 2) if place is None else np.floor(place * (room + 1)), np.float64)
@@ -294,7 +294,7 @@ class ReadyCrop(CropRule):
         self.name, self.size, self.aflw2000_box = rule.name, rule.size, rule.aflw2000_box
         self.drop_negative_points = rule.drop_negative_points
 
-    def fit(self, cut: Image, place: Draws = None) -> Image:
+    def fit(self, cut: Image, place: Uniform = None) -> Image:
         """The picture."""
         return cut
 
@@ -369,8 +369,7 @@ def hopenet_box(
 
     Args:
         box: (..., 4) tight boxes.
-        k: (...) overall factors, see `HOPENET_K`.
-        sides: left, top, right, bottom factors, see `HOPENET_SIDES`.
+        k, sides: overall factors (...), and those of left, top, right, bottom; see `HOPENET_K` and `HOPENET_SIDES`.
         order_free: every margin is a share of the tight box instead.
 
     Reference: natanielruiz/deep-head-pose, code/datasets.py.

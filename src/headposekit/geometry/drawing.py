@@ -21,12 +21,7 @@ CUBE_EDGES = tuple((a, b) for a in range(8) for b in range(a) if (a ^ b) in (1, 
 def draw_axes(image: Image, pose: Sequence[float], center: tuple[float, float], length: float, thickness: int = 2) -> None:
     """Draw the head's axes into an RGB picture, in place: the columns of the pose's matrix, the second one downwards.
 
-    Args:
-        image: (H, W, 3) uint8.
-        pose: yaw, pitch, roll in degrees.
-        center: where the axes start, x and y in pixels.
-        length: of an axis in the picture plane, in pixels.
-        thickness: of the lines, in pixels.
+    `pose` is in degrees; `center`, `length` (of an axis in the picture plane) and `thickness` in pixels.
     """
     axes = _matrix(pose).T * [[1], [-1], [1]]
     # The axis that points farthest away from the viewer first, so that nearer ones cover it.
@@ -50,13 +45,7 @@ def draw_cube(image: Image, pose: Sequence[float], center: tuple[float, float], 
 def draw_examples(
     crops: Sequence[Image], true: Sequence[Sequence[float]], predicted: Sequence[Sequence[float]], columns: int = 4
 ) -> Image:
-    """An RGB picture of faces in a grid, each with its predicted (thick) and true (thin) axes and both poses in numbers.
-
-    Args:
-        crops: (S, S, 3) RGB each.
-        true, predicted: yaw, pitch, roll in degrees of each; where predicted is NaN, no thick axes are drawn.
-        columns: faces in a row.
-    """
+    """An RGB picture of faces (S, S, 3) in a grid: predicted (thick; none where NaN) and true (thin) axes, poses in degrees."""
     side, caption, gap, title = 224, 46, 8, 34
     columns = min(columns, len(crops))
     rows = -(-len(crops) // columns)

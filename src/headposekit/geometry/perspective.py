@@ -1,11 +1,8 @@
 """Heads that are not in the middle of a picture: pose relative to the viewing ray ↔ pose in the camera's frame.
 
-A face crop shows a head as seen along the ray from the camera to it. A network that knows only the crop says the pose relative
-to that ray, and so do the labels of synthetic heads. Relative to the camera's axes the same head is turned by the angle between
-ray and optical axis: 11 degrees at a third of the width of a picture that sees 60, 30 at its edge. It takes the focal length.
-
-The ray should go to the point around which the head turns, which lies behind the face: the middle of the
-box instead is 1.5 degrees off in the median for synthetic heads at 72 cm (3.9 at most), 0.5 for those at two metres.
+A face crop shows a head as seen along the ray from the camera to it, so networks and the labels of synthetic heads give the
+pose relative to that ray. It should go to the point around which the head turns, which lies behind the face; the middle of the
+box is used instead (docs/detectors.md says how much that costs).
 """
 
 import math
@@ -24,9 +21,6 @@ Frame = Literal["camera", "ray"]
 def focal_length(field_of_view: float, width: float) -> float:
     """Focal length in pixels of a camera that sees `field_of_view` degrees from side to side of `width` pixels.
 
-    Raises:
-        InputError: the field of view is not between 0 and 180 degrees.
-
     >>> round(focal_length(90, 640), 6)
     320.0
     """
@@ -36,18 +30,9 @@ def focal_length(field_of_view: float, width: float) -> float:
 
 
 def ray_rotation(center: Tensor, size: tuple[float, float], focal: float) -> Tensor:
-    """The smallest rotation that takes the optical axis to the ray through a pixel.
+    """The smallest rotations (..., 3, 3), frame A, that take the optical axis to the rays through pixels `center` (..., 2).
 
-    Args:
-        center: (..., 2), x and y in pixels.
-        size: width and height of the picture, whose middle the optical axis meets.
-        focal: focal length in pixels.
-
-    Returns:
-        (..., 3, 3), frame A.
-
-    Raises:
-        InputError: the focal length is not positive.
+    `size` is width and height of the picture, whose middle the optical axis meets; `focal` the focal length in pixels.
     """
     if not focal > 0:
         raise InputError(f"a focal length of {focal} pixels does not exist; give a positive number")
@@ -70,16 +55,10 @@ def ray_to_camera(pose: Tensor, center: Tensor, size: tuple[float, float], focal
     """Poses relative to the viewing rays, as networks and labels say them, to poses in the camera's frame.
 
     Args:
-        pose: (..., 3), yaw, pitch, roll in degrees.
+        pose: (..., 3), degrees; the result has its dtype.
         center: (..., 2), where the heads are, x and y in pixels: the middles of their boxes.
         size: width and height of the picture.
-        focal: focal length in pixels, see `focal_length`.
-
-    Returns:
-        (..., 3), degrees, same dtype as `pose`.
-
-    Raises:
-        InputError: the focal length is not positive.
+        focal: focal length in pixels, see `focal_length`; InputError where it is not positive.
 
     >>> pose = ray_to_camera(torch.zeros(3), torch.tensor([640.0, 240.0]), (640, 480), focal_length(60, 640))
     >>> pose.round().tolist()  # looks straight at the camera from the right edge, so turned to the left

@@ -19,11 +19,10 @@ from headposekit.geometry.crops import CropRule, check_box
 from headposekit.geometry.perspective import focal_length, ray_to_camera
 from headposekit.geometry.rotations import nearest_pose, pose_to_matrix
 from headposekit.pictures import as_picture
-from headposekit.types import Image
+from headposekit.types import Image, Triple
 from headposekit.weights.checkpoint import LoadedNetwork, build
 from headposekit.weights.load import fastest, load_all
 
-Triple = tuple[float, float, float]
 Picture = str | Path | NDArray[Any] | PIL.Image.Image
 """A path, or an array or PIL image as `headposekit.pictures.as_picture` takes it."""
 
@@ -94,8 +93,6 @@ class PoseEstimator:
         field_of_view: of the camera, degrees from side to side of a picture; poses are then those in the camera's frame (as
             by `headposekit.geometry.perspective`). None leaves them as the crops show them, relative to the ray to each head.
 
-    Raises:
-        InputError: an unknown detector or device, an impossible field of view or batch size.
     """
 
     def __init__(
@@ -179,10 +176,9 @@ class PoseEstimator:
         return self.poses(faces)
 
     def cut(self, picture: Image, found: Detections, boxes_are_crops: bool = False) -> Faces:
-        """Cut the faces out of a picture (H, W, 3) uint8 RGB.
+        """Cut the faces out of a picture (H, W, 3) uint8 RGB; InputError see `check_box`.
 
-        `boxes_are_crops` says that the boxes are no tight ones, but what the network is to see. InputError for a box without
-        area, wholly outside the picture, or more than twice as large.
+        `boxes_are_crops` says that the boxes are no tight ones, but what the network is to see.
         """
         rule = self.crop.for_dataset("crops") if boxes_are_crops else self.crop
         height, width = picture.shape[:2]
@@ -245,7 +241,7 @@ def load(
         detector, device, batch_size, field_of_view: see `PoseEstimator`.
 
     Raises:
-        InputError: an unusable file, networks of different crops, an unknown detector or device.
+        InputError: an unusable file, networks of different crops, an impossible option.
     """
     files = list(paths) if isinstance(paths, Iterable) and not isinstance(paths, str | bytes) else [paths]
     for file in files:

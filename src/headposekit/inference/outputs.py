@@ -62,15 +62,8 @@ class TableWriter:
 class Drawing:
     """Writes each picture and video again, with its poses, below a folder and under its own name.
 
-    Args:
-        folder: where to; nothing is made before something is drawn.
-        kind: `axes`, `cube`, or `none` for nothing.
-
-    Attributes:
-        problems: why some are not drawn, such as a video larger than the format allows; what else there is goes on.
-
-    Raises:
-        InputError: an unknown kind; a file that cannot be written, as on a full disk, of which nothing is left.
+    The folder is made with the first picture. `problems` says why some are not drawn, such as a video larger than the format
+    allows; the others go on. InputError where a file cannot be written, as on a full disk; nothing of it is left then.
     """
 
     def __init__(self, folder: Path, kind: Draw) -> None:

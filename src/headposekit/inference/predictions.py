@@ -39,13 +39,9 @@ class Speed(ProgressColumn):
 def predict_all(
     stream: PoseStream, inputs: list[Input], outputs: Outputs, max_megapixels: float = MAX_MEGAPIXELS
 ) -> dict[str, Any]:
-    """Estimate the poses of all inputs, writing each frame's rows as soon as they are known.
+    """Estimate the poses of all inputs, writing each frame's rows as soon as they are known; returns summary.json's content.
 
-    Returns:
-        the content of summary.json: counts, seconds, frames a second, and the files.
-
-    Raises:
-        InputError: something cannot be written; or nothing could be read.
+    InputError where something cannot be written, or nothing could be read.
     """
     with writing(outputs.folder):
         outputs.folder.mkdir(parents=True, exist_ok=True)

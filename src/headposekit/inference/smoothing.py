@@ -15,8 +15,8 @@ from scipy.spatial.transform import Rotation
 
 from headposekit.errors import InputError
 from headposekit.geometry.rotations import matrix_to_pose, nearest_pose, pose_to_matrix
+from headposekit.types import Triple
 
-Triple = tuple[float, float, float]
 Smoothing = Callable[[int, float, Triple], Triple]
 """Identity, seconds, pose in degrees to the smoothed pose."""
 

@@ -89,15 +89,10 @@ class Frame:
 
 
 def find_inputs(given: Any, recursive: bool = False) -> list[Input]:
-    """The files and cameras that `input=` means.
+    """The files and cameras that `input=` means: a picture, video, folder, pattern, number of a camera, or a list of these.
 
-    Args:
-        given: a picture, a video, a folder, a pattern with `*`, the number of a camera, or a list of these; what is there as a
-            file or folder comes before a pattern or camera.
-        recursive: whether folders below a folder count.
-
-    Raises:
-        InputError: something that is not there, or a folder or pattern without pictures and videos.
+    What is there as a file or folder comes before a pattern or camera; `recursive` is for folders below a folder. InputError
+    for something that is not there, or a folder or pattern without pictures and videos.
     """
     found: list[Input] = []
     for one in given if isinstance(given, list | tuple) else [given]:

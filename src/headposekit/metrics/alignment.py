@@ -25,12 +25,7 @@ def align(predicted: Tensor, true: Tensor) -> tuple[Tensor, Tensor]:
 
     Two labellings seldom agree on which head looks straight ahead (a mean face is level by definition only); what is left after
     the alignment is the error of a network that knows the test set's own zero. Faces more than 90 degrees off do not count.
-
-    Args:
-        predicted, true: (N, 3), degrees.
-
-    Returns:
-        the aligned predictions (N, 3) and the mean rotation as a pose (3,), both in degrees.
+    Returns the aligned predictions (N, 3) and the mean rotation as a pose (3,), in degrees.
 
     Reference: pcr-upm/opal23_headpose, test/utils.py.
     """

@@ -23,12 +23,7 @@ log = logging.getLogger(__name__)
 
 
 def fold(network: PoseNetwork) -> PoseNetwork:
-    """A copy for inference, in eval mode and without gradients.
-
-    Args:
-        network: any; it stays as it is. One that cannot be folded, or computes something else then, is copied unfolded, which
-            is logged.
-    """
+    """A copy for inference, in eval mode and without gradients; not folded, which is logged, where that cannot be."""
     plain = copy.deepcopy(network).eval().requires_grad_(False)
     first = next(plain.parameters(), None)
     if first is None:
@@ -72,9 +67,7 @@ def random_pictures(count: int, size: int, device: torch.device | None = None) -
 def fold_norms(network: nn.Module, example: Any) -> None:
     """Fold, in place, each batch normalisation that directly follows a layer of which nothing else is made.
 
-    Args:
-        network: in eval mode.
-        example: what it can be called with.
+    The network is in eval mode; `example` is what it can be called with.
     """
     made_by: dict[int, tuple[nn.Module, Tensor]] = {}
     pairs: list[tuple[nn.Module, _BatchNorm]] = []

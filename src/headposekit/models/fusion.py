@@ -11,11 +11,7 @@ from headposekit.types import Batch, PoseOutput
 
 
 class LateFusion(PoseNetwork):
-    """Mean of the members' angles, each member seeing the same crop.
-
-    Args:
-        members: networks of one input size.
-    """
+    """Mean of the members' angles, each member seeing the same crop; InputError for different input sizes."""
 
     def __init__(self, members: Sequence[PoseNetwork]) -> None:
         super().__init__()

@@ -23,6 +23,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from headposekit.errors import InputError, refusing
 from headposekit.extensions import defines, is_extension
+from headposekit.geometry.crops import CropRule
 from headposekit.models.network import PoseNetwork
 from headposekit.safe_files import check_file, read_file, read_json
 from headposekit.weights.tensor_files import check_tensors, first_difference, load_tensors
@@ -35,6 +36,7 @@ MAX_SIZE, MAX_MARGIN = 1024, 4
 """Of a file's crop rule: pixels of the square, and the margin as a share of the box."""
 MAX_WEIGHTS = 2**32
 """Bytes of a .safetensors file, all of which is read."""
+OTHERS = "published and exported .onnx files go with weights="
 SPARE_VALUES = 2**24
 """How many more values building a network may take than its file holds: a classifier that is cut off again."""
 
@@ -71,11 +73,11 @@ def read_card(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
     with contextlib.suppress(zipfile.BadZipFile, OSError):  # of a damaged one
         is_archive = zipfile.is_zipfile(path)
     if not is_archive:
-        raise InputError(f"{path}: not a readable checkpoint, or cut short; restore it (published files go with weights=)")
+        raise InputError(f"{path}: not a readable checkpoint, or cut short; restore it ({OTHERS})")
     content = load_tensors(path)
     card = content.get("headposekit") if isinstance(content, dict) else None
     if not isinstance(card, dict) or "state_dict" not in content:
-        raise InputError(f"{path}: not a checkpoint of this suite (no `headposekit` entry); published files go with weights=")
+        raise InputError(f"{path}: not a checkpoint of this suite (no `headposekit` entry); {OTHERS}")
     check_tensors(path, content["state_dict"])
     check_format(path, card)
     return content, card
@@ -131,7 +133,7 @@ def rebuild(path: str | Path, card: dict[str, Any], state_dict: dict[str, Any]) 
         crop = build_crop(card["crop"])
         with _AtMost(num_values + SPARE_VALUES):
             model = build(card["model"])
-    if not isinstance(model, PoseNetwork) or not hasattr(crop, "aflw2000_box"):
+    if not isinstance(model, PoseNetwork) or not isinstance(crop, CropRule):
         raise InputError(f"{path}: its configuration does not describe a network and a crop rule; refused")
     if model.input_size not in (crop.size, None):
         raise InputError(f"{path}: its crops have {crop.size} pixels, but its network takes {model.input_size}; refused")
@@ -174,7 +176,7 @@ def load_network_state(model: nn.Module, state_dict: dict[str, Any], path: str |
 def build_crop(config: Any) -> Any:
     """A crop rule from its plain configuration, see `build`; raises InputError also where its squares are too large."""
     crop = build(config)
-    options = vars(crop) if hasattr(crop, "aflw2000_box") else {}
+    options = vars(crop) if isinstance(crop, CropRule) else {}
     for name, value in options.items():
         limit = MAX_SIZE if name == "size" else MAX_MARGIN if name.endswith("margin") else None
         if limit is not None and isinstance(value, int | float) and not value <= limit:

@@ -60,11 +60,7 @@ def describe_export(members: Sequence[LoadedNetwork], network: PoseNetwork) -> d
 
 
 def check_output(config: DictConfig, members: Sequence[LoadedNetwork], folder: Path) -> Path:
-    """Where the file goes.
-
-    Raises:
-        InputError: an unknown format, int8 where it cannot be, no such folder, or one that may not be written to.
-    """
+    """Where the file goes; InputError for options that cannot be, or a place that cannot be written to."""
     if config.format not in SUFFIXES:
         raise InputError(f"format={config.format} is unknown; choose {', '.join(SUFFIXES)}")
     if config.int8 and config.format != "onnx":
@@ -92,10 +88,9 @@ def export_network(
 
     Args:
         network: in eval mode.
-        card: see `describe_export`; what was compared is added.
+        card: see `describe_export`.
         path: its suffix says which format.
-        faces: crops to compare on beside random ones.
-        int8: whether the eight-bit form is wanted.
+        faces: crops to compare on beside random ones; the eight-bit form needs some.
 
     Returns:
         the files, the differences in degrees, the time of a picture in milliseconds.

@@ -49,14 +49,9 @@ log = logging.getLogger(__name__)
 
 
 def load_member(path: str | Path) -> LoadedNetwork:
-    """Load one file, by its suffix.
+    """Load a checkpoint (.ckpt), a .safetensors file with its .json, an exported .onnx file, or a published one (any other).
 
-    Args:
-        path: a checkpoint (.ckpt), a .safetensors file with its .json, an exported .onnx file, or a published file of the
-            authors (.h5, .pkl, .pth).
-
-    Raises:
-        InputError: an unusable file; or a .pt2, which cannot be opened without trusting it (torch.export.load unpickles).
+    InputError for an unusable file; or a .pt2, which cannot be opened without trusting it (torch.export.load unpickles).
     """
     refuse_address(path)
     suffix = Path(path).suffix.lower()
@@ -77,11 +72,7 @@ def load_own(path: str | Path) -> LoadedNetwork:
 
 
 def load_all(paths: Sequence[str | Path]) -> list[LoadedNetwork]:
-    """Load the files of one network or of a late fusion.
-
-    Raises:
-        InputError: no file, one named twice, an unusable one, or networks that want different crops.
-    """
+    """Load the files of one network or of a late fusion; InputError for none, a repeated or unusable one, different crops."""
     if not paths:
         raise InputError("no network given; name a checkpoint or a file of published weights (several make their late fusion)")
     refuse_repeated([str(path) for path in paths])
@@ -91,10 +82,7 @@ def load_all(paths: Sequence[str | Path]) -> list[LoadedNetwork]:
 
 
 def load_initial_weights(model: nn.Module, path: str | Path) -> None:
-    """Fill a network before training from one of our checkpoints (.ckpt) or a published file (any other suffix).
-
-    InputError for an unusable file, or one of another network.
-    """
+    """Fill a network before training from a checkpoint (.ckpt) or a published file; InputError where it does not fit."""
     if Path(path).suffix == ".ckpt":
         read_weights_into(model, path)
     else:

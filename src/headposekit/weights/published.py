@@ -81,16 +81,10 @@ AGGREGATIONS: dict[str, tuple[type, dict[str, Origin]]] = {
 
 
 def load_published(path: str | Path) -> tuple[PoseNetwork, dict[str, Any]]:
-    """Build and fill the network of one published file.
-
-    Args:
-        path: a Keras .h5 of FSA-Net or SSR-Net-MD, a state dict of Hopenet (.pkl) or of 3DDFA_V2 (.pth).
+    """Build and fill the network of one published file; InputError where it is missing, cut short, something else, or has NaN.
 
     Returns:
         the network in eval mode, and its configuration as `conf/model` would give it (`_target_`, ...).
-
-    Raises:
-        InputError: missing, truncated, of something else, or holding NaN.
     """
     check_file(path, what="weights file")
     with open(path, "rb") as file:
@@ -240,9 +234,7 @@ def _read_h5(path: str | Path) -> Arrays:
 def _datasets(root: h5py.Group, size: int) -> Iterator[tuple[str, NDArray[np.float32]]]:
     """`<layer>/<weight>` and values of all datasets below a group of a file of `size` bytes.
 
-    Raises:
-        InputError: one of them is not plain numbers in this file: a link, another file's, computed, compressed, or larger than
-            what is stored of it.
+    InputError where one is not plain numbers in this file: a link, another file's, computed, compressed, or too large.
     """
     groups, seen, left = [root], {h5py.h5o.get_info(root.id).addr}, size
     while groups:

@@ -49,9 +49,7 @@ SAVE_STATE = "save its tensors alone: torch.save(network.state_dict(), FILE)"
 def load_tensors(path: str | Path) -> Any:
     """What a file of `torch.save`, of either form, holds: tensors on the CPU, in plain containers.
 
-    Raises:
-        InputError: the file cannot be read, is cut short or damaged, or holds anything else than strided tensors of real
-            numbers, numbers, text and containers of these.
+    InputError where it is damaged, or holds anything else than strided tensors of real numbers, numbers and text.
     """
     size = check_file(path, MAX_FILE)
     with refusing(path, "not a readable file of tensors, or cut short", "restore it"), open(path, "rb") as file:
