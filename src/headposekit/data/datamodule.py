@@ -35,6 +35,7 @@ class FaceBatches(Dataset[Batch]):
         crop, augmentation, perturb: see `HeadPoseDataModule`.
         seed: of the augmentation.
         with_pictures: whether batches hold the whole pictures as well.
+        for_training: whether they hold only what a training step reads, the image and the pose.
     """
 
     def __init__(
@@ -46,9 +47,10 @@ class FaceBatches(Dataset[Batch]):
         seed: int = 0,
         perturb: Perturbation | None = None,
         with_pictures: bool = False,
+        for_training: bool = False,
     ) -> None:
         self.dataset, self.indices, self.seed = dataset, np.asarray(indices, dtype=np.int64), seed
-        self.perturb, self.with_pictures = perturb, with_pictures
+        self.perturb, self.with_pictures, self.for_training = perturb, with_pictures, for_training
         self.planner = Planner(crop, augmentation, perturb.on_cut if perturb else ())
 
     def __len__(self) -> int:
@@ -65,10 +67,9 @@ class FaceBatches(Dataset[Batch]):
         batch: Batch = {
             "image": torch.from_numpy(plan.carry_out(pictures, names)).permute(0, 3, 1, 2),  # channels last in memory
             "pose": torch.from_numpy(labels.pose),
-            "box": torch.from_numpy(labels.box),
-            "landmarks": torch.from_numpy(labels.landmarks),
-            "name": names,
         }
+        if not self.for_training:
+            batch |= {"box": torch.from_numpy(labels.box), "landmarks": torch.from_numpy(labels.landmarks), "name": names}
         if self.with_pictures:
             batch["picture"] = pictures
         return batch
@@ -187,7 +188,8 @@ class HeadPoseDataModule(pl.LightningDataModule):
         rank, world_size = self._process()
         indices = self.split.train
         sampler = TrainSampler(len(indices), self.batch_size, self.seed, rank, world_size, self.dataset.left_out())
-        return self._loader(FaceBatches(self.dataset, indices, self.crop, self.augmentation, self.seed), sampler)
+        view = FaceBatches(self.dataset, indices, self.crop, self.augmentation, self.seed, for_training=True)
+        return self._loader(view, sampler)
 
     def val_dataloader(self) -> DataLoader[Batch] | list[Any]:
         """Plain batches of the validation side; an empty list where nothing is held out."""
