@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hydra.utils import instantiate
@@ -125,8 +126,14 @@ def test_what_waits_is_found() -> None:
     assert waits.found["aten::_to_copy"] == 2
 
 
-def test_labels_without_a_bin_are_refused_before_they_leave_the_host() -> None:
-    module = training()
-    module.loss, module.trainer = MultiBinLoss(AngleBins()), SimpleNamespace(testing=False)
+@pytest.mark.parametrize("side", ["train", "val"])
+def test_labels_without_a_bin_are_refused_before_the_first_step(side: str) -> None:
+    module, pose = training(), np.array([[0, 120, 0], [0, 0, 0]], dtype=np.float32)
+    split = SimpleNamespace(train=[1], val=[1])
+    module.loss = MultiBinLoss(AngleBins())
+    data = SimpleNamespace(dataset=SimpleNamespace(pose=pose), split=split)
+    module.trainer = SimpleNamespace(datamodule=data)  # type: ignore[assignment]
+    module.on_fit_start()
+    setattr(split, side, [0])
     with pytest.raises(InputError, match="120 degrees lies in no bin"):
-        module.on_before_batch_transfer({"pose": torch.tensor([[0.0, 120.0, 0.0]])}, 0)  # type: ignore[typeddict-item]
+        module.on_fit_start()

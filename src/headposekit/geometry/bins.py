@@ -33,9 +33,12 @@ class AngleBins:
         self.limit, self.width, self.decoding, self.num_bins = limit, width, decoding, round(count)
 
     def labels(self, angle: Tensor) -> Tensor:
-        """The index of the bin that holds each angle (lower edge included), int64; angles that `check` has let pass."""
+        """The index of the bin that holds each angle (lower edge included), int64.
+
+        Angles outside, which `check` refuses, go to the last bin; augmentation may take one from `-limit` to `limit`.
+        """
         edges = self.width * torch.arange(self.num_bins + 1, device=angle.device, dtype=angle.dtype) - self.limit
-        return torch.bucketize(angle, edges, right=True) - 1
+        return (torch.bucketize(angle, edges, right=True) - 1).clamp(0, self.num_bins - 1)
 
     def check(self, angle: Tensor) -> None:
         """Refuse angles outside the range, and NaN, by InputError; waits for the device of the tensor."""

@@ -117,6 +117,12 @@ class HeadPoseModule(PoseEvaluator):
         super().__init__(model)
         self.loss, self.optimizer, self.scheduler = loss, optimizer, scheduler
 
+    def on_fit_start(self) -> None:
+        """Have the loss look at all labels at once: in a step, a look would wait for the device."""
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        if data is not None and hasattr(self.loss, "check"):
+            self.loss.check(torch.from_numpy(data.dataset.pose[[*data.split.train, *data.split.val]]))
+
     def on_train_epoch_start(self) -> None:
         """Log the learning rate of the first parameter group."""
         self.log("train/lr", self.trainer.optimizers[0].param_groups[0]["lr"])
@@ -158,12 +164,6 @@ class HeadPoseModule(PoseEvaluator):
     def parameter_groups(self) -> Iterable[Any]:
         """What the optimiser is given."""
         return self.model.parameters()
-
-    def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Have the loss look at labels while they are in the host's memory: a look at those of a GPU would wait for it."""
-        if hasattr(self.loss, "check") and not self.trainer.testing:
-            self.loss.check(batch["pose"])
-        return batch
 
     def _step(self, batch: Batch, stage: Stage) -> Tensor:
         output = self._predict(batch, stage)
