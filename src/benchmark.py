@@ -25,6 +25,7 @@ from benchmarks.report import as_markdown, print_benchmark
 from benchmarks.training import (
     benchmark_epoch,
     benchmark_limits,
+    benchmark_loop,
     benchmark_scaling,
     benchmark_step,
     benchmark_train,
@@ -70,6 +71,14 @@ def benchmark(config: DictConfig) -> None:
         ),
         "limits": lambda: benchmark_limits(made("module.model"), config.batch_size, config.num_blocks, device),
         "train": lambda: benchmark_train(made("module"), config.batch_size, config.num_steps, config.num_blocks, device),
+        "loop": lambda: benchmark_loop(
+            made("module").optimizer,
+            made("module").scheduler,
+            config.batch_size,
+            64 * config.num_steps,
+            config.num_blocks,
+            device,
+        ),
         "step": lambda: benchmark_step(made("module.model"), config.batch_sizes, config.num_blocks, device),
         "epoch": lambda: benchmark_epoch(
             lambda: made("module"),

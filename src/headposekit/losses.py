@@ -31,6 +31,10 @@ class MultiBinLoss(nn.Module):
             raise InputError(f"loss.alpha={alpha} is no weight; give 0 or more")
         self.bins, self.alpha = bins, alpha
 
+    def check(self, pose: Tensor) -> None:
+        """Refuse labels (B, 3) that no bin holds, by InputError."""
+        self.bins.check(pose)
+
     def forward(self, output: BinnedOutput, batch: Batch) -> Tensor:
         """Scalar."""
         true = batch["pose"]

@@ -28,9 +28,9 @@ class Batch(TypedDict):
 
     image: Tensor  # (B, 3, S, S), uint8, RGB
     pose: Tensor  # (B, 3), yaw, pitch, roll in degrees
-    box: Tensor  # (B, 4), pixels of the whole picture
-    landmarks: Tensor  # (B, 68, 2), pixels of the whole picture
-    name: list[str]
+    box: NotRequired[Tensor]  # (B, 4), pixels of the whole picture; this and what follows not in training
+    landmarks: NotRequired[Tensor]  # (B, 68, 2), pixels of the whole picture
+    name: NotRequired[list[str]]
     picture: NotRequired[list[NDArray[np.uint8]]]  # B whole pictures (H, W, 3), RGB, where the model `needs_picture`
 
 

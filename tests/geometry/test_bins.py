@@ -48,7 +48,7 @@ def test_expectation_and_deviation_by_hand() -> None:
 @pytest.mark.parametrize("angle", [99.0, 120.0, -99.1, float("nan")])
 def test_an_angle_without_a_bin_is_refused(angle: float) -> None:
     with pytest.raises(InputError, match=r"lies in no bin of ±99; lower data\.max_angle"):
-        AngleBins().labels(torch.tensor([0.0, angle]))
+        AngleBins().check(torch.tensor([0.0, angle]))
 
 
 def test_bins_that_cannot_be() -> None:

@@ -6,7 +6,7 @@ from timm.optim.muon import zeropower_via_newtonschulz
 from torch import nn
 
 from headposekit.models.fsanet import CapsuleAggregation, ConvScoring, FSANet
-from headposekit.training.muon import NEWTON_SCHULZ, Muon, is_matrix, orthogonalise
+from headposekit.training.muon import NEWTON_SCHULZ, Muon, is_matrix, orthogonalise, orthogonalise_all
 
 
 @pytest.mark.parametrize("shape", [(40, 24), (24, 40), (3, 16, 20)])
@@ -24,6 +24,16 @@ def test_it_is_timms_iteration() -> None:
     matrix = torch.randn(32, 48, generator=torch.Generator().manual_seed(1))
     theirs = zeropower_via_newtonschulz(matrix, 5, [NEWTON_SCHULZ], dtype=torch.float32)
     torch.testing.assert_close(orthogonalise(matrix), theirs, atol=1e-5, rtol=1e-4)
+
+
+def test_padding_changes_nothing() -> None:
+    generator = torch.Generator().manual_seed(2)
+    sides = [(16, 3), (32, 16), (64, 32), (32, 64), (64, 64), (3, 64, 48), (128, 64), (960, 64), (35, 192), (300, 256)]
+    matrices = [torch.randn(shape, generator=generator) for shape in sides]
+    steps = orthogonalise_all(matrices, padded=True)
+    for matrix, step, plain in zip(matrices, steps, orthogonalise_all(matrices, padded=False), strict=True):
+        torch.testing.assert_close(step, plain, atol=1e-5, rtol=0)
+        torch.testing.assert_close(step, orthogonalise(matrix), atol=1e-5, rtol=0)
 
 
 def test_what_counts_as_a_matrix() -> None:

@@ -10,11 +10,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from headposekit.timing import wait_for_device
-
-GEMM_SIDE = 1024
-COPY_BYTES = 2**27
-"""Larger than any cache."""
+SIZES = {"cpu": (1024, 2**27, 1), "cuda": (8192, 2**30, 20)}
+"""Side of the matrices, bytes of a copy (more than any cache holds), calls in a round: a launch must not count."""
 
 
 class ByteCounter(TorchDispatchMode):
@@ -55,26 +52,38 @@ def count_work(work: Callable[[], object]) -> dict[str, float]:
 
 
 def machine_limits(device: torch.device | None = None, num_rounds: int = 5) -> dict[str, float]:
-    """The best of some rounds: products of 1,024² matrices in float32, copies larger than the caches.
+    """The best of some rounds: products of square matrices in float32, copies larger than the caches; see `SIZES`.
 
     Args:
         device: where; the processor (on torch's threads) if not said.
         num_rounds: of each.
     """
-    one, two = torch.rand(2, GEMM_SIDE, GEMM_SIDE, device=device)
-    source = torch.zeros(COPY_BYTES, dtype=torch.uint8, device=device)
+    kind = device.type if device else "cpu"
+    side, size, calls = SIZES[kind]
+    one, two = torch.rand(2, side, side, device=device)
+    source = torch.zeros(size, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
-    gemm = _least(lambda: torch.mm(one, two), num_rounds)
-    copy = _least(lambda: target.copy_(source), num_rounds)
-    return {"flops_per_second": 2 * GEMM_SIDE**3 / gemm, "bytes_per_second": 2 * COPY_BYTES / copy}
+    timed = _seconds_of_gpu if kind == "cuda" else _seconds
+    gemm, copy = (
+        min([timed(work, calls) for _ in range(num_rounds + 1)][1:])
+        for work in (lambda: torch.mm(one, two), lambda: target.copy_(source))
+    )
+    return {"flops_per_second": 2 * side**3 / gemm, "bytes_per_second": 2 * size / copy}
 
 
-def _least(work: Callable[[], object], num_rounds: int) -> float:
-    times = []
-    for _ in range(num_rounds + 1):
-        wait_for_device()
-        start = time.perf_counter()
+def _seconds(work: Callable[[], object], calls: int) -> float:
+    start = time.perf_counter()
+    for _ in range(calls):
         work()
-        wait_for_device()
-        times.append(time.perf_counter() - start)
-    return min(times[1:])
+    return (time.perf_counter() - start) / calls
+
+
+def _seconds_of_gpu(work: Callable[[], object], calls: int) -> float:
+    """By the GPU's own clock."""
+    start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+    start.record()
+    for _ in range(calls):
+        work()
+    end.record()
+    end.synchronize()
+    return float(start.elapsed_time(end)) / 1e3 / calls

@@ -1,15 +1,18 @@
 """What a training consists of, without and with its data: steps, whole epochs, and how near the machine's limits they come."""
 
 import copy
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from benchmarks.batches import random_batch
 from benchmarks.inference import speedups
@@ -17,11 +20,13 @@ from benchmarks.limits import count_work, machine_limits
 from benchmarks.measure import measure_rate, rate_of
 from benchmarks.plain import plain_form
 from headposekit.data.datamodule import HeadPoseDataModule
+from headposekit.losses import MeanAbsoluteError
 from headposekit.models.fold import fold
 from headposekit.models.network import PoseNetwork
 from headposekit.timing import compare_times
+from headposekit.training.callbacks import Heartbeat, Progress, SeedEpochs, Stopwatch
 from headposekit.training.module import HeadPoseModule
-from headposekit.types import Batch
+from headposekit.types import Batch, PoseOutput
 
 
 def benchmark_train(
@@ -37,7 +42,7 @@ def benchmark_train(
         device: where.
 
     Returns:
-        images a second.
+        images a second; on a GPU also launches a step, the share of a step that it is busy, its peak memory.
     """
     module.to(device).train()
     optimizer = module.configure_optimizers()["optimizer"]
@@ -50,7 +55,76 @@ def benchmark_train(
             optimizer.step()
 
     rate = measure_rate(batch_size * num_steps, block, num_blocks)
-    return {"batch_size": batch_size, "threads": torch.get_num_threads(), "images_per_second": asdict(rate)}
+    results = {"batch_size": batch_size, "threads": torch.get_num_threads(), "images_per_second": asdict(rate)}
+    if device.type == "cuda":
+        work = _launches(block)
+        results |= {
+            "launches_per_step": work["launches"] / num_steps,
+            "gpu_busy_share": work["gpu_busy_seconds"] * rate.median / (batch_size * num_steps),
+            "peak_gpu_mib": torch.cuda.max_memory_allocated() / 2**20,
+        }
+    return results
+
+
+def benchmark_loop(
+    make_optimizer: Any, make_scheduler: Any, batch_size: int, num_steps: int, num_blocks: int, device: torch.device
+) -> dict[str, Any]:
+    """Steps of Lightning's loop around next to no network: an upper limit of the steps a second of any training.
+
+    Args:
+        make_optimizer, make_scheduler: as a module takes them.
+        batch_size: faces in a step.
+        num_steps: steps in an epoch.
+        num_blocks: epochs of each, in turn.
+        device: where.
+
+    Returns:
+        steps a second of an empty module without callbacks, and of one of ours with our callbacks, without and with the bar;
+        by processor time where there is no GPU.
+    """
+    loader = DataLoader([random_batch(batch_size, 1)] * num_steps, batch_size=None)  # type: ignore[arg-type, var-annotated]
+    folder = tempfile.TemporaryDirectory()
+
+    def fit(module: pl.LightningModule, *callbacks: pl.Callback) -> None:
+        options = {**_options(device), "enable_progress_bar": any(isinstance(item, Progress) for item in callbacks)}
+        pl.Trainer(**options, callbacks=list(callbacks)).fit(module, loader)
+
+    def ours() -> tuple[Any, ...]:
+        module = HeadPoseModule(_Constant(), MeanAbsoluteError(), make_optimizer, make_scheduler)
+        return module, SeedEpochs(0), Heartbeat(Path(folder.name) / "heartbeat"), Stopwatch()
+
+    pieces = {"empty": lambda: fit(_Empty()), "ours": lambda: fit(*ours()), "ours_bar": lambda: fit(*ours(), Progress())}
+    with folder:
+        times = compare_times(pieces, num_blocks, clock=time.process_time if device.type == "cpu" else time.perf_counter)
+    return {"batch_size": batch_size} | {f"{name}_steps_per_second": rate_of(one, num_steps) for name, one in times.items()}
+
+
+class _Constant(PoseNetwork):
+    """A pose to learn, and no network."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pose = nn.Parameter(torch.zeros(3))
+
+    def forward(self, batch: Batch) -> PoseOutput:
+        """The pose, for each face."""
+        return PoseOutput(self.pose.expand(len(batch["pose"]), 3))
+
+
+class _Empty(pl.LightningModule):
+    """As little as Lightning takes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = _Constant()
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """A number that has a gradient."""
+        return self.model.pose.sum()
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """The plainest."""
+        return torch.optim.SGD(self.parameters(), 0.1)
 
 
 def benchmark_step(network: PoseNetwork, batch_sizes: Sequence[int], num_blocks: int, device: torch.device) -> dict[str, Any]:
@@ -107,11 +181,7 @@ def benchmark_epoch(
     ours, naive = make_module(), make_module()
     naive.model = plain_form(naive.model)  # type: ignore[assignment]  # it is called in the same way
     faces = len(data.split.train) // data.batch_size * data.batch_size
-    options: dict[str, Any] = {
-        "accelerator": device.type, "devices": 1, "logger": False, "enable_checkpointing": False, "enable_progress_bar": False,
-        "enable_model_summary": False, "num_sanity_val_steps": 0, "use_distributed_sampler": False, "limit_val_batches": 0,
-        "max_epochs": 1,
-    }  # fmt: skip
+    options = _options(device)
     pieces = {
         "naive": lambda: pl.Trainer(**options).fit(naive, datamodule=data),
         "ours": lambda: pl.Trainer(**options).fit(ours, datamodule=data),
@@ -191,6 +261,24 @@ def benchmark_scaling(
             inference = measure_rate(batch_size, partial(folded, batch), num_blocks)
         results[f"batch_{batch_size}_inference_images_per_second"] = asdict(inference)
     return results
+
+
+def _options(device: torch.device) -> dict[str, Any]:
+    return {
+        "accelerator": device.type, "devices": 1, "logger": False, "enable_checkpointing": False, "enable_progress_bar": False,
+        "enable_model_summary": False, "num_sanity_val_steps": 0, "use_distributed_sampler": False, "limit_val_batches": 0,
+        "max_epochs": 1,
+    }  # fmt: skip
+
+
+def _launches(work: Callable[[], object]) -> dict[str, float]:
+    """Kernels and copies that a piece of work starts on the GPU, and how long the GPU is at them."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
+        work()
+        torch.cuda.synchronize()
+    on_gpu = [event for event in profile.events() if event.device_type == torch.autograd.DeviceType.CUDA]
+    busy = sum(event.device_time for event in on_gpu) / 1e6
+    return {"launches": len(on_gpu), "gpu_busy_seconds": busy}
 
 
 def _step(network: nn.Module, batch: Batch, fused: bool = True, bf16: bool = False) -> Callable[[], object]:

@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+import torch
 from hydra import compose
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig, ListConfig, OmegaConf
-from torch import nn
 
 from headposekit.errors import InputError
 from headposekit.models.network import PoseNetwork
@@ -15,6 +15,7 @@ from headposekit.paths import runs_dir, typed
 from headposekit.sweeps.cells import key_of
 from headposekit.sweeps.folders import folders_of
 from headposekit.sweeps.pool import finished_results
+from headposekit.training import PoseEvaluator
 from headposekit.training.identity import differences, learns, train_id
 from headposekit.weights.checkpoint import LoadedNetwork
 from headposekit.weights.load import fuse, load_member, load_own, refuse_other_crops, refuse_repeated
@@ -81,12 +82,15 @@ def without_imagenet(module: DictConfig) -> DictConfig:
     return network
 
 
-def compile_network(network: nn.Module, mode: str | None) -> None:
-    """Have torch.compile translate a network at its first step (None: not at all); its parameters keep their names."""
+def compile_network(module: PoseEvaluator, mode: str | None) -> None:
+    """Have torch.compile translate a module's network at its first training step (None: not at all), for training alone.
+
+    Validation and tests run as written: each would be translated for itself, for tens of seconds.
+    """
     if mode is not None and mode not in COMPILE_MODES:
         raise InputError(f"compile={mode} is unknown; choose {', '.join(COMPILE_MODES)} or null")
     if mode is not None:
-        network.compile(mode=mode)
+        module.compiled = torch.compile(module.model.forward, mode=mode)
 
 
 def _paths(value: Any) -> list[str]:

@@ -45,7 +45,7 @@ def train(config: DictConfig) -> Any:
     resume = find_resume(config, folder) if before is None else None
     is_fresh = not (before or resume or config.init_weights)
     module = instantiate(config.module if is_fresh else without_imagenet(config.module), _convert_="all")
-    compile_network(module.model, config.compile)
+    compile_network(module, config.compile)
     callbacks = {name: instantiate(callback) for name, callback in config.callbacks.items() if callback}
     fits = before is None and learns(config)
     datamodule: Any = instantiate(config.data, _convert_="all") if fits else None

@@ -29,7 +29,8 @@ from headposekit.types import Batch
 class FaceBatches(Dataset[Batch]):
     """The faces `indices` of a dataset as cropped, augmented batches; a `BatchKey` says which.
 
-    With `with_pictures`, batches hold the whole pictures as well. Other options: see `HeadPoseDataModule`.
+    With `with_pictures`, batches hold the whole pictures as well; `for_training`, only what a training step reads, the image and
+    the pose. Other options: see `HeadPoseDataModule`.
     """
 
     def __init__(
@@ -41,9 +42,10 @@ class FaceBatches(Dataset[Batch]):
         seed: int = 0,
         perturb: Perturbation | None = None,
         with_pictures: bool = False,
+        for_training: bool = False,
     ) -> None:
         self.dataset, self.indices, self.seed = dataset, np.asarray(indices, dtype=np.int64), seed
-        self.perturb, self.with_pictures = perturb, with_pictures
+        self.perturb, self.with_pictures, self.for_training = perturb, with_pictures, for_training
         self.planner = Planner(crop, augmentation, perturb.on_cut if perturb else ())
 
     def __len__(self) -> int:
@@ -60,10 +62,9 @@ class FaceBatches(Dataset[Batch]):
         batch: Batch = {
             "image": torch.from_numpy(plan.carry_out(pictures, names)).permute(0, 3, 1, 2),  # channels last in memory
             "pose": torch.from_numpy(labels.pose),
-            "box": torch.from_numpy(labels.box),
-            "landmarks": torch.from_numpy(labels.landmarks),
-            "name": names,
         }
+        if not self.for_training:
+            batch |= {"box": torch.from_numpy(labels.box), "landmarks": torch.from_numpy(labels.landmarks), "name": names}
         if self.with_pictures:
             batch["picture"] = pictures
         return batch
@@ -182,7 +183,8 @@ class HeadPoseDataModule(pl.LightningDataModule):
         rank, world_size = self._process()
         indices = self.split.train
         sampler = TrainSampler(len(indices), self.batch_size, self.seed, rank, world_size, self.dataset.left_out())
-        return self._loader(FaceBatches(self.dataset, indices, self.crop, self.augmentation, self.seed), sampler)
+        view = FaceBatches(self.dataset, indices, self.crop, self.augmentation, self.seed, for_training=True)
+        return self._loader(view, sampler)
 
     def val_dataloader(self) -> DataLoader[Batch] | list[Any]:
         """Plain batches of the validation side; an empty list where nothing is held out."""

@@ -78,14 +78,16 @@ class MixedBatches(Dataset[Batch]):
         ]
         back = np.argsort(np.concatenate(chosen))
         order = torch.from_numpy(back)
-        names = [name for batch in batches for name in batch["name"]]
-        return {
-            "image": torch.cat([batch["image"] for batch in batches])[order],
-            "pose": torch.cat([batch["pose"] for batch in batches])[order],
-            "box": torch.cat([batch["box"] for batch in batches])[order],
-            "landmarks": torch.cat([batch["landmarks"] for batch in batches])[order],
-            "name": [names[place] for place in back],
+        together: Any = {
+            key: torch.cat([batch[key] for batch in batches])[order]  # type: ignore[literal-required]
+            for key in ("image", "pose", "box", "landmarks")
+            if key in batches[0]
         }
+        if "name" in batches[0]:
+            names = [name for batch in batches for name in batch["name"]]
+            together["name"] = [names[place] for place in back]
+        mixed: Batch = together
+        return mixed
 
 
 class MixedSampler(Sampler[BatchKey]):
@@ -230,7 +232,7 @@ class MixedDataModule(HeadPoseDataModule):
         """Augmented batches of all parts; an epoch is as long as all training faces together."""
         rank, world_size = self._process()
         views = [
-            FaceBatches(part.dataset, part.split.train, part.crop, part.augmentation, self.seed + number)
+            FaceBatches(part.dataset, part.split.train, part.crop, part.augmentation, self.seed + number, for_training=True)
             for number, part in enumerate(self.parts.values())
         ]
         sizes = list(map(len, views))

@@ -33,15 +33,20 @@ class AngleBins:
         self.limit, self.width, self.decoding, self.num_bins = limit, width, decoding, round(count)
 
     def labels(self, angle: Tensor) -> Tensor:
-        """The index of the bin that holds each angle (lower edge included), int64; InputError outside the range, or of NaN."""
+        """The index of the bin that holds each angle (lower edge included), int64.
+
+        Angles outside, which `check` refuses, go to the last bin; augmentation may take one from `-limit` to `limit`.
+        """
         edges = self.width * torch.arange(self.num_bins + 1, device=angle.device, dtype=angle.dtype) - self.limit
-        index = torch.bucketize(angle, edges, right=True) - 1
+        return (torch.bucketize(angle, edges, right=True) - 1).clamp(0, self.num_bins - 1)
+
+    def check(self, angle: Tensor) -> None:
+        """Refuse angles outside the range, and NaN, by InputError; waits for the device of the tensor."""
         outside = ~((angle >= -self.limit) & (angle < self.limit))
         if outside.any():
             raise InputError(
                 f"an angle of {float(angle[outside][0]):g} degrees lies in no bin of ±{self.limit:g}; lower data.max_angle"
             )
-        return index
 
     def angles(self, like: Tensor) -> Tensor:
         """(num_bins,) the angle, in degrees, that stands for each bin; device and type of `like`."""

@@ -3,13 +3,14 @@
 import torch
 from torch import Tensor
 from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
 
 from headposekit.geometry.conventions import EulerOrder, pose_to_pyr
 from headposekit.geometry.rotations import angular_error, geodesic_distance
 
 
 class PoseError(Metric):
-    """Errors of predicted poses, summed in float64 so that batch size and number of processes play no part.
+    """Errors of predicted poses, computed in float64 from all of them, so that batch size and number of processes play no part.
 
     Errors wrap at 360 degrees only: an error of 180 degrees counts as 180 (as 0 in 6DRepNet's evaluation).
 
@@ -26,36 +27,30 @@ class PoseError(Metric):
     is_differentiable = False
     higher_is_better = False
     full_state_update = False
-    angle_sum: Tensor
-    geodesic_sum: Tensor
-    count: Tensor
+    poses: list[Tensor]
 
     def __init__(self, euler_order: EulerOrder = "ypr") -> None:
         super().__init__()
         self.euler_order = euler_order
-        self.add_state("angle_sum", torch.zeros(3, dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("geodesic_sum", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("count", torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
+        self.add_state("poses", [], dist_reduce_fx="cat")
 
     def update(self, predicted: Tensor, true: Tensor) -> None:
-        """Add B poses, each (B, 3) in degrees."""
-        predicted, true = predicted.detach().double(), true.double()
-        angles = (self._angles(predicted), self._angles(true))
-        self.angle_sum += angular_error(*angles).sum(dim=0)
-        self.geodesic_sum += geodesic_distance(predicted, true).sum()
-        self.count += len(true)
-
-    def _angles(self, pose: Tensor) -> Tensor:
-        return torch.from_numpy(pose_to_pyr(pose.cpu().numpy())).to(pose) if self.euler_order == "pyr" else pose
+        """Add B poses, each (B, 3) in degrees; a copy is all that happens, as each operation is a launch on a GPU."""
+        self.poses.append(torch.stack([predicted.detach(), true], dim=1))
 
     def compute(self) -> dict[str, Tensor]:
         """Mean error in degrees of yaw, pitch and roll, their mean `mae`, `geodesic`, and the number of faces `n`."""
-        yaw, pitch, roll = angles = self.angle_sum / self.count
+        poses = dim_zero_cat(self.poses).double() if len(self.poses) else torch.empty(0, 2, 3, dtype=torch.float64)
+        predicted, true = poses.unbind(dim=1)
+        yaw, pitch, roll = angles = angular_error(self._angles(predicted), self._angles(true)).mean(dim=0)
         return {
             "yaw": yaw,
             "pitch": pitch,
             "roll": roll,
             "mae": angles.mean(),
-            "geodesic": self.geodesic_sum / self.count,
-            "n": self.count,
+            "geodesic": geodesic_distance(predicted, true).mean(),
+            "n": torch.tensor(len(poses)),
         }
+
+    def _angles(self, pose: Tensor) -> Tensor:
+        return torch.from_numpy(pose_to_pyr(pose.cpu().numpy())).to(pose) if self.euler_order == "pyr" else pose

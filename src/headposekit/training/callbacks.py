@@ -186,16 +186,20 @@ class SharedBatchNorm(_BatchNorm):
             return super().forward(input)
         axes, shape = [0, *range(2, input.ndim)], (-1, *[1] * (input.ndim - 2))
         x = input if input.dtype == torch.float64 else input.float()  # half precision is too coarse for sums
-        sums = all_reduce(torch.cat([x.sum(axes), x.new_full((1,), x.numel() / x.shape[1])]))
-        mean, count = sums[:-1] / sums[-1], sums[-1]
-        centered = x - mean.view(shape)
-        variance = all_reduce(centered.square().sum(axes)) / count
+        # Each process sums about its own mean; what is then added up is in float64, so that nothing cancels out.
+        faces, own = x.numel() / x.shape[1], x.mean(axes)
+        spread = (x - own.view(shape)).square().sum(axes).double()
+        sums = [faces * own.double(), spread + faces * own.double().square(), spread.new_full((1,), faces)]
+        total, squares, count = all_reduce(torch.cat(sums)).split([x.shape[1], x.shape[1], 1])
+        mean = total / count
+        variance = (squares / count - mean.square()).to(x)
+        centered = x - mean.to(x).view(shape)
         if self.running_mean is not None and self.running_var is not None and self.momentum is not None:
             with torch.no_grad():
                 if self.num_batches_tracked is not None:
                     self.num_batches_tracked.add_(1)
                 self.running_mean.lerp_(mean.to(self.running_mean), self.momentum)
-                self.running_var.lerp_((variance * count / (count - 1)).to(self.running_var), self.momentum)
+                self.running_var.lerp_((variance * (count / (count - 1))).to(self.running_var), self.momentum)
         output: Tensor = centered * torch.rsqrt(variance + self.eps).view(shape)
         if self.affine:
             output = output * self.weight.view(shape) + self.bias.view(shape)

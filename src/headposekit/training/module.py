@@ -1,7 +1,7 @@
 """LightningModules: one small base with the shared step, the metrics and what a test leaves; a thin one per architecture."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, get_args
 
 import pytorch_lightning as pl
@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
-from torchmetrics import MeanMetric
 
 from headposekit.errors import InputError
 from headposekit.geometry.conventions import ANGLES
@@ -45,8 +44,10 @@ class PoseEvaluator(pl.LightningModule):
     def __init__(self, model: PoseNetwork) -> None:
         super().__init__()
         self.model = model
+        self.compiled: Callable[[Batch], PoseOutput] | None = None  # of the model, for training
+        self.sums: dict[str, Tensor] = {}  # of an epoch's batch means times faces, on the device
+        self.faces = dict.fromkeys(get_args(Stage), 0)
         # A ModuleDict hides the type of what it holds.
-        self.averages: MutableMapping[str, MeanMetric] = nn.ModuleDict()  # type: ignore[assignment]
         self.errors: Mapping[str, PoseError] = nn.ModuleDict(  # type: ignore[assignment]
             {f"{stage}_error": PoseError() for stage in ("train", "val", "test")}
         )
@@ -83,7 +84,8 @@ class PoseEvaluator(pl.LightningModule):
         self.test_errors = {key: value.item() for key, value in self._finish_errors("test").items()}
 
     def _predict(self, batch: Batch, stage: Stage) -> PoseOutput:
-        output: PoseOutput = self.model(batch)
+        forward = self.compiled if self.compiled and stage == "train" else self.model
+        output: PoseOutput = forward(batch)
         pose, true = output.pose, batch["pose"]
         if output.is_refused is not None:
             has_pose = torch.isfinite(pose).all(dim=-1)
@@ -114,6 +116,12 @@ class HeadPoseModule(PoseEvaluator):
             )
         super().__init__(model)
         self.loss, self.optimizer, self.scheduler = loss, optimizer, scheduler
+
+    def on_fit_start(self) -> None:
+        """Have the loss look at all labels at once: in a step, a look would wait for the device."""
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        if data is not None and hasattr(self.loss, "check"):
+            self.loss.check(torch.from_numpy(data.dataset.pose[[*data.split.train, *data.split.val]]))
 
     def on_train_epoch_start(self) -> None:
         """Log the learning rate of the first parameter group."""
@@ -160,13 +168,14 @@ class HeadPoseModule(PoseEvaluator):
     def _step(self, batch: Batch, stage: Stage) -> Tensor:
         output = self._predict(batch, stage)
         loss = self.loss(output, batch)
+        faces = len(batch["pose"])
         with torch.no_grad():
+            self.faces[stage] += faces
             for key, value in {"loss": loss, **(self.model.diagnostics(output) if stage == "val" else {})}.items():
-                name = f"{stage}_{key}"
-                if name not in self.averages:
-                    # A look for NaN would wait for the device with every batch; a NaN shows in the mean.
-                    self.averages[name] = MeanMetric(nan_strategy="disable").to(self.device)
-                self.averages[name].update(value, weight=len(batch["pose"]))
+                name = f"{stage}/{key}"
+                if name not in self.sums:
+                    self.sums[name] = torch.zeros((), dtype=torch.float64, device=value.device)
+                self.sums[name].add_(value, alpha=faces)  # one launch; a number made into a tensor would wait for the device
         return loss
 
     def _log_epoch(self, stage: Stage) -> dict[str, float]:
@@ -174,9 +183,12 @@ class HeadPoseModule(PoseEvaluator):
         errors = self._finish_errors(stage)
         values = {f"{stage}/mae_{angle}": errors[angle] for angle in ANGLES}
         values |= {f"{stage}/{key}": errors[key] for key in ("mae", "geodesic")}
-        for name in sorted(name for name in self.averages if name.startswith(stage)):
-            values[name.replace("_", "/", 1)] = self.averages[name].compute()
-            self.averages[name].reset()
+        names = sorted(name for name in self.sums if name.startswith(stage))
+        sums = torch.stack([self.sums.pop(name) for name in names])
+        sums = torch.cat([sums, sums.new_tensor([self.faces[stage]])])
+        *sums, faces = self.trainer.strategy.reduce(sums, reduce_op="sum")
+        values |= {name: value / faces for name, value in zip(names, sums, strict=True)}
+        self.faces[stage] = 0
         self.log_dict({key: value.float() for key, value in values.items()})
         return {key: float(value) for key, value in values.items()}
 

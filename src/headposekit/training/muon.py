@@ -1,14 +1,18 @@
 """Muon: orthogonalised momentum (all singular values about 1) for weight matrices; AdamW for other parameters."""
 
-from collections.abc import Callable, Iterable
+import functools
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 from torch.optim import AdamW
 
 MIN_SIDE = 16
 """Dense weights with a shorter side than this (the small heads) are left to AdamW; convolutions of any size are not."""
+SMALL, FREE = 2**16, 2**26
+"""Numbers in a matrix (or a stack) that may be padded, and multiplications that cost a GPU about as much as a launch."""
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 """Coefficients of Jordan's quintic iteration, which takes singular values to about 1 in five rounds."""
 
@@ -75,29 +79,28 @@ class Muon(AdamW):
         return loss
 
     def _step_matrices(self, group: dict[str, Any]) -> None:
-        by_shape: dict[torch.Size, list[Tensor]] = {}
-        for parameter in group["params"]:
-            if parameter.grad is not None:
-                by_shape.setdefault(parameter.shape, []).append(parameter)
-        for shape, parameters in by_shape.items():
-            # Equal shapes go through one batched product each, not through many small ones.
-            directions = torch.stack([self._direction(parameter, group["momentum"]) for parameter in parameters])
-            steps = orthogonalise(directions.flatten(2) if len(shape) == 4 else directions)
-            scale = max(1.0, steps.shape[-2] / steps.shape[-1]) ** 0.5
-            for parameter, step in zip(parameters, steps, strict=True):
-                parameter.mul_(1 - group["lr"] * group["weight_decay"])
-                parameter.add_(step.reshape(shape), alpha=-group["lr"] * scale)
-                parameter.grad = None  # done; AdamW passes by
+        parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
+        if not parameters:
+            return
+        gradients, means = [parameter.grad for parameter in parameters], [self._mean(parameter) for parameter in parameters]
+        torch._foreach_lerp_(means, gradients, 1 - group["momentum"])
+        directions = torch._foreach_lerp(gradients, means, group["momentum"])
+        flat = [direction.flatten(1) if direction.ndim == 4 else direction for direction in directions]
+        steps = orthogonalise_all(flat, padded=parameters[0].device.type != "cpu")
+        steps = [step.view_as(parameter) for step, parameter in zip(steps, parameters, strict=True)]
+        torch._foreach_mul_(steps, [max(1.0, matrix.shape[-2] / matrix.shape[-1]) ** 0.5 for matrix in flat])
+        torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
+        torch._foreach_add_(parameters, steps, alpha=-group["lr"])
+        for parameter in parameters:
+            parameter.grad = None  # done; AdamW passes by
 
-    def _direction(self, parameter: Tensor, momentum: float) -> Tensor:
-        assert parameter.grad is not None
+    def _mean(self, parameter: Tensor) -> Tensor:
         state = self.state[parameter]
         if "momentum_buffer" not in state:
-            state["momentum_buffer"] = torch.zeros_like(parameter.grad)
-            state["step"] = torch.tensor(0.0)  # AdamW looks for it in all states it loads
-        state["step"] += 1
-        mean: Tensor = state["momentum_buffer"].lerp_(parameter.grad, 1 - momentum)
-        return parameter.grad.lerp(mean, momentum)
+            state["momentum_buffer"] = torch.zeros_like(parameter)
+            state["step"] = torch.tensor(0.0)  # AdamW looks for it in all states it loads; nobody counts with it
+        mean: Tensor = state["momentum_buffer"]
+        return mean
 
 
 def is_matrix(parameter: Tensor) -> bool:
@@ -107,14 +110,60 @@ def is_matrix(parameter: Tensor) -> bool:
     return parameter.ndim >= 2 and min(parameter.shape[-2:]) >= MIN_SIDE
 
 
+def orthogonalise_all(matrices: Sequence[Tensor], padded: bool) -> list[Tensor]:
+    """See `orthogonalise`; (R, C) or (N, R, C) each. Those of equal shape go through the same batched products.
+
+    With `padded` so do small ones of other shapes, padded with zeros, which change nothing: on a GPU the number of launches
+    counts, and not what they multiply.
+    """
+    done: dict[int, Tensor] = {}
+    small = [i for i, matrix in enumerate(matrices) if padded and matrix.numel() <= SMALL]
+    if small:
+        together = torch.cat([matrices[i].flatten() for i in small] + [matrices[small[0]].new_zeros(1)])
+        slots, back = _slots(tuple(matrices[i].shape for i in small), together.device)
+        numbers = torch.cat([orthogonalise(together[slot]).flatten() for slot in slots])[back]
+        steps = numbers.split([matrices[i].numel() for i in small])
+        done |= {i: step.view_as(matrices[i]) for i, step in zip(small, steps, strict=True)}
+    by_shape: dict[torch.Size, list[int]] = {}
+    for i in sorted(set(range(len(matrices))) - done.keys()):
+        by_shape.setdefault(matrices[i].shape, []).append(i)
+    for members in by_shape.values():
+        done |= zip(members, orthogonalise(torch.stack([matrices[i] for i in members])).unbind(), strict=True)
+    return [done[i] for i in range(len(matrices))]
+
+
+@functools.lru_cache(maxsize=16)
+def _slots(shapes: tuple[torch.Size, ...], device: torch.device) -> tuple[list[Tensor], Tensor]:
+    """Where small matrices lie when they are padded.
+
+    Returns:
+        for each batch (N, short side, long side) the place of each number among those of all matrices, or just behind them
+        for a zero; and the place of each matrix' numbers among those of all batches.
+    """
+    sizes = [shape.numel() for shape in shapes]
+    total, groups = sum(sizes), dict[tuple[int, int], list[Tensor]]()
+    places = [place.view(-1, *shape[-2:]) for place, shape in zip(torch.arange(total).split(sizes), shapes, strict=True)]
+    wide = [place.mT if place.shape[1] > place.shape[2] else place for place in places]
+    for place in sorted(wide, key=lambda place: place.shape[1:], reverse=True):
+        n, short, long = place.shape
+        fitting = (sides for sides in groups if short <= sides[0] and long <= sides[1] and n * sides[0] ** 2 * sides[1] <= FREE)
+        groups.setdefault(next(fitting, (short, long)), []).append(place)
+    slots = []
+    for (rows, columns), members in groups.items():
+        padded = [functional.pad(p, (0, columns - p.shape[2], 0, rows - p.shape[1]), value=total) for p in members]
+        slots.append(torch.cat(padded))
+    back = torch.cat([slot.flatten() for slot in slots]).argsort()[:total]
+    return [slot.to(device) for slot in slots], back.to(device)
+
+
 def orthogonalise(matrices: Tensor) -> Tensor:
     """(..., R, C) to matrices with the same singular vectors and singular values of about 1 (0.7 to 1.2)."""
-    wide = matrices.mT if matrices.shape[-2] > matrices.shape[-1] else matrices
-    wide = wide.reshape(-1, *wide.shape[-2:])
-    x = wide / (wide.norm(dim=(-2, -1), keepdim=True) + 1e-7)
+    x = matrices.reshape(-1, *matrices.shape[-2:])
+    x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
+    is_tall = x.shape[1] > x.shape[2]
     a, b, c = NEWTON_SCHULZ
-    for _ in range(5):  # x = a x + (b gram + c gram²) x
-        gram = x @ x.mT
-        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    turned: Tensor = x.mT if matrices.shape[-2] > matrices.shape[-1] else x
-    return turned.reshape(matrices.shape)
+    for _ in range(5):  # x = a x + (b gram + c gram²) x, or of a tall one's other side
+        gram = x.mT @ x if is_tall else x @ x.mT
+        factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+        x = torch.baddbmm(x, x, factor, beta=a) if is_tall else torch.baddbmm(x, factor, x, beta=a)
+    return x.reshape(matrices.shape)
