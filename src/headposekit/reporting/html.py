@@ -10,6 +10,7 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 from matplotlib import rc_context
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from headposekit.files import data_url, write_text
@@ -58,7 +59,10 @@ def svg(figure: Figure, name: str) -> Markup:
     """
     file = io.StringIO()
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
-        figure.savefig(file, format="svg", transparent=True, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
+        for part in (figure, *figure.axes):
+            part.patch.set(facecolor="none", edgecolor="none")
+        canvas = FigureCanvasSVG(figure)  # `savefig` draws twice where there is a layout to find
+        canvas.print_svg(file, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
     head, _, body = file.getvalue().partition("<svg")[2].partition(">")
     box = re.search(r'viewBox="[^"]*"', head)
     body = re.sub(r'<g id="[^"]*"', "<g", re.sub(r"<!--.*?-->\s*", "", body, flags=re.DOTALL))  # each figure counts from 1
