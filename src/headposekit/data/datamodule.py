@@ -29,8 +29,8 @@ from headposekit.types import Batch
 class FaceBatches(Dataset[Batch]):
     """The faces `indices` of a dataset as cropped, augmented batches; a `BatchKey` says which.
 
-    With `with_pictures`, batches hold the whole pictures as well; `for_training`, only what a training step reads, the image and
-    the pose. Other options: see `HeadPoseDataModule`.
+    With `with_pictures`, batches hold the whole pictures as well; `for_training`, only what a training step reads, image and
+    pose. Other options: see `HeadPoseDataModule`.
     """
 
     def __init__(

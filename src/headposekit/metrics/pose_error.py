@@ -40,7 +40,7 @@ class PoseError(Metric):
 
     def compute(self) -> dict[str, Tensor]:
         """Mean error in degrees of yaw, pitch and roll, their mean `mae`, `geodesic`, and the number of faces `n`."""
-        poses = dim_zero_cat(self.poses).double() if len(self.poses) else torch.empty(0, 2, 3, dtype=torch.float64)
+        poses = dim_zero_cat(self.poses).cpu().double() if len(self.poses) else torch.empty(0, 2, 3, dtype=torch.float64)
         predicted, true = poses.unbind(dim=1)
         yaw, pitch, roll = angles = angular_error(self._angles(predicted), self._angles(true)).mean(dim=0)
         return {

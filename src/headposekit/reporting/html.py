@@ -4,6 +4,7 @@ import io
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -59,9 +60,9 @@ def svg(figure: Figure, name: str) -> Markup:
     """
     file = io.StringIO()
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
-        for part in (figure, *figure.axes):
-            part.patch.set(facecolor="none", edgecolor="none")
-        canvas = FigureCanvasSVG(figure)  # `savefig` draws twice where there is a layout to find
+        for patch in (figure.patch, *(axis.patch for axis in figure.axes)):
+            patch.set(facecolor="none", edgecolor="none")
+        canvas: Any = FigureCanvasSVG(figure)  # `savefig` draws twice where there is a layout to find
         canvas.print_svg(file, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
     head, _, body = file.getvalue().partition("<svg")[2].partition(">")
     box = re.search(r'viewBox="[^"]*"', head)

@@ -174,7 +174,8 @@ class HeadPoseModule(PoseEvaluator):
             for key, value in {"loss": loss, **(self.model.diagnostics(output) if stage == "val" else {})}.items():
                 name = f"{stage}/{key}"
                 if name not in self.sums:
-                    self.sums[name] = torch.zeros((), dtype=torch.float64, device=value.device)
+                    wide = torch.float32 if value.device.type == "mps" else torch.float64  # Apple's GPUs have no float64
+                    self.sums[name] = torch.zeros((), dtype=wide, device=value.device)
                 self.sums[name].add_(value, alpha=faces)  # one launch; a number made into a tensor would wait for the device
         return loss
 
@@ -186,8 +187,8 @@ class HeadPoseModule(PoseEvaluator):
         names = sorted(name for name in self.sums if name.startswith(stage))
         sums = torch.stack([self.sums.pop(name) for name in names])
         sums = torch.cat([sums, sums.new_tensor([self.faces[stage]])])
-        *sums, faces = self.trainer.strategy.reduce(sums, reduce_op="sum")
-        values |= {name: value / faces for name, value in zip(names, sums, strict=True)}
+        *totals, faces = self.trainer.strategy.reduce(sums, reduce_op="sum")
+        values |= {name: total / faces for name, total in zip(names, totals, strict=True)}
         self.faces[stage] = 0
         self.log_dict({key: value.float() for key, value in values.items()})
         return {key: float(value) for key, value in values.items()}
