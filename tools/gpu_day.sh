@@ -17,12 +17,12 @@ mkdir -p "$OUT"
 : >"$OUT/stages.tsv"
 
 if "$python" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then
-    is_small= slower=1
-    heads=8192 epoch_heads=8192 sizes=16,64,256,1024 blocks=7 steps=16 trainer=gpu ddp="trainer=ddp trainer.devices=1"
+    is_small= slower=1 threads=
+    heads=8192 batch=64 sizes=16,64,256,1024 blocks=7 steps=16 trainer=gpu ddp="trainer=ddp trainer.devices=1"
     hopenet=(backbone=resnet50 crop.size=224 batch_size=64)
 else
-    is_small=1 slower=4 # a processor may be shared
-    heads=64 epoch_heads=64 sizes=2 blocks=1 steps=1 trainer=cpu ddp="trainer=ddp_cpu"
+    is_small=1 slower=4 threads=num_threads=1 # a processor may be shared
+    heads=64 batch=16 sizes=2 blocks=1 steps=1 trainer=cpu ddp="trainer=ddp_cpu"
     hopenet=(backbone=resnet18 crop.size=64 batch_size=2)
 fi
 
@@ -31,28 +31,28 @@ stage() { # NAME SECONDS COMMAND...
     shift 2
     timeout -k 5 "$((seconds * slower))" "$@" >"$OUT/$name.log" 2>&1
     local status=$?
-    printf '%s\t%s\t%s\t%s\n' "$name" "$status" "$((SECONDS - start))" "$*" >>"$OUT/stages.tsv"
+    printf '%s\t%s\t%s\t%s\n' "$name" "$status" "$((SECONDS - start))" "$(echo "$*" | tr -s ' \n' ' ')" >>"$OUT/stages.tsv"
     echo "$name: exit status $status after $((SECONDS - start)) s"
 }
 bench() { # NAME SECONDS STAGES OPTIONS...
     local name=$1 seconds=$2 stages=$3
     shift 3
     # shellcheck disable=SC2086
-    stage "$name" "$seconds" "$python" src/benchmark.py "stages=[$stages]" num_blocks=$blocks num_steps=$steps "$@" ${MORE:-} \
+    stage "$name" "$seconds" "$python" src/benchmark.py "stages=[$stages]" num_blocks=$blocks num_steps=$steps $threads "$@" ${MORE:-} \
         "hydra.run.dir=$OUT/$name"
 }
 train() { # NAME SECONDS OPTIONS...
     local name=$1 seconds=$2
     shift 2
     # shellcheck disable=SC2086
-    stage "$name" "$seconds" "$python" src/train.py "data.num_heads=$heads" test.synthetic.num_heads=64 "$@" ${MORE:-}
+    stage "$name" "$seconds" "$python" src/train.py "data.num_heads=$heads" "data.batch_size=$batch" test.synthetic.num_heads=64 "$@" ${MORE:-}
 }
 
 stage machine 15 sh -c "nvidia-smi; lscpu | grep -E 'Model name|^CPU\(s\)'; '$python' -m pip list 2>/dev/null |
     grep -iE '^(torch|timm|pytorch-lightning|numpy) '; git log -1 --format='commit %h'"
 stage checks 60 "$python" -m pytest tests/test_gpu.py tests/training/test_steps.py -p no:cacheprovider -m "not slow" -rs
 train training 60 "trainer=$trainer" epochs=2 "hydra.run.dir=$OUT/training"
-stage evaluation 30 "$python" src/evaluate.py "checkpoint=$OUT/training/checkpoints/last.ckpt" test.synthetic.num_heads=64 \
+stage evaluation 30 "$python" src/evaluate.py "checkpoint=$OUT/training/checkpoints/last.ckpt" 'test=[synthetic]' test.synthetic.num_heads=64 \
     "hydra.run.dir=$OUT/evaluation"
 bench limits 20 limits
 bench loop 30 loop batch_size=16
@@ -62,7 +62,7 @@ done
 bench step_adam 20 train "batch_size=${sizes%%,*}" optimizer=adam
 bench forms 40 step "batch_sizes=[$sizes]"
 for size in ${sizes//,/ }; do
-    bench "epoch_$size" 40 epoch "data.num_heads=$epoch_heads" "data.batch_size=$size"
+    bench "epoch_$size" 40 epoch "data.num_heads=$heads" "data.batch_size=$size"
 done
 bench inference 25 inference "batch_size=${sizes##*,}"
 bench hopenet 40 train,step model=hopenet model.backbone.pretrained=false "batch_sizes=[${sizes%%,*}]" "${hopenet[@]}"
