@@ -17,11 +17,11 @@ mkdir -p "$OUT"
 : >"$OUT/stages.tsv"
 
 if "$python" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then
-    is_small= slower=1
+    is_small= slower=1 threads=
     heads=8192 batch=64 sizes=16,64,256,1024 blocks=7 steps=16 trainer=gpu ddp="trainer=ddp trainer.devices=1"
     hopenet=(backbone=resnet50 crop.size=224 batch_size=64)
 else
-    is_small=1 slower=4 # a processor may be shared
+    is_small=1 slower=4 threads=num_threads=1 # a processor may be shared
     heads=64 batch=16 sizes=2 blocks=1 steps=1 trainer=cpu ddp="trainer=ddp_cpu"
     hopenet=(backbone=resnet18 crop.size=64 batch_size=2)
 fi
@@ -38,7 +38,7 @@ bench() { # NAME SECONDS STAGES OPTIONS...
     local name=$1 seconds=$2 stages=$3
     shift 3
     # shellcheck disable=SC2086
-    stage "$name" "$seconds" "$python" src/benchmark.py "stages=[$stages]" num_blocks=$blocks num_steps=$steps "$@" ${MORE:-} \
+    stage "$name" "$seconds" "$python" src/benchmark.py "stages=[$stages]" num_blocks=$blocks num_steps=$steps $threads "$@" ${MORE:-} \
         "hydra.run.dir=$OUT/$name"
 }
 train() { # NAME SECONDS OPTIONS...
