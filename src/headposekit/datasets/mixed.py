@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from headposekit.data.datamodule import FaceBatches, HeadPoseDataModule
 from headposekit.data.dataset import HeadPoseDataset
 from headposekit.data.sampling import BatchKey, EvaluationSampler, Split
+from headposekit.datasets.synthetic import SyntheticDataModule
 from headposekit.errors import InputError
 from headposekit.geometry.crops import CropRule
 from headposekit.types import Batch
@@ -199,6 +200,8 @@ class MixedDataModule(HeadPoseDataModule):
 
     def read_dataset(self) -> MixedFaces:
         """Read all parts."""
+        for part in sorted(self.parts.values(), key=lambda part: isinstance(part, SyntheticDataModule)):
+            _ = part.dataset  # what is not there is said before heads are rendered
         return MixedFaces({name: part.dataset for name, part in self.parts.items()})
 
     @cached_property
