@@ -1,21 +1,25 @@
 """Fixtures: generated dataset trees, the real samples where they are, and the entry points as a user calls them."""
 
+import functools
 import os
 import runpy
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from threadpoolctl import threadpool_limits
 
 import trees
-from processes import call_forked, call_fresh
+from processes import call
 from run_folders import SWEPT
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -77,13 +81,20 @@ def labels_root(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of runs with one of `train.py` itself: a cell of a sweep on few synthetic heads."""
-    folder = tmp_path_factory.mktemp("trained")
-    environment = {**os.environ, "HEADPOSEKIT_RUNS": str(folder / "runs"), "HEADPOSEKIT_DATASETS": str(folder / "datasets")}
-    cell = ["model=fsanet", "aggregation=none", "scoring=none"]
-    done = call_forked(PROJECT / "src" / "train.py", ["-m", *SWEPT, *cell], folder, environment)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return folder / "runs"
+    """A folder of runs with one of `train.py` itself: a cell of a sweep on few synthetic heads.
+
+    It is trained once for all processes of the tests; each has a copy.
+    """
+    base = tmp_path_factory.getbasetemp()
+    original = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "trained"
+    with FileLock(original.with_suffix(".lock")):
+        if not original.is_dir():
+            folder = tmp_path_factory.mktemp("training")
+            cell = ("model=fsanet", "aggregation=none", "scoring=none")
+            done = call(folder, "train", "-m", *SWEPT, *cell, HEADPOSEKIT_DATASETS=str(folder / "datasets"))
+            assert done.returncode == 0, done.stdout + done.stderr
+            folder.rename(original)
+    return Path(shutil.copytree(original, tmp_path_factory.mktemp("copy") / "trained")) / "runs"
 
 
 @pytest.fixture
@@ -94,17 +105,8 @@ def roots(w300lp_root: Path, aflw2000_root: Path) -> tuple[str, ...]:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Call an entry point in its own process, from an empty folder, with runs/ below it.
-
-    `fresh=True` starts a new interpreter, as a user does; otherwise see `processes`.
-    """
-
-    def call(script: str, *overrides: str, fresh: bool = False, **env: str) -> subprocess.CompletedProcess[str]:
-        environment = {**os.environ, "HEADPOSEKIT_RUNS": str(tmp_path / "runs"), "COLUMNS": "160", **env}
-        path = PROJECT / "src" / f"{script}.py"
-        return (call_fresh if fresh else call_forked)(path, list(overrides), tmp_path, environment)
-
-    return call
+    """Call an entry point in its own process, from an empty folder, with runs/ below it; see `processes.call`."""
+    return functools.partial(call, tmp_path)
 
 
 @pytest.fixture
@@ -133,19 +135,35 @@ def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
 
 
 @pytest.fixture
-def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """Call an entry point in this process (no imports again) and return the one line with which it refuses."""
+def enter(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Call an entry point in this process (no imports again), otherwise like `run`: for those that only read or refuse."""
+
+    def call(script: str, *overrides: str, **env: str) -> subprocess.CompletedProcess[str]:
+        path = PROJECT / "src" / f"{script}.py"
+        environment = {"HEADPOSEKIT_RUNS": str(tmp_path / "runs"), "HYDRA_FULL_ERROR": "0", "COLUMNS": "160", **env}
+        code: Any = 0
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(tmp_path)
+            patch.setattr(sys, "argv", [str(path), *overrides])
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            try:
+                runpy.run_path(str(path), run_name="__main__")
+            except SystemExit as leave:
+                code = leave.code
+        return subprocess.CompletedProcess([script, *overrides], code, *capfd.readouterr())
+
+    return call
+
+
+@pytest.fixture
+def refused(enter: Callable[..., subprocess.CompletedProcess[str]]) -> Callable[..., str]:
+    """Call an entry point in this process and return the one line with which it refuses."""
 
     def call(script: str, *overrides: str) -> str:
-        path = PROJECT / "src" / f"{script}.py"
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.setenv("HEADPOSEKIT_RUNS", str(tmp_path / "runs"))
-        monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
-        monkeypatch.setattr(sys, "argv", [str(path), *overrides])
-        with pytest.raises(SystemExit) as leave:
-            runpy.run_path(str(path), run_name="__main__")
-        errors = [line for line in capfd.readouterr().err.splitlines() if line.strip()]
-        assert leave.value.code == 1
+        done = enter(script, *overrides)
+        errors = [line for line in done.stderr.splitlines() if line.strip()]
+        assert done.returncode == 1
         assert len(errors) == 1, errors
         return errors[0]
 

@@ -25,7 +25,17 @@ PRELOAD = [
 multiprocessing.set_forkserver_preload(PRELOAD)
 
 
+SCRIPTS = Path(__file__).resolve().parents[1] / "src"
 TIMEOUT = 300  # seconds
+
+
+def call(folder: Path, script: str, *overrides: str, fresh: bool = False, **env: str) -> "subprocess.CompletedProcess[str]":
+    """Call an entry point in its own process, from a folder, with runs/ below it.
+
+    `fresh=True` starts a new interpreter, as a user does; otherwise it is forked from one that has the packages.
+    """
+    environment = {**os.environ, "HEADPOSEKIT_RUNS": str(folder / "runs"), "COLUMNS": "160", **env}
+    return (call_fresh if fresh else call_forked)(SCRIPTS / f"{script}.py", list(overrides), folder, environment)
 
 
 def call_forked(

@@ -6,14 +6,14 @@ from run_folders import results
 
 
 def test_main_job_renders_trains_and_tests_on_unseen_people(run, tmp_path: Path) -> None:
-    small = ("data.num_heads=128", "test.synthetic.num_heads=128", "epochs=1", "data.batch_size=32")
+    small = ("data.num_heads=64", "test.synthetic.num_heads=64", "epochs=1", "data.batch_size=32")
     done = run("train", *small, fresh=True, HEADPOSEKIT_DATASETS=str(tmp_path / "datasets"))
     assert done.returncode == 0, done.stderr
     (folder,) = (tmp_path / "runs").iterdir()
     content = results(folder)
     assert content["train"]["dataset"] == "synthetic"
-    assert content["train"]["n"] + content["train"]["n_val"] == 128
-    assert content["test"]["synthetic"]["n"] == 128
+    assert content["train"]["n"] + content["train"]["n_val"] == 64
+    assert content["test"]["synthetic"]["n"] == 64
     assert {path.name.split("_")[0] for path in (tmp_path / "datasets" / "synthetic").iterdir()} == {"train", "test"}
     packs = {path: path.stat().st_mtime_ns for path in tmp_path.glob("datasets/synthetic/*/chunk*")}
     again = run("train", *small, "seed=1", HEADPOSEKIT_DATASETS=str(tmp_path / "datasets"))

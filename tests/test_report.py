@@ -11,10 +11,10 @@ from headposekit.geometry.conventions import pose_to_pyr
 from run_folders import POSES, SCORING_ERRORS, SWEPT, by_method, results, write_run, write_runs
 
 
-def test_runs_and_fusions_are_found_and_deleted_ones_are_dashes(run, tmp_path: Path) -> None:
+def test_runs_and_fusions_are_found_and_deleted_ones_are_dashes(enter, tmp_path: Path) -> None:
     for seed in (0, 1):
         folders = write_runs(tmp_path / "runs", seed)
-    done = run("report", "experiments=fsanet/table4")
+    done = enter("report", "experiments=fsanet/table4")
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "runs" / "reports" / "fsanet" / "table4"
     table = by_method(folder / "table.csv")
@@ -27,18 +27,18 @@ def test_runs_and_fusions_are_found_and_deleted_ones_are_dashes(run, tmp_path: P
         assert (folder / name).stat().st_size > 500
 
     shutil.rmtree(folders["variance"])  # of seed 1
-    assert run("report", "experiments=fsanet/table4").returncode == 0
+    assert enter("report", "experiments=fsanet/table4").returncode == 0
     fewer = by_method(folder / "table.csv")
     changed = {label for label in table if table[label] != fewer[label]}
     assert changed == {"capsule, var", "capsule, fusion"}
     assert {fewer[label]["AFLW2000 seeds"] for label in changed} == {"1"}
 
 
-def test_a_real_training_stands_in_its_table_and_on_the_page(run, trained: Path) -> None:
+def test_a_real_training_stands_in_its_table_and_on_the_page(enter, trained: Path) -> None:
     (folder,) = [path.parent for path in trained.glob("*/results.json")]
     errors = results(folder)["test"]["synthetic"]["last"]
     where = {"HEADPOSEKIT_RUNS": str(trained), "HEADPOSEKIT_DATASETS": str(trained.parent / "datasets")}
-    done = run("report", *SWEPT, **where)
+    done = enter("report", *SWEPT, **where)
     assert done.returncode == 0, done.stderr
     table = by_method(trained / "reports" / "synthetic" / "networks" / "table.csv")
     row = table["no aggregation, w/o"]
@@ -46,7 +46,7 @@ def test_a_real_training_stands_in_its_table_and_on_the_page(run, trained: Path)
     assert [row[f"unseen heads {name}"] for name in names] == [f"{errors[key]:.2f}" for key in ("mae", *names[1:])]
     assert {row["unseen heads n"], row["unseen heads seeds"], table["capsule, 1x1"]["unseen heads last"]} == {"8", "1", "–"}
 
-    done = run("report", **where)
+    done = enter("report", **where)
     assert done.returncode == 0, done.stderr
     assert "1 trainings and 0 evaluations of 1 networks, 1 tables, 0 folders left out" in " ".join(done.stdout.split())
     page = (trained / "reports" / "index.html").read_text()
@@ -54,14 +54,14 @@ def test_a_real_training_stands_in_its_table_and_on_the_page(run, trained: Path)
     assert folder.name in page
 
 
-def test_mean_over_splits_shows_their_spread_and_needs_all_of_them(run, tmp_path: Path) -> None:
+def test_mean_over_splits_shows_their_spread_and_needs_all_of_them(enter, tmp_path: Path) -> None:
     folders = [
         write_run(
             tmp_path / "runs", error, "experiments=hopenet/table3", "model=hopenet", "loss.alpha=1", f"protocol.seed={seed}"
         )
         for seed, error in enumerate((3.0, 4.0, 8.0))
     ]
-    assert run("report", "experiments=hopenet/table3").returncode == 0
+    assert enter("report", "experiments=hopenet/table3").returncode == 0
     folder = tmp_path / "runs" / "reports" / "hopenet" / "table3"
     table = by_method(folder / "table.csv")
     assert table["split 2"]["BIWI last"] == "4.00"
@@ -69,15 +69,15 @@ def test_mean_over_splits_shows_their_spread_and_needs_all_of_them(run, tmp_path
     assert table["ResNet50 (alpha 1)"]["BIWI difference"] == "+1.77"  # 9.68 / 3
     assert table["ResNet50 (alpha 1)"]["BIWI n"] == "6"
     shutil.rmtree(folders[1])
-    assert run("report", "experiments=hopenet/table3").returncode == 0
+    assert enter("report", "experiments=hopenet/table3").returncode == 0
     assert by_method(folder / "table.csv")["ResNet50 (alpha 1)"]["BIWI last"] == "–"
 
 
-def test_rows_of_test_sets_of_their_own_and_fusions_in_other_angles(run, tmp_path: Path) -> None:
+def test_rows_of_test_sets_of_their_own_and_fusions_in_other_angles(enter, tmp_path: Path) -> None:
     for scoring, error in SCORING_ERRORS.items():
         options = ("experiments=biwi_variants", "model=fsanet", "aggregation=capsule", f"scoring={scoring}")
         write_run(tmp_path / "runs", error, *options)
-    done = run("report", "experiments=biwi_variants")
+    done = enter("report", "experiments=biwi_variants")
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "runs" / "reports" / "biwi_variants"
     table = by_method(folder / "table.csv")
@@ -105,28 +105,28 @@ def test_structure_maps_are_drawn_over_synthetic_heads(run, tmp_path: Path) -> N
     assert "1.00" in row.values()
 
 
-def test_missing_rows_are_named_with_the_command_and_the_options_that_the_pool_has(run, tmp_path: Path) -> None:
+def test_missing_rows_are_named_with_the_command_and_the_options_that_the_pool_has(enter, tmp_path: Path) -> None:
     smoke = ("experiments=fsanet/table4", "budget=smoke", "seed=1", "aggregation=capsule", "scoring=conv")
     write_run(tmp_path / "runs", 1.0, *smoke)
-    plain = run("report", "experiments=fsanet/table4").stdout
+    plain = enter("report", "experiments=fsanet/table4").stdout
     assert "capsule, 1x1; capsule, var; `python src/train.py -m experiments=fsanet/table4` goes on with them\n" in plain
     assert "the pool has it with budget=smoke\n" in plain
-    given = run("report", "experiments=fsanet/table4", "budget=smoke", "seed=0").stdout
+    given = enter("report", "experiments=fsanet/table4", "budget=smoke", "seed=0").stdout
     assert "Missing: SSR-Net-MD; " in given
     assert "capsule, w/o; capsule, var; `python src/train.py -m experiments=fsanet/table4 budget=smoke seed=0` goes" in given
     assert "the pool has it" not in given
 
 
-def test_options_that_make_cells_are_no_other_sweep(run, tmp_path: Path) -> None:
+def test_options_that_make_cells_are_no_other_sweep(enter, tmp_path: Path) -> None:
     cell = ("experiments=fsanet/figure6a", "aggregation=capsule", "scoring=conv")
     write_run(tmp_path / "runs", 1.0, *cell)
-    said = run("report", *cell[:2]).stdout
+    said = enter("report", *cell[:2]).stdout
     assert "Missing: var; w/o; `python src/train.py -m experiments=fsanet/figure6a aggregation=capsule` goes on" in said
     assert "the pool has it" not in said
-    assert "the pool has it with no options" in run("report", cell[0], "epochs=3").stdout
+    assert "the pool has it with no options" in enter("report", cell[0], "epochs=3").stdout
 
 
-def test_runs_on_lists_that_are_not_here_are_not_called_missing(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_runs_on_lists_that_are_not_here_are_not_called_missing(enter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     here = tmp_path / "here" / "BIWI"
     here.mkdir(parents=True)
     (here / "Biwi_FSA-Net.npz").write_bytes(b"boxes")
@@ -135,12 +135,12 @@ def test_runs_on_lists_that_are_not_here_are_not_called_missing(run, tmp_path: P
     write_run(tmp_path / "runs", 1.0, *options, test_sets=("biwi_fsanet_ypr", "biwi_dockerface_ypr"))
     row, table = "FSA-Caps (1x1), 13,219 frames, MTCNN", tmp_path / "runs" / "reports" / "biwi_variants" / "table"
     note = "The list Biwi_FSA-Net.npz is not here, so runs on biwi_fsanet_ypr cannot be matched."
-    found = run("report", options[0])
+    found = enter("report", options[0])
     assert by_method(table.with_suffix(".csv"))[row]["BIWI last"] == "1.00"
     assert "Missing: FSA-Caps (w/o), 13,219 frames, MTCNN; FSA-Caps (var), " in found.stdout
     assert note not in table.with_suffix(".md").read_text()
     (here / "Biwi_FSA-Net.npz").unlink()
-    lost = run("report", options[0])
+    lost = enter("report", options[0])
     assert by_method(table.with_suffix(".csv"))[row]["BIWI last"] == "–"
     assert "Missing: FSA-Caps (w/o), 13,219 frames, MTCNN; FSA-Caps (var), " in lost.stdout
     assert note in table.with_suffix(".md").read_text()

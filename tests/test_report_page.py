@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
+from processes import call
 from run_folders import by_method, write_run, write_runs
 
 HOSTILE = '<img src=x onerror=alert(1)> & "b" $'
@@ -73,10 +74,10 @@ class Page(HTMLParser):
             self._cell = None
 
 
-@pytest.fixture
-def pool(tmp_path: Path) -> Path:
-    """Two seeds of three networks, an evaluation of a hostile name, and folders that are no runs."""
-    runs = tmp_path / "runs"
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of two seeds of three networks, an evaluation of a hostile name, and folders that are no runs."""
+    runs = tmp_path_factory.mktemp("page") / "runs"
     for seed in (0, 1):
         for folder in write_runs(runs, seed, "fsanet/table5", "biwi").values():
             results = json.loads((folder / "results.json").read_text())
@@ -99,14 +100,9 @@ def pool(tmp_path: Path) -> Path:
     (robbed / "predictions_aflw2000.csv").unlink()
     (robbed / "running").write_text("")
     robbed.rename(runs / "robbed")
-    return runs
-
-
-@pytest.fixture
-def page(run, pool: Path) -> Path:
-    done = run("report")
+    done = call(runs.parent, "report")
     assert done.returncode == 0, done.stderr
-    return pool / "reports" / "index.html"
+    return runs / "reports" / "index.html"
 
 
 def test_page_holds_tables_intervals_figures_and_reasons_and_needs_nobody_else(page: Path) -> None:
@@ -173,9 +169,9 @@ def _change_rules(folder: Path, rules: dict[str, Any]) -> None:
     (folder / "results.json").write_text(json.dumps(results))
 
 
-def test_two_annotations_stand_beside_aflw2000_and_small_differences_are_marked(run, aflw2000_runs, tmp_path: Path) -> None:
+def test_two_annotations_stand_beside_aflw2000_and_small_differences_are_marked(enter, aflw2000_runs, tmp_path: Path) -> None:
     words = "A second annotation (a second.csv) disagrees with the official labels by MAE 2.90, geodesic "
-    done = run("report", f"annotations={tmp_path / 'a second.csv'}")
+    done = enter("report", f"annotations={tmp_path / 'a second.csv'}")
     assert done.returncode == 0, done.stderr
     text = (tmp_path / "runs" / "reports" / "index.html").read_text()
     assert words in text
@@ -184,7 +180,7 @@ def test_two_annotations_stand_beside_aflw2000_and_small_differences_are_marked(
     assert measured == ["1.00", "2.00 ≈", "4.00"]
     assert "FSA-Net, Table 1" in text[text.index('id="leaderboards"') : text.index('id="experiments"')]
 
-    assert run("report", "experiments=fsanet/table4", f"annotations={tmp_path / 'a second.csv'}").returncode == 0
+    assert enter("report", "experiments=fsanet/table4", f"annotations={tmp_path / 'a second.csv'}").returncode == 0
     folder = tmp_path / "runs" / "reports" / "fsanet" / "table4"
     table = by_method(folder / "table.csv")
     found = {label: row["AFLW2000 last"] for label, row in table.items() if label.startswith("capsule")}
@@ -195,14 +191,14 @@ def test_two_annotations_stand_beside_aflw2000_and_small_differences_are_marked(
     assert r"$\approx$" in (folder / "table.tex").read_text()
 
 
-def test_papers_numbers_are_of_the_official_labels_and_stand_beside_no_others(run, aflw2000_runs, tmp_path: Path) -> None:
+def test_papers_numbers_are_of_the_official_labels_and_stand_beside_no_others(enter, aflw2000_runs, tmp_path: Path) -> None:
     for folder in aflw2000_runs.values():
         _change_rules(folder, {"dataset": "AFLW2000", "labels": "a second.csv"})
-    assert run("report").returncode == 0
+    assert enter("report").returncode == 0
     text = (tmp_path / "runs" / "reports" / "index.html").read_text()
     assert "AFLW2000, labels a second.csv" in text
     assert "FSA-Net, Table 1" not in text[text.index('id="leaderboards"') : text.index('id="experiments"')]
-    assert run("report", "experiments=fsanet/table4").returncode == 0
+    assert enter("report", "experiments=fsanet/table4").returncode == 0
     folder = tmp_path / "runs" / "reports" / "fsanet" / "table4"
     assert {row["AFLW2000 published"] for row in by_method(folder / "table.csv").values()} == {"–"}
     assert {row["AFLW2000 difference"] for row in by_method(folder / "table.csv").values()} == {"–"}

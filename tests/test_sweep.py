@@ -177,11 +177,10 @@ def test_a_lost_job_of_a_cluster_is_one_failed_cell(sweep: FakeSweep, monkeypatc
 
 
 def test_no_cell_stops_another_and_nothing_finished_is_repeated(run, roots, w300lp_root: Path, tmp_path: Path) -> None:
-    sweep = ("train", "-m", *roots, *SMALL, "epochs=1", "scoring=conv,variance", "optimizer.lr=0.001,-1")
-    first = run(*sweep)
+    first = run("train", "-m", *roots, *SMALL, "epochs=1", "optimizer.lr=0.001,-1,0.002")
     assert first.returncode == 1
-    assert "2 finished · 2 failed" in first.stdout
-    assert "error: 2 of 4 cells did not finish; the same command goes on with them" in first.stderr
+    assert "2 finished · 1 failed" in first.stdout
+    assert "error: 1 of 3 cells did not finish; the same command goes on with them" in first.stderr
     finished = {name: path for name, path in folders(tmp_path).items() if (path / "results.json").is_file()}
     assert len(finished) == 2
     before = {name: (path / "checkpoints" / "last.ckpt").stat().st_mtime_ns for name, path in finished.items()}
@@ -192,7 +191,7 @@ def test_no_cell_stops_another_and_nothing_finished_is_repeated(run, roots, w300
         "test.w300lp.num_test=12",
         "test.w300lp.perturb.low_resolution=[1,5]",
     )
-    again = run("train", "-m", *roots[:2], *roots[3:], *SMALL, "epochs=1", "scoring=conv,variance", *more)
+    again = run("train", "-m", *roots[:2], *roots[3:], *SMALL, "epochs=1", "optimizer.lr=0.001,0.002", *more)
     assert again.returncode == 0, again.stderr
     assert "Epoch" not in again.stdout
     for name, path in finished.items():
@@ -205,22 +204,26 @@ def test_no_cell_stops_another_and_nothing_finished_is_repeated(run, roots, w300
         assert (path / "predictions_w300lp_x1.csv").is_file()
 
 
-def test_killed_sweep_goes_on_and_ends_as_an_unbroken_one(run, start, roots, tmp_path: Path) -> None:
-    options = (*roots, *SMALL, "epochs=3", "scoring=conv,variance")
-    unbroken = run("train", "-m", *options, HEADPOSEKIT_RUNS=str(tmp_path / "unbroken"))
-    assert unbroken.returncode == 0, unbroken.stderr
+def test_killed_sweep_goes_on_and_its_cells_end_as_unbroken_trainings(run, start, roots, tmp_path: Path) -> None:
+    options = (*roots, *SMALL, "epochs=3")
+    unbroken: dict[str, Path] = {}
+    for scoring in ("conv", "variance"):
+        alone = run("train", *options, f"scoring={scoring}", f"hydra.run.dir={scoring}")
+        assert alone.returncode == 0, alone.stderr
+        unbroken[results(tmp_path / scoring)["train_id"]] = tmp_path / scoring
 
-    sweep = start("train", "-m", *options)
+    sweep = start("train", "-m", *options, "scoring=conv,variance")
     deadline = time.monotonic() + 120
     while not list(tmp_path.glob("runs/*/checkpoints/last.ckpt")) and time.monotonic() < deadline:
         time.sleep(0.05)
     sweep.send_signal(signal.SIGKILL)  # the sweep alone: its cell must end with it
     sweep.wait()
-    after = run("train", "-m", *options)
+    after = run("train", "-m", *options, "scoring=conv,variance")
     assert after.returncode == 0, after.stderr
     assert "2 finished" in after.stdout
+    assert set(folders(tmp_path)) == set(unbroken)
     for name, path in folders(tmp_path).items():
-        other = tmp_path / "unbroken" / name
+        other = unbroken[name]
         assert results(path)["test"] == results(other)["test"]
         assert [row["epoch"] for row in rows(path / "metrics.csv")] == ["0", "1", "2"]
         assert (path / "predictions_aflw2000.csv").read_text() == (other / "predictions_aflw2000.csv").read_text()
@@ -241,9 +244,10 @@ def test_cells_of_two_processes_each(run, roots, tmp_path: Path) -> None:
 @pytest.mark.parametrize(("launcher", "package"), [("joblib", "joblib"), ("submitit_local", "submitit"), ("ray", "ray")])
 def test_launchers_run_cells_side_by_side(run, roots, tmp_path: Path, launcher: str, package: str) -> None:
     pytest.importorskip(f"hydra_plugins.hydra_{package}_launcher", reason="install the extra `launchers`")
-    jobs = ("hydra.launcher.n_jobs=2",) if launcher == "joblib" else ()
+    is_joblib = launcher == "joblib"
+    jobs = ("hydra.launcher.n_jobs=2",) if is_joblib else ()
     options = (*roots, *SMALL, "epochs=1", "scoring=conv,variance")
-    done = run("train", "-m", *options, f"hydra/launcher={launcher}", *jobs, fresh=True)
+    done = run("train", "-m", *options, f"hydra/launcher={launcher}", *jobs, fresh=is_joblib)  # forked, it did not end
     assert done.returncode == 0, done.stderr
     assert "2 finished" in done.stdout
     assert len([path for path in folders(tmp_path).values() if (path / "results.json").is_file()]) == 2
