@@ -244,9 +244,10 @@ def test_cells_of_two_processes_each(run, roots, tmp_path: Path) -> None:
 @pytest.mark.parametrize(("launcher", "package"), [("joblib", "joblib"), ("submitit_local", "submitit"), ("ray", "ray")])
 def test_launchers_run_cells_side_by_side(run, roots, tmp_path: Path, launcher: str, package: str) -> None:
     pytest.importorskip(f"hydra_plugins.hydra_{package}_launcher", reason="install the extra `launchers`")
-    jobs = ("hydra.launcher.n_jobs=2",) if launcher == "joblib" else ()
+    is_joblib = launcher == "joblib"
+    jobs = ("hydra.launcher.n_jobs=2",) if is_joblib else ()
     options = (*roots, *SMALL, "epochs=1", "scoring=conv,variance")
-    done = run("train", "-m", *options, f"hydra/launcher={launcher}", *jobs)
+    done = run("train", "-m", *options, f"hydra/launcher={launcher}", *jobs, fresh=is_joblib)  # forked, it did not end
     assert done.returncode == 0, done.stderr
     assert "2 finished" in done.stdout
     assert len([path for path in folders(tmp_path).values() if (path / "results.json").is_file()]) == 2
