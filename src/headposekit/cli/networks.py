@@ -1,7 +1,7 @@
 """Networks as options name them: to train, and, of checkpoints and published files, to evaluate."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from hydra import compose
@@ -15,10 +15,12 @@ from headposekit.paths import runs_dir, typed
 from headposekit.sweeps.cells import key_of
 from headposekit.sweeps.folders import folders_of
 from headposekit.sweeps.pool import finished_results
-from headposekit.training import PoseEvaluator
 from headposekit.training.identity import differences, learns, train_id
 from headposekit.weights.checkpoint import LoadedNetwork
 from headposekit.weights.load import fuse, load_member, load_own, refuse_other_crops, refuse_repeated
+
+if TYPE_CHECKING:  # prediction runs without Lightning
+    from headposekit.training import PoseEvaluator
 
 COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
 """Of torch.compile; `reduce-overhead` records CUDA graphs, which small batches on a GPU need."""
@@ -82,7 +84,7 @@ def without_imagenet(module: DictConfig) -> DictConfig:
     return network
 
 
-def compile_network(module: PoseEvaluator, mode: str | None) -> None:
+def compile_network(module: "PoseEvaluator", mode: str | None) -> None:
     """Have torch.compile translate a module's network at its first training step (None: not at all), for training alone.
 
     Validation and tests run as written: each would be translated for itself, for tens of seconds.
