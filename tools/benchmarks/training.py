@@ -276,7 +276,7 @@ def _launches(work: Callable[[], object]) -> dict[str, float]:
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profile:
         work()
         torch.cuda.synchronize()
-    on_gpu = [event for event in profile.events() if event.device_type == torch.autograd.DeviceType.CUDA]
+    on_gpu = [event for event in profile.events() if event.device_type.name == "CUDA"]
     busy = sum(event.device_time for event in on_gpu) / 1e6
     return {"launches": len(on_gpu), "gpu_busy_seconds": busy}
 

@@ -79,7 +79,7 @@ class MixedBatches(Dataset[Batch]):
         back = np.argsort(np.concatenate(chosen))
         order = torch.from_numpy(back)
         together: Any = {
-            key: torch.cat([batch[key] for batch in batches])[order]  # type: ignore[literal-required]
+            key: torch.cat([batch[key] for batch in batches])[order]
             for key in ("image", "pose", "box", "landmarks")
             if key in batches[0]
         }

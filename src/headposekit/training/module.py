@@ -186,8 +186,8 @@ class HeadPoseModule(PoseEvaluator):
         names = sorted(name for name in self.sums if name.startswith(stage))
         sums = torch.stack([self.sums.pop(name) for name in names])
         sums = torch.cat([sums, sums.new_tensor([self.faces[stage]])])
-        *sums, faces = self.trainer.strategy.reduce(sums, reduce_op="sum")
-        values |= {name: value / faces for name, value in zip(names, sums, strict=True)}
+        totals: Tensor = self.trainer.strategy.reduce(sums, reduce_op="sum")
+        values |= {name: total / totals[-1] for name, total in zip(names, totals, strict=False)}
         self.faces[stage] = 0
         self.log_dict({key: value.float() for key, value in values.items()})
         return {key: float(value) for key, value in values.items()}
