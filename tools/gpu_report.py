@@ -23,11 +23,9 @@ def report(out: Path) -> str:
     if devices <= {"cpu"}:
         lines += ["**There was no GPU: the small form on a processor. It shows that the stages run, and no speed.**"]
     lines += ["", "```", (out / "machine.log").read_text(errors="replace").strip(), "```", ""]
-    lines += ["| stage | ended | seconds |", "|---|---|--:|"]
+    lines += ["| stage | ended (or exit status) | seconds |", "|---|---|--:|"]
     for name, status, seconds, *_ in stages:
-        ended = {"0": "well", "124": "**at its time limit**", "137": "**at its time limit**"}.get(
-            status, f"**status {status}**"
-        )
+        ended = {"0": "well", "124": "**at its time limit**", "137": "**at its time limit**"}.get(status, f"**{status}**")
         lines.append(f"| {name} | {ended} | {seconds} |")
     lines += ["", *_goals(found)]
     for name, _, _, command in stages:

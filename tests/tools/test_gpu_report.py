@@ -16,6 +16,6 @@ def test_page_of_a_day(tmp_path: Path) -> None:
     assert "There was no GPU" in page
     assert "| epoch_512 | well | 12 |" in page
     assert "| compiled | **at its time limit** | 60 |" in page
-    assert "| ddp | **status 1** | 3 |" in page
+    assert "| ddp | **1** | 3 |" in page
     assert "| 512 | 2,000 | 100,000 | 10.71 |" in page  # 7 × 90 × 122,415 faces
     assert "| numbers |" in page
