@@ -63,8 +63,7 @@ def test_points_of_a_view_have_the_pose_of_its_label(written: W300LP) -> None:
     assert np.median(off) < 1
 
 
-def test_a_view_of_its_own_pose_is_the_photograph(written: W300LP, heads: list[Head]) -> None:
-    """The second head, turned by nothing, is drawn where it was; and a mark on the nose goes where the label says."""
+def test_the_first_view_is_the_photograph(written: W300LP, heads: list[Head]) -> None:
     name = written.names.index("AFW/AFW_afw_1051618982_2_0")
     picture = written.image(name)
     points, true = written.landmarks[name], heads[1].landmarks[:, :2]
