@@ -111,10 +111,12 @@ def check_values(config: DictConfig) -> None:
 def fits(kind: Any, value: Any) -> bool:
     """Whether a plain value can be given where an annotation stands.
 
-    >>> fits(int | None, 5), fits(int, 5.0), fits(tuple[float, float], [1, 2]), fits(bool, 1)
-    (True, False, True, False)
+    >>> fits(int | None, 5), fits(int, 5.0), fits(tuple[float, float], [1, 2]), fits(bool, 1), fits(Any, [1, 2])
+    (True, False, True, False, True)
     """
     origin, parts = get_origin(kind), get_args(kind)
+    if kind is Any:
+        return True
     if origin in (Union, UnionType):
         return any(fits(part, value) for part in parts)
     if origin is Literal:
@@ -128,11 +130,11 @@ def fits(kind: Any, value: Any) -> bool:
             return all(fits(parts[0], item) for item in value)
         return not isinstance(origin or kind, type) or issubclass(list, origin or kind) or kind is tuple
     if isinstance(value, str):
-        return kind in (str, Path, os.PathLike, Any) or not isinstance(origin or kind, type)
+        return kind in (str, Path, os.PathLike) or not isinstance(origin or kind, type)
     if isinstance(value, float) and not math.isfinite(value):
-        return kind is Any
+        return False
     allowed = {NoneType: (NoneType, None), bool: (bool,), int: (int, float), float: (float,)}.get(type(value), ())
-    return kind in allowed or kind is Any or isinstance(kind, TypeVar)
+    return kind in allowed or isinstance(kind, TypeVar)
 
 
 def in_words(kind: Any) -> str:
