@@ -160,7 +160,8 @@ def _bands(scores: Sequence[Score]) -> dict[str, Any]:
 def _published_on(board: Board) -> list[dict[str, Any]]:
     """Printed means under the board's protocols, of the first table of each paper that has the data set; the least first.
 
-    With what other authors printed of their networks on this board, by a protocol of their own. None where the labels or their frame are others than the papers'.
+    With what other authors printed of their networks on this board, by a protocol of their own. None where the labels or
+    their frame are others than the papers'.
     """
     if not is_official(board.scores[0].measured.rules):
         return []
