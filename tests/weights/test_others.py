@@ -19,9 +19,9 @@ from headposekit.errors import InputError
 from headposekit.models.others import SixDRepNet
 from headposekit.reporting.leaderboard import networks
 from headposekit.training.runs import read_runs
-from headposekit.weights.checkpoint import load_checkpoint
+from headposekit.weights.checkpoint import LoadedNetwork, load_checkpoint
 from headposekit.weights.export import describe_export, export_network
-from headposekit.weights.load import load_member
+from headposekit.weights.load import HOPENET_CROP, SIXDREPNET_CROP, load_member, refuse_other_crops
 from headposekit.weights.onnx_files import in_onnx_runtime
 from run_folders import results
 
@@ -523,6 +523,14 @@ class Colours(nn.Module):
 def test_six_numbers_run_in_onnx_runtime() -> None:
     network = SixDRepNet(Colours()).eval()
     assert in_onnx_runtime(network)({"image": faces(224)}).pose.shape == (2, 3)  # compared there
+
+
+def test_networks_whose_crops_differ_in_their_rule_alone_do_not_fuse() -> None:
+    crops = (HOPENET_CROP, SIXDREPNET_CROP)
+    members = [LoadedNetwork(f"{number}.pth", SixDRepNet(Colours()), {}, crop, {}) for number, crop in enumerate(crops)]
+    refuse_other_crops(members[:1] * 2)
+    with pytest.raises(InputError, match=r"1\.pth: trained with another crop than 0\.pth \(crop: hopenet, sixdrepnet\)"):
+        refuse_other_crops(members)
 
 
 def test_it_is_evaluated_under_its_name(run, aflw2000_root: Path, tmp_path: Path) -> None:

@@ -170,15 +170,17 @@ def _published_on(board: Board) -> list[dict[str, Any]]:
         for score in board.scores
         for (_, name), entry in zip(score.tests, score.entries, strict=True)
     }
+    names = {name for _, name in tested}
+    sets: set[str] = set()
     tables: dict[tuple[str, str], dict[str, str]] = {}
     for name in experiment_names():
         table = raw_experiment(name)["table"]
         for test_set, printed_name in table["test_sets"].items():
+            sets |= {printed_name} if test_set in names else set()
             wanted = table.get("published", {})
             if wanted.get("table", "").startswith("Table") and any((part, test_set) in tested for part in family(name)):
                 tables.setdefault((wanted["paper"], printed_name), {**wanted, "test_set": printed_name})
     others = {score.network.label for score in board.scores if score.network.label in OF_OTHERS.values()}
-    sets = {wanted["test_set"] for wanted in tables.values()}
     found: dict[tuple[str, ...], dict[str, Any]] = {}
     for row in read_published(PUBLISHED):
         is_of_others = row["method"] in others and row["test_set"] in sets and row["train_set"] != row["test_set"]

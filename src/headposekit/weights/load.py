@@ -107,9 +107,8 @@ def refuse_repeated(paths: Sequence[str]) -> None:
 
 def refuse_other_crops(members: Sequence[LoadedNetwork]) -> None:
     """Raise InputError where networks were trained with different crops."""
-    first = vars(build(members[0].crop_config))
-    for member in members[1:]:
-        other = vars(build(member.crop_config))
+    first, *others = ({"crop": crop.name, **vars(crop)} for crop in (build(member.crop_config) for member in members))
+    for member, other in zip(members[1:], others, strict=True):
         if odd := [f"{key}: {first.get(key)}, {other.get(key)}" for key in first | other if first.get(key) != other.get(key)]:
             raise InputError(
                 f"{member.path}: trained with another crop than {members[0].path} ({'; '.join(odd)}); use them separately"
