@@ -4,11 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 from torch import nn
 
-from headposekit.paths import ROOT
+from headposekit.sweeps.compose import compose_files
 from headposekit.sweeps.resolvers import register_resolvers
 from headposekit.weights.checkpoint import build
 
@@ -31,8 +30,7 @@ CROP: dict[str, Any] = {
 def compose_config(entry: str, *overrides: str) -> DictConfig:
     """What `python src/<entry>.py` composes of conf/."""
     register_resolvers()
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        return compose(entry, list(overrides))
+    return compose_files(entry, overrides)
 
 
 def train_config(*overrides: str) -> DictConfig:
