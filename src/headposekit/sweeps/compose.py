@@ -38,7 +38,7 @@ def compose_cell(cell: Mapping[str, Any], given: Sequence[str]) -> DictConfig:
     else:
         counted = [option for option in given if not key_of(option).startswith(("test", "figures.", "table."))]
         config = copy.deepcopy(_composed((*groups, *map(_shared, counted)), "train"))
-        config.test = copy.deepcopy(_composed(tuple(given), "report").test)
+        config.test = _composed(tuple(given), "report").test  # OmegaConf copies it
     for key, value in cell.items():
         if "." in key and key not in keys:
             OmegaConf.update(config, key, value)
