@@ -1,5 +1,8 @@
 """Configurations as the entry points compose them, networks as checkpoints describe them, and checkpoints of such."""
 
+import copy
+import functools
+import os
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +31,13 @@ CROP: dict[str, Any] = {
 
 
 def compose_config(entry: str, *overrides: str) -> DictConfig:
-    """What `python src/<entry>.py` composes of conf/."""
+    """What `python src/<entry>.py` composes of conf/; composed once for all that ask for the same."""
     register_resolvers()
+    return copy.deepcopy(_composed(entry, overrides, os.environ.get("HEADPOSEKIT_EXTENSIONS")))
+
+
+@functools.cache
+def _composed(entry: str, overrides: tuple[str, ...], extensions: str | None) -> DictConfig:
     return compose_files(entry, overrides)
 
 
