@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
+from conftest import made_once
 from processes import call
 from run_folders import by_method, write_run, write_runs
 
@@ -77,7 +78,11 @@ class Page(HTMLParser):
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page of two seeds of three networks, an evaluation of a hostile name, and folders that are no runs."""
-    runs = tmp_path_factory.mktemp("page") / "runs"
+    return made_once(tmp_path_factory, "page", _write_page) / "runs" / "reports" / "index.html"
+
+
+def _write_page(folder: Path) -> None:
+    runs = folder / "runs"
     for seed in (0, 1):
         for folder in write_runs(runs, seed, "fsanet/table5", "biwi").values():
             results = json.loads((folder / "results.json").read_text())
@@ -105,9 +110,8 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (robbed / "predictions_aflw2000.csv").unlink()
     (robbed / "running").write_text("")
     robbed.rename(runs / "robbed")
-    done = call(runs.parent, "report")
+    done = call(folder, "report")
     assert done.returncode == 0, done.stderr
-    return runs / "reports" / "index.html"
 
 
 def test_page_holds_tables_intervals_figures_and_reasons_and_needs_nobody_else(page: Path) -> None:
