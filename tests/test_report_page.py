@@ -81,8 +81,8 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made_once(tmp_path_factory, "page", _write_page) / "runs" / "reports" / "index.html"
 
 
-def _write_page(folder: Path) -> None:
-    runs = folder / "runs"
+def _write_page(parent: Path) -> None:
+    runs = parent / "runs"
     for seed in (0, 1):
         for folder in write_runs(runs, seed, "fsanet/table5", "biwi").values():
             results = json.loads((folder / "results.json").read_text())
@@ -110,7 +110,7 @@ def _write_page(folder: Path) -> None:
     (robbed / "predictions_aflw2000.csv").unlink()
     (robbed / "running").write_text("")
     robbed.rename(runs / "robbed")
-    done = call(folder, "report")
+    done = call(parent, "report")
     assert done.returncode == 0, done.stderr
 
 
