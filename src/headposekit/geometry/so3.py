@@ -8,6 +8,8 @@ from torch import Tensor
 
 SQUARINGS, TIE = 40, 1e-10
 """Of `special_orthogonal`: its power iteration is that of 2**40 steps, and what chooses where several rotations are as near."""
+DEGREES = 180 / math.pi
+"""Of a radian; torch's own functions are none of ONNX."""
 LOCK = 3e-4
 """Cosine of yaw below which single precision tells pitch from roll no more."""
 TINY = 1e-14
@@ -76,7 +78,7 @@ def conjugate(quaternion: Tensor) -> Tensor:
 
 def rotation_angle(first: Tensor, second: Tensor) -> Tensor:
     """Angle (...) in radians, 0 to pi, of the rotation between two (..., 3, 3); its gradient is bounded, also at 0 and pi."""
-    between = first.mT @ second
+    between = first.transpose(-2, -1) @ second
     twice_axis = torch.stack([between[..., i, j] - between[..., j, i] for i, j in ((2, 1), (0, 2), (1, 0))], dim=-1)
     sine = (twice_axis.square().sum(dim=-1) / 4 + TINY).sqrt()
     return torch.atan2(sine, (trace(between) - 1) / 2)
@@ -98,12 +100,12 @@ def upright_pose(rotation: Tensor) -> Tensor:
     yaw = torch.atan2(-c, cos_yaw)
     is_locked = cos_yaw < LOCK
     pitch = torch.where(is_locked, torch.atan2(-h, e), torch.atan2(f, i))
-    roll = torch.where(is_locked, torch.zeros_like(b), torch.atan2(b, a))
+    roll = torch.atan2(b, a) * (~is_locked).to(b.dtype)
     first = torch.stack([yaw, pitch, roll], dim=-1)
-    half_turn = torch.where(first >= 0, math.pi, -math.pi)
+    half_turn = math.pi * (2 * (first >= 0).to(first.dtype) - 1)
     second = (half_turn - first) * first.new_tensor([1.0, -1.0, -1.0])
     is_upright = pitch.abs() + roll.abs() <= math.pi
-    return torch.where(is_upright.unsqueeze(-1), first, second) * (180 / math.pi)
+    return torch.where(is_upright.unsqueeze(-1), first, second) * DEGREES
 
 
 def special_orthogonal(matrix: Tensor) -> Tensor:
@@ -152,7 +154,7 @@ class _SpecialOrthogonal(torch.autograd.Function):
         matrix, rotation = context.saved_tensors
         wide = wide_type(matrix)
         stiff = stiffness(matrix.to(wide), rotation.to(wide))
-        turned = rotation.to(wide).mT @ gradient.to(wide)
+        turned = rotation.to(wide).transpose(-2, -1) @ gradient.to(wide)
         axis = torch.stack([turned[..., 2, 1] - turned[..., 1, 2], turned[..., 0, 2] - turned[..., 2, 0],
                             turned[..., 1, 0] - turned[..., 0, 1]], dim=-1)  # fmt: skip
         floor = 1e-6 * (trace(stiff).abs() + 1e-6)
@@ -165,8 +167,8 @@ class _SpecialOrthogonal(torch.autograd.Function):
 
 def stiffness(matrix: Tensor, rotation: Tensor) -> Tensor:
     """tr(P) I - P (..., 3, 3), of P = RᵀA made symmetric: how fast tr(AᵀR) falls as R turns about each axis of the head."""
-    product = rotation.mT @ matrix
-    symmetric = (product + product.mT) / 2
+    product = rotation.transpose(-2, -1) @ matrix
+    symmetric = (product + product.transpose(-2, -1)) / 2
     return trace(symmetric).unsqueeze(-1).unsqueeze(-1) * torch.eye(3, dtype=matrix.dtype, device=matrix.device) - symmetric
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from headposekit.geometry.rotations import pose_to_matrix
-from headposekit.geometry.so3 import rotation_angle, upright_pose
+from headposekit.geometry.so3 import DEGREES, rotation_angle, upright_pose
 from headposekit.types import Batch, PoseOutput
 
 MAX_SPREAD = 360 / 12**0.5
@@ -121,14 +121,15 @@ def spreads_of(rotation: Tensor, covariance: Tensor) -> tuple[Tensor, Tensor]:
     """
     cos_yaw = (rotation[:, 0, 0].square() + rotation[:, 0, 1].square()).clamp_min(1e-6).sqrt()
     cos_roll, sin_roll = rotation[:, 0, 0] / cos_yaw, -rotation[:, 0, 1] / cos_yaw  # with the signs of the matrix
-    zero, one = torch.zeros_like(cos_yaw), torch.ones_like(cos_yaw)
+    zero = 0 * cos_yaw  # a constant would keep the size of the batch in ONNX
+    one = zero + 1
     of_yaw = torch.stack([sin_roll, cos_roll, zero], dim=-1)
     of_pitch = torch.stack([cos_roll / cos_yaw, -sin_roll / cos_yaw, zero], dim=-1)
     of_roll = torch.stack([zero, zero, one], dim=-1) - rotation[:, 0, 2].unsqueeze(-1) * of_pitch
     slopes = torch.stack([of_yaw, of_pitch, of_roll], dim=1)
     variance = ((slopes @ covariance) * slopes).sum(dim=-1)
     total = covariance[:, 0, 0] + covariance[:, 1, 1] + covariance[:, 2, 2]
-    return torch.rad2deg(variance.sqrt()).clamp_max(MAX_SPREAD), torch.rad2deg(total.sqrt())
+    return (variance.sqrt() * DEGREES).clamp_max(MAX_SPREAD), total.sqrt() * DEGREES
 
 
 def chi_square_3(squares: Tensor) -> Tensor:

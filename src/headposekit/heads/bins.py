@@ -9,6 +9,7 @@ from torch.nn import functional
 from headposekit.errors import InputError
 from headposekit.geometry.bins import AngleBins
 from headposekit.geometry.rotations import wrap_degrees
+from headposekit.geometry.so3 import DEGREES
 from headposekit.heads.base import HeadOutput, ProbabilisticHead, chi_square_3
 from headposekit.types import Batch
 
@@ -101,10 +102,10 @@ class BinsHead(ProbabilisticHead):
             mean, deviation = self.bins.decode(logits)
             return mean, deviation.square()
         probs, centres = logits.softmax(dim=-1), self._centres(logits)
-        radians = torch.deg2rad(centres)
+        radians = centres / DEGREES
         sine, cosine = (probs * radians.sin()).sum(dim=-1), (probs * radians.cos()).sum(dim=-1)
         length = (sine.square() + cosine.square() + 1e-12).sqrt()
-        mean = torch.rad2deg(torch.atan2(sine / length, cosine / length + 1e-12))
+        mean = torch.atan2(sine / length, cosine / length + 1e-12) * DEGREES
         off = wrap_degrees(centres - mean.unsqueeze(-1))
         return mean, (probs * off.square()).sum(dim=-1)
 

@@ -82,9 +82,9 @@ class GaussianHead(ProbabilisticHead):
         """See `ProbabilisticHead`; of the normal distribution alone."""
         assert output.rotation is not None
         (a, b, c), (d, e, f) = (part.unbind(-1) for part in output.numbers[:, 4:].split(3, dim=-1))
-        zero = torch.zeros_like(a)
+        zero = 0 * a
         factor = torch.stack([a.exp(), zero, zero, d, b.exp(), zero, e, f, c.exp()], dim=-1).unflatten(-1, (3, 3))
-        return spreads_of(output.rotation, temperature * (factor @ factor.mT))
+        return spreads_of(output.rotation, temperature * (factor @ factor.transpose(-2, -1)))
 
     def _seen(self, output: HeadOutput, true: Tensor, temperature: float | Tensor) -> tuple[Tensor, Tensor]:
         """Rotation vectors (B, 3) from the prediction to the truth, and their squared length (B,) in standard deviations."""

@@ -72,14 +72,14 @@ class MatrixHead(ProbabilisticHead):
         length = vector.square().sum(dim=-1).clamp_min(1e-20).sqrt()
         angle = 2 * torch.atan2(length, (1 - length.square()).clamp_min(0).sqrt())
         axis = vector * (angle / length * probability.sqrt()).unsqueeze(-1)
-        return spreads_of(output.rotation, axis.mT @ axis)
+        return spreads_of(output.rotation, axis.transpose(-2, -1) @ axis)
 
     def _seen(self, output: HeadOutput, true: Tensor, temperature: float | Tensor) -> tuple[Tensor, Tensor]:
         """H (B, 3, 3) and the energies (B,) of true poses. To first order the mode does not move with A."""
         assert output.rotation is not None
         matrix = SCALE * output.numbers.unflatten(-1, (3, 3))
         between = output.rotation - pose_to_matrix(true).to(matrix)
-        energy = trace(between.mT @ matrix).clamp_min(0)
+        energy = trace(between.transpose(-2, -1) @ matrix).clamp_min(0)
         return stiffness(matrix, output.rotation) / temperature, energy / temperature
 
     def rotations(self, stiff: Tensor, points: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:

@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from headposekit.geometry.rotations import pose_to_matrix
-from headposekit.geometry.so3 import pose_to_quaternion, quaternion_to_matrix, special_orthogonal, vector_to_quaternion
+from headposekit.geometry.so3 import DEGREES, pose_to_quaternion, quaternion_to_matrix, special_orthogonal, vector_to_quaternion
 from headposekit.heads.base import AngleHead, HeadOutput, RotationHead, rotation_of
 from headposekit.models.fsanet import NUM_ANGLES, NUM_BINS, NUM_STAGES, activate, soft_stagewise_regression
 from headposekit.types import Batch
@@ -18,7 +18,7 @@ class EulerHead(AngleHead):
 
     def angles(self, numbers: Tensor) -> Tensor:
         """See `AngleHead`."""
-        return torch.rad2deg(numbers)
+        return numbers * DEGREES
 
 
 class SinCosHead(AngleHead):
@@ -34,7 +34,7 @@ class SinCosHead(AngleHead):
         """See `AngleHead`."""
         sine, cosine = numbers.split(3, dim=-1)
         length = (sine.square() + cosine.square() + 1e-6).sqrt()  # atan2 has no slope where both are 0
-        return torch.rad2deg(torch.atan2(sine / length, cosine / length + 1e-12))
+        return torch.atan2(sine / length, cosine / length + 1e-12) * DEGREES
 
     def loss(self, output: HeadOutput, batch: Batch) -> Tensor:
         """Scalar."""
