@@ -11,7 +11,7 @@ FLOORS = (
     ("errors", "types", "process", "timing", "paths"),
     ("csv_file", "extensions", "files", "matlab", "pictures", "safe_files"),
     ("geometry",),
-    ("losses", "metrics", "models", "synthesis"),
+    ("heads", "losses", "metrics", "models", "synthesis"),
     ("console", "detectors"),
     ("landmarks",),
     ("data",),

@@ -43,7 +43,9 @@ def choice(path: Path) -> list[str]:
     if group == "backbone":
         return ["model=hopenet", f"backbone={name}", *(["model.backbone.model_name=resnet10t"] if name == "timm" else [])]
     if group == "loss":
-        return ["model=hopenet", f"loss={name}"]
+        return [f"model={'hopenet' if name == 'multibin' else 'pose'}", f"loss={name}"]
+    if group == "head":
+        return ["model=pose", f"head={name}"]
     if group == "heads":
         return ["data=synthetic"]
     if group == "budget_data":
@@ -83,6 +85,7 @@ def test_every_file_composes_and_mirrors_its_constructor(path: Path) -> None:
         "scoring": "model.scoring",
         "aggregation": "model.aggregation",
         "backbone": "model.backbone",
+        "head": "model.head",
         "test": f"test.{path.stem}",
         "heads": "data.heads",
         "solver": "model.solver",

@@ -40,5 +40,7 @@ class PoseOutput:
 
     pose: Tensor  # (B, 3), yaw, pitch, roll in degrees; NaN where a model that can fail has none
     spread: Tensor | None = None  # (B, 3), standard deviation of each angle's distribution in degrees, where there is one
+    rotation_spread: Tensor | None = None  # (B,), likewise: root mean square angle between the rotation and the true one
+    rotation: Tensor | None = None  # (B, 3, 3), frame A, where a head predicts it
     is_refused: Tensor | None = None  # (B,), of a model that can fail: nothing could be solved
     is_behind: Tensor | None = None  # (B,), likewise: the solution stands behind the camera

@@ -148,7 +148,8 @@ def test_bins_spread_is_the_second_output(tmp_path: Path) -> None:
         expected, found = network(batch()), exported(batch())
     torch.testing.assert_close(found.pose, expected.pose, atol=1e-3, rtol=0)
     torch.testing.assert_close(found.spread, expected.spread, atol=1e-3, rtol=0)
-    assert [output.name for output in exported.session.get_outputs()] == ["pose", "spread"]
+    assert [output.name for output in exported.session.get_outputs()] == ["pose", "spread", "rotation_spread"]
+    torch.testing.assert_close(found.rotation_spread, expected.rotation_spread, atol=1e-3, rtol=0)
 
 
 @pytest.mark.parametrize(

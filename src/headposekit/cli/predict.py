@@ -29,5 +29,6 @@ def predict(config: DictConfig) -> None:
     torch.set_num_threads(config.num_threads or torch.get_num_threads())
     model = PoseEstimator(load_given(config), detector, config.device, field_of_view=config.field_of_view)
     size = 1 if any(isinstance(source.path, int) for source in inputs) else config.batch_size
-    stream = PoseStream(model, instantiate(config.tracker), instantiate(config.smoothing), config.box_lag, size)
+    tracker, smoothing = instantiate(config.tracker), instantiate(config.smoothing)
+    stream = PoseStream(model, tracker, smoothing, config.box_lag, size, config.max_spread)
     print_prediction(predict_all(stream, inputs, outputs, config.max_megapixels))

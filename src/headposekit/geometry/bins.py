@@ -38,7 +38,7 @@ class AngleBins:
         Angles outside, which `check` refuses, go to the last bin; augmentation may take one from `-limit` to `limit`.
         """
         edges = self.width * torch.arange(self.num_bins + 1, device=angle.device, dtype=angle.dtype) - self.limit
-        return (torch.bucketize(angle, edges, right=True) - 1).clamp(0, self.num_bins - 1)
+        return (torch.bucketize(angle.contiguous(), edges, right=True) - 1).clamp(0, self.num_bins - 1)
 
     def check(self, angle: Tensor) -> None:
         """Refuse angles outside the range, and NaN, by InputError; waits for the device of the tensor."""

@@ -45,7 +45,8 @@ class HeadPose:
         score: how sure the detector is, in its own units; None where it does not say.
         yaw, pitch, roll: degrees, signs of 300W-LP: positive yaw turns the nose to the image's left, positive pitch looks up,
             positive roll leans clockwise.
-        spread: standard deviation of the bins of yaw, pitch and roll in degrees, where the network has bins.
+        spread: standard deviations of yaw, pitch and roll in degrees, where the network says how sure it is.
+        rotation_spread: likewise, the root mean square angle to the true rotation in degrees.
     """
 
     box: tuple[float, float, float, float]
@@ -54,6 +55,7 @@ class HeadPose:
     pitch: float
     roll: float
     spread: Triple | None = None
+    rotation_spread: float | None = None
 
     @property
     def pose(self) -> Triple:
@@ -190,7 +192,9 @@ class PoseEstimator:
     def poses(self, faces: Sequence[Faces]) -> list[list[HeadPose]]:
         """The poses of several pictures' faces, in one batch."""
         pose, spread = self.estimate(np.concatenate([one.crops for one in faces]))
-        spreads = [None] * len(pose) if spread is None else [(a, b, c) for a, b, c in spread.tolist()]
+        spreads: list[Any] = [(None, None)] * len(pose)
+        if spread is not None:
+            spreads = [((a, b, c), total) for a, b, c, total in spread.tolist()]
         poses, start = [], 0
         for one in faces:
             part = slice(start, start + len(one.boxes))
@@ -198,7 +202,7 @@ class PoseEstimator:
             rows = zip(one.boxes.tolist(), one.scores.tolist(), shown.tolist(), spreads[part], strict=True)
             poses.append(
                 [
-                    HeadPose((x0, y0, x1, y1), None if math.isnan(score) else score, yaw, pitch, roll, off)
+                    HeadPose((x0, y0, x1, y1), None if math.isnan(score) else score, yaw, pitch, roll, *off)
                     for (x0, y0, x1, y1), score, (yaw, pitch, roll), off in rows
                 ]
             )
@@ -214,15 +218,16 @@ class PoseEstimator:
         return camera
 
     def estimate(self, crops: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
-        """Poses (N, 3) of crops (N, S, S, 3) uint8 RGB, any N; and where the network has bins, their spreads (N, 3)."""
-        poses, spreads = [np.empty((0, 3))], [np.empty((0, 3))]
+        """Poses (N, 3) of crops (N, S, S, 3) uint8 RGB, any N; and spreads (N, 4), of the angles and the rotation, if any."""
+        poses, spreads = [np.empty((0, 3))], [np.empty((0, 4))]
         with torch.inference_mode():
             for start in range(0, len(crops), self.batch_size):
                 batch = torch.from_numpy(crops[start : start + self.batch_size]).to(self.device)
                 output = self.network({"image": batch.permute(0, 3, 1, 2)})
                 poses.append(output.pose.double().cpu().numpy())
-                if output.spread is not None:
-                    spreads.append(output.spread.double().cpu().numpy())
+                if output.spread is not None and output.rotation_spread is not None:
+                    every = torch.cat([output.spread, output.rotation_spread.unsqueeze(-1)], dim=-1)
+                    spreads.append(every.double().cpu().numpy())
         return np.concatenate(poses), np.concatenate(spreads) if len(spreads) == len(poses) > 1 else None
 
 

@@ -23,7 +23,7 @@ from headposekit.types import Image
 Format = Literal["csv", "jsonl"]
 Draw = Literal["none", "axes", "cube"]
 COLUMNS = ("file", "frame", "time", "x0", "y0", "x1", "y1", "score", "track", "yaw", "pitch", "roll")
-SPREAD = ("spread_yaw", "spread_pitch", "spread_roll")
+SPREAD = ("spread_yaw", "spread_pitch", "spread_roll", "spread")
 
 
 class TableWriter:
@@ -76,10 +76,10 @@ class Drawing:
         self._shape, self._frames = (0, 0), 0
 
     def write(self, frame: Frame, faces: list[TrackedPose]) -> None:
-        """Draw a frame."""
+        """Draw a frame, without the poses that are refused."""
         if self.kind == "none" or frame.image is None:
             return
-        picture = draw_faces(frame.image, faces, self.kind)
+        picture = draw_faces(frame.image, [face for face in faces if not face.is_refused], self.kind)
         path = self.folder / frame.source.name
         if frame.index is not None:
             self._write_frame(path.with_name(path.name.removesuffix(".mp4") + ".mp4"), picture, frame)
@@ -197,17 +197,17 @@ def draw_faces(image: Image, faces: list[TrackedPose], kind: Draw) -> Image:
 
 
 def pose_row(frame: Frame, face: TrackedPose) -> dict[str, Any]:
-    """A face as it stands in the table; pixels, seconds and degrees."""
-    numbers = zip(("x0", "y0", "x1", "y1", "yaw", "pitch", "roll"), (*face.pose.box, *face.pose.pose), strict=True)
-    spread = face.pose.spread or (None, None, None)
+    """A face as it stands in the table; pixels, seconds and degrees. Of a refused pose the angles are missing."""
+    angles = (None, None, None) if face.is_refused else face.pose.pose
+    numbers = zip(("x0", "y0", "x1", "y1", "yaw", "pitch", "roll"), (*face.pose.box, *angles), strict=True)
+    spread = (*(face.pose.spread or (None, None, None)), face.pose.rotation_spread)
     return {
         "file": frame.source.name,
         "frame": frame.index,
         "time": None if frame.time is None else round(frame.time, 4),
         "score": None if face.pose.score is None else round(face.pose.score, 4),
         "track": face.track,
-        **{key: round(value, 3) for key, value in numbers},
-        **{key: None if value is None else round(value, 3) for key, value in zip(SPREAD, spread, strict=True)},
+        **{key: None if value is None else round(value, 3) for key, value in (*numbers, *zip(SPREAD, spread, strict=True))},
     }
 
 

@@ -48,7 +48,7 @@ def predict_all(
     table = outputs.folder / f"poses.{outputs.form}"
     problems = outputs.folder / "unreadable.csv"
     columns = (*COLUMNS, *(SPREAD if stream.model.has_spread else ()))
-    counts = {"inputs": len(inputs), "frames": 0, "faces": 0, "without_face": 0, "unreadable": 0}
+    counts = {"inputs": len(inputs), "frames": 0, "faces": 0, "without_face": 0, "unreadable": 0, "refused": 0}
     unreadable: list[str] = []
     start = time.perf_counter()
     with (
@@ -67,6 +67,7 @@ def predict_all(
                 counts["frames"] += 1
                 counts["faces"] += len(faces)
                 counts["without_face"] += not faces
+                counts["refused"] += sum(face.is_refused for face in faces)
                 rows.write([pose_row(frame, face) for face in faces])
                 drawing.write(frame, faces)
             progress.advance(bar)

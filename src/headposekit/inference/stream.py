@@ -17,10 +17,14 @@ from headposekit.inference.tracking import Tracker
 
 @dataclass(frozen=True)
 class TrackedPose:
-    """A face of a frame: its pose, smoothed, and its identity in the video, from 1; None in a picture."""
+    """A face of a frame: its pose, smoothed, and its identity in the video, from 1; None in a picture.
+
+    A pose is refused, and not smoothed, where its spread is too large.
+    """
 
     pose: HeadPose
     track: int | None
+    is_refused: bool = False
 
 
 class _Video:
@@ -54,6 +58,8 @@ class PoseStream:
         box_lag: seconds by which the boxes of a video are smoothed before faces are cut out; 0 leaves them as found. A face
             that moves steadily then stands off the middle of its crop by its way in that time. Not negative (InputError).
         batch_size: frames that go through the network together; 1 shows each at once.
+        max_spread: of the rotation in degrees, above which a pose is refused; None refuses none. InputError where it is not
+            above 0, or the network does not say how sure it is.
     """
 
     model: PoseEstimator
@@ -61,8 +67,16 @@ class PoseStream:
     new_smoothing: Callable[[], Smoothing]
     box_lag: float = 0.0
     batch_size: int = 32
+    max_spread: float | None = None
 
     def __post_init__(self) -> None:
+        if self.max_spread is not None and not self.max_spread > 0:
+            raise InputError(f"max_spread={self.max_spread} is not above 0; give degrees, or null to refuse no pose")
+        if self.max_spread is not None and not self.model.has_spread:
+            raise InputError(
+                f"max_spread={self.max_spread}: the network does not say how sure it is; leave it out, or use one of "
+                "model=hopenet, or of model=pose with head=fisher, laplace, gaussian or bins"
+            )
         if not self.box_lag >= 0:
             raise InputError(f"box_lag={self.box_lag} is less than 0; give seconds, or 0 for boxes as they are found")
         self.new_tracker(), self.new_smoothing()  # which refuse impossible options, before anything is read
@@ -83,13 +97,19 @@ class PoseStream:
                 who.append((video, tracks))
             for frame, poses, (shown, tracks) in zip(batch, self.model.poses(faces), who, strict=True):
                 if shown is None or frame.time is None:
-                    yield frame, [TrackedPose(pose, None) for pose in poses]
+                    yield frame, [TrackedPose(pose, None, self._refuses(pose)) for pose in poses]
                     continue
                 smoothed = []
                 for track, pose in zip(tracks, poses, strict=False):  # no poses where something is wrong
+                    if self._refuses(pose):
+                        smoothed.append(TrackedPose(pose, track, is_refused=True))
+                        continue
                     yaw, pitch, roll = shown.smoothing(track, frame.time, pose.pose)
                     smoothed.append(TrackedPose(replace(pose, yaw=yaw, pitch=pitch, roll=roll), track))
                 yield frame, smoothed
+
+    def _refuses(self, pose: HeadPose) -> bool:
+        return self.max_spread is not None and pose.rotation_spread is not None and not pose.rotation_spread <= self.max_spread
 
     def _find(self, frame: Frame) -> Detections:
         try:

@@ -171,6 +171,28 @@ class StageFeatures(nn.Module):
         return torch.stack(stages, dim=1)
 
 
+class FSANetFeatures(nn.Module):
+    """FSA-Net's trunk for other heads: its stage features, averaged over cells of 2×2 and laid out as one vector."""
+
+    num_features = NUM_STAGES * PIXELS // 4 * FEATURES
+    stem = ()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.streams = TwoStreamBackbone()
+        self.stage_features = StageFeatures()
+        self.apply(init_keras_defaults)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 3, 64, 64) to (B, num_features)."""
+        maps = self.stage_features(self.streams(x)).transpose(2, 3).flatten(1, 2).unflatten(-1, (GRID, GRID))
+        return functional.avg_pool2d(maps, 2).flatten(1)
+
+    def fold_picture(self, preprocess: Preprocess) -> None:
+        """See `TwoStreamBackbone`."""
+        self.streams.fold_picture(preprocess)
+
+
 # ---------------------------------------------------------------------------------------------------------- scoring
 
 

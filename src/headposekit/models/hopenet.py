@@ -87,7 +87,7 @@ class Hopenet(TrunkAndHeads):
         features = self.features(batch)
         logits = torch.stack([head(features) for head in (self.fc_yaw, self.fc_pitch, self.fc_roll)], dim=1)
         pose, spread = self.bins.decode(logits.float())
-        return HopenetOutput(pose, spread, logits=logits)
+        return HopenetOutput(pose, spread, spread.square().sum(dim=-1).sqrt(), logits=logits)
 
     def diagnostics(self, output: HopenetOutput) -> dict[str, Tensor]:
         """Mean standard deviation of the predicted distributions: how sure the network is, in degrees."""

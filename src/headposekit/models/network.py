@@ -22,6 +22,14 @@ class PoseNetwork(nn.Module):
         """Named scalars of an output that show whether the network is healthy; logged with every validation."""
         return {}
 
+    def uncertainty(self, output: Any, true: Tensor) -> dict[str, Tensor]:
+        """What `headposekit.metrics.uncertainty` scores, (B,) each, for true poses (B, 3); nothing where there are no spreads.
+
+        `spread`, of the rotation in degrees; `nll`, negative log density at the true pose; `level`, probability of the region
+        that reaches to it.
+        """
+        return {}
+
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         """Parameters by part, where parts may have learning rates of their own."""
         return {"network": list(self.parameters())}

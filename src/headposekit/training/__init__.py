@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from headposekit.training.module import HopenetModule as HopenetModule
     from headposekit.training.module import HopenetRegressionModule as HopenetRegressionModule
     from headposekit.training.module import PoseEvaluator as PoseEvaluator
+    from headposekit.training.module import PoseModule as PoseModule
     from headposekit.training.module import SSRNetModule as SSRNetModule
 
 

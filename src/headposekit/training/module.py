@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, get_args
 
 import pytorch_lightning as pl
@@ -15,10 +15,12 @@ from headposekit.data.datamodule import HeadPoseDataModule
 from headposekit.errors import InputError
 from headposekit.geometry.conventions import ANGLES
 from headposekit.geometry.rotations import geodesic_distance
+from headposekit.heads.base import ProbabilisticHead
 from headposekit.metrics import PoseError
 from headposekit.models.fsanet import FSANet
 from headposekit.models.hopenet import FrozenBatchNorm, Hopenet, HopenetRegression
 from headposekit.models.network import PoseNetwork
+from headposekit.models.pose import PoseNet
 from headposekit.models.ssrnet import SSRNetMD
 from headposekit.training.schedules import WarmupCosine
 from headposekit.types import Batch, PoseOutput
@@ -37,7 +39,7 @@ class PoseEvaluator(pl.LightningModule):
 
     Attributes:
         predictions: after a test, on every process: one row a face (name, true and predicted angles in degrees, geodesic
-            error), sorted by name; NaN for a face without a pose.
+            error, and what `PoseNetwork.uncertainty` says), sorted by name; NaN for a face without a pose.
         test_errors: after a test: what `PoseError` computes, as plain numbers.
         test_failures: after a test of a model that can fail: how many faces were `refused`, how many poses stood `behind` the
             camera, and how many faces have no pose (`without_pose`); otherwise empty.
@@ -73,6 +75,9 @@ class PoseEvaluator(pl.LightningModule):
                 self.test_failures[failure] = self.test_failures.get(failure, 0) + int(faces.sum())
         for name, true, guess, error in zip(batch["name"], pose.tolist(), predicted.tolist(), geodesic.tolist(), strict=True):
             self.predictions.append({"name": name, "true": true, "predicted": guess, "geodesic": error})
+        for key, values in self.model.uncertainty(output, batch["pose"]).items():
+            for row, value in zip(self.predictions[-len(pose) :], values.tolist(), strict=True):
+                row[key] = value
 
     def on_test_epoch_end(self) -> None:
         """Bring the rows and sums of all processes together."""
@@ -281,3 +286,62 @@ class HopenetRegressionModule(HopenetModule):
     """The regression baseline, trained the same way."""
 
     architecture = HopenetRegression
+
+
+class PoseModule(HeadPoseModule):
+    """A trunk with any head. A loss that the head is not trained by is refused by InputError.
+
+    With each validation, the temperature of a probabilistic head is set to that of the smallest negative log likelihood of the
+    held-out faces; training itself knows no temperature.
+    """
+
+    architecture = PoseNet
+    temperatures = tuple(2 ** (step / 2) for step in range(-8, 13))
+
+    def __init__(self, model: PoseNetwork, loss: Loss, optimizer: MakeOptimizer, scheduler: MakeScheduler) -> None:
+        super().__init__(model, loss, optimizer, scheduler)
+        head: Any = model.head
+        compares = getattr(loss, "compares", "head")
+        if compares != "head" and compares not in head.trained_by:
+            remedy = "choose loss=head" + (", geodesic, frobenius or opal" if "rotation" in head.trained_by else "")
+            raise InputError(
+                f"{type(loss).__name__} compares {compares}, by which {type(head).__name__} is not trained; {remedy}"
+            )
+        self.is_probabilistic = isinstance(head, ProbabilisticHead)
+        self.nll_sums: Tensor | None = None
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget the last validation."""
+        self.nll_sums = None
+
+    def _step(self, batch: Batch, stage: Stage) -> Tensor:
+        self.last_output: Any = None
+        loss = super()._step(batch, stage)
+        if self.is_probabilistic and stage == "val":
+            head: Any = self.model.head
+            nll = [-head.log_density(self.last_output, batch["pose"], value).sum() for value in self.temperatures]
+            sums = torch.stack(nll)
+            self.nll_sums = sums if self.nll_sums is None else self.nll_sums + sums
+        return loss
+
+    def _predict(self, batch: Batch, stage: Stage) -> PoseOutput:
+        self.last_output = super()._predict(batch, stage)
+        return self.last_output
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the means over the held-out faces; fit the temperature to them."""
+        super().on_validation_epoch_end()
+        if self.nll_sums is not None:
+            sums = self.trainer.strategy.reduce(self.nll_sums, reduce_op="sum")
+            self.model.temperature.fill_(lowest(self.temperatures, sums.tolist()))  # type: ignore[operator]  # a tensor
+
+
+def lowest(values: Sequence[float], heights: Sequence[float]) -> float:
+    """Where a curve over evenly spaced logarithms of values is lowest, by a parabola through the three lowest points."""
+    at = min(range(len(values)), key=lambda index: heights[index])
+    if not 0 < at < len(values) - 1 or not all(map(math.isfinite, heights[at - 1 : at + 2])):
+        return values[at]
+    before, here, after = heights[at - 1 : at + 2]
+    curvature = before - 2 * here + after
+    shift = 0.5 * (before - after) / curvature if curvature > 0 else 0.0
+    return values[at] * (values[at + 1] / values[at]) ** shift

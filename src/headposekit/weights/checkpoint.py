@@ -222,7 +222,7 @@ def _allowed_target(name: Any) -> Any:
         f"target {name} is not one of this suite's networks or crop rules; refused (for a network of your own, "
         "name its folder in HEADPOSEKIT_EXTENSIONS)"
     )
-    ours = ("headposekit.models.", "headposekit.geometry.crops.", "headposekit.geometry.bins.")
+    ours = ("headposekit.models.", "headposekit.heads.", "headposekit.geometry.crops.", "headposekit.geometry.bins.")
     if not isinstance(name, str) or not (name.startswith(ours) or is_extension(name)):
         raise refusal
     try:

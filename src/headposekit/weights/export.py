@@ -52,7 +52,11 @@ def describe_export(members: Sequence[LoadedNetwork], network: PoseNetwork) -> d
         "model": members[0].model_config if len(members) == 1 else fusion,
         "crop": {"_target_": crop["_target_"], **defaults, **crop},  # with what it leaves to its defaults
         "input": {"name": "image", "size": size, "shape": "N, size, size, 3", "dtype": "uint8", "channels": "RGB"},
-        "output": {"pose": "N, 3: yaw, pitch, roll in degrees", "spread": "N, 3: standard deviation of the bins, if any"},
+        "output": {
+            "pose": "N, 3: yaw, pitch, roll in degrees",
+            "spread": "N, 3: standard deviations of yaw, pitch, roll, if the network says how sure it is",
+            "rotation_spread": "N, 1: root mean square angle of the rotation, likewise",
+        },
         "convention": CONVENTION,
         "params": count_parameters(network),
         "sources": sources,

@@ -1,7 +1,8 @@
 """Exported networks: ONNX and torch.export files, and the reading of the former without trust.
 
-They take pictures (N, S, S, 3) uint8 RGB and give `pose`, (N, 3) in degrees, and `spread`, the standard deviation of the bins,
-where there are bins. What a file is stands as JSON under the key `headposekit` of its metadata, as in a checkpoint.
+They take pictures (N, S, S, 3) uint8 RGB and give `pose`, (N, 3) in degrees; a network that says how sure it is also gives
+`spread`, (N, 3), of the angles, and `rotation_spread`, (N, 1), in degrees. What a file is stands as JSON under the key
+`headposekit` of its metadata, as in a checkpoint.
 """
 
 import contextlib
@@ -56,7 +57,7 @@ class PictureNetwork(nn.Module):
 
     Attributes:
         example: two pictures, for tracing; of one, exporters would take the number for fixed.
-        output_names: `pose`, and `spread` where there are bins.
+        output_names: `pose`, and the spreads where there are some.
     """
 
     def __init__(self, network: PoseNetwork) -> None:
@@ -64,13 +65,15 @@ class PictureNetwork(nn.Module):
         self.network, self.input_size = network.eval(), network.input_size
         self.example = torch.zeros(2, self.input_size, self.input_size, 3, dtype=torch.uint8)
         with torch.no_grad():
-            self.output_names = ["pose", "spread"][: len(self(self.example))]
+            self.output_names = ["pose", "spread", "rotation_spread"][: len(self(self.example))]
         self.eval()
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        """(N, S, S, 3) uint8 RGB to pose (N, 3), and spread (N, 3) where there are bins."""
+        """(N, S, S, 3) uint8 RGB to pose (N, 3), and the spreads (N, 3) and (N, 1) where there are some."""
         output = self.network({"image": image.permute(0, 3, 1, 2)})
-        return (output.pose,) if output.spread is None else (output.pose, output.spread)
+        if output.spread is None or output.rotation_spread is None:
+            return (output.pose,)
+        return output.pose, output.spread, output.rotation_spread.unsqueeze(-1)
 
 
 def in_onnx_runtime(network: PoseNetwork) -> "OnnxNetwork":
@@ -210,10 +213,17 @@ class OnnxNetwork(PoseNetwork):
             self.estimate(np.zeros((2, self.input_size, self.input_size, 3), dtype=np.uint8))
 
     def estimate(self, pictures: NDArray[np.uint8]) -> Sequence[NDArray[np.float32]]:
-        """(N, S, S, 3) RGB to pose (N, 3), and spread (N, 3) where there are bins; InputError where the file gives others."""
+        """(N, S, S, 3) RGB to pose (N, 3), and spreads (N, 3) and (N, 1) if any; InputError where the file gives others.
+
+        Files of earlier versions have no spread of the rotation.
+        """
         outputs: Sequence[NDArray[np.float32]] = self.session.run(None, {"image": pictures})
-        if not 1 <= len(outputs) <= 2 or any(output.shape != (len(pictures), 3) for output in outputs):
-            raise InputError(f"{self.path}: its outputs are not `pose` (N, 3) and perhaps `spread` (N, 3); export it again")
+        shapes = [(len(pictures), 3), (len(pictures), 3), (len(pictures), 1)]
+        if not outputs or [output.shape for output in outputs] != shapes[: len(outputs)]:
+            raise InputError(
+                f"{self.path}: its outputs are not `pose` (N, 3) and perhaps `spread` (N, 3) and `rotation_spread` (N, 1); "
+                "export it again"
+            )
         if any(output.dtype != np.float32 for output in outputs):
             raise InputError(f"{self.path}: its outputs are not 32-bit floating-point numbers; export it again")
         return outputs
@@ -222,7 +232,10 @@ class OnnxNetwork(PoseNetwork):
         """A batch of B crops to their poses."""
         image = batch["image"]
         outputs = self.estimate(np.ascontiguousarray(image.permute(0, 2, 3, 1).cpu().numpy()))
-        return PoseOutput(*(torch.from_numpy(output).to(image.device) for output in outputs))
+        pose, *spreads = (torch.from_numpy(output).to(image.device) for output in outputs)
+        if not spreads:
+            return PoseOutput(pose)
+        return PoseOutput(pose, spreads[0], spreads[1].squeeze(-1) if len(spreads) > 1 else spreads[0].norm(dim=-1))
 
 
 def load_onnx(path: str | Path) -> tuple[OnnxNetwork, dict[str, Any]]:
