@@ -10,6 +10,7 @@ from headposekit.geometry.rotations import (
     geodesic_distance,
     matrix_to_pose,
     pose_to_matrix,
+    upright_pose,
     wrap_degrees,
 )
 
@@ -105,3 +106,12 @@ def test_gradients_reach_the_pose() -> None:
     pose_to_matrix(pose).sum().backward()
     assert torch.isfinite(pose.grad).all()
     assert (pose.grad != 0).all()
+
+
+@pytest.mark.parametrize("pose", [(150, -10, 5), (-120, 30, -20), (180, 0, 12), (-179.5, 60, 40), (60, 80, 0), (100, -50, 170)])
+def test_upright_pose_tells_a_turned_head_from_one_thrown_over(pose: tuple[float, float, float]) -> None:
+    """Whatever angles a rotation comes in, pitch is within ±90, and yaw and roll say the rest."""
+    expected = torch.tensor(pose, dtype=torch.float64)
+    for given in (expected, matrix_to_pose(pose_to_matrix(expected)), expected + torch.tensor([360.0, -360.0, 720.0])):
+        difference = wrap_degrees(upright_pose(given) - expected)
+        torch.testing.assert_close(difference, torch.zeros(3, dtype=torch.float64), atol=1e-6, rtol=0)
