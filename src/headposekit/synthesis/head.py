@@ -267,7 +267,7 @@ def close_seam(values: Array, width: int = 12) -> Array:
 
 
 def make_curtain(length: float, spread: float, phase: float, top: float = 2.6) -> Array:
-    """Hair that hangs, (17, 41, 3): around the back from `top` to y = `length`, standing off by `spread`, in waves of a phase."""
+    """Hair that hangs, (17, 41, 3): around the back from `top` to y = `length`, standing off by `spread`, in waves."""
     around, fall = np.linspace(-1, 1, 41)[None], np.linspace(0, 1, 17)[:, None]
     # The front edges sway, so that they are no straight cut.
     angle = np.radians(180 + around * (102 - 5 * np.abs(around) ** 6 * (1 + np.sin(7 * fall + phase + around))))

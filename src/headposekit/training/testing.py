@@ -20,7 +20,7 @@ from headposekit.files import write_picture
 from headposekit.geometry.conventions import ERRORS
 from headposekit.geometry.drawing import draw_examples
 from headposekit.geometry.rotations import angular_error, geodesic_distance
-from headposekit.metrics import aligned_errors, errors_by_yaw
+from headposekit.metrics import aligned_errors, errors_by_view, errors_by_yaw
 from headposekit.training import PoseEvaluator
 from headposekit.training.loggers import ResultLogger
 from headposekit.training.module import Prediction
@@ -98,6 +98,7 @@ def run_tests(
         aligned = aligned_errors(predicted, true) if datamodule.euler_order == "ypr" else {}
         entry[weights] = {**errors, **aligned, **{key: float(value) for key, value in more.items()}}
         entry.setdefault("by_yaw", {})[weights] = errors_by_yaw(predicted, true)
+        entry.setdefault("by_view", {})[weights] = errors_by_view(predicted, true)
         if failures:
             entry |= {**failures, "skipped": entry["skipped"] + failures["refused"], "median": medians(module.predictions)}
         if folder is not None and trainer.is_global_zero:
