@@ -1,7 +1,7 @@
 """CMU Panoptic and AGORA as prepared for head pose: pictures with several heads each, labels in one COCO-style JSON file.
 
 The files are those that DirectMHP's scripts make of CMU Panoptic's calibrated faces and of AGORA's SMPL-X ground truth, by
-WHENet's recipe. Read after these scripts, not tried on the real sets. AGORA's own ground truth is pickled; pickles are not read.
+WHENet's recipe. Read after these scripts, not tried on the real sets. AGORA's own ground truth is pickled, and not read.
 
 References: hnuzhy/DirectMHP, exps/CMU and exps/AGORA; Zhou and Gregson, WHENet, BMVC 2020; Joo et al., ICCV 2015; Patel et al.,
 AGORA, CVPR 2021.
