@@ -90,6 +90,8 @@ def _write_page(parent: Path) -> None:
             results["test"]["biwi"]["last"] |= {"aligned_mae": 0.25, "aligned_geodesic": 0.75, "offset_pitch": -1.5}
             bands = {"0-15": {"mae": 0.5, "n": 1_200}, "30-60": {"mae": 1.5, "n": 1}}
             results["test"]["biwi"]["by_yaw"] = {"last": bands}
+            views = {"all": {"geodesic": 7.5, "over_90": 0.125, "n": 8}, "behind": {"geodesic": 12.25, "over_90": 0.25, "n": 4}}
+            results["test"]["biwi"]["by_view"] = {"last": views}
             (folder / "results.json").write_text(json.dumps(results))
             (folder / "metrics.csv").write_text("epoch,train/mae,val/mae\n0,9,8\n1,5,6\n")
             cv2.imwrite(str(folder / "examples_biwi.png"), np.full((40, 60, 3), 128, np.uint8))
@@ -131,6 +133,8 @@ def test_page_holds_tables_intervals_figures_and_reasons_and_needs_nobody_else(p
     assert low <= float(board[1].split()[0]) <= high
     assert board[1:2] + board[7:9] == ["1.00 ± 0.00", "0.25 ± 0.00", "2"]
     assert "Aligned: mean absolute error once the mean rotation" in text
+    views = next(row for row in parsed.rows if row and "conv scoring" in row[0] and row[1:] and row[1].startswith("7.50"))
+    assert views[1:] == ["7.50 ± 0.00", "12.5", "12.25 ± 0.00", "25.0"]
     bands = next(row for row in parsed.rows if row and "conv scoring" in row[0] and len(row) == 5)
     assert bands[1:] == ["0.50 ± 0.00", "1.50 ± 0.00", "0.75 ± 0.00", "-1.50 ± 0.00"]
     assert ["network", "0-15° (1,200)", "30-60° (1)", "aligned geodesic", "pitch offset"] in parsed.rows

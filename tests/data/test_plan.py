@@ -166,6 +166,16 @@ def test_a_face_beyond_the_limit_is_left_as_it_is() -> None:
     np.testing.assert_array_equal(known.pose, before.pose)
 
 
+def test_in_the_full_range_heads_from_behind_are_turned_too() -> None:
+    before = labels()
+    before.pose[:] = [160, 10, 5]
+    planner = Planner(FSANetCrop(8), Augmentation(rotation=20, limit=None))
+    drawn, known = planner(before, np.full((N, 2), 80), (0, 0), np.arange(N))
+    assert drawn.rotated.all()
+    assert (np.abs(known.pose[:, 0]) > 90).all()
+    assert np.abs(known.pose[:, 1]).max() < 90
+
+
 @given(st.tuples(*[st.floats(-89, 89)] * 3), st.floats(-180, 180))
 def test_rotating_a_pose_is_the_product_of_matrices(pose: tuple[float, float, float], angle: float) -> None:
     turn = pose_to_matrix(torch.tensor([0.0, 0.0, -angle], dtype=torch.float64))

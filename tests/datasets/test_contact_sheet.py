@@ -27,3 +27,11 @@ def test_sheet_shows_every_row(tmp_path: Path, aflw2000_root: Path) -> None:
 def test_a_sheet_of_nothing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="rows"):
         ContactSheet(tmp_path, HeadSampler(), FSANetCrop(), num_units=0)
+
+
+def test_sheet_of_the_full_range_shows_24_yaws(tmp_path: Path) -> None:
+    heads = HeadSampler(texture_pool=2, full_range=True)
+    (name,) = ContactSheet(tmp_path, heads, FSANetCrop(), num_units=1, num_random=0, size=24)[0]
+    picture = cv2.imread(str(tmp_path / name), cv2.IMREAD_COLOR)
+    assert picture is not None
+    assert picture.shape == (3 * 24, 24 * 24, 3)

@@ -11,6 +11,7 @@ from headposekit.geometry.rotations import (
     matrix_to_pose,
     pose_to_matrix,
     sixd_to_matrix,
+    upright_pose,
     wrap_degrees,
 )
 
@@ -115,3 +116,12 @@ def test_six_numbers_give_the_rotation_that_their_columns_span(pose: torch.Tenso
     numbers = torch.cat([a * x, b * y + c * x])  # neither lengths nor the angle between them count
     np.testing.assert_allclose(sixd_to_matrix(numbers), matrix, atol=1e-9)
     np.testing.assert_allclose(sixd_to_matrix(numbers.expand(2, 3, 6))[1, 2], matrix, atol=1e-9)
+
+
+@pytest.mark.parametrize("pose", [(150, -10, 5), (-120, 30, -20), (180, 0, 12), (-179.5, 60, 40), (60, 80, 0), (100, -50, 170)])
+def test_upright_pose_tells_a_turned_head_from_one_thrown_over(pose: tuple[float, float, float]) -> None:
+    """Whatever angles a rotation comes in, pitch is within ±90, and yaw and roll say the rest."""
+    expected = torch.tensor(pose, dtype=torch.float64)
+    for given in (expected, matrix_to_pose(pose_to_matrix(expected)), expected + torch.tensor([360.0, -360.0, 720.0])):
+        difference = wrap_degrees(upright_pose(given) - expected)
+        torch.testing.assert_close(difference, torch.zeros(3, dtype=torch.float64), atol=1e-6, rtol=0)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headposekit.geometry.rotations import matrix_to_pose, pose_to_matrix
-from headposekit.metrics.alignment import align, aligned_errors, errors_by_yaw, pose_errors
+from headposekit.metrics.alignment import align, aligned_errors, errors_by_view, errors_by_yaw, pose_errors
 
 SMALL = st.floats(-20, 20)  # larger turns lead to poses that have two triples of angles
 
@@ -42,3 +42,21 @@ def test_bands_by_the_yaw_of_the_label() -> None:
     assert bands["0-15"]["mae"] == pytest.approx(1)
     assert bands["15-30"]["roll"] == pytest.approx(6)
     assert bands["60-180"]["yaw"] == pytest.approx(6)
+
+
+def test_views_of_the_full_range_are_told_apart_by_the_head_not_by_its_angles() -> None:
+    """Each label also in its other angles, as a rotation matrix gives them; all predictions 10 degrees of yaw off, one 170."""
+    true = torch.tensor([[10.0, 0, 0], [-90, 0, 0], [179, 0, 0], [-170, 10, 5]])
+    predicted = true + torch.tensor([10.0, 0, 0])
+    predicted[0, 0] = -160
+    for labels in (true, torch.stack([180 - true[:, 0], true[:, 1] + 180, true[:, 2] + 180], dim=1)):
+        views = errors_by_view(predicted, labels)
+        assert {name: view["n"] for name, view in views.items()} == {"all": 4, "front": 1, "profile": 1, "behind": 2}
+        assert views["front"]["yaw"] == pytest.approx(170, abs=1e-3)
+        assert views["front"]["over_90"] == 1.0
+        assert views["behind"]["yaw"] == pytest.approx(10, abs=1e-3)
+        assert views["behind"]["mae"] == pytest.approx(10 / 3, abs=1e-3)
+        assert views["behind"]["over_90"] == 0.0
+        assert views["all"]["over_90"] == 0.25
+        assert "mae" not in views["profile"]
+        assert "mae" not in views["all"]

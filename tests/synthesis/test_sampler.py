@@ -165,3 +165,48 @@ def test_sampler_reaches_worker_processes_of_any_kind() -> None:
     before = sampler.render(3, 48).image
     copy = pickle.loads(pickle.dumps(sampler))
     np.testing.assert_array_equal(copy.render(3, 48).image, before)
+
+
+def test_in_the_full_range_heads_turn_all_the_way_round() -> None:
+    sampler = HeadSampler(seed=2, texture_pool=2, full_range=True)
+    poses = np.array([sampler._draw_pose(np.random.default_rng(index)) for index in range(600)])
+    counts = np.histogram(poses[:, 0], bins=[-180, -120, -60, 0, 60, 120, 180])[0]
+    assert (counts > 60).all()
+    assert np.abs(poses[:, 1]).max() <= 90
+
+
+@pytest.mark.parametrize("yaw", [0, 90, 180, -135])
+def test_box_of_the_full_range_holds_the_whole_head_from_every_side(yaw: float) -> None:
+    """Without a body only the head is drawn: the box is that of what is drawn, but for hair that hangs down."""
+    options = {**PLAIN, "body": False, "glasses": 0.0, "hat": 0.0}
+    for index, hair in ((0, False), (2, True), (4, True)):
+        sampler = HeadSampler(seed=1, texture_pool=2, full_range=True, hair=hair, **options)
+        head = sampler.render(index, 128, (yaw, 5.0, 10.0))
+        rows, columns = np.nonzero(np.isfinite(head.depth))
+        beyond = np.array([columns.min(), rows.min(), -columns.max() - 1, -rows.max() - 1]) - head.box * [1, 1, -1, -1]
+        assert (beyond < 2.5).all()
+        assert abs(beyond[1]) < 2.5
+        assert hair or (beyond > -2.5).all()
+        assert max(head.box[2:] - head.box[:2]) == pytest.approx(128 / 1.75)
+
+
+def test_default_heads_do_not_know_of_the_full_range() -> None:
+    """Packs and trainings are named after the options."""
+    assert "full_range" not in HeadSampler().options
+    assert HeadSampler(full_range=True).options["full_range"] is True
+    again = pickle.loads(pickle.dumps(HeadSampler(full_range=True)))
+    assert again.full_range
+
+
+def test_shoulders_follow_a_head_that_looks_away() -> None:
+    sampler = HeadSampler(full_range=True, texture_pool=2)
+    rotation = pose_to_matrix(torch.tensor([180.0, 0.0, 0.0], dtype=torch.float64)).numpy()
+    chests = np.array([sampler._draw_body(np.random.default_rng(seed), rotation)[:, 2] for seed in range(50)])
+    assert (chests[:, 2] < 0).all()  # away from the camera, as the head
+
+
+def test_hair_has_no_slit_at_the_back() -> None:
+    values = np.random.default_rng(0).normal(size=(3, head.COLUMNS))
+    closed = head.close_seam(values)
+    np.testing.assert_allclose(closed[:, 0], closed[:, -1])
+    np.testing.assert_array_equal(closed[:, : head.COLUMNS - 12], values[:, : head.COLUMNS - 12])

@@ -20,6 +20,12 @@ VALUES: dict[str, dict[str, Any]] = {
     "hopenet_biwi": {"data.box_rule": "dockerface", "data.part": "train", "test.biwi_dockerface.part": "test"},
     "pointing04_known": {"data.series": 1, "test.pointing04.series": 2, "data.without_person": None},
     "pointing04_unknown": {"data.without_person": 1, "test.pointing04.people": [1], "data.series": None},
+    "full": {
+        "data.heads.full_range": True,
+        "test.synthetic.heads.full_range": True,
+        "augmentation.limit": None,
+        "crop.margin": 0.15,
+    },
     "hopenet_aflw": {"data.part": "train", "test.aflw.part": "test", "test.afw.max_angle": 99, "data.val_fraction": 0.0},
 }
 

@@ -59,6 +59,7 @@ def test_papers_have_the_official_labels_in_the_cameras_frame(rules: dict, expec
         ({"rules": {"dataset": "BIWI", "perturb": {"shift": "far"}}}, None, "no usable `rules`"),
         ({"rules": ["BIWI"]}, None, "no usable `rules`"),
         ({"rules": BIWI, "by_yaw": {"last": {"0-15": {"mae": "small", "n": 2}}}}, None, "test set a has no usable `by_yaw`"),
+        ({"rules": BIWI, "by_view": {"last": {"all": {"geodesic": 1.5, "n": 2}}}}, None, "test set a has no usable `by_view`"),
         ({"rules": BIWI, "by_yaw": [1]}, None, "test set a has no usable `by_yaw`"),
         ({"rules": BIWI, "by_yaw": {"last": {"0-15": {"mae": 1.5, "n": 2}}}}, BIWI, None),
     ],

@@ -5,7 +5,7 @@ import random
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from headposekit.data.draws import Draws, integers
 from headposekit.errors import InputError
+from headposekit.geometry.conventions import ANGLE_LIMIT
 from headposekit.types import Image
 
 Floats = NDArray[np.floating[Any]]
@@ -29,12 +30,15 @@ class Augmentation:
     Args:
         mirror: probability that the whole face is mirrored, its annotations with it.
         rotation: standard deviation, in degrees, of a rotation in the picture, likewise; drawn anew where it would lead
-            beyond ±99 degrees of yaw, pitch or roll.
+            beyond `limit`.
         cut: transforms of what the crop rule cuts out, at the picture's own resolution, labels untouched; null for none.
         pipeline: transforms of the finished square, labels untouched; null for none.
+        limit: of yaw, pitch and roll after a rotation, in degrees; null in the full range, see `upright_pose`.
 
     Each transform is one of this file, drawn for a whole batch at once, or any of albumentations, drawn face by face.
     """
+
+    neutral: ClassVar[dict[str, Any]] = {"limit": ANGLE_LIMIT}
 
     def __init__(
         self,
@@ -42,12 +46,13 @@ class Augmentation:
         rotation: float = 0.0,
         cut: Sequence[Any] | None = None,
         pipeline: Sequence[Any] | None = None,
+        limit: float | None = ANGLE_LIMIT,
     ) -> None:
         if not isinstance(mirror, int | float) or not 0 <= mirror <= 1:
             raise InputError(f"augmentation.mirror={mirror} is not a probability; give 0 to 1")
         if not isinstance(rotation, int | float) or not 0 <= rotation <= 180:
             raise InputError(f"augmentation.rotation={rotation} is no spread of angles; give 0 to 180 degrees")
-        self.mirror, self.rotation = mirror, rotation
+        self.mirror, self.rotation, self.limit = mirror, rotation, limit
         self.cut, self.pipeline = _transforms("cut", cut), _transforms("pipeline", pipeline)
 
 

@@ -107,6 +107,7 @@ class FolderDataset(HeadPoseDataset):
     label_suffix: ClassVar[str] = ""
     """Of the file beside a picture (or other listed path) that holds its label, if there is one."""
     files: ClassVar[tuple[str, ...]] = ()  # options that name files: they count by content in the identity of a training
+    full_range: ClassVar[bool] = False  # whether it shows heads from behind, so that large angles are no sign of a mistake
     neutral: ClassVar[dict[str, Any]] = {}  # values of options that change nothing: they do not count in an identity
     of_crop: ClassVar[dict[str, str]] = {}
     """Options that a DataModule takes from the crop rule where they are not given, and the rule's attribute for each."""
@@ -150,7 +151,7 @@ class FolderDataset(HeadPoseDataset):
         self.num_filtered += self.num_beyond
         if read:
             pose, box, _, size = _columns([label for _, label in read])
-            self.doubts = label_doubts(pose, box, size)
+            self.doubts = label_doubts(pose, box, size, self.full_range)
         if not kept:
             raise nothing_left(self, len(self.listed), self.root)
         self.paths = [path for path, _ in kept]

@@ -18,7 +18,9 @@ MAX_BEYOND = 0.25  # share of faces beyond 99 degrees that no published set come
 SAME_SHAPE = 0.75  # spread of the boxes' shapes in the right reading over that in a wrong one, at most
 
 
-def label_doubts(pose: Floats, box: Floats | None = None, size: NDArray[np.integer[Any]] | None = None) -> list[str]:
+def label_doubts(
+    pose: Floats, box: Floats | None = None, size: NDArray[np.integer[Any]] | None = None, full_range: bool = False
+) -> list[str]:
     """What makes labels look like something else than they are taken for; empty where nothing does.
 
     - Radians (or angles scaled in some other way): 95 % of the faces have all angles within ±1.75, 8 different poses or more,
@@ -26,7 +28,7 @@ def label_doubts(pose: Floats, box: Floats | None = None, size: NDArray[np.integ
       Degrees of real heads vary more, even of people who all look into the camera: each angle's spread would have to be 0.7
       degrees or less.
     - 0 to 360: an angle is never negative, and 5 % of the faces have it from 261 to 360, where it should be from -99 to 0.
-    - Anything else: a quarter of the faces lies beyond ±99 degrees.
+    - Anything else: a quarter of the faces lies beyond ±99 degrees, where they are not of the full range.
     - Boxes given as shares of the picture: 95 % of them lie between 0 and 1.
     - Boxes given as x, y, width, height: read so, nearly all lie in their pictures, their middles are at most half as far from
       the middle of the picture as those of x0, y0, x1, y1, and their shapes (width over height) spread by 3/4 or less.
@@ -40,14 +42,14 @@ def label_doubts(pose: Floats, box: Floats | None = None, size: NDArray[np.integ
         one line each: what was seen, and what to do.
     """
     pose = pose[np.isfinite(pose).all(axis=1)]
-    doubts = [_doubt_about_angles(pose) if len(pose) else None]
+    doubts = [_doubt_about_angles(pose, full_range) if len(pose) else None]
     if box is not None and size is not None:
         known = np.isfinite(box).all(axis=1) & (size > 0).all(axis=1)
         doubts.append(_doubt_about_boxes(box[known].astype(np.float64), size[known].astype(np.float64)))
     return [doubt for doubt in doubts if doubt]
 
 
-def _doubt_about_angles(pose: Floats) -> str | None:
+def _doubt_about_angles(pose: Floats, full_range: bool) -> str | None:
     n, extent = len(pose), np.abs(pose).max(axis=1)
     is_turn = pose.min() >= 0 and pose.max() <= 2 * np.pi  # radians from 0 to a full turn
     radians = np.where(pose > np.pi, pose - 2 * np.pi, pose) if is_turn else pose
@@ -68,7 +70,7 @@ def _doubt_about_angles(pose: Floats) -> str | None:
             "like angles from 0 to 360: take 360 off those above 180"
         )
     beyond = int((extent > ANGLE_LIMIT).sum())
-    if beyond >= MAX_BEYOND * n:
+    if beyond >= MAX_BEYOND * n and not full_range:
         return (
             f"{beyond:,} of {n:,} faces lie beyond ±{ANGLE_LIMIT:g} degrees, which heads in pictures rarely do; check the unit "
             "of the angles and that 0, 0, 0 is a face that looks into the camera"

@@ -18,10 +18,9 @@ from scipy.special import ndtri
 from headposekit.data.augmentation import CUT, PIPELINE, Augmentation, Flags, Floats, Steps, plan_transforms
 from headposekit.data.draws import Draws
 from headposekit.errors import InputError
-from headposekit.geometry.conventions import ANGLE_LIMIT
 from headposekit.geometry.crops import NO_FACE, CropRule, check_size, crop_with_black_border
 from headposekit.geometry.face_model import MIRROR_68
-from headposekit.geometry.rotations import matrix_to_pose, pose_to_matrix
+from headposekit.geometry.rotations import matrix_to_pose, pose_to_matrix, upright_pose
 from headposekit.types import Image
 
 MIRROR, ROTATE, CROP = 1, 2, 3  # streams of random numbers; transforms have those from `CUT` on
@@ -143,7 +142,9 @@ class Planner:
         pose, left = labels.pose.copy(), np.arange(len(angle))
         for trial in trials.T:
             turned = rotate_poses(labels.pose[left], trial[left])
-            fits = np.abs(turned).max(axis=1) <= ANGLE_LIMIT
+            if self.augmentation.limit is None:
+                turned = upright_pose(torch.from_numpy(turned)).numpy()
+            fits = np.abs(turned).max(axis=1) <= (self.augmentation.limit or np.inf)
             pose[left[fits]], angle[left[fits]] = turned[fits], trial[left[fits]]
             left = left[~fits]
             if not len(left):

@@ -16,7 +16,8 @@ from headposekit.synthesis.sampler import HeadSampler
 from headposekit.types import Image
 
 ANGLES = (-90, -60, -30, 0, 30, 60, 90)
-TILTS = (-60, -40, -20, 0, 20, 40, 60)
+ALL_AROUND = tuple(range(-180, 180, 15))
+TILT = 60
 PLAIN = {"photo": 0.0, "borders": 0.0, "occluder": 0.0, "box_jitter": 0.0, "visible21": 0.0}
 GAP = 8
 MAX_SIZE = 1024
@@ -24,6 +25,8 @@ MAX_SIZE = 1024
 
 class ContactSheet(Dataset[list[str]]):
     """One PNG: people by yaw, one person by pitch and by roll; below them crops as networks see them, and real ones.
+
+    Heads of the full range are shown every 15 degrees of yaw, and pitch and roll from behind.
 
     The upper part shows heads plainly (no photo effects, nothing before the face), the crops have all ingredients.
 
@@ -57,6 +60,7 @@ class ContactSheet(Dataset[list[str]]):
         self.root, self.heads, self.crop = Path(root), heads, crop
         self.num_units, self.num_random, self.size = num_units, num_random, size
         self.photographs = None if real is None else AFLW2000(Path(real), box=crop.aflw2000_box)
+        self.yaws = ALL_AROUND if heads.full_range else ANGLES
         self.plain = HeadSampler(**{**heads.options, **PLAIN})
 
     def __len__(self) -> int:
@@ -64,13 +68,15 @@ class ContactSheet(Dataset[list[str]]):
 
     def __getitem__(self, number: int) -> list[str]:
         """Draw and write the sheet."""
-        poses = [(person, [(yaw, 0, 0) for yaw in ANGLES]) for person in range(self.num_units)]
-        poses += [(0, [(20, pitch, 0) for pitch in TILTS]), (0, [(0, 0, roll) for roll in TILTS])]
+        poses = [(person, [(yaw, 0, 0) for yaw in self.yaws]) for person in range(self.num_units)]
+        tilts, around = np.linspace(-TILT, TILT, len(self.yaws)), 180 if self.heads.full_range else 0
+        poses += [(0, [(around - 20, pitch, 0) if around else (20, pitch, 0) for pitch in tilts])]
+        poses += [(0, [(around, 0, roll) for roll in tilts])]
         blocks = [np.concatenate([self._row(*person_and_poses) for person_and_poses in poses])]
         if self.num_random:
             blocks.append(np.concatenate([self._crops(row) for row in range(self.num_random)]))
         if self.photographs is not None:
-            samples = [self.photographs[index] for index in range(min(len(self.photographs), len(ANGLES)))]
+            samples = [self.photographs[index] for index in range(min(len(self.photographs), len(self.yaws)))]
             blocks.append(self._enlarged([self.crop(sample["image"], sample["box"]) for sample in samples]))
         gap = np.full((GAP, blocks[0].shape[1], 3), 255, dtype=np.uint8)
         sheet = np.concatenate([part for block in blocks for part in (block, gap)][:-1])
@@ -83,7 +89,7 @@ class ContactSheet(Dataset[list[str]]):
         return np.concatenate([self.plain.render(index, self.size, pose).image for pose in poses], axis=1)
 
     def _crops(self, row: int) -> Image:
-        people = range(self.num_units + row * len(ANGLES), self.num_units + (row + 1) * len(ANGLES))
+        people = range(self.num_units + row * len(self.yaws), self.num_units + (row + 1) * len(self.yaws))
         size = round(RENDER_SCALE * self.crop.size)
         heads = [self.heads.render(person * self.heads.poses_per_identity, size) for person in people]
         return self._enlarged([self.crop(head.image, head.box) for head in heads])
@@ -92,5 +98,5 @@ class ContactSheet(Dataset[list[str]]):
         """A row of crops; white where there are fewer than in the other rows."""
         side = (self.size, self.size)
         row = [cv2.resize(crop, side, interpolation=cv2.INTER_NEAREST) for crop in crops]
-        row += [np.full((*side, 3), 255, dtype=np.uint8)] * (len(ANGLES) - len(crops))
+        row += [np.full((*side, 3), 255, dtype=np.uint8)] * (len(self.yaws) - len(crops))
         return np.concatenate(row, axis=1).astype(np.uint8)

@@ -76,6 +76,20 @@ def nearest_pose(pose: Tensor, reference: Tensor) -> Tensor:
     return torch.where(is_first, first, second)
 
 
+def upright_pose(pose: Tensor) -> Tensor:
+    """The same rotations (..., 3) in the angles of the full range: yaw in [-180, 180), pitch within ±90; degrees.
+
+    A head seen from behind is turned (yaw beyond ±90), not thrown over backwards.
+
+    >>> upright_pose(torch.tensor([[30.0, 170.0, -175.0], [30.0, 10.0, 5.0]])).tolist()
+    [[150.0, -10.0, 5.0], [30.0, 10.0, 5.0]]
+    """
+    pose = wrap_degrees(pose)
+    yaw, pitch, roll = pose.unbind(-1)
+    other = wrap_degrees(torch.stack([180 - yaw, pitch + 180, roll + 180], dim=-1))
+    return torch.where(pitch.abs()[..., None] <= 90, pose, other)
+
+
 def geodesic_distance(pose_a: Tensor, pose_b: Tensor) -> Tensor:
     """Angle of the rotation that takes one head to the other, (...,), degrees in [0, 180]; computed in float64."""
     difference = pose_to_matrix(pose_a.double()) - pose_to_matrix(pose_b.double())

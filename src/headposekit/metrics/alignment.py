@@ -1,4 +1,4 @@
-"""Errors of a whole test set beyond the mean: without the mean rotation between two labellings, and by band of yaw."""
+"""Errors of a whole test set beyond the mean: without the mean rotation between two labellings, by band of yaw, and by view."""
 
 import itertools
 
@@ -7,10 +7,21 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from headposekit.geometry.conventions import ERRORS
-from headposekit.geometry.rotations import angular_error, geodesic_distance, matrix_to_pose, nearest_pose, pose_to_matrix
+from headposekit.geometry.rotations import (
+    angular_error,
+    geodesic_distance,
+    matrix_to_pose,
+    nearest_pose,
+    pose_to_matrix,
+    upright_pose,
+)
 
 YAW_BANDS = (0, 15, 30, 60, 180)
 """Limits of |yaw| in degrees, each band without its upper one."""
+VIEWS = {"front": (0, 60), "profile": (60, 120), "behind": (120, 181)}
+"""Limits of |yaw| of the upright label; in `profile`, where pitch and roll are hardly separable, angles have no error."""
+FAR_OFF = 90.0
+"""Degrees beyond which a head was taken for one that looks elsewhere."""
 
 
 def pose_errors(predicted: Tensor, true: Tensor) -> dict[str, float]:
@@ -57,3 +68,22 @@ def errors_by_yaw(predicted: Tensor, true: Tensor) -> dict[str, dict[str, float]
         name: {**pose_errors(predicted[inside], true[inside]), "n": int(inside.sum())}
         for name, inside in yaw_bands(true[:, 0]).items()
     }
+
+
+def errors_by_view(predicted: Tensor, true: Tensor) -> dict[str, dict[str, float]]:
+    """Errors of poses (N, 3) over `all` heads and those of each of `VIEWS` that has some, see `upright_pose`.
+
+    Each has `geodesic`, the share `over_90` of errors above 90 degrees, and `n`; front and behind also the `mae` of the upright
+    angles and their `yaw`, in degrees.
+    """
+    predicted, true = upright_pose(predicted.double()), upright_pose(true.double())
+    views = {"all": torch.ones(len(true), dtype=torch.bool)}
+    views |= {name: (true[:, 0].abs() >= low) & (true[:, 0].abs() < high) for name, (low, high) in VIEWS.items()}
+    found: dict[str, dict[str, float]] = {}
+    for name, inside in views.items():
+        if inside.any():
+            errors = pose_errors(predicted[inside], true[inside])
+            far = geodesic_distance(predicted[inside], true[inside]) > FAR_OFF
+            shown = ("geodesic", "mae", "yaw") if name in ("front", "behind") else ("geodesic",)
+            found[name] = {key: errors[key] for key in shown} | {"over_90": float(far.double().mean()), "n": int(inside.sum())}
+    return found

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from headposekit.metrics.alignment import YAW_BANDS
+from headposekit.metrics.alignment import VIEWS, YAW_BANDS
 from headposekit.reporting.tables import Measured, Row, errors_of_faces, mean_and_std, measure, poses_of
 from headposekit.training.rules import BOX, describe_rules
 from headposekit.training.runs import Predictions, Run, leaves, read_groups, read_predictions, seedless
@@ -111,6 +111,20 @@ class Score:
             band: (mean_and_std([seed[band]["mae"] for seed in seeds]), max(seed[band]["n"] for seed in seeds))
             for band in BANDS
             if all(band in seed for seed in seeds)
+        }
+
+    @property
+    def views(self) -> dict[str, tuple[str, float, int]]:
+        """Geodesic error as text, share of errors over 90 degrees, and number of heads, of each view that all seeds have."""
+        seeds = [entry.get("by_view", {}).get("last", {}) for entry in self.entries]
+        return {
+            view: (
+                mean_and_std([seed[view]["geodesic"] for seed in seeds]),
+                sum(seed[view]["over_90"] for seed in seeds) / len(seeds),
+                max(seed[view]["n"] for seed in seeds),
+            )
+            for view in ("all", *VIEWS)
+            if all(view in seed for seed in seeds)
         }
 
     @property

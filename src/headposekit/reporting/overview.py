@@ -130,6 +130,7 @@ def _board(board: Board, number: int, gallery: Gallery, annotations: Annotations
         "tolerance": disagreement.mae if disagreement else 0.0,
         "disagreement": f"{disagreement.words}, marked {WITHIN} (from the least error)." if disagreement else "",
         "bands": _bands([*estimated, *given]),
+        "views": _views([*estimated, *given]),
         "figures": figures,
         "examples": [
             found
@@ -155,6 +156,19 @@ def _bands(scores: Sequence[Score]) -> dict[str, Any]:
         for score in scores
     ]
     return {"faces": {band: faces[band] for band in shown}, "rows": rows} if shown else {}
+
+
+def _views(scores: Sequence[Score]) -> dict[str, Any]:
+    """Errors from front, side and behind, and how often a head was taken for one that looks elsewhere; empty without backs."""
+    faces = {view: found[2] for score in scores for view, found in score.views.items()}
+    if "behind" not in faces:
+        return {}
+    rows = [(score, [part for view in faces for part in _of_view(score.views.get(view))]) for score in scores]
+    return {"faces": faces, "rows": rows}
+
+
+def _of_view(found: tuple[str, float, int] | None) -> tuple[str, str]:
+    return (DASH, DASH) if found is None else (found[0], f"{100 * found[1]:.1f}")
 
 
 def _published_on(board: Board) -> list[dict[str, Any]]:

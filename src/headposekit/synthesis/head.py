@@ -258,14 +258,22 @@ def hairline_of(front: float, sides: float) -> Array:
     return usual + front * smoothstep((75 - lon) / 40) + sides * smoothstep((lon - 60) / 30)
 
 
-def make_curtain(length: float, spread: float, phase: float) -> Array:
-    """Hair that hangs, (17, 41, 3): around the back to y = `length`, standing off by `spread`, with waves of a phase."""
+def close_seam(values: Array, width: int = 12) -> Array:
+    """Values (..., COLUMNS) of the grid's columns whose last `width` run smoothly into the first: one seam at the back."""
+    share = smoothstep(np.linspace(0, 1, width))
+    closed: Array = values.copy()
+    closed[..., -width:] += share * (values[..., :1] - values[..., -1:])
+    return closed
+
+
+def make_curtain(length: float, spread: float, phase: float, top: float = 2.6) -> Array:
+    """Hair that hangs, (17, 41, 3): around the back from `top` to y = `length`, standing off by `spread`, in waves."""
     around, fall = np.linspace(-1, 1, 41)[None], np.linspace(0, 1, 17)[:, None]
     # The front edges sway, so that they are no straight cut.
     angle = np.radians(180 + around * (102 - 5 * np.abs(around) ** 6 * (1 + np.sin(7 * fall + phase + around))))
     locks = 0.5 * np.sin(11 * around + phase) + 0.35 * np.sin(23 * around + 3 * phase) + 0.3 * np.sin(41 * around + 5 * phase)
     end = length + 0.28 * locks + 0.5 * around**4 * (length < -2)  # shorter in front
-    y = 2.6 + fall * (end - 2.6)
+    y = top + fall * (end - top)
     wave = 1 + 0.035 * np.sin(9 * angle + phase + 2 * fall) + 0.03 * np.sin(17 * angle + 2 * phase)
     wide = (2.28 + spread * np.sqrt(fall) * (1 - 0.35 * fall**3)) * wave
     x, z = wide * np.sin(angle), -2.15 + (2.45 + 0.6 * spread * fall) * wave * np.cos(angle)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from headposekit.geometry.conventions import ANGLE_LIMIT
-from headposekit.geometry.rotations import matrix_to_pose, pose_to_matrix
+from headposekit.geometry.rotations import matrix_to_pose, pose_to_matrix, upright_pose
 from headposekit.synthesis import appearance, head, photograph, renderer
 from headposekit.synthesis.appearance import Style
 from headposekit.synthesis.renderer import Light, Mesh, Sheet
@@ -28,6 +28,10 @@ PARALLEL_DISTANCE = 60.0
 """Head units from a parallel camera to the pivot, where distances are counted from; they change nothing else."""
 MILLIMETRES = 36.0
 """Of a head unit."""
+CANVAS = {False: 2.5, True: 1.75}
+"""Side of a picture in longer sides of the face's box, and in those of the head's: heads are of about the same size."""
+MAX_TWIST = 60.0
+"""Degrees that a head turns away from its shoulders, in the full range."""
 
 
 @dataclass
@@ -48,9 +52,11 @@ class Head:
 class HeadSampler:
     """Heads as a function of (seed, index); each option is one ingredient and can be switched off to measure its effect.
 
-    What they mean stands in conf/heads/default.yaml. No dataclass: Hydra takes an instance of one, given as an argument, for a
+    What they mean stands in conf/heads/. No dataclass: Hydra takes an instance of one, given as an argument, for a
     configuration.
     """
+
+    neutral: ClassVar[dict[str, Any]] = {"full_range": False}
 
     def __init__(
         self,
@@ -75,8 +81,10 @@ class HeadSampler:
         visible21: float = 0.5,
         perspective: tuple[float, float] | None = (20.0, 120.0),
         texture_pool: int = 400,
+        full_range: bool = False,
     ) -> None:
-        self.options = {key: value for key, value in locals().items() if key not in ("self", "__class__")}
+        options = {key: value for key, value in locals().items() if key not in ("self", "__class__")}
+        self.options = {key: value for key, value in options.items() if (key, value) not in self.neutral.items()}
         self.seed, self.poses_per_identity = seed, poses_per_identity
         self.identity, self.expression, self.wide_pitch = identity, expression, wide_pitch
         self.skin_texture, self.hair, self.beard, self.glasses, self.hat = skin_texture, hair, beard, glasses, hat
@@ -84,7 +92,7 @@ class HeadSampler:
         self.light_variation, self.shadows, self.photo = light_variation, shadows, photo
         self.backgrounds, self.borders = backgrounds, borders
         self.box_jitter, self.visible21, self.perspective = box_jitter, visible21, perspective
-        self.texture_pool = texture_pool
+        self.texture_pool, self.full_range = texture_pool, full_range
         self._atlas = lru_cache(maxsize=texture_pool)(self._paint)
         self._background = lru_cache(maxsize=texture_pool)(self._paint_background)
 
@@ -94,7 +102,7 @@ class HeadSampler:
         size: int,
         pose: Sequence[float] | None = None,
         supersample: float = 2.0,
-        canvas: float = 2.5,
+        canvas: float | None = None,
     ) -> Head:
         """Head number `index`, always the same.
 
@@ -103,7 +111,7 @@ class HeadSampler:
             size: side of the picture in pixels.
             pose: yaw, pitch, roll in degrees instead of drawn ones.
             supersample: how much larger it is rendered before averaging down.
-            canvas: side of the picture in longer sides of the box.
+            canvas: side of the picture in longer sides of the box; None for `CANVAS`.
         """
         identity = index // self.poses_per_identity
         person = np.random.default_rng([self.seed, 1, identity])
@@ -121,8 +129,13 @@ class HeadSampler:
 
         plane68 = _project(points, distance)
         plane21 = head.points21(plane68, _project(ears, distance), pose_degrees[0])
-        x0, y0, x1, y1 = box = self._draw_box(rng, plane68, plane21)
-        side = canvas * max(x1 - x0, y1 - y0)
+        if self.full_range:  # around all that turns with the head: skull, hair, ears, hat
+            outline = _project(vertices[~mesh.follows_body], distance)
+        else:
+            visible = plane21[~np.isnan(plane21[:, 0])]
+            outline = visible if rng.random() < self.visible21 else plane68
+        x0, y0, x1, y1 = box = self._draw_box(rng, outline)
+        side = (CANVAS[self.full_range] if canvas is None else canvas) * max(x1 - x0, y1 - y0)
         corner = np.array([(x0 + x1 - side) / 2, (y0 + y1 + side) / 2])  # y up
         scale = size / side
 
@@ -169,13 +182,18 @@ class HeadSampler:
         """How real heads stand: turn, tilt and lean are independent, which yaw, pitch and roll then are not.
 
         Beyond 45 degrees of yaw, pitch and roll grow together, as in the labels of AFLW2000 (correlation .94 beyond 60
-        degrees). Poses beyond ±99 degrees are drawn again, as the papers drop them.
+        degrees). Poses beyond ±99 degrees are drawn again, as the papers drop them. In the full range heads turn all the way
+        round, evenly.
         """
         while True:
-            turn = rng.uniform(-90, 90) if rng.random() < 0.5 else rng.normal(0, 30)
+            turn = (
+                rng.uniform(-180, 180) if self.full_range else rng.uniform(-90, 90) if rng.random() < 0.5 else rng.normal(0, 30)
+            )
             tilt = rng.uniform(-48, 48) if rng.random() < self.wide_pitch else rng.normal(-3, 17)
             lean = rng.uniform(-50, 50) if rng.random() < 0.1 else rng.normal(0, 12)
             pose: Array = matrix_to_pose(torch.tensor(_posture(turn, tilt, lean))).numpy()
+            if self.full_range:
+                return upright_pose(torch.tensor(pose)).numpy()
             if np.abs(pose).max() <= ANGLE_LIMIT:
                 return pose
 
@@ -187,7 +205,10 @@ class HeadSampler:
         if rng.random() < 0.25:
             return _posture(turn, np.clip(tilt, -15, 15), lean)
         tilted = np.clip(rng.uniform(0, 0.5) * tilt, -15, 15)  # no chest swings into the camera
-        return _posture(rng.uniform(0.2, 1) * turn + rng.normal(0, 8), tilted, rng.uniform(0, 0.6) * lean)
+        share = rng.uniform(0.2, 1)
+        if self.full_range:
+            share = max(share, 1 - MAX_TWIST / max(abs(turn), MAX_TWIST))
+        return _posture(share * turn + rng.normal(0, 8), tilted, rng.uniform(0, 0.6) * lean)
 
     def _draw_light(self, rng: Rng) -> Light:
         if not self.light_variation:
@@ -205,10 +226,8 @@ class HeadSampler:
             shadow=rng.uniform(0.5, 1.0) if rng.random() < self.shadows else 0.0,
         )
 
-    def _draw_box(self, rng: Rng, plane68: Array, plane21: Array) -> Array:
-        """x0, y0, x1, y1 on the camera plane, y up (y0 the lower side)."""
-        visible = plane21[~np.isnan(plane21[:, 0])]
-        points = visible if rng.random() < self.visible21 else plane68
+    def _draw_box(self, rng: Rng, points: Array) -> Array:
+        """x0, y0, x1, y1 around points on the camera plane, y up (y0 the lower side)."""
         low, high = points.min(axis=0), points.max(axis=0)
         jitter = rng.normal(0, self.box_jitter, 4) * np.tile(high - low, 2)
         return np.concatenate([low, high]) + jitter
@@ -302,9 +321,12 @@ class HeadSampler:
             rough = appearance.noise(person, rows, columns, 5) * head.smoothstep((88 - head.LATITUDES[:, None]) / 20)
             sideways = np.sin(np.radians(head.LONGITUDES)) * np.cos(np.radians(head.LATITUDES[:, None]))
             thickness = np.clip(top * (1 + 0.18 * rough + person.normal(0, 0.25) * sideways), 0.04, None)
+            if self.full_range:
+                hairline, thickness = head.close_seam(hairline), head.close_seam(thickness)
             add(head.hair_shell(surface, hairline, thickness), "hair", (9, 2.2), outward=True)
             if long:
-                curtain = head.make_curtain(person.uniform(-5, -0.8), person.uniform(0.1, 0.7), person.uniform(0, 6))
+                top = 1.0 if hat and self.full_range else 2.6  # from behind it would be seen through the hat
+                curtain = head.make_curtain(person.uniform(-5, -0.8), person.uniform(0.1, 0.7), person.uniform(0, 6), top)
                 add(curtain, "hair", (7, 1.5), follows_body=True)
             elif person.random() < 0.12:  # a bun
                 center = np.array([0, person.uniform(1.5, 4.2), 0.0])

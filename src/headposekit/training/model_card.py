@@ -14,6 +14,9 @@ LICENCES = {
     "biwi": f"BIWI: {RESEARCH}",
     "aflw": f"AFLW: {RESEARCH}",
     "points68": f"300-W, if these are its pictures: {RESEARCH}",
+    "panoptic": f"CMU Panoptic: {RESEARCH}",
+    "agora": f"AGORA: {RESEARCH}",
+    "dad3dheads": f"DAD-3DHeads: CC BY-NC-SA 4.0; {RESEARCH}",
     "pointing04": "Pointing'04: for any purpose, if Gourier et al. (2004) are cited",
 }
 """Terms of what a network may have seen, by the name of the data set."""

@@ -216,17 +216,18 @@ def _checked(results: Any) -> dict[str, Any]:
             raise ValueError(f"test set {name} lacks one of the errors {', '.join(ERRORS)}")
         if not all(_is_number(filled[weights].get(key, 0)) for weights in ("last", "best") for key in ALIGNED):
             raise ValueError(f"test set {name} has an `aligned_` or `offset_` that is no number")
-        if not _has_bands(test.get("by_yaw", {})):
-            raise ValueError(f"test set {name} has no usable `by_yaw`")
+        for parts, keys in {"by_yaw": ("mae",), "by_view": ("geodesic", "over_90")}.items():
+            if not _has_parts(test.get(parts, {}), keys):
+                raise ValueError(f"test set {name} has no usable `{parts}`")
     return results
 
 
-def _has_bands(by_yaw: Any) -> bool:
-    """Whether `by_yaw` holds a mean error and a number of faces for each band, of the last epoch."""
-    bands = by_yaw.get("last", {}) if isinstance(by_yaw, dict) else None
-    return isinstance(bands, dict) and all(
-        isinstance(errors, dict) and _is_number(errors.get("mae")) and isinstance(errors.get("n"), int)
-        for errors in bands.values()
+def _has_parts(by: Any, keys: tuple[str, ...]) -> bool:
+    """Whether there are these numbers and a number of faces for each band or view, of the last epoch."""
+    parts = by.get("last", {}) if isinstance(by, dict) else None
+    return isinstance(parts, dict) and all(
+        isinstance(errors, dict) and all(_is_number(errors.get(key)) for key in keys) and isinstance(errors.get("n"), int)
+        for errors in parts.values()
     )
 
 

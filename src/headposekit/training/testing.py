@@ -20,7 +20,7 @@ from headposekit.files import write_picture
 from headposekit.geometry.conventions import ERRORS
 from headposekit.geometry.drawing import draw_examples
 from headposekit.geometry.rotations import angular_error, geodesic_distance
-from headposekit.metrics import aligned_errors, errors_by_yaw
+from headposekit.metrics import aligned_errors, errors_by_view, errors_by_yaw
 from headposekit.metrics.uncertainty import uncertainty_scores
 from headposekit.training import PoseEvaluator
 from headposekit.training.loggers import ResultLogger
@@ -103,6 +103,7 @@ def run_tests(
             columns = ("geodesic", "spread", "nll", "level")
             values = (torch.tensor([row[key] for row in module.predictions], dtype=torch.float64) for key in columns)
             entry.setdefault("uncertainty", {})[weights] = uncertainty_scores(*values)
+        entry.setdefault("by_view", {})[weights] = errors_by_view(predicted, true)
         if failures:
             entry |= {**failures, "skipped": entry["skipped"] + failures["refused"], "median": medians(module.predictions)}
         if folder is not None and trainer.is_global_zero:
