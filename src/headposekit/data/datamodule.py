@@ -54,9 +54,10 @@ class FaceBatches(Dataset[Batch]):
     def __getitem__(self, key: BatchKey) -> Batch:
         indices, dataset = self.indices[key.indices], self.dataset
         labels = Labels(dataset.pose[indices], dataset.box[indices], dataset.landmarks[indices])
-        if self.perturb:
-            labels = self.perturb.on_labels(labels, indices)
         pictures, names = dataset.pictures(indices), [dataset.names[index] for index in indices]
+        if self.perturb:
+            pictures, labels = self.perturb.on_faces(pictures, labels, names)
+            labels = self.perturb.on_labels(labels, indices)
         extent = np.array([picture.shape[:2] for picture in pictures]).reshape(-1, 2)
         plan, labels = self.planner(labels, extent, (self.seed, key.epoch), indices)
         batch: Batch = {

@@ -169,19 +169,37 @@ def read_groups(run: Run, test_set: str) -> dict[str, str]:
         return {}
 
 
-def write_predictions(path: Path, predictions: Sequence[dict[str, Any]], group_of: Callable[[str], str] = str) -> None:
+def read_attributes(run: Run, test_set: str) -> dict[str, dict[str, str]]:
+    """What else a predictions file says of each face, by name: what stands behind its `group`; often nothing."""
+    try:
+        table = csv.DictReader(open_table(run.folder / f"predictions_{test_set}.csv"))
+        columns = list(table.fieldnames or ())
+        known = columns[columns.index("group") + 1 :]
+        return {row["name"]: {key: row[key] or "" for key in known} for row in table}
+    except (ValueError, KeyError, csv.Error):
+        return {}
+
+
+def write_predictions(
+    path: Path,
+    predictions: Sequence[dict[str, Any]],
+    group_of: Callable[[str], str] = str,
+    attributes_of: Callable[[str], dict[str, str]] = lambda name: {},
+) -> None:
     """One row a face: name, true and predicted yaw, pitch, roll, and the geodesic error, all in degrees; empty where NaN.
 
-    Last comes the face's `group`, see `HeadPoseDataset.photo_of`; by default each face is its own.
+    Then comes the face's `group`, see `HeadPoseDataset.photo_of`, by default each face is its own; and what else is known of it,
+    see `HeadPoseDataset.attributes_of`.
     """
     columns = ["name", *(f"true_{a}" for a in ANGLES), *(f"predicted_{a}" for a in ANGLES), "geodesic", "group"]
+    columns += attributes_of(predictions[0]["name"]) if predictions else []
     with replacing(path) as partial, partial.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(columns)
         for row in predictions:
             numbers = [*row["true"], *row["predicted"], row["geodesic"]]
             texts = ("" if math.isnan(number) else f"{number:.6f}" for number in numbers)
-            writer.writerow([row["name"], *texts, group_of(row["name"])])
+            writer.writerow([row["name"], *texts, group_of(row["name"]), *attributes_of(row["name"]).values()])
 
 
 def read_failure(folder: Path) -> str | None:
