@@ -122,7 +122,7 @@ class CorruptionSheet(Dataset[list[str]]):
         seed: int = 0,
     ) -> None:
         if not 1 <= num_units <= MAX_FACES or not 1 <= crop.size <= MAX_SIZE:
-            raise InputError(f"num_units={num_units} of {crop.size} pixels: give 1 to {MAX_FACES} faces of 1 to {MAX_SIZE} pixels")
+            raise InputError(f"{num_units} faces of {crop.size} pixels: give 1 to {MAX_FACES} of 1 to {MAX_SIZE} pixels")
         self.root, self.heads, self.crop, self.num_units, self.seed = Path(root), heads, crop, num_units, seed
         self.photographs = None if real is None else AFLW2000(Path(real), box=crop.aflw2000_box)
 

@@ -188,8 +188,8 @@ def write_predictions(
 ) -> None:
     """One row a face: name, true and predicted yaw, pitch, roll, and the geodesic error, all in degrees; empty where NaN.
 
-    Then comes the face's `group`, see `HeadPoseDataset.photo_of`, by default each face is its own; and what else is known of it,
-    see `HeadPoseDataset.attributes_of`.
+    Then comes the face's `group`, see `HeadPoseDataset.photo_of`, by default each face is its own; last what else is known of
+    it, see `HeadPoseDataset.attributes_of`.
     """
     columns = ["name", *(f"true_{a}" for a in ANGLES), *(f"predicted_{a}" for a in ANGLES), "geodesic", "group"]
     columns += attributes_of(predictions[0]["name"]) if predictions else []
@@ -214,13 +214,15 @@ def _checked(results: Any) -> dict[str, Any]:
     """The content of a results.json; raises ValueError where it does not say what this room reads."""
     if not isinstance(results, dict) or results.get("status") not in ("finished", "evaluated"):
         raise ValueError("its status is neither finished nor evaluated")
-    optional: dict[str, type] = {"train": dict, "versions": dict, "params": int, "commit": str}
+    optional: dict[str, type] = {"train": dict, "versions": dict, "params": int, "commit": str, "stability": dict}
     results |= {key: results.get(key) or kind() for key, kind in optional.items()}
     unusable = _first_unusable(results, config=dict, test=dict, **optional)
     if results["status"] == "finished" and not unusable:
         unusable = _first_unusable(results, train_id=str) or _first_unusable(results["config"], seed=int)
     if unusable:
         raise ValueError(f"no usable `{unusable}`")
+    if not all(isinstance(own, dict) and all(map(_is_number, own.values())) for own in results["stability"].values()):
+        raise ValueError("no usable `stability`")
     for entry in (results["train"], *results["test"].values()):
         if isinstance(entry, dict):
             _settle_rules(entry)
