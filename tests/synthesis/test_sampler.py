@@ -165,3 +165,18 @@ def test_sampler_reaches_worker_processes_of_any_kind() -> None:
     before = sampler.render(3, 48).image
     copy = pickle.loads(pickle.dumps(sampler))
     np.testing.assert_array_equal(copy.render(3, 48).image, before)
+
+
+def test_attributes_are_those_of_what_is_rendered() -> None:
+    heads = range(0, 40, 2)
+    plain = [HeadSampler(glasses=0.0, hat=0.0, beard=0.0, hair=False).attributes(n) for n in heads]
+    assert {(one["glasses"], one["hat"], one["beard"], one["hair"]) for one in plain} == {("none", "no", "none", "none")}
+    worn = [HeadSampler(glasses=1.0, hat=1.0, beard=1.0).attributes(n) for n in heads]
+    assert {one["glasses"] for one in worn} == {"clear", "dark"}
+    assert {one["hat"] for one in worn} == {"yes"}
+    assert {one["beard"] for one in worn} == {"beard"}
+    sampler = HeadSampler()
+    assert sampler.attributes(4) == sampler.attributes(5)  # one person
+    skin = {n: np.mean(sampler._atlas(int(np.random.default_rng([0, 1, n // 2]).integers(400)))[0].skin) for n in heads}
+    tones = {n: sampler.attributes(n)["skin"] for n in heads}
+    assert max(skin[n] for n in heads if tones[n] == "dark") < min(skin[n] for n in heads if tones[n] == "light")

@@ -20,8 +20,7 @@ from headposekit.training.runs import read_attributes
 SCORE_MEANS = (
     "Mean absolute errors in degrees: of faces as they are, of corrupted ones (mean over kinds and strengths, with its 95 % "
     "interval), and of each kind (mean over strengths). Head-pose-C is 100 · mean over kinds of (sum over strengths of the "
-    "network's error / sum over strengths of the baseline's), as ImageNet-C's mCE (Hendrycks and Dietterich, ICLR 2019); "
-    "the baseline, {}, has 100 and less is better."
+    "network's error / sum over strengths of the baseline's), as ImageNet-C's mCE (Hendrycks and Dietterich, ICLR 2019). "
 )
 SLICES_MEAN = "Mean absolute error, with its 95 % interval: of faces as they are, then of corrupted ones."
 STABILITY_MEANS = (
@@ -111,8 +110,9 @@ def corruption_sheets(scores: Iterable[Score], baseline: str) -> Iterator[Sheet]
             ]
             for one, limit in zip(members, limits, strict=True)
         ]
-        labels = ", ".join(one.label for one in members)
-        means = SCORE_MEANS.format(baseline if base else f"{baseline}, is not among them (baseline= takes one of {labels})")
+        labels = ", ".join(sorted(one.label for one in members))
+        absent = f"has not been tested on these faces, so there are no scores; baseline= takes one of {labels}."
+        means = f"{SCORE_MEANS}The baseline, {baseline}, {'has 100, and less is better.' if base else absent}"
         title = f"{rules}, {n:,} faces"
         kinds = [kind.replace("_", " ") for kind in KINDS]
         header, figure = ["network", "Head-pose-C", "clean", "corrupted", *kinds], _curves(title, members)
@@ -136,7 +136,9 @@ def stability_sheet(networks: Sequence[Network]) -> Sheet | None:
         axis.plot([x for x, _, _ in points], [y for _, y, _ in points], **style_of(number), label=label)
         for x, y, name in points:
             axis.annotate(name.replace("_", " "), (x, y), (4, 4), textcoords="offset points", fontsize=8)
-    axis.set(xlabel="lag after a sudden turn (seconds)", ylabel="jitter at rest (degrees)", ylim=(0, None))
+    axis.set(xlabel="lag after a sudden turn (seconds)", ylabel="jitter at rest (degrees)")
+    axis.margins(0.12)
+    axis.set_ylim(0, None)
     figure.legend(loc="outside lower center", ncols=2)
     units = [f"{key.replace('_', ' ')}{f' ({unit})' if unit else ''}" for key, unit in MEASURES.items()]
     return Sheet("stability", "Stability", STABILITY_MEANS, ["network", "smoothing", *units], rows, figure)
@@ -178,13 +180,15 @@ def _panel(title: str) -> tuple[Figure, Any]:
 def _curves(title: str, members: Sequence[Corrupted]) -> Figure:
     """Of each kind the error against the strength, 0 for faces as they are."""
     figure = Figure(figsize=(11, 8), layout="constrained")
-    for kind, axis in zip(KINDS, figure.subplots(3, 4, sharex=True, sharey=True).flat, strict=True):
+    panels = figure.subplots(3, 4, sharex=True, sharey=True)
+    for kind, axis in zip(KINDS, panels.flat, strict=True):
         for number, one in enumerate(members):
             values = [one.clean.mae, *(one.errors[kind][strength].mae for strength in STRENGTHS)]
             axis.plot([0, *STRENGTHS], values, **style_of(number), markersize=4, label=one.label)
         axis.set(title=kind.replace("_", " "), ylim=(0, None), xticks=[0, *STRENGTHS])
         axis.grid(alpha=0.3)
-    figure.supxlabel("strength", fontsize="medium")
+    for axis in panels[-1]:
+        axis.set(xlabel="strength")
     figure.supylabel(ERROR, fontsize="medium")
     handles, labels = axis.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2)
