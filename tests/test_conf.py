@@ -12,6 +12,7 @@ from configs import compose_config, train_config
 from headposekit.cli.options import check_values
 from headposekit.models.network import count_parameters
 from headposekit.paths import ROOT
+from headposekit.training.protocols import settle_tests
 
 CONF = ROOT / "conf"
 GROUPS = sorted(path.relative_to(CONF) for path in CONF.glob("*/*.yaml"))
@@ -54,6 +55,8 @@ def choice(path: Path) -> list[str]:
     if group == "budget_model":
         budget, model = name.split("_", maxsplit=1)
         return [f"budget={budget}", f"model={model}"]
+    if group == "stability":
+        return ["test=[]", f"stability={name}"]
     if group == "smoothing":
         return [f"smoothing={name}", "detector=none"]
     if group == "layout":
@@ -78,8 +81,10 @@ def choice(path: Path) -> list[str]:
 @pytest.mark.parametrize("path", GROUPS, ids=str)
 def test_every_file_composes_and_mirrors_its_constructor(path: Path) -> None:
     group = path.parent.name
-    entry = {"layout": "prepare", "search": "search", "smoothing": "predict"}.get(group, "train")
+    entry = {"layout": "prepare", "search": "search", "smoothing": "predict", "stability": "evaluate"}.get(group, "train")
     config = compose_config(entry, *choice(path))
+    if group == "perturb":  # lists make several test sets
+        settle_tests(config)
     check_values(config)  # no default is of another type than its constructor takes
     where = {
         "scoring": "model.scoring",
@@ -90,7 +95,7 @@ def test_every_file_composes_and_mirrors_its_constructor(path: Path) -> None:
         "heads": "data.heads",
         "solver": "model.solver",
         "landmarks": "model.source",
-        "perturb": "test.aflw2000.perturb",
+        "perturb": f"test.{next(iter(config.test or {}), None)}.perturb",
         "pack": "data.pack",
     }.get(group, group)
     if group == "model":

@@ -122,6 +122,6 @@ def test_six_numbers_give_the_rotation_that_their_columns_span(pose: torch.Tenso
 def test_upright_pose_tells_a_turned_head_from_one_thrown_over(pose: tuple[float, float, float]) -> None:
     """Whatever angles a rotation comes in, pitch is within ±90, and yaw and roll say the rest."""
     expected = torch.tensor(pose, dtype=torch.float64)
-    for given in (expected, matrix_to_pose(pose_to_matrix(expected)), expected + torch.tensor([360.0, -360.0, 720.0])):
-        difference = wrap_degrees(upright_pose(given) - expected)
+    for said in (expected, matrix_to_pose(pose_to_matrix(expected)), expected + torch.tensor([360.0, -360.0, 720.0])):
+        difference = wrap_degrees(upright_pose(said) - expected)
         torch.testing.assert_close(difference, torch.zeros(3, dtype=torch.float64), atol=1e-6, rtol=0)

@@ -210,3 +210,18 @@ def test_hair_has_no_slit_at_the_back() -> None:
     closed = head.close_seam(values)
     np.testing.assert_allclose(closed[:, 0], closed[:, -1])
     np.testing.assert_array_equal(closed[:, : head.COLUMNS - 12], values[:, : head.COLUMNS - 12])
+
+
+def test_attributes_are_those_of_what_is_rendered() -> None:
+    heads = range(0, 40, 2)
+    plain = [HeadSampler(glasses=0.0, hat=0.0, beard=0.0, hair=False).attributes(n) for n in heads]
+    assert {(one["glasses"], one["hat"], one["beard"], one["hair"]) for one in plain} == {("none", "no", "none", "none")}
+    worn = [HeadSampler(glasses=1.0, hat=1.0, beard=1.0).attributes(n) for n in heads]
+    assert {one["glasses"] for one in worn} == {"clear", "dark"}
+    assert {one["hat"] for one in worn} == {"yes"}
+    assert {one["beard"] for one in worn} == {"beard"}
+    sampler = HeadSampler()
+    assert sampler.attributes(4) == sampler.attributes(5)  # one person
+    skin = {n: np.mean(sampler._atlas(int(np.random.default_rng([0, 1, n // 2]).integers(400)))[0].skin) for n in heads}
+    tones = {n: sampler.attributes(n)["skin"] for n in heads}
+    assert max(skin[n] for n in heads if tones[n] == "dark") < min(skin[n] for n in heads if tones[n] == "light")

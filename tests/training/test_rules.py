@@ -33,7 +33,7 @@ def test_words(rules: dict, words: str) -> None:
 def test_what_is_left_out_and_every_perturbation_has_words() -> None:
     perturbed = {**BIWI, "perturb": {"jitter": 0.2}}
     assert describe_rules(perturbed, without=("perturb", "box", "box_file")) == "BIWI, |angles| <= 99, part test, part seed 3"
-    options = set(inspect.signature(Perturbation).parameters) - {"seed"}
+    options = set(inspect.signature(Perturbation).parameters) - {"seed", "corruption", "strength"}
     assert options == set(PERTURBATIONS) == set(PERTURBED)
 
 

@@ -176,8 +176,10 @@ def one_line(error: BaseException) -> str | None:
         return "a worker process was ended from outside, as where memory runs out; give fewer workers or a smaller batch"
     if missing := re.search(r"Missing mandatory value: ([\w.]+)(?:\s+full_key: ([\w.]+))?", str(error)):
         # `module` holds copies of what stands at the top, `test` sets that were made of one.
+        from headposekit.data.corruption import KINDS
+
         key = re.sub(
-            r"^(test\.\w+?)(_(x|jitter|shift|padding|seed)[\d.]+(px)?|_ypr|_pyr)+\.",
+            rf"^(test\.\w+?)(_(x|jitter|shift|padding|seed|s)[\d.]+(px)?|_(ypr|pyr|clean|{'|'.join(KINDS)}))+\.",
             r"\1.",
             (missing[2] or missing[1]).removeprefix("module."),
         )

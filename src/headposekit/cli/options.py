@@ -32,7 +32,7 @@ OPTIONS: dict[str, tuple[Any, float, float]] = {
     **dict.fromkeys(("batch_sizes", "scaling"), (list[int], 1, 10**6)),
     **dict.fromkeys(("init_weights", "resume", "compile", "search.wandb_sweep", "wandb.entity"), (str | None, 0, 0)),
     **dict.fromkeys(("output", "device", "annotations"), (str | None, 0, 0)),
-    **dict.fromkeys(("search.name", "search.metric", "wandb.project", "root", "host"), (str, 0, 0)),
+    **dict.fromkeys(("search.name", "search.metric", "wandb.project", "root", "host", "baseline"), (str, 0, 0)),
     **dict.fromkeys(("wandb.upload", "recursive", "int8", "browser"), (bool, 0, 0)),
     **dict.fromkeys(("checkpoint", "weights"), (Paths, 0, 0)),
     "input": (str | int | list[str | int], 0, SOME),

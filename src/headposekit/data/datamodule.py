@@ -54,9 +54,10 @@ class FaceBatches(Dataset[Batch]):
     def __getitem__(self, key: BatchKey) -> Batch:
         indices, dataset = self.indices[key.indices], self.dataset
         labels = Labels(dataset.pose[indices], dataset.box[indices], dataset.landmarks[indices])
-        if self.perturb:
-            labels = self.perturb.on_labels(labels, indices)
         pictures, names = dataset.pictures(indices), [dataset.names[index] for index in indices]
+        if self.perturb:
+            pictures, labels = self.perturb.on_faces(pictures, labels, names)
+            labels = self.perturb.on_labels(labels, indices)
         extent = np.array([picture.shape[:2] for picture in pictures]).reshape(-1, 2)
         plan, labels = self.planner(labels, extent, (self.seed, key.epoch), indices)
         batch: Batch = {
@@ -162,8 +163,8 @@ class HeadPoseDataModule(pl.LightningDataModule):
 
     def turned_poses(self) -> Iterator[tuple[float, NDArray[np.float32]]]:
         """The augmentation's rotation and training labels (n, 3) turned as far as it turns any; nothing where it turns none."""
-        if self.augmentation is not None and (rotation := self.augmentation.rotation):
-            yield from ((rotation, turned) for turned in turn_far(self.dataset.pose[self.split.train], rotation))
+        if (turns := self.augmentation) is not None and turns.rotation:
+            yield from ((turns.rotation, turned) for turned in turn_far(self.dataset.pose[self.split.train], turns))
 
     @property
     def test_indices(self) -> list[int]:

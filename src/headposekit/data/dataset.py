@@ -62,6 +62,10 @@ class HeadPoseDataset(Dataset[Sample], ABC):
         """Name of the photograph (or person) a face comes from; its faces never stand on both sides of a split."""
         return name
 
+    def attributes_of(self, name: str) -> dict[str, str]:
+        """What else is known of a face, by which errors can be compared; the same keys for each, nothing in most sets."""
+        return {}
+
     def left_out(self) -> str:
         """How many faces were left out and why, and what is odd about the labels; empty where none was."""
         counts = {

@@ -144,7 +144,7 @@ class FacePack(Pack):
 
     def check(self, source: FacesOnDisk) -> None:
         """Refuse what the pack's pictures cannot be put through; raises InputError."""
-        if source.perturb and (changed := source.perturb.rules):
+        if source.perturb and (changed := source.perturb.changed):
             shown = ", ".join(f"perturb.{key}={value}" for key, value in changed.items())
             raise InputError(f"pack={self.kind} cannot serve a test with {shown}; set that test's pack to none")
 

@@ -154,10 +154,13 @@ class Planner:
         return Labels(pose, labels.box, landmarks.astype(np.float32)), angle
 
 
-def turn_far(pose: Floats, rotation: float) -> Iterator[NDArray[np.float32]]:
-    """Poses (B, 3) turned as far as `Augmentation.rotation` turns any: by seven standard deviations, but within ±99 degrees."""
-    for angle in min(7 * rotation, 180) * np.linspace(-1, 1, 8):
-        yield rotate_poses(pose, np.full(len(pose), angle)).clip(-ANGLE_LIMIT, np.nextafter(np.float32(ANGLE_LIMIT), 0))
+def turn_far(pose: Floats, augmentation: Augmentation) -> Iterator[NDArray[np.float32]]:
+    """Poses (B, 3) turned as far as an augmentation turns any: by seven standard deviations, but within its limit."""
+    for angle in min(7 * augmentation.rotation, 180) * np.linspace(-1, 1, 8):
+        turned = rotate_poses(pose, np.full(len(pose), angle))
+        if augmentation.limit is not None:
+            turned = turned.clip(-augmentation.limit, np.nextafter(np.float32(augmentation.limit), 0))
+        yield turned
 
 
 def rotate_poses(pose: Floats, angle: Floats) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""A picture of what a sampler draws, to be looked at before anything is trained on it."""
+"""Pictures of what a sampler draws, and of what Head-pose-C does to faces, to be looked at before they are used."""
 
 from pathlib import Path
 from typing import Any
@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 from torch.utils.data import Dataset
 
+from headposekit.data.corruption import KINDS, STRENGTHS, Corruption
 from headposekit.datasets.aflw2000 import AFLW2000
 from headposekit.datasets.synthetic import RENDER_SCALE
 from headposekit.errors import InputError
@@ -21,6 +22,7 @@ TILT = 60
 PLAIN = {"photo": 0.0, "borders": 0.0, "occluder": 0.0, "box_jitter": 0.0, "visible21": 0.0}
 GAP = 8
 MAX_SIZE = 1024
+MAX_FACES = 8
 
 
 class ContactSheet(Dataset[list[str]]):
@@ -100,3 +102,61 @@ class ContactSheet(Dataset[list[str]]):
         row = [cv2.resize(crop, side, interpolation=cv2.INTER_NEAREST) for crop in crops]
         row += [np.full((*side, 3), 255, dtype=np.uint8)] * (len(self.yaws) - len(crops))
         return np.concatenate(row, axis=1).astype(np.uint8)
+
+
+class CorruptionSheet(Dataset[list[str]]):
+    """One PNG: for each face 12 rows of corruptions, unharmed at the left and then in strengths 1 to 5, cropped.
+
+    Args:
+        root: folder to write `corruption_sheet.png` into.
+        heads: the sampler.
+        crop: the crop rule, with the size at which faces are shown.
+        num_units: synthetic faces.
+        real: folder of AFLW2000, of which as many faces follow; null for none.
+        seed: of what is random.
+    """
+
+    unit = "sheet"
+
+    def __init__(
+        self,
+        root: str | Path,
+        heads: HeadSampler,
+        crop: CropRule,
+        num_units: int = 2,
+        real: str | Path | None = None,
+        seed: int = 0,
+    ) -> None:
+        if not 1 <= num_units <= MAX_FACES or not 1 <= crop.size <= MAX_SIZE:
+            raise InputError(f"{num_units} faces of {crop.size} pixels: give 1 to {MAX_FACES} of 1 to {MAX_SIZE} pixels")
+        self.root, self.heads, self.crop, self.num_units, self.seed = Path(root), heads, crop, num_units, seed
+        self.photographs = None if real is None else AFLW2000(Path(real), box=crop.aflw2000_box)
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, number: int) -> list[str]:
+        """Draw and write the sheet."""
+        faces = []
+        for person in range(self.num_units):
+            head = self.heads.render(person * self.heads.poses_per_identity, round(RENDER_SCALE * self.crop.size))
+            faces.append((head.image, head.pose, head.box, head.landmarks[:, :2], f"head {person}"))
+        if self.photographs is not None:
+            chosen = np.linspace(0, len(self.photographs) - 1, self.num_units).astype(int)
+            for sample in (self.photographs[int(index)] for index in chosen):
+                faces.append((sample["image"], sample["pose"], sample["box"], sample["landmarks"], sample["name"]))
+        sheet = np.concatenate([self._block(*face) for face in faces], axis=1)
+        self.root.mkdir(parents=True, exist_ok=True)
+        write_picture(self.root / "corruption_sheet.png", sheet)
+        return ["corruption_sheet.png"]
+
+    def _block(self, image: Image, pose: Any, box: Any, landmarks: Any, name: str) -> Image:
+        """All of one face."""
+        rows = []
+        for kind in KINDS:
+            row = [self.crop(image, box)]
+            for strength in STRENGTHS:
+                corruption = Corruption(kind, strength, self.seed)
+                row.append(self.crop(corruption.picture(image, pose, box, landmarks, name), corruption.box(box, name)))
+            rows.append(np.concatenate(row, axis=1))
+        return np.concatenate(rows)

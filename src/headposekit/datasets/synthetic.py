@@ -1,5 +1,6 @@
 """Synthetic heads as a dataset: rendered once, in parallel, into a pack of pictures, then read from there."""
 
+import functools
 import hashlib
 import json
 from collections.abc import Iterator
@@ -60,7 +61,7 @@ class SyntheticHeads(StoredFaces):
         options = dict(heads.options)
         if side == "test":
             options["seed"] += TEST_SEED
-        self.poses_per_identity = heads.poses_per_identity
+        self.poses_per_identity, self.options = heads.poses_per_identity, options
         content = {"options": options, "size": size, "version": GENERATOR_VERSION}
         key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:10]
         self.folder = Path(root) / f"{side}_{size}px_{key}"
@@ -83,6 +84,16 @@ class SyntheticHeads(StoredFaces):
         """The person."""
         side, number = name.split("_")
         return f"{side}_{int(number) // self.poses_per_identity:06d}"
+
+    def attributes_of(self, name: str) -> dict[str, str]:
+        """Glasses, beard, hat and the like, see `HeadSampler.attributes`."""
+        return _attributes(json.dumps(self.options), int(name.split("_")[1]))
+
+
+@functools.cache
+def _attributes(options: str, number: int) -> dict[str, str]:
+    """Of a head; kept, as a test set is often tested in many perturbed forms."""
+    return HeadSampler(**json.loads(options)).attributes(number)
 
 
 def _read_labels(path: Path) -> Index:

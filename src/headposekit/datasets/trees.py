@@ -8,7 +8,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from headposekit.data.chunks import in_parallel
-from headposekit.datasets.contact_sheet import ContactSheet
+from headposekit.datasets.contact_sheet import ContactSheet, CorruptionSheet
 from headposekit.files import write_text
 from headposekit.synthesis.sampler import GENERATOR_VERSION, HeadSampler
 from headposekit.synthesis.writers import LayoutWriter
@@ -38,7 +38,7 @@ def write_tree(root: Path, writer: Any) -> None:
         write_text(done, label)
 
 
-def write_units(units: LayoutWriter | ContactSheet, num_workers: int | None = None) -> int:
+def write_units(units: LayoutWriter | ContactSheet | CorruptionSheet, num_workers: int | None = None) -> int:
     """Have all units written, in parallel, with a progress bar; returns the number of pictures."""
     units.root.mkdir(parents=True, exist_ok=True)  # a folder that cannot be made is said here, not by a worker
     names = in_parallel(units, range(len(units)), f"writing {len(units)} {units.unit}s", num_workers)

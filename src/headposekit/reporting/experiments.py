@@ -59,7 +59,8 @@ class Trained(NamedTuple):
 def asked_for() -> tuple[str | None, list[str]]:
     """The experiment that this command was given, and the options of its sweep (not those that are this command's own)."""
     chosen = HydraConfig.get()
-    given = [option for option in chosen.overrides.task if not option.startswith(("hydra", "wandb.", "annotations="))]
+    own = ("hydra", "wandb.", "annotations=", "baseline=")
+    given = [option for option in chosen.overrides.task if not option.startswith(own)]
     return chosen.runtime.choices.get("experiments"), given
 
 

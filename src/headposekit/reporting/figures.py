@@ -44,7 +44,7 @@ def error_by_angle(table: Table, test_set: str) -> Figure | None:
         top, bottom = axes[:, angle]
         for number, (label, angles) in enumerate(lines.items()):
             centers, means, counts = angles[angle]
-            top.plot(centers, means, **_style(number), markersize=4, label=label)
+            top.plot(centers, means, **style_of(number), markersize=4, label=label)
         bottom.bar(centers, counts, width=0.9 * BIN, color="0.7")
         top.set(title=name, ylim=(0, None))
         bottom.set(xlabel=f"true {name} (degrees)")
@@ -91,7 +91,7 @@ def error_per_angle(table: Table, test_set: str) -> Figure | None:
     for number, row in enumerate(rows):
         shift = 0.6 * ((number + 0.5) / len(rows) - 0.5)
         if errors := printed.get(row.label):
-            style = {**_style(number), "linestyle": "none", "markersize": 7, "markerfacecolor": "none"}
+            style = {**style_of(number), "linestyle": "none", "markersize": 7, "markerfacecolor": "none"}
             axis.plot(places + shift - 0.03, errors, **style, label=f"{row.label}, published")
         if test_set in row.measured:
             seeds = [[errors[angle] for errors in row.measured[test_set].last] for angle in ANGLES]
@@ -111,7 +111,7 @@ def yaw_accuracy(table: Table, test_set: str) -> Figure | None:
     for number, row in enumerate(rows):
         seeds = [discrete_yaw_accuracy(seed, allowed) for seed in row.measured[test_set].predictions]
         shares = 100 * np.mean(seeds, axis=0)
-        axis.plot(allowed, shares, **_style(number), markersize=5, label=f"{row.label}: {shares[1]:.1f} % at {YAW_STEP}")
+        axis.plot(allowed, shares, **style_of(number), markersize=5, label=f"{row.label}: {shares[1]:.1f} % at {YAW_STEP}")
     axis.set(xticks=allowed, xlabel="allowed error of yaw (degrees)", ylabel="faces (%)", ylim=(0, 101))
     axis.legend(loc="lower right")
     return figure
@@ -141,7 +141,7 @@ def training_curves(table: Table, test_set: str) -> Figure | None:
             if epochs:
                 means = [np.mean([seed[epoch] for seed in seeds if epoch in seed]) for epoch in epochs]
                 label = {} if drawn else {"label": row.label}
-                axis.plot(epochs, means, **{**_style(number), **style}, markersize=4, **label)  # type: ignore[arg-type]
+                axis.plot(epochs, means, **{**style_of(number), **style}, markersize=4, **label)  # type: ignore[arg-type]
                 drawn = True
     if all(len(np.atleast_1d(line.get_xdata())) < 2 for line in axis.lines):
         return None
@@ -205,7 +205,7 @@ class Curve:
             points = sorted(points, key=lambda point: point[0])
             places = [x for x, _ in points]
             means, bars = zip(*((measured.mae, _spread(measured)) for _, measured in points), strict=True)
-            axis.errorbar(places, means, yerr=bars, **_style(number), capsize=3, markersize=5, label=label)
+            axis.errorbar(places, means, yerr=bars, **style_of(number), capsize=3, markersize=5, label=label)
         axis.set(xlabel=self.xlabel, ylim=(0, None))
         if self.in_log:
             ticks = sorted({x for points in lines.values() for x, _ in points})
@@ -266,7 +266,7 @@ def _errorbar(axis: Axes, number: int, x: Sequence[float] | NDArray[Any], seeds:
     """A point at each x: the mean over seeds, and a bar of one standard deviation where there are several."""
     errors = np.array(seeds)
     bars = errors.std(axis=1, ddof=1) if errors.shape[1] > 1 else None
-    style = {**_style(number), "linestyle": "none"}
+    style = {**style_of(number), "linestyle": "none"}
     axis.errorbar(x, errors.mean(axis=1), yerr=bars, capsize=3, markersize=7, **style, label=label)
 
 
@@ -285,7 +285,7 @@ def _legend_rows(labels: Sequence[str], letters: int) -> int:
     return math.ceil(len(labels) / _legend_columns(labels, letters))
 
 
-def _style(number: int) -> dict[str, Any]:
+def style_of(number: int) -> dict[str, Any]:
     """Colour and marker of a row; after ten rows the markers move on, so that no pair comes twice."""
     turn, place = divmod(number, len(COLORS))
     return {"color": COLORS[place], "marker": MARKERS[(place + turn) % len(MARKERS)], "linestyle": LINES[turn % len(LINES)]}

@@ -70,6 +70,12 @@ class Network:
         return bool(self.config.get("weights"))
 
     @property
+    def stability(self) -> dict[str, dict[str, float]]:
+        """What the last run that measured it says, see `headposekit.inference.stability`; empty where none did."""
+        measured: list[Any] = [run.results["stability"] for run in self.runs if run.results["stability"]]
+        return measured[-1] if measured else {}
+
+    @property
     def knows_the_truth(self) -> bool:
         """Whether it is given true landmarks, which no network is."""
         model = self.config.get("model")
@@ -249,7 +255,7 @@ def score(all_networks: Iterable[Network]) -> tuple[list[Score], dict[tuple[str,
             box = " of ".join(str(rules[key]) for key in BOX if key in rules)
             perturbed = tuple((PERTURBED.get(key, key), float(value)) for key, value in rules.get("perturb", {}).items())
             words = describe_rules(rules, without=(*BOX, "perturb"))
-            errors = _mean(errors_of_seeds)
+            errors = mean_over_poses(errors_of_seeds)
             scores.append(Score(network, tests, words, box, crop, perturbed, faces, errors, _groups(run, name, len(errors))))
     return scores, refused
 
@@ -270,8 +276,8 @@ def _fault(errors: NDArray[np.float64], recorded: float) -> str | None:
     return f"gives a mean error of {mean:.2f}, not {recorded:.2f}"
 
 
-def _mean(errors: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """Of each face over the seeds that have a pose for it; NaN where none has."""
+def mean_over_poses(errors: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Of each face (n,) over the tests that have a pose for it; NaN where none has."""
     stacked = np.stack(errors)
     counted = np.isfinite(stacked).sum(axis=0)
     return np.where(counted > 0, np.nansum(stacked, axis=0) / np.maximum(counted, 1), np.nan)

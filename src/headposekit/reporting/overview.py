@@ -23,6 +23,7 @@ from headposekit.reporting.experiments import draw_figures, experiment_table, fi
 from headposekit.reporting.figures import Curve, error_by_angle, ranking, size_error, training_curves
 from headposekit.reporting.leaderboard import BANDS, OF_OTHERS, Board, Score, boards, networks, perturbations, score
 from headposekit.reporting.published import read_published
+from headposekit.reporting.robustness import Sheet, corruption_sheets, is_corrupted, stability_sheet
 from headposekit.reporting.tables import COLUMNS, DASH, WITHIN, Table
 from headposekit.sweeps.cells import recorded_options, sweep_command
 from headposekit.sweeps.compose import compose_training, experiment_names, raw_experiment
@@ -57,8 +58,10 @@ class Gallery:
         return [(f"{label}, {test_set}", picture)]
 
 
-def write_overview(path: Path, annotations: Annotations) -> tuple[Path, str]:
-    """Write the page of all that has run; returns its path, and what is in it, in words.
+def write_overview(path: Path, annotations: Annotations, baseline: str) -> tuple[Path, str, list[Sheet]]:
+    """Write the page of all that has run; returns its path, what is in it, in words, and its sheets on robustness.
+
+    `baseline` is the label of the network that Head-pose-C is relative to.
 
     Raises:
         InputError: nothing has run, or nothing of what the annotations are of.
@@ -78,6 +81,8 @@ def write_overview(path: Path, annotations: Annotations) -> tuple[Path, str]:
     annotations.check_used()
     tables = _experiments(pool_of(runs), gallery, annotations)
     experiments = [shown for found in tables.values() for shown in found]
+    steady = stability_sheet(nets)
+    sheets = [*corruption_sheets(scores, baseline), *([steady] if steady else [])]
     counts = {status: sum(run.results["status"] == status for run in runs) for status in ("finished", "evaluated")}
     summary = f"{counts['finished']} trainings and {counts['evaluated']} evaluations of {len(nets)} networks"
     html.write_page(
@@ -88,7 +93,8 @@ def write_overview(path: Path, annotations: Annotations) -> tuple[Path, str]:
         commit=commit(),
         summary=summary,
         boards=shown_boards,
-        curves=list(_perturbation_curves(scores)),
+        curves=list(_perturbation_curves([score for score in scores if not is_corrupted(score)])),
+        sheets=[(sheet, [html.svg(sheet.figure, sheet.name)] if sheet.figure else []) for sheet in sheets],
         experiments=experiments,
         missing=[
             (raw_experiment(name)["table"]["title"], f"{typed('train')} -m experiments={name}")
@@ -101,7 +107,7 @@ def write_overview(path: Path, annotations: Annotations) -> tuple[Path, str]:
         drawn_boards=MAX_DRAWN_BOARDS,
         aligned_means=ALIGNED_MEANS,
     )
-    return path, f"{summary}, {len(experiments)} tables, {len(left_out)} folders left out"
+    return path, f"{summary}, {len(experiments)} tables, {len(left_out)} folders left out", sheets
 
 
 def _board(board: Board, number: int, gallery: Gallery, annotations: Annotations) -> dict[str, Any]:

@@ -173,6 +173,23 @@ class HeadSampler:
             pose_para=_pose_para(pose_degrees, rotation, scale, corner, size) if distance is None else None,
         )
 
+    def attributes(self, index: int) -> dict[str, str]:
+        """What head number `index` looks like beside its pose, in words; nothing is rendered."""
+        person = np.random.default_rng([self.seed, 1, index // self.poses_per_identity])
+        rng = np.random.default_rng([self.seed, 3, int(person.integers(self.texture_pool))])
+        style = appearance.draw_style(rng, self.beard, self.skin_texture)
+        worn: set[tuple[str, bool]] = set()
+        self._build(person, *self._shape(person, rng), style, worn)
+        materials, tone = {material for material, _ in worn}, float(np.mean(style.skin))
+        return {
+            "glasses": "dark" if "lens" in materials else "clear" if "frame" in materials else "none",
+            "beard": "beard" if style.beard else "moustache" if style.moustache else "none",
+            "hat": "yes" if "hat" in materials else "no",
+            "hair": "long" if ("hair", True) in worn else "short" if "hair" in materials else "none",
+            "skin": "light" if tone > 0.65 else "medium" if tone > 0.42 else "dark",
+            "wrinkles": "few" if style.wrinkles < 0.1 else "some" if style.wrinkles < 0.4 else "many",
+        }
+
     def __reduce__(self) -> tuple[Any, tuple[()]]:
         return partial(type(self), **self.options), ()  # without the textures that it has painted
 
@@ -264,13 +281,17 @@ class HeadSampler:
 
     # ------------------------------------------------------------------------------------------------------- what is built
 
-    def _build(self, person: Rng, surface: Array, landmarks: Array, style: Style) -> list[Sheet]:
-        """All sheets of a head at rest."""
+    def _build(
+        self, person: Rng, surface: Array, landmarks: Array, style: Style, worn: set[tuple[str, bool]] | None = None
+    ) -> list[Sheet]:
+        """All sheets of a head at rest; enters into `worn` their materials, and whether each follows the body."""
         rows, columns = surface.shape[:2]
         sheets = [Sheet(surface, renderer.head_uv(rows, columns), outward=True)]
 
         def add(vertices: Array, material: str, repeat: tuple[float, float], **options: Any) -> None:
             rows, columns = vertices.shape[:2]
+            if worn is not None:
+                worn.add((material, options.get("follows_body", False)))
             sheets.append(Sheet(vertices, appearance.sheet_uv(material, rows, columns, repeat), **options))
 
         if self.body:

@@ -19,6 +19,8 @@ EXPANDED = {
     "perturb.jitter_pixels": "_jitter{:g}px",
     "perturb.shift": "_shift{:g}",
     "perturb.padding": "_padding{:g}",
+    "perturb.corruption": "_{}",
+    "perturb.strength": "_s{:g}",
     "perturb.seed": "_seed{}",
     "euler_order": "_{}",
 }
@@ -59,6 +61,8 @@ def settle_tests(config: DictConfig) -> None:
                         raise InputError(f"test.{name}.{option}={value} is not a number; correct it") from error
                     config.test[new] = OmegaConf.to_container(test)  # `${crop}` stays: an evaluation sets it later
                     OmegaConf.update(config.test[new], option, value)
+                    if value == "clean":  # which no strength makes worse
+                        OmegaConf.update(config.test[new], "perturb.strength", 0)
 
 
 def protocol_hash(config: DictConfig) -> str:

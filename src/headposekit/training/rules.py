@@ -30,7 +30,10 @@ def describe_rules(rules: Mapping[str, Any], without: Container[str] = ()) -> st
     'A + B, a: A, share 0.3; b: B'
     """
     perturbed = {} if "perturb" in without else rules.get("perturb", {})
-    words = [PERTURBATIONS.get(key, f"{key} {{}}").format(_plain(value)) for key, value in perturbed.items()]
+    words = [
+        PERTURBATIONS.get(key, f"with {key.replace('_', ' ')} of strength {{}}").format(_plain(value))
+        for key, value in perturbed.items()
+    ]
     parts = [" ".join([str(rules["dataset"]), *words])]
     for key, value in rules.items():
         if key in ("dataset", "perturb") or key in without or (key, value) in UNSAID:

@@ -169,19 +169,37 @@ def read_groups(run: Run, test_set: str) -> dict[str, str]:
         return {}
 
 
-def write_predictions(path: Path, predictions: Sequence[dict[str, Any]], group_of: Callable[[str], str] = str) -> None:
+def read_attributes(run: Run, test_set: str) -> dict[str, dict[str, str]]:
+    """What else a predictions file says of each face, by name: what stands behind its `group`; often nothing."""
+    try:
+        table = csv.DictReader(open_table(run.folder / f"predictions_{test_set}.csv"))
+        columns = list(table.fieldnames or ())
+        known = columns[columns.index("group") + 1 :]
+        return {row["name"]: {key: row[key] or "" for key in known} for row in table}
+    except (ValueError, KeyError, csv.Error):
+        return {}
+
+
+def write_predictions(
+    path: Path,
+    predictions: Sequence[dict[str, Any]],
+    group_of: Callable[[str], str] = str,
+    attributes_of: Callable[[str], dict[str, str]] = lambda name: {},
+) -> None:
     """One row a face: name, true and predicted yaw, pitch, roll, and the geodesic error, all in degrees; empty where NaN.
 
-    Last comes the face's `group`, see `HeadPoseDataset.photo_of`; by default each face is its own.
+    Then comes the face's `group`, see `HeadPoseDataset.photo_of`, by default each face is its own; last what else is known of
+    it, see `HeadPoseDataset.attributes_of`.
     """
     columns = ["name", *(f"true_{a}" for a in ANGLES), *(f"predicted_{a}" for a in ANGLES), "geodesic", "group"]
+    columns += attributes_of(predictions[0]["name"]) if predictions else []
     with replacing(path) as partial, partial.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(columns)
         for row in predictions:
             numbers = [*row["true"], *row["predicted"], row["geodesic"]]
             texts = ("" if math.isnan(number) else f"{number:.6f}" for number in numbers)
-            writer.writerow([row["name"], *texts, group_of(row["name"])])
+            writer.writerow([row["name"], *texts, group_of(row["name"]), *attributes_of(row["name"]).values()])
 
 
 def read_failure(folder: Path) -> str | None:
@@ -196,13 +214,15 @@ def _checked(results: Any) -> dict[str, Any]:
     """The content of a results.json; raises ValueError where it does not say what this room reads."""
     if not isinstance(results, dict) or results.get("status") not in ("finished", "evaluated"):
         raise ValueError("its status is neither finished nor evaluated")
-    optional: dict[str, type] = {"train": dict, "versions": dict, "params": int, "commit": str}
+    optional: dict[str, type] = {"train": dict, "versions": dict, "params": int, "commit": str, "stability": dict}
     results |= {key: results.get(key) or kind() for key, kind in optional.items()}
     unusable = _first_unusable(results, config=dict, test=dict, **optional)
     if results["status"] == "finished" and not unusable:
         unusable = _first_unusable(results, train_id=str) or _first_unusable(results["config"], seed=int)
     if unusable:
         raise ValueError(f"no usable `{unusable}`")
+    if not all(isinstance(own, dict) and all(map(_is_number, own.values())) for own in results["stability"].values()):
+        raise ValueError("no usable `stability`")
     for entry in (results["train"], *results["test"].values()):
         if isinstance(entry, dict):
             _settle_rules(entry)

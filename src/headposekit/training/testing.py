@@ -107,7 +107,9 @@ def run_tests(
         if failures:
             entry |= {**failures, "skipped": entry["skipped"] + failures["refused"], "median": medians(module.predictions)}
         if folder is not None and trainer.is_global_zero:
-            write_predictions(folder / f"predictions_{name}.csv", module.predictions, datamodule.dataset.photo_of)
+            dataset = datamodule.dataset
+            path = folder / f"predictions_{name}.csv"
+            write_predictions(path, module.predictions, dataset.photo_of, dataset.attributes_of)
             write_picture(folder / f"examples_{name}.png", examples(module.predictions, datamodule))
             for logger in trainer.loggers:
                 if isinstance(logger, ResultLogger):
