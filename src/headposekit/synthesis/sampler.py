@@ -1,7 +1,7 @@
 """Random heads: every choice that varies, drawn from (seed, index), put together and rendered."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Any
 
@@ -19,7 +19,7 @@ from headposekit.synthesis.renderer import Light, Mesh, Sheet
 Array = NDArray[Any]
 Rng = np.random.Generator
 
-GENERATOR_VERSION = 3
+GENERATOR_VERSION = 4
 """Raised whenever the same options and seed give other pictures; packs of another version are rebuilt."""
 
 PIVOT = np.array([0.0, 0.0, -1.6])
@@ -75,6 +75,12 @@ class HeadSampler:
         visible21: float = 0.5,
         perspective: tuple[float, float] | None = (20.0, 120.0),
         texture_pool: int = 400,
+        wild_hair: float = 0.5,
+        strands: float = 1.0,
+        short_neck: float = 1.0,
+        hand: float = 0.12,
+        hard_light: float = 0.25,
+        small_pictures: float = 0.3,
     ) -> None:
         self.options = {key: value for key, value in locals().items() if key not in ("self", "__class__")}
         self.seed, self.poses_per_identity = seed, poses_per_identity
@@ -85,6 +91,8 @@ class HeadSampler:
         self.backgrounds, self.borders = backgrounds, borders
         self.box_jitter, self.visible21, self.perspective = box_jitter, visible21, perspective
         self.texture_pool = texture_pool
+        self.wild_hair, self.strands, self.short_neck = wild_hair, strands, short_neck
+        self.hand, self.hard_light, self.small_pictures = hand, hard_light, small_pictures
         self._atlas = lru_cache(maxsize=texture_pool)(self._paint)
         self._background = lru_cache(maxsize=texture_pool)(self._paint_background)
 
@@ -108,11 +116,13 @@ class HeadSampler:
         identity = index // self.poses_per_identity
         person = np.random.default_rng([self.seed, 1, identity])
         rng = np.random.default_rng([self.seed, 2, index])
+        # Later ingredients draw from generators of their own: without them, heads are as they were.
+        late_person, late = (np.random.default_rng([self.seed, 5 + k, n]) for k, n in enumerate((identity, index)))
         drawn = self._draw_pose(rng)
         pose_degrees = np.array(pose, dtype=float) if pose is not None else drawn
         style, atlas = self._atlas(int(person.integers(self.texture_pool)))
         surface, landmarks = self._shape(person, rng)
-        mesh = Mesh(self._build(person, surface, landmarks, style))
+        mesh = Mesh(self._build(person, late_person, surface, landmarks, style))
 
         rotation = pose_to_matrix(torch.tensor(pose_degrees)).numpy()
         vertices = _turn_mesh(mesh, rotation, self._draw_body(rng, rotation))
@@ -130,17 +140,23 @@ class HeadSampler:
             return (plane - corner) * [scale, -scale]
 
         work = round(size * supersample)
-        brightness = renderer.shade(mesh, vertices, self._draw_light(rng))
+        brightness = renderer.shade(mesh, vertices, self._draw_light(rng, late))
         factor = work / size
         screen = to_pixels(_project(vertices, distance)) * factor
         depth = (PARALLEL_DISTANCE if distance is None else distance) - vertices[..., 2]
-        colors, mask, zbuffer = renderer.rasterize(mesh, brightness, screen, depth, atlas, work)
+        frayed = self.strands * late.uniform(0.2, 1) * work / 55
+        colors, mask, zbuffer = renderer.rasterize(mesh, brightness, screen, depth, atlas, work, frayed, late)
         colors = photograph.expose(colors, mask, rng if self.light_variation else None)
         backdrop = cv2.copyTo(colors, mask, self._backdrop(rng, work))
         if rng.random() < self.occluder:
             skin = np.array(cv2.mean(colors, mask)[:3])
             photograph.occlude(backdrop, rng, to_pixels(plane68) * factor, skin)
+        if late.random() < self.hand:
+            skin = np.array(style.skin) * np.mean(cv2.mean(colors, mask)[:3]) / np.mean(style.skin)
+            photograph.hand(backdrop, late, to_pixels(plane68) * factor, 1.2 * skin)
         picture = np.asarray(cv2.resize(backdrop, (size, size), interpolation=cv2.INTER_AREA), dtype=np.float32)
+        if late.random() < self.small_pictures:
+            picture = photograph.shrink(picture, late)
         pixel_box = np.concatenate([to_pixels(box[[0, 3]]), to_pixels(box[[2, 1]])])
         if rng.random() < self.borders:
             photograph.black_borders(picture, rng, pixel_box)
@@ -189,13 +205,13 @@ class HeadSampler:
         tilted = np.clip(rng.uniform(0, 0.5) * tilt, -15, 15)  # no chest swings into the camera
         return _posture(rng.uniform(0.2, 1) * turn + rng.normal(0, 8), tilted, rng.uniform(0, 0.6) * lean)
 
-    def _draw_light(self, rng: Rng) -> Light:
+    def _draw_light(self, rng: Rng, late: Rng) -> Light:
         if not self.light_variation:
             return Light(0.5, 0.6, np.array([0.0, 0.3, 0.954]), 0.0, np.array([0.0, 1.0, 0.0]), 0.1, 0.0)
         ambient = rng.uniform(0.2, 0.65)
         azimuth, height = rng.uniform(-1.5, 1.5), rng.uniform(-0.15, 1.2)
         second = rng.normal(size=3)
-        return Light(
+        light = Light(
             ambient=ambient,
             direct=rng.uniform(0.5, 1.5) * (1.15 - ambient),
             direction=np.array([np.sin(azimuth) * np.cos(height), np.sin(height), np.cos(azimuth) * np.cos(height)]),
@@ -204,6 +220,13 @@ class HeadSampler:
             sky=rng.uniform(0, 0.15),
             shadow=rng.uniform(0.5, 1.0) if rng.random() < self.shadows else 0.0,
         )
+        if late.random() < self.hard_light:  # one lamp, or the sun, and little else
+            azimuth, height = late.uniform(-1.9, 1.9), late.uniform(-0.2, 1.1)
+            toward = np.array([np.sin(azimuth) * np.cos(height), np.sin(height), np.cos(azimuth) * np.cos(height)])
+            shadow = late.uniform(0.7, 1.0) if self.shadows else 0.0
+            ambient, direct = late.uniform(0.03, 0.2), late.uniform(0.8, 1.6)
+            light = replace(light, ambient=ambient, direct=direct, direction=toward, shadow=shadow)
+        return light
 
     def _draw_box(self, rng: Rng, plane68: Array, plane21: Array) -> Array:
         """x0, y0, x1, y1 on the camera plane, y up (y0 the lower side)."""
@@ -245,7 +268,7 @@ class HeadSampler:
 
     # ------------------------------------------------------------------------------------------------------- what is built
 
-    def _build(self, person: Rng, surface: Array, landmarks: Array, style: Style) -> list[Sheet]:
+    def _build(self, person: Rng, late: Rng, surface: Array, landmarks: Array, style: Style) -> list[Sheet]:
         """All sheets of a head at rest."""
         rows, columns = surface.shape[:2]
         sheets = [Sheet(surface, renderer.head_uv(rows, columns), outward=True)]
@@ -255,9 +278,9 @@ class HeadSampler:
             sheets.append(Sheet(vertices, appearance.sheet_uv(material, rows, columns, repeat), **options))
 
         if self.body:
-            self._add_body(person, surface, sheets, add)
+            self._add_body(person, late.uniform(0, self.short_neck), surface, sheets, add)
         if self.hair:
-            self._add_hair(person, surface, add)
+            self._add_hair(person, late, surface, add)
         if person.random() < self.glasses:
             width, height, power = person.uniform(0.5, 0.68), person.uniform(0.32, 0.52), person.uniform(2, 5)
             frames, lenses = head.make_glasses(landmarks, width, height, power, person.uniform(0.02, 0.055))
@@ -267,7 +290,7 @@ class HeadSampler:
                 add(lens, "lens", (1, 1))
         return sheets
 
-    def _add_body(self, person: Rng, surface: Array, sheets: list[Sheet], add: Any) -> None:
+    def _add_body(self, person: Rng, lift: float, surface: Array, sheets: list[Sheet], add: Any) -> None:
         """Ears, neck, torso and what covers it."""
         flare, tilt, size = person.uniform(15, 38), person.uniform(8, 20), person.uniform(0.85, 1.12)
         for side in (-1.0, 1.0):
@@ -277,16 +300,17 @@ class HeadSampler:
             uv = appearance.material_uv("ear", 0.5 + 0.49 * ring * np.cos(angle), 0.5 - 0.49 * ring * np.sin(angle))
             sheets.append(Sheet(ear, uv))
         neck, shoulders, depth = person.uniform(1.3, 1.75), person.uniform(4.2, 6.5), person.uniform(-2.6, -2.3)
-        body = head.make_body(neck, shoulders, depth)
+        body = head.make_body(neck, shoulders, depth, lift)
         in_front = head.smoothstep((body[..., 2] - depth + 0.6) / 1.2)
         under_chin = 1 - person.uniform(0.1, 0.45) * head.smoothstep((body[..., 1] + 3.3) / 1.6) * in_front
         add(body, "skin", (5, 4), outward=True, follows_body=True, darken=under_chin)
         collar, dip, point = person.uniform(-4.0, -2.6), person.uniform(0.1, 1.6), person.uniform(0.8, 4)
-        garment = head.make_garment(neck, shoulders, depth, collar, dip, point)
+        garment = head.make_garment(neck, shoulders, depth, collar + lift, dip, point, lift)
         add(garment, "cloth", (5, 4), outward=True, follows_body=True)
 
-    def _add_hair(self, person: Rng, surface: Array, add: Any) -> None:
+    def _add_hair(self, person: Rng, late: Rng, surface: Array, add: Any) -> None:
         rows, columns = surface.shape[:2]
+        wild = late.random() < self.wild_hair
         bald, hat = person.random() < 0.08, person.random() < self.hat
         if not bald:
             long = person.random() < 0.4
@@ -299,13 +323,27 @@ class HeadSampler:
             if person.random() < 0.97:  # few let their hair fall over brows and eyes
                 hairline = np.maximum(hairline, np.interp(np.abs(head.LONGITUDES), [42, 62, 63], [34, 0, -90]))
             top = person.uniform(0.08, 0.6) * (0.5 if hat else 1)
+            if self.wild_hair and late.random() < 0.5:  # a high forehead
+                hairline = hairline + late.uniform(0, 16) * head.smoothstep((70 - np.abs(head.LONGITUDES)) / 40)
             rough = appearance.noise(person, rows, columns, 5) * head.smoothstep((88 - head.LATITUDES[:, None]) / 20)
             sideways = np.sin(np.radians(head.LONGITUDES)) * np.cos(np.radians(head.LATITUDES[:, None]))
             thickness = np.clip(top * (1 + 0.18 * rough + person.normal(0, 0.25) * sideways), 0.04, None)
+            if wild and not hat:  # full hair, curls
+                curls = 1 + late.uniform(0, 0.35) * appearance.noise(late, rows, columns, 3)
+                thickness = np.clip(thickness * late.uniform(0.8, 2.5) * curls, 0.04, 1.6)
             add(head.hair_shell(surface, hairline, thickness), "hair", (9, 2.2), outward=True)
             if long:
                 curtain = head.make_curtain(person.uniform(-5, -0.8), person.uniform(0.1, 0.7), person.uniform(0, 6))
                 add(curtain, "hair", (7, 1.5), follows_body=True)
+            if wild and (long or late.random() < 0.3):
+                for side in (-1, 1):
+                    for _ in range(int(late.integers(0, 4))):
+                        # Most frame the face, a few fall over it.
+                        cheek = late.uniform(48, 85) if late.random() < 0.93 else late.uniform(15, 48)
+                        length = late.uniform(-5, -1.5) if long else late.uniform(-1.5, 1.5)
+                        shape = (late.uniform(6, 24), late.uniform(0.1, 0.5), late.uniform(0, 6))
+                        lock = head.make_lock(surface, side * late.uniform(2, 40), side * cheek, length, *shape)
+                        add(lock, "hair", (2, 1.5), follows_body=True)
             elif person.random() < 0.12:  # a bun
                 center = np.array([0, person.uniform(1.5, 4.2), 0.0])
                 center[2] = -4.9 + 0.55 * max(0, center[1] - 2.5)
