@@ -86,7 +86,9 @@ def shrink(image: Array, rng: Rng) -> Array:
     size = len(image)
     small = max(8, round(size * rng.uniform(0.3, 1.0)))
     way = cv2.INTER_CUBIC if rng.random() < 0.5 else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(cv2.resize(image, (small, small), interpolation=cv2.INTER_AREA), (size, size), interpolation=way))
+    return np.asarray(
+        cv2.resize(cv2.resize(image, (small, small), interpolation=cv2.INTER_AREA), (size, size), interpolation=way)
+    )
 
 
 def black_borders(image: Array, rng: Rng, box: Array) -> None:

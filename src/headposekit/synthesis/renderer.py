@@ -178,7 +178,9 @@ def fray(buffer: Array, zbuffer: Array, reach: float, rng: np.random.Generator) 
     cell = max(1.2, 0.45 * reach)
     x, y = np.meshgrid(np.arange(size, dtype=np.float32), np.arange(size, dtype=np.float32))
     x += amount * (0.6 * noise(rng, size, size, cell) + 0.4 * noise(rng, size, size, 2 * cell))
-    y += amount * (0.7 * cv2.resize(noise(rng, max(2, size // 4), size, cell), (size, size)) + 0.4 * noise(rng, size, size, cell))
+    y += amount * (
+        0.7 * cv2.resize(noise(rng, max(2, size // 4), size, cell), (size, size)) + 0.4 * noise(rng, size, size, cell)
+    )
     moved = [cv2.remap(image, x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE) for image in (buffer, zbuffer)]
     return np.asarray(moved[0]), np.asarray(moved[1])
 
