@@ -70,7 +70,8 @@ def test_another_part_is_added_and_one_taken_away(tmp_path: Path) -> None:
     assert set(less.data.parts) == {"photographs"}
     turned = train_config("data=mixed_profiles").data
     assert turned.parts.photographs._target_.endswith("W300LPDataModule")
-    assert turned.parts.photographs.augmentation.pipeline and not turned.parts.heads.augmentation.pipeline
+    assert turned.parts.photographs.augmentation.pipeline
+    assert not turned.parts.heads.augmentation.pipeline
     assert turned.shares == {"heads": 0.4, "photographs": 0.6}
 
 
