@@ -163,6 +163,26 @@ def smoothstep(x: Array) -> Array:
     return x * x * (3 - 2 * x)
 
 
+def childlike(landmarks: Array, youth: float) -> Array:
+    """Landmarks (68, 3) with a child's proportions, wholly at 1: a short lower face, large eyes, a small flat nose."""
+    child = landmarks.copy()
+    eyes = landmarks[36:48, 1].mean()
+    low = np.r_[2:15, 28:36, 48:68]
+    child[low, 1] = eyes + (landmarks[low, 1] - eyes) * (1 - 0.14 * youth)
+    child[28:36, 2] -= 0.25 * youth * (landmarks[28:36, 2] - landmarks[39, 2])
+    child[1:16, 0] *= 1 + 0.05 * youth
+    for lids in (slice(36, 42), slice(42, 48)):
+        center = landmarks[lids].mean(axis=0)
+        child[lids, :2] = center[:2] + (landmarks[lids, :2] - center[:2]) * (1 + 0.22 * youth)
+    return child
+
+
+def grow_skull(surface: Array, factor: float) -> Array:
+    """A surface (ROWS, COLUMNS, 3) whose skull above the brows is larger by a factor."""
+    above = smoothstep((surface[..., 1:2] - 1.2) / 1.8)
+    return np.asarray(CENTER + (surface - CENTER) * (1 + (factor - 1) * above), np.float32)
+
+
 def make_ear(surface: Array, side: float, flare: float, tilt: float, size: float) -> Array:
     """One ear, (7, 21, 3): a disc with a raised rim and a hollow, hinged at its front edge on a head (ROWS, COLUMNS, 3).
 

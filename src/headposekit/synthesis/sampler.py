@@ -30,6 +30,11 @@ MILLIMETRES = 36.0
 """Of a head unit."""
 
 
+COMPANY_SEED = 2_000_003  # added to the seed for the people who stand beside others
+NUM_COMPANIONS = 150
+"""Different people that stand beside others."""
+
+
 @dataclass
 class Head:
     """One rendered head, in pixels of its picture."""
@@ -81,6 +86,9 @@ class HeadSampler:
         hand: float = 0.12,
         hard_light: float = 0.25,
         small_pictures: float = 0.3,
+        child: float = 0.2,
+        scarf: float = 0.06,
+        company: float = 0.25,
     ) -> None:
         self.options = {key: value for key, value in locals().items() if key not in ("self", "__class__")}
         self.seed, self.poses_per_identity = seed, poses_per_identity
@@ -93,8 +101,10 @@ class HeadSampler:
         self.texture_pool = texture_pool
         self.wild_hair, self.strands, self.short_neck = wild_hair, strands, short_neck
         self.hand, self.hard_light, self.small_pictures = hand, hard_light, small_pictures
+        self.child, self.scarf, self.company = child, scarf, company
         self._atlas = lru_cache(maxsize=texture_pool)(self._paint)
         self._background = lru_cache(maxsize=texture_pool)(self._paint_background)
+        self._companion = lru_cache(maxsize=NUM_COMPANIONS)(self._render_companion)
 
     def render(
         self,
@@ -121,7 +131,7 @@ class HeadSampler:
         drawn = self._draw_pose(rng)
         pose_degrees = np.array(pose, dtype=float) if pose is not None else drawn
         style, atlas = self._atlas(int(person.integers(self.texture_pool)))
-        surface, landmarks = self._shape(person, rng)
+        surface, landmarks = self._shape(person, late_person, rng)
         mesh = Mesh(self._build(person, late_person, surface, landmarks, style))
 
         rotation = pose_to_matrix(torch.tensor(pose_degrees)).numpy()
@@ -147,7 +157,15 @@ class HeadSampler:
         frayed = self.strands * late.uniform(0.2, 1) * work / 55
         colors, mask, zbuffer = renderer.rasterize(mesh, brightness, screen, depth, atlas, work, frayed, late)
         colors = photograph.expose(colors, mask, rng if self.light_variation else None)
-        backdrop = cv2.copyTo(colors, mask, self._backdrop(rng, work))
+        backdrop = self._backdrop(rng, work)
+        work_box = np.concatenate([to_pixels(box[[0, 3]]), to_pixels(box[[2, 1]])]) * factor
+        beside = late.random() < self.company
+        in_front = beside and late.random() < 0.3
+        if beside and not in_front:
+            self._add_companion(backdrop, late, work_box, nearest=0.7)
+        backdrop = cv2.copyTo(colors, mask, backdrop)
+        if in_front:
+            self._add_companion(backdrop, late, work_box, nearest=1.15)
         if rng.random() < self.occluder:
             skin = np.array(cv2.mean(colors, mask)[:3])
             photograph.occlude(backdrop, rng, to_pixels(plane68) * factor, skin)
@@ -175,6 +193,24 @@ class HeadSampler:
             neutral=landmarks,
             pose_para=_pose_para(pose_degrees, rotation, scale, corner, size) if distance is None else None,
         )
+
+    def _add_companion(self, image: Array, rng: Rng, box: Array, nearest: float) -> None:
+        """Somebody beside the face in `box`, in place; at least `nearest` of its sides away."""
+        picture, covers, own = self._companion(int(rng.integers(NUM_COMPANIONS)))
+        side, own_side = max(box[2:] - box[:2]), max(own[2:] - own[:2])
+        away = side * np.array([rng.choice([-1, 1]) * rng.uniform(nearest, nearest + 0.9), rng.normal(0, 0.35)])
+        scale = rng.uniform(0.6, 1.4) * side / own_side
+        shift = (box[:2] + box[2:]) / 2 + away - scale * (own[:2] + own[2:]) / 2
+        matrix, size = np.array([[scale, 0, shift[0]], [0, scale, shift[1]]]), image.shape[1::-1]
+        picture, covers = (cv2.warpAffine(layer, matrix, size) for layer in (picture, covers))
+        np.copyto(image, picture * np.float32(rng.uniform(0.5, 1.2)), where=(covers > 0)[..., None])
+
+    def _render_companion(self, number: int) -> tuple[Array, Array, Array]:
+        """Picture (S, S, 3), what of it is covered (S, S), and the box of a face."""
+        alone = {"company": 0.0, "occluder": 0.0, "borders": 0.0, "photo": 0.0, "hand": 0.0, "backgrounds": False}
+        others = HeadSampler(**{**self.options, **alone, "seed": self.seed + COMPANY_SEED, "texture_pool": NUM_COMPANIONS})
+        found = others.render(number, 128)
+        return found.image.astype(np.float32) / 255, np.isfinite(found.depth).astype(np.uint8), found.box
 
     def __reduce__(self) -> tuple[Any, tuple[()]]:
         return partial(type(self), **self.options), ()  # without the textures that it has painted
@@ -236,8 +272,9 @@ class HeadSampler:
         jitter = rng.normal(0, self.box_jitter, 4) * np.tile(high - low, 2)
         return np.concatenate([low, high]) + jitter
 
-    def _shape(self, person: Rng, rng: Rng) -> tuple[Array, Array]:
+    def _shape(self, person: Rng, late: Rng, rng: Rng) -> tuple[Array, Array]:
         """Surface and landmarks of a person with an expression."""
+        youth = late.uniform(0.2, 1) if late.random() < self.child else 0.0
         model = head.head_model()
         code = person.normal(size=len(head.face_modes_68())).clip(-2, 2) * self.identity
         movement = np.einsum("k,kpc->pc", code, head.face_modes_68())
@@ -261,7 +298,11 @@ class HeadSampler:
         corners = self.expression * rng.normal(0, 0.07)
         movement[[48, 54, 60, 64], 1] += corners
         movement[17:27, 1] += self.expression * rng.normal(0, 0.06)
+        if youth:
+            movement += head.childlike(mean + movement, youth) - (mean + movement)
         surface = model.deform(movement)
+        if youth:
+            surface = head.grow_skull(surface, 1 + 0.12 * youth)
         stretch = 1 + (self.identity > 0) * person.normal(0, 0.03, 3)
         surface = head.CENTER + (surface - head.CENTER) * stretch
         return surface, model.landmarks(surface)
@@ -311,6 +352,14 @@ class HeadSampler:
     def _add_hair(self, person: Rng, late: Rng, surface: Array, add: Any) -> None:
         rows, columns = surface.shape[:2]
         wild = late.random() < self.wild_hair
+        if late.random() < self.scarf:
+            edge = late.uniform(32, 50)
+            hairline = edge - (edge + 48) * head.smoothstep((np.abs(head.LONGITUDES) - late.uniform(38, 55)) / 30)
+            cloth = late.uniform(0.1, 0.35) * (1 + 0.2 * appearance.noise(late, rows, columns, 5))
+            add(head.hair_shell(surface, hairline, np.clip(cloth, 0.05, None)), "hat", (5, 3), outward=True)
+            drape = head.make_curtain(late.uniform(-4, -2.2), late.uniform(0.05, 0.4), late.uniform(0, 6))
+            add(drape, "hat", (7, 1.5), follows_body=True)
+            return
         bald, hat = person.random() < 0.08, person.random() < self.hat
         if not bald:
             long = person.random() < 0.4
