@@ -55,7 +55,7 @@ def hand(image: Array, rng: Rng, points: Array, skin: Array) -> None:
     """A hand at chin or cheek, in place: forearm, palm and fingers in the colour of the skin."""
     extent = float((points.max(axis=0) - points.min(axis=0)).max())
     edge = points[int(rng.integers(3, 14))]
-    place = edge + (edge - points[27:36].mean(axis=0)) * rng.uniform(-0.1, 0.5)
+    place = edge + (edge - points[27:36].mean(axis=0)) * rng.uniform(0.1, 0.6)
     tone = skin * rng.uniform(0.65, 1.15)
     up = np.radians(rng.normal(-90, 35))  # y points down
     along, across = np.array([np.cos(up), np.sin(up)]), np.array([-np.sin(up), np.cos(up)])

@@ -83,12 +83,15 @@ class HeadSampler:
         wild_hair: float = 0.5,
         strands: float = 1.0,
         short_neck: float = 1.0,
-        hand: float = 0.12,
+        hand: float = 0.1,
         hard_light: float = 0.25,
         small_pictures: float = 0.3,
         child: float = 0.2,
         scarf: float = 0.06,
         company: float = 0.25,
+        shaded_eyes: float = 0.6,
+        free_body: float = 0.3,
+        high_collar: float = 0.2,
     ) -> None:
         self.options = {key: value for key, value in locals().items() if key not in ("self", "__class__")}
         self.seed, self.poses_per_identity = seed, poses_per_identity
@@ -102,6 +105,7 @@ class HeadSampler:
         self.wild_hair, self.strands, self.short_neck = wild_hair, strands, short_neck
         self.hand, self.hard_light, self.small_pictures = hand, hard_light, small_pictures
         self.child, self.scarf, self.company = child, scarf, company
+        self.shaded_eyes, self.free_body, self.high_collar = shaded_eyes, free_body, high_collar
         self._atlas = lru_cache(maxsize=texture_pool)(self._paint)
         self._background = lru_cache(maxsize=texture_pool)(self._paint_background)
         self._companion = lru_cache(maxsize=NUM_COMPANIONS)(self._render_companion)
@@ -135,7 +139,7 @@ class HeadSampler:
         mesh = Mesh(self._build(person, late_person, surface, landmarks, style))
 
         rotation = pose_to_matrix(torch.tensor(pose_degrees)).numpy()
-        vertices = _turn_mesh(mesh, rotation, self._draw_body(rng, rotation))
+        vertices = _turn_mesh(mesh, rotation, self._draw_body(rng, late, rotation))
         points, ears = (landmarks - PIVOT) @ rotation.T, (head.EARS - PIVOT) @ rotation.T
         distance = None if self.perspective is None else float(np.exp(rng.uniform(*np.log(self.perspective))))
 
@@ -165,7 +169,7 @@ class HeadSampler:
             self._add_companion(backdrop, late, work_box, nearest=0.7)
         backdrop = cv2.copyTo(colors, mask, backdrop)
         if in_front:
-            self._add_companion(backdrop, late, work_box, nearest=1.15)
+            self._add_companion(backdrop, late, work_box, nearest=1.4)
         if rng.random() < self.occluder:
             skin = np.array(cv2.mean(colors, mask)[:3])
             photograph.occlude(backdrop, rng, to_pixels(plane68) * factor, skin)
@@ -231,8 +235,10 @@ class HeadSampler:
             if np.abs(pose).max() <= ANGLE_LIMIT:
                 return pose
 
-    def _draw_body(self, rng: Rng, rotation: Array) -> Array:
-        """Rotation of the shoulders: they follow the head's turn, tilt and lean in part, or wholly."""
+    def _draw_body(self, rng: Rng, late: Rng, rotation: Array) -> Array:
+        """Rotation of the shoulders: they follow the head's turn, tilt and lean in part, wholly, or not at all."""
+        if late.random() < self.free_body:
+            return _posture(late.normal(0, 35), late.uniform(-15, 15), late.normal(0, 12))
         # The inverse of `_posture`.
         tilt = -np.degrees(np.arcsin(np.clip(rotation[2, 1], -1, 1)))
         turn, lean = np.degrees(np.arctan2(rotation[[2, 0], [0, 1]], rotation[[2, 1], [2, 1]]))
@@ -319,7 +325,7 @@ class HeadSampler:
             sheets.append(Sheet(vertices, appearance.sheet_uv(material, rows, columns, repeat), **options))
 
         if self.body:
-            self._add_body(person, late.uniform(0, self.short_neck), surface, sheets, add)
+            self._add_body(person, late, surface, sheets, add)
         if self.hair:
             self._add_hair(person, late, surface, add)
         if person.random() < self.glasses:
@@ -331,8 +337,9 @@ class HeadSampler:
                 add(lens, "lens", (1, 1))
         return sheets
 
-    def _add_body(self, person: Rng, lift: float, surface: Array, sheets: list[Sheet], add: Any) -> None:
+    def _add_body(self, person: Rng, late: Rng, surface: Array, sheets: list[Sheet], add: Any) -> None:
         """Ears, neck, torso and what covers it."""
+        lift = late.uniform(0, self.short_neck)
         flare, tilt, size = person.uniform(15, 38), person.uniform(8, 20), person.uniform(0.85, 1.12)
         for side in (-1.0, 1.0):
             ear = head.make_ear(surface, side, flare, tilt, size)
@@ -346,6 +353,9 @@ class HeadSampler:
         under_chin = 1 - person.uniform(0.1, 0.45) * head.smoothstep((body[..., 1] + 3.3) / 1.6) * in_front
         add(body, "skin", (5, 4), outward=True, follows_body=True, darken=under_chin)
         collar, dip, point = person.uniform(-4.0, -2.6), person.uniform(0.1, 1.6), person.uniform(0.8, 4)
+        if late.random() < self.high_collar:  # up to the chin, or a scarf
+            collar, dip = late.uniform(-2.6, -1.7), late.uniform(-0.2, 0.5)
+            lift, neck = min(lift, -1.7 - collar), neck * late.uniform(1, 1.4)
         garment = head.make_garment(neck, shoulders, depth, collar + lift, dip, point, lift)
         add(garment, "cloth", (5, 4), outward=True, follows_body=True)
 
@@ -388,7 +398,7 @@ class HeadSampler:
                 for side in (-1, 1):
                     for _ in range(int(late.integers(0, 4))):
                         # Most frame the face, a few fall over it.
-                        cheek = late.uniform(48, 85) if late.random() < 0.93 else late.uniform(15, 48)
+                        cheek = late.uniform(48, 85) if late.random() < 0.97 else late.uniform(15, 48)
                         length = late.uniform(-5, -1.5) if long else late.uniform(-1.5, 1.5)
                         shape = (late.uniform(6, 24), late.uniform(0.1, 0.5), late.uniform(0, 6))
                         lock = head.make_lock(surface, side * late.uniform(2, 40), side * cheek, length, *shape)
@@ -410,6 +420,9 @@ class HeadSampler:
     def _paint(self, number: int) -> tuple[Style, Array]:
         rng = np.random.default_rng([self.seed, 3, number])
         style = appearance.draw_style(rng, self.beard, self.skin_texture)
+        late = np.random.default_rng([self.seed, 7, number])
+        if late.random() < self.shaded_eyes:
+            style = appearance.with_shaded_eyes(style, late)
         return style, appearance.paint_atlas(style, rng)
 
     def _paint_background(self, number: int) -> Array:
