@@ -1,14 +1,16 @@
 """Configurations as the entry points compose them, networks as checkpoints describe them, and checkpoints of such."""
 
+import copy
+import functools
+import os
 from pathlib import Path
 from typing import Any
 
 import torch
-from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 from torch import nn
 
-from headposekit.paths import ROOT
+from headposekit.sweeps.compose import compose_files
 from headposekit.sweeps.resolvers import register_resolvers
 from headposekit.weights.checkpoint import build
 
@@ -29,10 +31,14 @@ CROP: dict[str, Any] = {
 
 
 def compose_config(entry: str, *overrides: str) -> DictConfig:
-    """What `python src/<entry>.py` composes of conf/."""
+    """What `python src/<entry>.py` composes of conf/; composed once for all that ask for the same."""
     register_resolvers()
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        return compose(entry, list(overrides))
+    return copy.deepcopy(_composed(entry, overrides, os.environ.get("HEADPOSEKIT_EXTENSIONS")))
+
+
+@functools.cache
+def _composed(entry: str, overrides: tuple[str, ...], extensions: str | None) -> DictConfig:
+    return compose_files(entry, overrides)
 
 
 def train_config(*overrides: str) -> DictConfig:

@@ -79,22 +79,31 @@ def labels_root(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """A copy of a folder that `make` fills once for all processes of the tests."""
+    base = factory.getbasetemp()
+    original = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    with FileLock(original.with_suffix(".lock")):
+        if not original.is_dir():
+            folder = factory.mktemp("making")
+            make(folder)
+            folder.rename(original)
+    return Path(shutil.copytree(original, factory.mktemp("copy") / name))
+
+
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of runs with one of `train.py` itself: a cell of a sweep on few synthetic heads.
 
     It is trained once for all processes of the tests; each has a copy.
     """
-    base = tmp_path_factory.getbasetemp()
-    original = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "trained"
-    with FileLock(original.with_suffix(".lock")):
-        if not original.is_dir():
-            folder = tmp_path_factory.mktemp("training")
-            cell = ("model=fsanet", "aggregation=none", "scoring=none")
-            done = call(folder, "train", "-m", *SWEPT, *cell, HEADPOSEKIT_DATASETS=str(folder / "datasets"))
-            assert done.returncode == 0, done.stdout + done.stderr
-            folder.rename(original)
-    return Path(shutil.copytree(original, tmp_path_factory.mktemp("copy") / "trained")) / "runs"
+
+    def train(folder: Path) -> None:
+        cell = ("model=fsanet", "aggregation=none", "scoring=none")
+        done = call(folder, "train", "-m", *SWEPT, *cell, HEADPOSEKIT_DATASETS=str(folder / "datasets"))
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    return made_once(tmp_path_factory, "trained", train) / "runs"
 
 
 @pytest.fixture

@@ -7,6 +7,11 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from lightning_fabric.utilities.rank_zero import _get_rank, rank_zero_only
 
 PRELOAD = [
     "albumentations",
@@ -86,13 +91,42 @@ def _finished(script: Path, arguments: list[str], code: int, out: Path, err: Pat
     return done
 
 
-def _enter(script: Path, arguments: list[str], cwd: Path, environment: dict[str, str], out: Path, err: Path) -> None:
+def _enter(script: Path, arguments: list[str], cwd: Path, environment: dict[str, str], *outputs: Path) -> None:
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(environment)
-    for descriptor, path in ((1, out), (2, err)):
+    for descriptor, path in enumerate(outputs, start=1):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
     sys.path[:0] = [str(script.parent), *environment.get("PYTHONPATH", "").split(os.pathsep)]
     multiprocessing.set_start_method("fork", force=True)  # the system's own; here it would be the server's
+    subprocess.Popen = Forking  # type: ignore[misc]
+    rank_zero_only.rank = _get_rank() or 0  # which Lightning looks up when it is imported
     sys.argv = [str(script), *arguments]
     runpy.run_path(str(script), run_name="__main__")
+
+
+class Forking(subprocess.Popen[Any]):
+    """Starts a cell of a sweep, or another process of a training, as a fork of this one; other programs as ever."""
+
+    def _execute_child(self, args: Any, executable: Any, preexec_fn: Any, close_fds: Any, pass_fds: Any, *others: Any) -> None:
+        cwd, env, *_, out, _, err, _, _, _, _, _, start_new_session, _ = others
+        if args[0] != sys.executable or Path(args[1]).parent != SCRIPTS:
+            super()._execute_child(args, executable, preexec_fn, close_fds, pass_fds, *others)  # type: ignore[misc]
+            return
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        self.pid = os.fork()
+        self._child_created = True
+        if self.pid == 0:
+            for descriptor, file in ((1, out), (2, err)):
+                os.dup2(descriptor if file == -1 else file, descriptor)
+            os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+            if start_new_session:
+                os.setsid()
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            if preexec_fn:
+                preexec_fn()
+            GlobalHydra.instance().clear()
+            HydraConfig.instance().cfg = None
+            given = (Path(args[1]), args[2:], cwd or Path.cwd(), dict(os.environ if env is None else env))
+            os._exit(multiprocessing.get_context("fork").Process(target=_enter, args=given)._bootstrap())  # type: ignore[attr-defined]

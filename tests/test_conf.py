@@ -36,8 +36,8 @@ NUM_PARAMETERS = {
 def choice(path: Path) -> list[str]:
     group, name = path.parent.name, path.stem
     if group == "recipe":
-        model, data = name.split("_", maxsplit=1)
-        return [f"model={model}", f"data={data}"]
+        model, data = name.split("_", maxsplit=1) if "_" in name else ("hopenet_regression", "biwi")
+        return [f"model={model}", f"data={data}", *([] if "_" in name else ["backbone=vgg16", f"recipe={name}"])]
     if name == "csv":
         return ["data=csv" if group == "data" else "test=[csv]", f"{group}.root=x" if group == "data" else "test.csv.root=x"]
     if group == "backbone":

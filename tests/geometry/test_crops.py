@@ -13,6 +13,7 @@ from headposekit.geometry.crops import (
     FSANetCrop,
     HopenetCrop,
     MarginCrop,
+    SixDRepNetCrop,
     ThreeDDFACrop,
     aflw2000_box,
     crop_with_black_border,
@@ -151,17 +152,17 @@ def test_real_crops_are_the_authors_pixels(shared: Path, expected: dict[str, np.
         np.testing.assert_array_equal(crop(sample["image"], sample["box"]), bgr[..., ::-1])
 
 
-def test_hopenet_crop_is_the_published_test_transform() -> None:
+@pytest.mark.parametrize(("rule", "side"), [(HopenetCrop(28), 28), (SixDRepNetCrop(28), 32)], ids=["hopenet", "sixdrepnet"])
+def test_hopenet_crop_is_the_published_test_transform(rule: HopenetCrop, side: int) -> None:
     box = [40, 30, 80, 80]
     x0, y0, x1, y1 = hopenet_box(box, 0.2, HOPENET_SIDES["aflw2000"])
     picture = Image.fromarray(RAMP).crop((x0, y0, x1, y1))
     width, height = picture.size
-    scale = 24 / min(width, height)
-    picture = picture.resize((24, int(24 * height / width)) if width <= height else (int(24 * width / height), 24), 2)
-    assert scale < 1
-    left, top = round((picture.width - 24) / 2), round((picture.height - 24) / 2)
-    expected = np.asarray(picture.crop((left, top, left + 24, top + 24)))
-    np.testing.assert_array_equal(HopenetCrop(24).for_dataset("aflw2000")(RAMP, box), expected)
+    assert side < min(width, height)
+    picture = picture.resize((side, int(side * height / width)) if width <= height else (int(side * width / height), side), 2)
+    left, top = round((picture.width - 28) / 2), round((picture.height - 28) / 2)
+    expected = np.asarray(picture.crop((left, top, left + 28, top + 28)))
+    np.testing.assert_array_equal(rule.for_dataset("aflw2000")(RAMP, box), expected)
 
 
 def test_hopenet_crop_varies_in_training_alone() -> None:
@@ -203,7 +204,7 @@ def test_each_dataset_has_its_form_of_a_rule() -> None:
 
 
 @pytest.mark.parametrize(
-    "rule", [FSANetCrop(20), HopenetCrop(20), MarginCrop(20), ThreeDDFACrop(20)], ids=lambda rule: rule.name
+    "rule", [FSANetCrop(20), HopenetCrop(20), MarginCrop(20), SixDRepNetCrop(20), ThreeDDFACrop(20)], ids=lambda rule: rule.name
 )
 def test_boxes_that_are_crops_already_are_cut_as_they_are(rule) -> None:
     np.testing.assert_array_equal(rule.for_dataset("crops")(RAMP, [30, 40, 50, 60]), RAMP[40:60, 30:50])

@@ -10,6 +10,7 @@ from headposekit.geometry.rotations import (
     geodesic_distance,
     matrix_to_pose,
     pose_to_matrix,
+    sixd_to_matrix,
     wrap_degrees,
 )
 
@@ -105,3 +106,12 @@ def test_gradients_reach_the_pose() -> None:
     pose_to_matrix(pose).sum().backward()
     assert torch.isfinite(pose.grad).all()
     assert (pose.grad != 0).all()
+
+
+@given(poses, st.floats(0.1, 10), st.floats(0.1, 10), st.floats(-3, 3))
+def test_six_numbers_give_the_rotation_that_their_columns_span(pose: torch.Tensor, a: float, b: float, c: float) -> None:
+    matrix = pose_to_matrix(pose)
+    x, y, _ = matrix.unbind(-1)
+    numbers = torch.cat([a * x, b * y + c * x])  # neither lengths nor the angle between them count
+    np.testing.assert_allclose(sixd_to_matrix(numbers), matrix, atol=1e-9)
+    np.testing.assert_allclose(sixd_to_matrix(numbers.expand(2, 3, 6))[1, 2], matrix, atol=1e-9)

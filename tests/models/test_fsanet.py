@@ -22,7 +22,6 @@ from headposekit.models.fsanet import (
     TwoStreamBackbone,
     VarianceScoring,
     soft_stagewise_regression,
-    squash,
 )
 from headposekit.models.ssrnet import SSRNetMD
 from headposekit.weights.onnx_files import PictureNetwork
@@ -162,15 +161,15 @@ def test_routing_is_its_definition(iterations: int) -> None:
             coupling = torch.stack([torch.softmax(logits[:, i], dim=0) for i in range(n)], dim=1)
             assert torch.allclose(coupling.sum(dim=0), torch.ones(n, dtype=torch.float64))
             s = [sum(coupling[j, i] * u_hat[j][i] for i in range(n)) for j in range(3)]
-            v = [squash(s_j) for s_j in s]
+            v = [CapsuleAggregation.squash(s_j) for s_j in s]
             if iteration < iterations - 1:
                 logits = logits + torch.stack([torch.stack([v[j] @ u_hat[j][i] for i in range(n)]) for j in range(3)])
         torch.testing.assert_close(caps(x)[b], torch.stack(v))
 
 
 def test_squash_by_hand() -> None:
-    torch.testing.assert_close(squash(torch.tensor([3.0, 4.0])), torch.tensor([0.6, 0.8]) * 25 / 26)
-    assert torch.isfinite(squash(torch.zeros(2))).all()
+    torch.testing.assert_close(CapsuleAggregation.squash(torch.tensor([3.0, 4.0])), torch.tensor([0.6, 0.8]) * 25 / 26)
+    assert torch.isfinite(CapsuleAggregation.squash(torch.zeros(2))).all()
 
 
 def test_netvlad_is_its_definition() -> None:

@@ -9,15 +9,22 @@ import numpy as np
 import pytest
 import torch
 from hydra.utils import instantiate
+from numpy.typing import NDArray
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from configs import train_config
+from headposekit.data.augmentation import Augmentation
+from headposekit.data.datamodule import HeadPoseDataModule
+from headposekit.datasets.mixed import MixedDataModule
+from headposekit.datasets.synthetic import SyntheticDataModule
 from headposekit.errors import InputError
 from headposekit.geometry.bins import AngleBins
+from headposekit.geometry.crops import FSANetCrop
 from headposekit.losses import MultiBinLoss
+from headposekit.synthesis.sampler import HeadSampler
 from headposekit.training import HeadPoseModule, muon
 
 FREE = {"aten::detach", "aten::_unsafe_view", "aten::empty_like", "aten::empty"}
@@ -131,9 +138,40 @@ def test_labels_without_a_bin_are_refused_before_the_first_step(side: str) -> No
     module, pose = training(), np.array([[0, 120, 0], [0, 0, 0]], dtype=np.float32)
     split = SimpleNamespace(train=[1], val=[1])
     module.loss = MultiBinLoss(AngleBins())
-    data = SimpleNamespace(dataset=SimpleNamespace(pose=pose), split=split)
-    module.trainer = SimpleNamespace(datamodule=data)  # type: ignore[assignment]
+    module.trainer = SimpleNamespace(datamodule=faces(pose, split))  # type: ignore[assignment]
     module.on_fit_start()
     setattr(split, side, [0])
     with pytest.raises(InputError, match="120 degrees lies in no bin"):
         module.on_fit_start()
+
+
+def faces(pose: NDArray[np.float32], split: SimpleNamespace, rotation: float = 0.0) -> SyntheticDataModule:
+    """A data module that has read faces with these poses."""
+    data = SyntheticDataModule("", FSANetCrop(), HeadSampler(), 2, augmentation=Augmentation(rotation=rotation))
+    data.__dict__.update(dataset=SimpleNamespace(pose=pose), split=split)
+    return data
+
+
+@pytest.mark.parametrize("is_mixed", [False, True], ids=["alone", "mixed"])
+@pytest.mark.parametrize(
+    ("limit", "rotation", "fits"), [(60, 5, False), (60, 45, False), (60, 2, True), (60, 0, True), (99, 45, True)]
+)
+def test_labels_that_augmentation_may_turn_out_of_the_bins_are_refused_before_the_first_step(
+    limit: float, rotation: float, fits: bool, is_mixed: bool
+) -> None:
+    module, pose = training(), np.array([[0, 0, 40], [30, 10, 0], [70, 0, 0]], dtype=np.float32)
+    split = SimpleNamespace(train=[0, 1], val=[])
+    module.loss = MultiBinLoss(AngleBins(limit=limit))
+    data: HeadPoseDataModule = faces(pose, split, rotation)
+    if is_mixed:
+        data = MixedDataModule({"a": faces(pose, split), "b": data}, FSANetCrop())
+        data.__dict__.update(dataset=SimpleNamespace(pose=pose), split=split)
+    module.trainer = SimpleNamespace(datamodule=data)  # type: ignore[assignment]
+    if fits:
+        module.on_fit_start()
+        return
+    with pytest.raises(
+        InputError, match=rf"augmentation\.rotation={rotation} may turn a label .* model\.bins\.limit; lower it"
+    ) as refusal:
+        module.on_fit_start()
+    assert "\n" not in str(refusal.value)

@@ -97,7 +97,7 @@ def _other_keras(path: Path) -> None:
         (lambda path: None, "no such weights file"),
         (lambda path: path.write_bytes(b"not hdf5"), "not a readable HDF5 file"),
         (_no_keras, "not of Keras weights"),
-        (_other_keras, "neither of FSA-Net nor of SSR-Net-MD"),
+        (_other_keras, "neither of FSA-Net, SSR-Net-MD nor WHENet"),
     ],
     ids=["missing", "text", "other hdf5", "other keras"],
 )

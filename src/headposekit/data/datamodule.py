@@ -2,7 +2,7 @@
 
 import inspect
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -17,7 +17,7 @@ from headposekit.data.augmentation import Augmentation
 from headposekit.data.dataset import FolderDataset, HeadPoseDataset
 from headposekit.data.packing import FacesOnDisk, NoPack, Pack
 from headposekit.data.perturbation import Perturbation
-from headposekit.data.plan import Labels, Planner
+from headposekit.data.plan import Labels, Planner, turn_far
 from headposekit.data.sampling import BatchKey, EvaluationSampler, Split, TrainSampler, split_faces
 from headposekit.errors import InputError
 from headposekit.geometry.conventions import EulerOrder
@@ -160,6 +160,11 @@ class HeadPoseDataModule(pl.LightningDataModule):
         photos = [self.dataset.photo_of(name) for name in names]
         rule = self.split_rule, self.val_fraction, self.split_seed
         return split_faces(names, photos, *rule, *limits, self.dataset.left_out())
+
+    def turned_poses(self) -> Iterator[tuple[float, NDArray[np.float32]]]:
+        """The augmentation's rotation and training labels (n, 3) turned as far as it turns any; nothing where it turns none."""
+        if self.augmentation is not None and (rotation := self.augmentation.rotation):
+            yield from ((rotation, turned) for turned in turn_far(self.dataset.pose[self.split.train], rotation))
 
     @property
     def test_indices(self) -> list[int]:

@@ -5,7 +5,7 @@ resizing are one map from the square's pixels into the picture, bilinear. Only i
 cut is made first, at the picture's own resolution.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -151,6 +151,12 @@ class Planner:
         center = (labels.box[:, :2] + labels.box[:, 2:]) / 2
         landmarks = (labels.landmarks - center[:, None]) @ _turn_back(angle) + center[:, None]
         return Labels(pose, labels.box, landmarks.astype(np.float32)), angle
+
+
+def turn_far(pose: Floats, rotation: float) -> Iterator[NDArray[np.float32]]:
+    """Poses (B, 3) turned as far as `Augmentation.rotation` turns any: by seven standard deviations, but within ±99 degrees."""
+    for angle in min(7 * rotation, 180) * np.linspace(-1, 1, 8):
+        yield rotate_poses(pose, np.full(len(pose), angle)).clip(-ANGLE_LIMIT, np.nextafter(np.float32(ANGLE_LIMIT), 0))
 
 
 def rotate_poses(pose: Floats, angle: Floats) -> NDArray[np.float32]:

@@ -215,6 +215,11 @@ class MixedDataModule(HeadPoseDataModule):
         )
         return Split(train, val, hashlib.sha256(" ".join(split.hash for split in splits).encode()).hexdigest()[:12])
 
+    def turned_poses(self) -> Iterator[tuple[float, NDArray[np.float32]]]:
+        """Those of the parts."""
+        for part in self.parts.values():
+            yield from part.turned_poses()
+
     @property
     def rules(self) -> dict[str, Any]:
         """Those of the parts, and their shares of a batch."""

@@ -7,7 +7,7 @@ x0, y0, x1, y1 in pixels. The functions under the classes are the papers' arithm
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, Self, get_args
 
 import cv2
 import numpy as np
@@ -221,6 +221,7 @@ class HopenetCrop(CropRule):
 
     name = "hopenet"
     varies = True
+    test_side = 1.0  # shorter side in a test, over the side of the square
 
     def __init__(self, size: int = 224, aflw2000_box: AFLW2000Box = "official", order_free: bool = False) -> None:
         _check(size, aflw2000_box)
@@ -234,7 +235,7 @@ class HopenetCrop(CropRule):
         left, top, right, bottom = (side * k for side in HOPENET_SIDES[self.dataset])
         return max(left, top, *((right, bottom) if self.order_free else (right * (1 + left), bottom * (1 + top))))
 
-    def for_dataset(self, name: str) -> "HopenetCrop":
+    def for_dataset(self, name: str) -> Self:
         """With the factors of the dataset."""
         rule = copy.copy(self)
         rule.dataset = name if name in HOPENET_K else "300w_lp"
@@ -279,10 +280,30 @@ class HopenetCrop(CropRule):
 
     def _resized(self, extent: NDArray[np.int64], in_training: bool) -> NDArray[np.int64]:
         """Width and height (..., 2) of cuts (..., 2) once the shorter side is as long as the square's, or as training wants."""
-        shorter = round(self.size * HOPENET_TRAINING_SIDE) if in_training else self.size
+        shorter = round(self.size * (HOPENET_TRAINING_SIDE if in_training else self.test_side))
         is_tall = extent[..., 0] <= extent[..., 1]
         longer = (shorter * extent.max(axis=-1) / np.maximum(extent.min(axis=-1), 1)).astype(np.int64)
         return np.stack([np.where(is_tall, shorter, longer), np.where(is_tall, longer, shorter)], axis=-1)
+
+
+class SixDRepNetCrop(HopenetCrop):
+    """Hopenet's crop as 6DRepNet takes it: in a test the shorter side becomes 256/224 of the square's, not the same.
+
+    Args:
+        size, aflw2000_box, order_free: see `HopenetCrop`.
+
+    Reference: thohemp/6DRepNet, sixdrepnet/datasets.py and test.py; a crop that is given (`crops`) is only resized, as there.
+    """
+
+    name = "sixdrepnet"
+    test_side = 256 / 224
+
+    def for_dataset(self, name: str) -> Self:
+        """With the factors of the dataset."""
+        rule = super().for_dataset(name)
+        if name == "crops":
+            rule.test_side = 1.0
+        return rule
 
 
 class ReadyCrop(CropRule):

@@ -8,8 +8,10 @@ The matrix lives in frame A (x right, y up, z toward the viewer) and takes point
 (-pitch, -yaw, -roll). Source: 3DDFA's matrix for `Pose_Para`, confirmed on its landmarks.
 """
 
+import math
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def pose_to_matrix(pose: Tensor) -> Tensor:
@@ -37,12 +39,30 @@ def matrix_to_pose(matrix: Tensor) -> Tensor:
     and roll exists: roll is set to 0 and pitch takes all of it, so the matrix is still reproduced.
     """
     first, second, third = matrix.unbind(-2)
-    cos_yaw = torch.hypot(first[..., 0], first[..., 1])
+    cos_yaw = first[..., :2].square().sum(dim=-1).sqrt()  # ONNX has no hypot
     yaw = torch.atan2(-first[..., 2], cos_yaw)
     locked = cos_yaw < 1e-6
     pitch = torch.where(locked, torch.atan2(-third[..., 1], second[..., 1]), torch.atan2(second[..., 2], third[..., 2]))
     roll = torch.where(locked, 0.0, torch.atan2(first[..., 1], first[..., 0]))
-    return torch.rad2deg(torch.stack([yaw, pitch, roll], dim=-1))
+    return torch.stack([yaw, pitch, roll], dim=-1) * (180 / math.pi)
+
+
+def sixd_to_matrix(numbers: Tensor) -> Tensor:
+    """Rotation matrices (..., 3, 3) whose first two columns six numbers (..., 6) give, by Gram and Schmidt's procedure.
+
+    Columns: x = a / |a|, z = x × b / |x × b|, y = z × x, for a and b the first and the last three numbers (Zhou et al., On the
+    Continuity of Rotation Representations in Neural Networks, CVPR 2019). 6DRepNet means our matrix transposed by it.
+    """
+    first, second = numbers.unflatten(-1, (2, 3)).unbind(-2)
+    x = nn.functional.normalize(first, dim=-1, eps=1e-8)
+    z = nn.functional.normalize(cross_product(x, second), dim=-1, eps=1e-8)
+    return torch.stack([x, cross_product(z, x), z], dim=-1)
+
+
+def cross_product(a: Tensor, b: Tensor) -> Tensor:
+    """The cross product of vectors (..., 3), in operators that ONNX knows."""
+    (a1, a2, a3), (b1, b2, b3) = a.unbind(-1), b.unbind(-1)
+    return torch.stack([a2 * b3 - a3 * b2, a3 * b1 - a1 * b3, a1 * b2 - a2 * b1], dim=-1)
 
 
 def nearest_pose(pose: Tensor, reference: Tensor) -> Tensor:

@@ -238,8 +238,8 @@ def load(
 
     Args:
         paths: a checkpoint (.ckpt), a .safetensors file with its .json, an exported .onnx file, or published weights (.h5 of
-            FSA-Net and SSR-Net-MD, .pkl of Hopenet, .pth of 3DDFA_V2), or the name of a network of the package (by default
-            `resnet`; the others: docs/shipped.md); several make their late fusion.
+            FSA-Net and SSR-Net-MD, .pkl of Hopenet, and others in docs/models.md), or the name of a network of the package (by
+            default `resnet`; the others: docs/shipped.md); several make their late fusion.
         detector, device, batch_size, field_of_view: see `PoseEstimator`.
 
     Raises:

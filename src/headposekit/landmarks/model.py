@@ -11,7 +11,7 @@ from headposekit.errors import InputError
 from headposekit.geometry.rotations import matrix_to_pose
 from headposekit.landmarks.points import point_set, read_face_model
 from headposekit.landmarks.solvers import Solution, Solver, checked_face, nearest_rotation
-from headposekit.landmarks.sources import Source, read_arrays
+from headposekit.landmarks.sources import LandmarkSource, read_arrays
 from headposekit.models.network import PoseNetwork
 from headposekit.types import Batch, PoseOutput
 
@@ -36,7 +36,7 @@ class LandmarkPose(PoseNetwork):
 
     def __init__(
         self,
-        source: Source,
+        source: LandmarkSource,
         solver: Solver,
         points: str | int = "68",
         face_model: str | Path | None = None,

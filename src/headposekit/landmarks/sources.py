@@ -27,7 +27,7 @@ FAN_NETWORKS = {"2d": ("TWO_D", "2DFAN-4"), "3d": ("TWO_HALF_D", "3DFAN-4")}
 """Of face-alignment, by the kind of its points: the visible outline, or the picture of the points in space."""
 
 
-class Source(Protocol):
+class LandmarkSource(Protocol):
     """What says where the landmarks of a batch's faces lie."""
 
     needs_picture: bool  # whether it looks at the whole pictures
@@ -42,7 +42,7 @@ class Truth:
     needs_picture = False
 
     def __call__(self, batch: Batch) -> Landmarks:
-        """See `Source`."""
+        """See `LandmarkSource`."""
         return batch["landmarks"].cpu().numpy().astype(np.float64)
 
 
@@ -80,7 +80,7 @@ class FAN:
             raise InputError(f"landmarks=fan: {path} cannot be used on {self.device} ({reason}); fetch it again") from error
 
     def __call__(self, batch: Batch) -> Landmarks:
-        """See `Source`."""
+        """See `LandmarkSource`."""
         found = []
         for picture, box in zip(batch["picture"], batch["box"].tolist(), strict=True):
             faces = self._network.get_landmarks_from_image(picture, detected_faces=[np.array(box)])
@@ -123,7 +123,7 @@ class Dlib:
             raise InputError(f"model.source.path={self.path}: no shape predictor of dlib's; fetch it again") from error
 
     def __call__(self, batch: Batch) -> Landmarks:
-        """See `Source`."""
+        """See `LandmarkSource`."""
         package, predictor = self._dlib
         found = []
         boxes = DlibHog.mapping.inverse()(batch["box"].cpu().numpy().astype(np.float64))
@@ -162,7 +162,7 @@ class LandmarkFile:
         return _read_csv(self.path)
 
     def __call__(self, batch: Batch) -> Landmarks:
-        """See `Source`."""
+        """See `LandmarkSource`."""
         if self.path.is_dir():
             return np.stack([read_pts(self.path / f"{name}.pts") for name in batch["name"]])
         if missing := [name for name in batch["name"] if name not in self.faces]:

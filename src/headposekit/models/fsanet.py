@@ -257,16 +257,16 @@ class CapsuleAggregation(nn.Module):
         logits_NBO = u_hat_NBOD.new_zeros(NUM_STAGES)  # (O,), of all inputs and faces alike
         for iteration in range(self.routing_iterations):
             coupling_NBO = logits_NBO.softmax(dim=-1)
-            v_BOD = squash((coupling_NBO.unsqueeze(-1) * u_hat_NBOD).sum(dim=0))
+            v_BOD = self.squash((coupling_NBO.unsqueeze(-1) * u_hat_NBOD).sum(dim=0))
             if iteration < self.routing_iterations - 1:
                 logits_NBO = logits_NBO + (u_hat_NBOD * v_BOD).sum(dim=-1)
         return v_BOD
 
-
-def squash(s: Tensor) -> Tensor:
-    """Vectors (..., D) of any length to lengths below 1, direction kept; the 1e-7 is the published code's."""
-    square = s.square().sum(dim=-1, keepdim=True)
-    return s * (square / (1 + square) / (square + 1e-7).sqrt())
+    @staticmethod
+    def squash(s: Tensor) -> Tensor:
+        """Vectors (..., D) of any length to lengths below 1, direction kept; the 1e-7 is the published code's."""
+        square = s.square().sum(dim=-1, keepdim=True)
+        return s * (square / (1 + square) / (square + 1e-7).sqrt())
 
 
 class NetVLADAggregation(nn.Module):

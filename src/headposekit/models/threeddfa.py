@@ -6,11 +6,10 @@ is not 3DDFA's cascade of 2016, which the papers' rows are of.
 Must agree with cleardusk/3DDFA_V2 (models/mobilenet_v1.py), whose `mb05_120x120.pth` `weights/published.py` loads.
 """
 
-import math
-
 import torch
 from torch import Tensor, nn
 
+from headposekit.geometry.rotations import cross_product, matrix_to_pose
 from headposekit.models.network import PoseNetwork
 from headposekit.models.preprocess import Preprocess
 from headposekit.types import Batch, PoseOutput
@@ -79,13 +78,7 @@ class ThreeDDFANet(PoseNetwork):
         return numbers
 
     def forward(self, batch: Batch) -> PoseOutput:
-        """A batch of B crops to their poses: of the first two rows of the matrix, each of length 1, and their cross product.
-
-        As `matrix_to_pose` has it, in operators that ONNX knows.
-        """
+        """A batch of B crops to their poses: of the first two rows of the matrix, each of length 1, and their cross product."""
         rows = self.parameters_of_faces(batch)[:, :8].unflatten(1, (2, 4))[:, :, :3]
-        (x1, y1, z1), (x2, y2, z2) = (row.unbind(-1) for row in nn.functional.normalize(rows, dim=-1).unbind(1))
-        yaw = torch.atan2(-z1, (x1.square() + y1.square()).sqrt())
-        pitch = torch.atan2(z2, x1 * y2 - y1 * x2)
-        roll = torch.atan2(y1, x1)
-        return PoseOutput(torch.stack([yaw, pitch, roll], dim=-1) * (180 / math.pi))
+        first, second = nn.functional.normalize(rows, dim=-1).unbind(1)
+        return PoseOutput(matrix_to_pose(torch.stack([first, second, cross_product(first, second)], dim=1)))

@@ -84,7 +84,7 @@ def experiment_table(config: DictConfig, given: Sequence[str], pool: Mapping[str
     missing: dict[str, None] = {}
     absent: dict[str, dict[str, None]] = {}  # list files that are not here, and of what
     for entry in table["rows"]:
-        row = rows[entry["label"]] = Row(entry["label"], line=entry.get("line"), x=entry.get("x"))
+        row = rows[entry["label"]] = Row(entry["label"], line=entry.get("line"), x=entry.get("x"), note=entry.get("note"))
         if "cell" in entry:
             own = Trained()
             if may_have_run(entry["cell"]):

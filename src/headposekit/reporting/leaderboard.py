@@ -23,8 +23,17 @@ PRINTED = {
     "SSRNetMD": "SSR-Net-MD",
     "HopenetRegression": "Hopenet, regression",
     "LandmarkPose": "landmarks",
-    "ThreeDDFANet": "3DDFA_V2",
 }
+OF_OTHERS = {
+    "ThreeDDFANet": "3DDFA_V2",
+    "SixDRepNet": "6DRepNet",
+    "SixDRepNet360": "6DRepNet360",
+    "WHENet": "WHENet",
+    "HopenetLite": "hopenet-lite",
+    "LightweightNet": "lightweight network of Li et al.",
+    "FSANetPort": "FSA-Net (PyTorch port)",
+}
+"""Networks whose published files say nothing by their names, by class."""
 PERTURBED = {
     "low_resolution": "pixels as many times larger",
     "jitter": "noise of landmarks (share of the face)",
@@ -169,14 +178,14 @@ def label_of(config: dict[str, Any], trainings: Mapping[str, str] | None = None,
     Args:
         config: of results.json.
         trainings: these labels, by name of folder.
-        network: name of its class; the file of 3DDFA_V2 is called by it, as the file's name says nothing.
+        network: name of its class.
     """
     for key in ("weights", "checkpoint"):
         if files := config.get(key):
             paths = [str(file).split("/") for file in (files if isinstance(files, list) else [files])]
             if key == "weights":
-                if network == "ThreeDDFANet":
-                    return PRINTED[network]
+                if network in OF_OTHERS:
+                    return OF_OTHERS[network]
                 return " + ".join(path[-1] for path in paths)
             folders = [path[-3] if len(path) > 2 else "" for path in paths]
             names = [(trainings or {}).get(folder, folder) for folder in folders]
@@ -185,7 +194,7 @@ def label_of(config: dict[str, Any], trainings: Mapping[str, str] | None = None,
     if not isinstance(model, dict):
         return "unknown network"
     name = str(model.get("_target_")).rsplit(".", maxsplit=1)[-1]
-    words = [PRINTED.get(name, name)]
+    words = [(PRINTED | OF_OTHERS).get(name, name)]
     words += [in_words(part) for key, part in model.items() if isinstance(part, dict) and key != "bins"]
     loss = config.get("loss")
     words += [f"alpha {loss['alpha']:g}"] if isinstance(loss, dict) and isinstance(loss.get("alpha"), int | float) else []

@@ -21,7 +21,7 @@ from headposekit.reporting import html
 from headposekit.reporting.annotations import Annotations
 from headposekit.reporting.experiments import draw_figures, experiment_table, filter_of
 from headposekit.reporting.figures import Curve, error_by_angle, ranking, size_error, training_curves
-from headposekit.reporting.leaderboard import BANDS, Board, Score, boards, networks, perturbations, score
+from headposekit.reporting.leaderboard import BANDS, OF_OTHERS, Board, Score, boards, networks, perturbations, score
 from headposekit.reporting.published import read_published
 from headposekit.reporting.tables import COLUMNS, DASH, WITHIN, Table
 from headposekit.sweeps.cells import recorded_options, sweep_command
@@ -160,7 +160,8 @@ def _bands(scores: Sequence[Score]) -> dict[str, Any]:
 def _published_on(board: Board) -> list[dict[str, Any]]:
     """Printed means under the board's protocols, of the first table of each paper that has the data set; the least first.
 
-    None where the labels or their frame are others than the papers'.
+    With what other authors printed of their networks on this board, by a protocol of their own. None where the labels or
+    their frame are others than the papers'.
     """
     if not is_official(board.scores[0].measured.rules):
         return []
@@ -169,20 +170,26 @@ def _published_on(board: Board) -> list[dict[str, Any]]:
         for score in board.scores
         for (_, name), entry in zip(score.tests, score.entries, strict=True)
     }
+    names = {name for _, name in tested}
+    sets: set[str] = set()
     tables: dict[tuple[str, str], dict[str, str]] = {}
     for name in experiment_names():
         table = raw_experiment(name)["table"]
         for test_set, printed_name in table["test_sets"].items():
+            sets |= {printed_name} if test_set in names else set()
             wanted = table.get("published", {})
             if wanted.get("table", "").startswith("Table") and any((part, test_set) in tested for part in family(name)):
                 tables.setdefault((wanted["paper"], printed_name), {**wanted, "test_set": printed_name})
+    others = {score.network.label for score in board.scores if score.network.label in OF_OTHERS.values()}
     found: dict[tuple[str, ...], dict[str, Any]] = {}
     for row in read_published(PUBLISHED):
-        if row["mae"] and any(wanted.items() <= row.items() for wanted in tables.values()):
+        is_of_others = row["method"] in others and row["test_set"] in sets and row["train_set"] != row["test_set"]
+        if row["mae"] and (is_of_others or any(wanted.items() <= row.items() for wanted in tables.values())):
             parts = [row["method"], *(f"{kind} {row[kind]}" for kind in ("aggregation", "scoring", "alpha") if row[kind])]
             key = tuple(_rounded(row[key], 1) for key in ("mae", *ANGLES))  # the papers print each other's numbers
             printed = {
                 "label": ", ".join(parts),
+                "method": row["method"],
                 "errors": [_rounded(row[key]) for key in ("mae", *ANGLES)],
                 "source": ", ".join(filter(None, (row["paper"], row["table"], row["note"]))),
                 "words": [row["train_set"] or DASH, PROTOCOLS_OF_PAPERS.get(row["protocol"], row["protocol"])],

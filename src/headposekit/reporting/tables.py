@@ -105,6 +105,7 @@ class Row:
     line: str | None = None  # of a figure of curves, which line the row is a point of, see `figures.Curve`
     x: float | None = None  # and where
     solver: str | None = None  # in words, where landmarks become a pose
+    note: str | None = None  # what was guessed, or why it is not run here
 
 
 @dataclass
@@ -138,6 +139,9 @@ class Table:
             for test_set in self.test_sets:
                 values = _values(row.published.get(test_set), row.measured.get(test_set), notes)
                 values |= self._marked(test_set, row, values)
+                if row.note:
+                    notes += [row.note] if row.note not in notes else []
+                    values["last"] = f"{values.get('last', DASH)} [{notes.index(row.note) + 1}]"
                 cells += [values.get(column, DASH) for column in columns]
             body.append(cells)
         return header, body, notes

@@ -19,7 +19,7 @@ from headposekit.synthesis.renderer import Light, Mesh, Sheet
 Array = NDArray[Any]
 Rng = np.random.Generator
 
-GENERATOR_VERSION = 4
+GENERATOR_VERSION = 3
 """Raised whenever the same options and seed give other pictures; packs of another version are rebuilt."""
 
 PIVOT = np.array([0.0, 0.0, -1.6])
@@ -30,6 +30,11 @@ MILLIMETRES = 36.0
 """Of a head unit."""
 
 
+VARIED = (
+    *("wild_hair", "strands", "short_neck", "hand", "hard_light", "small_pictures", "child", "scarf", "company"),
+    *("shaded_eyes", "free_body", "high_collar"),
+)
+"""Ingredients that came later: a pack without them is the one that it was before there were any."""
 COMPANY_SEED = 2_000_003  # added to the seed for the people who stand beside others
 NUM_COMPANIONS = 150
 """Different people that stand beside others."""
@@ -80,20 +85,21 @@ class HeadSampler:
         visible21: float = 0.5,
         perspective: tuple[float, float] | None = (20.0, 120.0),
         texture_pool: int = 400,
-        wild_hair: float = 0.5,
-        strands: float = 1.0,
-        short_neck: float = 1.0,
-        hand: float = 0.1,
-        hard_light: float = 0.25,
-        small_pictures: float = 0.3,
-        child: float = 0.2,
-        scarf: float = 0.06,
-        company: float = 0.25,
-        shaded_eyes: float = 0.6,
-        free_body: float = 0.3,
-        high_collar: float = 0.2,
+        wild_hair: float = 0.0,
+        strands: float = 0.0,
+        short_neck: float = 0.0,
+        hand: float = 0.0,
+        hard_light: float = 0.0,
+        small_pictures: float = 0.0,
+        child: float = 0.0,
+        scarf: float = 0.0,
+        company: float = 0.0,
+        shaded_eyes: float = 0.0,
+        free_body: float = 0.0,
+        high_collar: float = 0.0,
     ) -> None:
-        self.options = {key: value for key, value in locals().items() if key not in ("self", "__class__")}
+        given = {key: value for key, value in locals().items() if key not in ("self", "__class__")}
+        self.options = {key: value for key, value in given.items() if value or key not in VARIED}
         self.seed, self.poses_per_identity = seed, poses_per_identity
         self.identity, self.expression, self.wide_pitch = identity, expression, wide_pitch
         self.skin_texture, self.hair, self.beard, self.glasses, self.hat = skin_texture, hair, beard, glasses, hat

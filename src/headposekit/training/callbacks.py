@@ -14,6 +14,7 @@ import torch.distributed
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint, RichProgressBar
 from pytorch_lightning.plugins import LayerSync
 from pytorch_lightning.plugins.io import TorchCheckpointIO
+from timm.layers import BatchNormAct2d
 from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -204,8 +205,8 @@ class SharedBatchNorm(_BatchNorm):
         if self.affine:
             output = output * self.weight.view(shape) + self.bias.view(shape)
         output = output.to(input.dtype)
-        for layer in filter(None, (getattr(self, "drop", None), getattr(self, "act", None))):
-            output = layer(output)
+        if isinstance(self, BatchNormAct2d):
+            output = self.act(self.drop(output))
         return output
 
 

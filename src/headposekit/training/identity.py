@@ -67,17 +67,18 @@ def identity(config: DictConfig) -> dict[str, Any]:
     return {**parts, "init_weights": _content(config.init_weights), "format": IDENTITY_VERSION}
 
 
-def _counted(node: Any, other: Literal["training_only", "test_only"] = "test_only") -> Any:
+def _counted(node: Any, *, is_test: bool = False) -> Any:
     """What counts of a plain configuration, by what the class behind each `_target_` declares; None where nothing does.
 
-    A text that is the path of a file counts by the file's content, declared or not. Options declared as `other` do not count.
+    A text that is the path of a file counts by the file's content, declared or not. Options that are declared
+    as of the other, of trainings or of tests, do not.
     """
     if isinstance(node, list):
-        return [_counted(item, other) for item in node]
+        return [_counted(item, is_test=is_test) for item in node]
     if not isinstance(node, dict):
         return _content(node) if isinstance(node, str) else node
     declared, words = _declared(_class_of(node))
-    left_out = (*declared.uncounted, *getattr(declared, other))
+    left_out = (*declared.uncounted, *(declared.training_only if is_test else declared.test_only))
     counted = {}
     for key, value in node.items():
         if key in declared.files:
@@ -88,7 +89,7 @@ def _counted(node: Any, other: Literal["training_only", "test_only"] = "test_onl
         elif value in words.get(key, ()):
             counted[key] = value
         elif key not in left_out or (isinstance(value, str) and os.path.isfile(value)):  # a root that is a table
-            counted[key] = _counted(value, other)
+            counted[key] = _counted(value, is_test=is_test)
     return {key: value for key, value in counted.items() if value is not None} or None
 
 
@@ -141,7 +142,7 @@ def _listed(value: Any) -> list[Any]:
 def id_of_test(config: DictConfig, name: str) -> str:
     """Hash of a test set's configuration, but for where it lies and how it is read."""
     test = config.test[name]
-    counted = _counted(_plain(test), "training_only") | _rendered(config, test)
+    counted = _counted(_plain(test), is_test=True) | _rendered(config, test)
     perturb = counted.get("perturb", {})
     if perturb.get("seed") == config.get("seed") or not set(perturb) - {"low_resolution", "seed"}:
         perturb.pop("seed", None)  # the training's own, which its `train_id` has, or of nothing random

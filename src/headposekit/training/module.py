@@ -1,5 +1,6 @@
 """LightningModules: one small base with the shared step, the metrics and what a test leaves; a thin one per architecture."""
 
+import functools
 import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, get_args
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from headposekit.data.datamodule import HeadPoseDataModule
 from headposekit.errors import InputError
 from headposekit.geometry.conventions import ANGLES
 from headposekit.geometry.rotations import geodesic_distance
@@ -58,7 +60,8 @@ class PoseEvaluator(pl.LightningModule):
     def on_test_epoch_start(self) -> None:
         """Forget the last test; measure in the angles of this one."""
         self.predictions, self.test_failures = [], {}
-        self.errors["test_error"].euler_order = getattr(self.trainer.datamodule, "euler_order", "ypr")  # type: ignore[attr-defined]
+        data: HeadPoseDataModule = self.trainer.datamodule  # type: ignore[attr-defined]
+        self.errors["test_error"].euler_order = data.euler_order
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Predict a batch and keep its rows."""
@@ -118,10 +121,21 @@ class HeadPoseModule(PoseEvaluator):
         self.loss, self.optimizer, self.scheduler = loss, optimizer, scheduler
 
     def on_fit_start(self) -> None:
-        """Have the loss look at all labels at once: in a step, a look would wait for the device."""
-        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
-        if data is not None and hasattr(self.loss, "check"):
-            self.loss.check(torch.from_numpy(data.dataset.pose[[*data.split.train, *data.split.val]]))
+        """Have the loss look at all labels at once: in a step, a look would wait for the device.
+
+        Raises:
+            InputError: it takes one of them not, or not turned as far as the augmentation may turn it.
+        """
+        data: HeadPoseDataModule | None = self.trainer.datamodule  # type: ignore[attr-defined]
+        if data is None or not hasattr(self.loss, "check"):
+            return
+        self.loss.check(torch.from_numpy(data.dataset.pose[[*data.split.train, *data.split.val]]))
+        for rotation, turned in data.turned_poses():
+            try:
+                self.loss.check(torch.from_numpy(turned))
+            except InputError as error:
+                reason = f"augmentation.rotation={rotation:g} may turn a label too far for model.bins.limit"
+                raise InputError(f"{reason}; lower it, or raise the limit ({error})") from None
 
     def on_train_epoch_start(self) -> None:
         """Log the learning rate of the first parameter group."""
@@ -251,7 +265,7 @@ class HopenetModule(HeadPoseModule):
         """Stem, trunk and heads, each with its learning rate; one group where they do not differ."""
         if set(self.multiples.values()) == {1.0}:
             return super().parameter_groups()
-        options = getattr(self.optimizer, "keywords", {})
+        options = self.optimizer.keywords if isinstance(self.optimizer, functools.partial) else {}
         if "lr" not in options or "adamw_lr" in options:
             raise InputError("module.stem_lr, trunk_lr, heads_lr: multiply one optimizer.lr; choose optimizer=adam or adamw")
         trained = {part: [p for p in group if p.requires_grad] for part, group in self.model.parameter_groups().items()}

@@ -21,6 +21,7 @@ from headposekit.weights.checkpoint import (
     read_weights_into,
 )
 from headposekit.weights.onnx_files import OnnxNetwork, in_onnx_runtime, load_onnx
+from headposekit.weights.others import read_port_onnx
 from headposekit.weights.published import load_published
 from headposekit.weights.shipped import find_shipped
 
@@ -38,13 +39,21 @@ HOPENET_CROP = {
     "order_free": False,
 }
 THREEDDFA_CROP = {"_target_": "headposekit.geometry.crops.ThreeDDFACrop", "size": 120, "aflw2000_box": "pt3d_68"}
+SIXDREPNET_CROP = {**HOPENET_CROP, "_target_": "headposekit.geometry.crops.SixDRepNetCrop"}
+HEAD_CROP = {"_target_": "headposekit.geometry.crops.MarginCrop", "size": 224, "margin": 0.1, "aflw2000_box": "pt3d_68"}
 PUBLISHED_CROP = {
     "headposekit.models.fsanet.FSANet": FSANET_CROP,
     "headposekit.models.ssrnet.SSRNetMD": FSANET_CROP,
     "headposekit.models.hopenet.Hopenet": HOPENET_CROP,
     "headposekit.models.threeddfa.ThreeDDFANet": THREEDDFA_CROP,
+    "headposekit.models.others.SixDRepNet": SIXDREPNET_CROP,
+    "headposekit.models.others.SixDRepNet360": SIXDREPNET_CROP,
+    "headposekit.models.others.HopenetLite": HOPENET_CROP,
+    "headposekit.models.others.WHENet": HOPENET_CROP,
+    "headposekit.models.others.LightweightNet": HEAD_CROP,
+    "headposekit.models.others.FSANetPort": FSANET_CROP,
 }
-"""With which each architecture's published weights were trained on 300W-LP."""
+"""With which each architecture's published weights were trained on 300W-LP, as far as their authors say, see docs/models.md."""
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +71,7 @@ def load_member(path: str | Path) -> LoadedNetwork:
         return load_own(path)
     if suffix == ".pt2":
         raise InputError(f"{path}: opening a .pt2 file could run code in it; export as format=onnx or format=safetensors")
-    if suffix == ".onnx":
+    if suffix == ".onnx" and read_port_onnx(path) is None:
         exported, card = load_onnx(path)
         return LoadedNetwork(str(path), exported, card["model"], card["crop"], card)
     model, model_config = load_published(path)
@@ -102,9 +111,8 @@ def refuse_repeated(paths: Sequence[str]) -> None:
 
 def refuse_other_crops(members: Sequence[LoadedNetwork]) -> None:
     """Raise InputError where networks were trained with different crops."""
-    first = vars(build(members[0].crop_config))
-    for member in members[1:]:
-        other = vars(build(member.crop_config))
+    first, *others = ({"crop": crop.name, **vars(crop)} for crop in (build(member.crop_config) for member in members))
+    for member, other in zip(members[1:], others, strict=True):
         if odd := [f"{key}: {first.get(key)}, {other.get(key)}" for key in first | other if first.get(key) != other.get(key)]:
             raise InputError(
                 f"{member.path}: trained with another crop than {members[0].path} ({'; '.join(odd)}); use them separately"

@@ -3,6 +3,7 @@
 FSA-Net and SSR-Net-MD: Keras .h5 files of shamangary/FSA-Net (`pre-trained/*_models/<name>/<name>.h5`). Hopenet: state dicts
 (.pkl) of natanielruiz/deep-head-pose, of a ResNet or of AlexNet; the dead layer `fc_finetune` is left out. 3DDFA_V2: a state
 dict of a MobileNet (.pth) of cleardusk/3DDFA_V2, and the mean and standard deviation of its parameters from a file beside it.
+Other authors' networks: see `others.py`.
 """
 
 import math
@@ -23,6 +24,7 @@ from headposekit.models.network import PoseNetwork
 from headposekit.models.threeddfa import NUM_PARAMETERS
 from headposekit.safe_files import check_file, has_arrays, read_npz
 from headposekit.weights.checkpoint import build
+from headposekit.weights.others import other_state_dict, read_port_onnx, whenet_tensors
 from headposekit.weights.tensor_files import check_tensors, first_difference, load_tensors
 
 Arrays = dict[str, NDArray[np.float32]]
@@ -49,7 +51,7 @@ RESNETS: dict[tuple[tuple[int, ...], bool], str] = {
 
 MAX_KERAS = 2**28
 """Bytes of a Keras file; those of this suite's networks have a million."""
-WRAPPERS = ("state_dict", "model_state_dict", "model", "ema", "net", "network", "weights")
+WRAPPERS = ("state_dict", "model_state_dict", "best_states", "model", "ema", "net", "network", "weights")
 """Keys under which training programs keep a state dict beside other things."""
 PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.")
 MOBILENETS = {8: 0.25, 16: 0.5, 24: 0.75, 32: 1.0, 64: 2.0}
@@ -87,9 +89,11 @@ def load_published(path: str | Path) -> tuple[PoseNetwork, dict[str, Any]]:
         the network in eval mode, and its configuration as `conf/model` would give it (`_target_`, ...).
     """
     check_file(path, what="weights file")
+    if Path(path).suffix.lower() == ".onnx":
+        return _load_state_dict(path, read_port_onnx(path))
     with open(path, "rb") as file:
         is_of_torch = file.read(2) in (b"PK", b"\x80\x02")  # a zip archive, or a pickle of the older form
-    return _load_state_dict(path) if is_of_torch else _load_keras(path)
+    return _load_state_dict(path, load_tensors(path)) if is_of_torch else _load_keras(path)
 
 
 def _load_keras(path: str | Path) -> tuple[PoseNetwork, dict[str, Any]]:
@@ -119,13 +123,14 @@ def _load_keras(path: str | Path) -> tuple[PoseNetwork, dict[str, Any]]:
     return model.eval(), config
 
 
-def _load_state_dict(path: str | Path) -> tuple[PoseNetwork, dict[str, Any]]:
-    content = load_tensors(path)
+def _load_state_dict(path: str | Path, content: Any) -> tuple[PoseNetwork, dict[str, Any]]:
     if isinstance(content, dict) and isinstance(content.get("headposekit"), dict):
         raise InputError(f"{path}: a checkpoint of this suite; name it *.ckpt and give it with checkpoint=")
     state = check_tensors(path, _unwrapped(content))
-    is_threeddfa = "dw2_1.conv_dw.weight" in state
-    name, named, config = ("3DDFA_V2", *_threeddfa(path, state)) if is_threeddfa else ("Hopenet", *_hopenet(path, state))
+    if "dw2_1.conv_dw.weight" in state:
+        name, named, config = ("3DDFA_V2", *_threeddfa(path, state))
+    else:
+        name, named, config = other_state_dict(path, state) or ("Hopenet", *_hopenet(path, state))
     model = build(config)
     own = model.state_dict()
     # Files of 2017 do not count their batches yet.
@@ -215,7 +220,8 @@ def _hopenet_trunk(path: str | Path, state: dict[str, Any]) -> dict[str, Any]:
     name = RESNETS.get((blocks, "layer1.0.conv3.weight" in state))
     if "fc_yaw.weight" not in state or name is None:
         raise InputError(
-            f"{path}: a state dict, but neither of Hopenet (its trunks are ResNets or AlexNet) nor of 3DDFA_V2; check the file"
+            f"{path}: a state dict, but neither of Hopenet (its trunks are ResNets or AlexNet) nor of another network that "
+            "docs/models.md names; check the file"
         )
     return {"_target_": "headposekit.models.backbones.TimmBackbone", "model_name": name, **untrained}
 
@@ -276,8 +282,10 @@ def _check_dataset(name: str, dataset: h5py.Dataset) -> int:
 def _identify(path: str | Path, arrays: Arrays) -> tuple[dict[str, Origin], dict[str, Any]]:
     """Which network a file holds: where each of its tensors comes from, and its configuration."""
     layers = {key.split("/")[0] for key in arrays}
+    if "yaw_new" in layers:
+        return dict(whenet_tensors(arrays)), {"_target_": "headposekit.models.others.WHENet"}
     if "separable_conv2d_1" not in layers or "delta_s1" not in layers:
-        raise InputError(f"{path}: Keras weights, but neither of FSA-Net nor of SSR-Net-MD; check the file")
+        raise InputError(f"{path}: Keras weights, but neither of FSA-Net, SSR-Net-MD nor WHENet; check the file")
     if "conv2d_1" in layers and "dense_9" in layers:  # three dense layers a stage; FSA-Net has at most five in all
         return dict(_ssrnet_tensors()), {"_target_": "headposekit.models.ssrnet.SSRNetMD"}
     scoring = (
