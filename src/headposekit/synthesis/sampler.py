@@ -400,6 +400,11 @@ class HeadSampler:
             if long:
                 curtain = head.make_curtain(person.uniform(-5, -0.8), person.uniform(0.1, 0.7), person.uniform(0, 6))
                 add(curtain, "hair", (7, 1.5), follows_body=True)
+            elif person.random() < 0.12:  # a bun
+                center = np.array([0, person.uniform(1.5, 4.2), 0.0])
+                center[2] = -4.9 + 0.55 * max(0, center[1] - 2.5)
+                lon, lat = np.meshgrid(np.linspace(-180, 180, 13), np.linspace(89, -89, 9))
+                add(center + person.uniform(0.5, 0.9) * head.direction(lon, lat), "hair", (3, 1), outward=True)
             if wild and (long or late.random() < 0.3):
                 for side in (-1, 1):
                     for _ in range(int(late.integers(0, 4))):
@@ -409,11 +414,6 @@ class HeadSampler:
                         shape = (late.uniform(6, 24), late.uniform(0.1, 0.5), late.uniform(0, 6))
                         lock = head.make_lock(surface, side * late.uniform(2, 40), side * cheek, length, *shape)
                         add(lock, "hair", (2, 1.5), follows_body=True)
-            elif person.random() < 0.12:  # a bun
-                center = np.array([0, person.uniform(1.5, 4.2), 0.0])
-                center[2] = -4.9 + 0.55 * max(0, center[1] - 2.5)
-                lon, lat = np.meshgrid(np.linspace(-180, 180, 13), np.linspace(89, -89, 9))
-                add(center + person.uniform(0.5, 0.9) * head.direction(lon, lat), "hair", (3, 1), outward=True)
         if hat:
             edge = person.uniform(28, 45)
             hairline = np.full(columns, edge) - 22 * head.smoothstep((np.abs(head.LONGITUDES) - 60) / 60)
