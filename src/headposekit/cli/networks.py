@@ -38,7 +38,10 @@ def load_networks(config: DictConfig) -> tuple[PoseNetwork, dict[str, Any]]:
 
 
 def load_given(config: DictConfig, default: str | None = None) -> list[LoadedNetwork]:
-    """Load each file that `checkpoint=` and `weights=` name, or the default; InputError where one is no `model=`, or crops differ."""
+    """Load each file that `checkpoint=` and `weights=` name, or the default.
+
+    InputError where one is no `model=`, or crops differ.
+    """
     if any(key_of(option).split(".")[0] == "crop" for option in HydraConfig.get().overrides.task):
         raise InputError("crop= is the network's own in an evaluation; leave it out (test.aflw2000.box chooses the box)")
     if not named_files(config) and default is None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
@@ -30,11 +30,6 @@ MILLIMETRES = 36.0
 """Of a head unit."""
 
 
-VARIED = (
-    *("wild_hair", "strands", "short_neck", "hand", "hard_light", "small_pictures", "child", "scarf", "company"),
-    *("shaded_eyes", "free_body", "high_collar"),
-)
-"""Ingredients that came later: a pack without them is the one that it was before there were any."""
 COMPANY_SEED = 2_000_003  # added to the seed for the people who stand beside others
 NUM_COMPANIONS = 150
 """Different people that stand beside others."""
@@ -61,6 +56,15 @@ class HeadSampler:
     What they mean stands in conf/heads/default.yaml. No dataclass: Hydra takes an instance of one, given as an argument, for a
     configuration.
     """
+
+    neutral: ClassVar[dict[str, float]] = dict.fromkeys(
+        (
+            *("wild_hair", "strands", "short_neck", "hand", "hard_light", "small_pictures", "child", "scarf", "company"),
+            *("shaded_eyes", "free_body", "high_collar"),
+        ),
+        0.0,
+    )
+    """Ingredients that came later: without them, heads and their packs are what they were before there were any."""
 
     def __init__(
         self,
@@ -99,7 +103,7 @@ class HeadSampler:
         high_collar: float = 0.0,
     ) -> None:
         given = {key: value for key, value in locals().items() if key not in ("self", "__class__")}
-        self.options = {key: value for key, value in given.items() if value or key not in VARIED}
+        self.options = {key: value for key, value in given.items() if value or key not in self.neutral}
         self.seed, self.poses_per_identity = seed, poses_per_identity
         self.identity, self.expression, self.wide_pitch = identity, expression, wide_pitch
         self.skin_texture, self.hair, self.beard, self.glasses, self.hat = skin_texture, hair, beard, glasses, hat
@@ -243,15 +247,17 @@ class HeadSampler:
 
     def _draw_body(self, rng: Rng, late: Rng, rotation: Array) -> Array:
         """Rotation of the shoulders: they follow the head's turn, tilt and lean in part, wholly, or not at all."""
-        if late.random() < self.free_body:
-            return _posture(late.normal(0, 35), late.uniform(-15, 15), late.normal(0, 12))
         # The inverse of `_posture`.
         tilt = -np.degrees(np.arcsin(np.clip(rotation[2, 1], -1, 1)))
         turn, lean = np.degrees(np.arctan2(rotation[[2, 0], [0, 1]], rotation[[2, 1], [2, 1]]))
         if rng.random() < 0.25:
-            return _posture(turn, np.clip(tilt, -15, 15), lean)
-        tilted = np.clip(rng.uniform(0, 0.5) * tilt, -15, 15)  # no chest swings into the camera
-        return _posture(rng.uniform(0.2, 1) * turn + rng.normal(0, 8), tilted, rng.uniform(0, 0.6) * lean)
+            followed = turn, np.clip(tilt, -15, 15), lean
+        else:
+            tilted = np.clip(rng.uniform(0, 0.5) * tilt, -15, 15)  # no chest swings into the camera
+            followed = rng.uniform(0.2, 1) * turn + rng.normal(0, 8), tilted, rng.uniform(0, 0.6) * lean
+        if late.random() < self.free_body:
+            followed = late.normal(0, 35), late.uniform(-15, 15), late.normal(0, 12)
+        return _posture(*followed)
 
     def _draw_light(self, rng: Rng, late: Rng) -> Light:
         if not self.light_variation:
@@ -333,7 +339,10 @@ class HeadSampler:
         if self.body:
             self._add_body(person, late, surface, sheets, add)
         if self.hair:
-            self._add_hair(person, late, surface, add)
+            covered = late.random() < self.scarf
+            self._add_hair(person, late, surface, _leave_out if covered else add)
+            if covered:
+                self._add_scarf(late, surface, add)
         if person.random() < self.glasses:
             width, height, power = person.uniform(0.5, 0.68), person.uniform(0.32, 0.52), person.uniform(2, 5)
             frames, lenses = head.make_glasses(landmarks, width, height, power, person.uniform(0.02, 0.055))
@@ -368,14 +377,6 @@ class HeadSampler:
     def _add_hair(self, person: Rng, late: Rng, surface: Array, add: Any) -> None:
         rows, columns = surface.shape[:2]
         wild = late.random() < self.wild_hair
-        if late.random() < self.scarf:
-            edge = late.uniform(32, 50)
-            hairline = edge - (edge + 48) * head.smoothstep((np.abs(head.LONGITUDES) - late.uniform(38, 55)) / 30)
-            cloth = late.uniform(0.1, 0.35) * (1 + 0.2 * appearance.noise(late, rows, columns, 5))
-            add(head.hair_shell(surface, hairline, np.clip(cloth, 0.05, None)), "hat", (5, 3), outward=True)
-            drape = head.make_curtain(late.uniform(-4, -2.2), late.uniform(0.05, 0.4), late.uniform(0, 6))
-            add(drape, "hat", (7, 1.5), follows_body=True)
-            return
         bald, hat = person.random() < 0.08, person.random() < self.hat
         if not bald:
             long = person.random() < 0.4
@@ -423,6 +424,16 @@ class HeadSampler:
             if person.random() < 0.6:
                 add(head.make_brim(shell, person.uniform(0.7, 1.5), person.uniform(0, 0.5)), "hat", (3, 1))
 
+    def _add_scarf(self, rng: Rng, surface: Array, add: Any) -> None:
+        """A headscarf or hood, over forehead, ears and neck."""
+        rows, columns = surface.shape[:2]
+        edge = rng.uniform(32, 50)
+        outline = edge - (edge + 48) * head.smoothstep((np.abs(head.LONGITUDES) - rng.uniform(38, 55)) / 30)
+        thickness = rng.uniform(0.1, 0.35) * (1 + 0.2 * appearance.noise(rng, rows, columns, 5))
+        add(head.hair_shell(surface, outline, np.clip(thickness, 0.05, None)), "hat", (5, 3), outward=True)
+        drape = head.make_curtain(rng.uniform(-4, -2.2), rng.uniform(0.05, 0.4), rng.uniform(0, 6))
+        add(drape, "hat", (7, 1.5), follows_body=True)
+
     def _paint(self, number: int) -> tuple[Style, Array]:
         rng = np.random.default_rng([self.seed, 3, number])
         style = appearance.draw_style(rng, self.beard, self.skin_texture)
@@ -445,6 +456,10 @@ class HeadSampler:
             cut = cut[:, ::-1]
         cut = cv2.resize(np.ascontiguousarray(cut[..., rng.permutation(3)]), (size, size), interpolation=cv2.INTER_LINEAR)
         return np.multiply(cut, np.float32(rng.uniform(0.5, 1.2) / 255), dtype=np.float32)
+
+
+def _leave_out(*_sheet: Any, **_options: Any) -> None:
+    """In place of adding a sheet: hair below a scarf is drawn all the same, so that glasses stay what they were."""
 
 
 def _posture(turn: float, tilt: float, lean: float) -> Array:

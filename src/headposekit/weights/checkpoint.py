@@ -120,7 +120,10 @@ def load_safetensors(path: str | Path) -> LoadedNetwork:
 
 
 def safetensors_bytes(network: nn.Module, half: bool = False) -> bytes:
-    """The content of a .safetensors file: every tensor of a network's state, named as in a checkpoint; or large ones in half precision."""
+    """The content of a .safetensors file: every tensor of a network's state, named as in a checkpoint.
+
+    With `half`, large ones are in half precision.
+    """
     # Copies: tensors that share memory are refused.
     state = {f"model.{key}": value.detach().cpu().contiguous().clone() for key, value in network.state_dict().items()}
     if half:

@@ -79,7 +79,7 @@ def load_member(path: str | Path) -> LoadedNetwork:
 
 
 def load_own(path: str | Path) -> LoadedNetwork:
-    """Load a checkpoint of this suite, the .safetensors form of one, or a network of the package; InputError where it is none."""
+    """Load a checkpoint of this suite, its .safetensors form, or a network of the package; InputError where it is none."""
     path = find_shipped(path)
     return load_safetensors(path) if Path(path).suffix.lower() == ".safetensors" else load_checkpoint(path)
 
