@@ -10,6 +10,8 @@ def test_main_job_renders_trains_and_tests_on_unseen_people(run, tmp_path: Path)
     done = run("train", *small, fresh=True, HEADPOSEKIT_DATASETS=str(tmp_path / "datasets"))
     assert done.returncode == 0, done.stderr
     (folder,) = (tmp_path / "runs").iterdir()
+    assert f"{folder.name}/examples_synthetic.png" in done.stdout
+    assert f"{folder.name}/checkpoints/last.ckpt input=PICTURE.jpg" in done.stdout
     content = results(folder)
     assert content["train"]["dataset"] == "synthetic"
     assert content["train"]["n"] + content["train"]["n_val"] == 64

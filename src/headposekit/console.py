@@ -1,6 +1,8 @@
 """What entry points print when they are done."""
 
+import shlex
 from collections.abc import Container, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich import box
@@ -42,6 +44,16 @@ def print_results(results: dict[str, Any], console: Console | None = None) -> No
                 f"{name}: {entry['refused']} faces refused, {entry['behind']} poses behind the camera; "
                 f"errors are means over {entry['n'] - entry['without_pose']} faces"
             )
+
+
+def print_next_steps(folder: Path, program: str, console: Console | None = None) -> None:
+    """Print where a training's pictures of examples lie, and how `program` (predict.py as typed) tries its network."""
+    console = console or Console()
+    for path in sorted(folder.glob("examples_*.png")):
+        console.print(f"Faces with their true and estimated poses: {path}", soft_wrap=True, highlight=False, markup=False)
+    checkpoint = shlex.quote(f"checkpoint={folder / 'checkpoints' / 'last.ckpt'}")
+    command = f"{program} {checkpoint} input=PICTURE.jpg draw=axes"
+    console.print(f"On a picture of your own: {command}", soft_wrap=True, highlight=False, markup=False)
 
 
 def result_rows(results: dict[str, Any]) -> tuple[list[str], list[list[Any]]]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from headposekit.datasets.synthetic import CHUNK, SyntheticHeads
+from headposekit.datasets.synthetic import CHUNK, RenewedHeads, SyntheticHeads
 from headposekit.errors import InputError
 from headposekit.synthesis.sampler import HeadSampler
 
@@ -101,3 +101,23 @@ def test_impossible_requests(root: Path) -> None:
         SyntheticHeads(root, heads(), 0, 24)
     with pytest.raises(InputError, match="cannot be written"):
         SyntheticHeads("/proc/nowhere", heads(), 4, 24)
+
+
+def test_renewed_heads_are_the_next_ones_and_old_packs_go(tmp_path: Path) -> None:
+    sampler = heads()
+    renewed = RenewedHeads(tmp_path, sampler, 128, 24, 2)
+    assert renewed.at(0) is renewed.at(1) is renewed
+    third = renewed.at(4)
+    assert (third.names[0], len(third)) == ("train_000256", 128)
+    again = RenewedHeads(tmp_path, sampler, 128, 24, 2).at(5)  # as after a resume
+    assert (again.pose == third.pose).all()
+    straight = sampler.render(256, 24)
+    assert (third.image(0) == straight.image).all()
+    renewed.at(6)
+    assert not renewed._folder(1).exists()
+    assert renewed.folder.exists()  # the validation side's
+
+
+def test_heads_of_a_renewed_set_cannot_be_left_out(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"data\.max_angle= would leave out other heads"):
+        RenewedHeads(tmp_path, heads(), 128, 24, 2, max_angle=60)

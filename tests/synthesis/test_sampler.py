@@ -10,6 +10,8 @@ from headposekit.geometry.rotations import pose_to_matrix
 from headposekit.synthesis import head, renderer
 from headposekit.synthesis.sampler import HeadSampler
 
+LOOKS = [name for name, value in HeadSampler.neutral.items() if value is not False]
+"""Ingredients that make heads more like photographs; off by default."""
 PLAIN = {
     "backgrounds": False,
     "borders": 0.0,
@@ -144,6 +146,7 @@ def test_drawn_mesh_carries_the_landmarks_however_the_shoulders_stand(pose, monk
         {"shadows": 0.0},
         {"box_jitter": 0.0},
         {"visible21": 1.0},
+        *({name: 1.0} for name in LOOKS),
     ],
     ids=lambda option: next(iter(option)),
 )
@@ -151,6 +154,26 @@ def test_each_option_changes_the_picture_or_the_box(sampler: HeadSampler, off: d
     changed = HeadSampler(seed=0, texture_pool=8, **off)
     pairs = [(sampler.render(index, 48), changed.render(index, 48)) for index in range(12)]
     assert any(not np.array_equal(a.image, b.image) or not np.array_equal(a.box, b.box) for a, b in pairs)
+
+
+def test_later_ingredients_leave_poses_and_people_as_they_are(sampler: HeadSampler) -> None:
+    looks = {name: 1.0 for name in LOOKS if name != "child"}  # which has another face
+    varied = HeadSampler(seed=0, texture_pool=8, **looks)
+    for index in range(6):
+        plain, changed = sampler.render(index, 48), varied.render(index, 48)
+        np.testing.assert_array_equal(changed.pose, plain.pose)
+        np.testing.assert_array_equal(changed.neutral, plain.neutral)
+        np.testing.assert_allclose(changed.landmarks, plain.landmarks)
+
+
+def test_a_child_has_larger_eyes_and_a_shorter_face(sampler: HeadSampler) -> None:
+    child = HeadSampler(seed=0, texture_pool=8, child=1.0)
+    for index in range(0, 6, 2):
+        grown, young = sampler.render(index, 48).neutral, child.render(index, 48).neutral
+        width = [np.ptp(face[36:42, 0]) for face in (grown, young)]
+        length = [face[36:48, 1].mean() - face[8, 1] for face in (grown, young)]
+        assert width[1] > width[0]
+        assert length[1] < length[0]
 
 
 def test_points21_of_the_averted_half_are_hidden(sampler: HeadSampler) -> None:
@@ -201,7 +224,9 @@ def test_default_heads_do_not_know_of_the_full_range() -> None:
 def test_shoulders_follow_a_head_that_looks_away() -> None:
     sampler = HeadSampler(full_range=True, texture_pool=2)
     rotation = pose_to_matrix(torch.tensor([180.0, 0.0, 0.0], dtype=torch.float64)).numpy()
-    chests = np.array([sampler._draw_body(np.random.default_rng(seed), rotation)[:, 2] for seed in range(50)])
+    chests = np.array(
+        [sampler._draw_body(np.random.default_rng(seed), np.random.default_rng(seed), rotation)[:, 2] for seed in range(50)]
+    )
     assert (chests[:, 2] < 0).all()  # away from the camera, as the head
 
 

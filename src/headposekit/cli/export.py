@@ -20,6 +20,6 @@ def export(config: DictConfig) -> None:
     config.crop = members[0].crop_config
     network = fuse(members)
     card = describe_export(members, network) | {"commit": commit(), "versions": versions()}
-    results = export_network(network, card, path, faces_of(config.test), config.int8)
+    results = export_network(network, card, path, faces_of(config.test), config.int8, config.half)
     write_json(output_dir() / "export.json", {"status": "exported", **results, "headposekit": card})
     print_export(results)

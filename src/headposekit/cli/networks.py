@@ -37,13 +37,17 @@ def load_networks(config: DictConfig) -> tuple[PoseNetwork, dict[str, Any]]:
     return fuse(members), members[0].crop_config
 
 
-def load_given(config: DictConfig) -> list[LoadedNetwork]:
-    """Load each file that `checkpoint=` and `weights=` name; InputError where one is no `model=`, or crops differ."""
+def load_given(config: DictConfig, default: str | None = None) -> list[LoadedNetwork]:
+    """Load each file that `checkpoint=` and `weights=` name, or the default.
+
+    InputError where one is no `model=`, or crops differ.
+    """
     if any(key_of(option).split(".")[0] == "crop" for option in HydraConfig.get().overrides.task):
         raise InputError("crop= is the network's own in an evaluation; leave it out (test.aflw2000.box chooses the box)")
-    if not named_files(config):
+    if not named_files(config) and default is None:
         raise InputError("no network given; give checkpoint=PATH or weights=PATH (a list makes their late fusion)")
     members = [*map(load_own, _paths(config.checkpoint)), *map(load_member, _paths(config.weights))]
+    members = members or [load_own(default)]
     if config.get("model") is not None:
         asserted = OmegaConf.to_container(config.model, resolve=True)
         for member in members:

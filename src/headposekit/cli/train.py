@@ -8,11 +8,11 @@ from omegaconf import DictConfig
 
 from headposekit.cli.entry import entry_point, is_sweep
 from headposekit.cli.networks import compile_network, without_imagenet
-from headposekit.console import print_results
+from headposekit.console import print_next_steps, print_results
 from headposekit.datasets.trees import write_trees
 from headposekit.errors import InputError
 from headposekit.files import write_json
-from headposekit.paths import output_dir
+from headposekit.paths import output_dir, typed
 from headposekit.process import keep_freed_memory
 from headposekit.sweeps.cells import record_cell
 from headposekit.sweeps.pool import find_resume, finished_results, run_cell, untested
@@ -93,4 +93,6 @@ def train(config: DictConfig) -> Any:
             write_model_card(folder, results)
             write_json(folder / "results.json", results)
             print_results(results)
+            if learns(config):
+                print_next_steps(folder, typed("predict"))
     return None

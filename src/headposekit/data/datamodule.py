@@ -52,7 +52,8 @@ class FaceBatches(Dataset[Batch]):
         return len(self.indices)
 
     def __getitem__(self, key: BatchKey) -> Batch:
-        indices, dataset = self.indices[key.indices], self.dataset
+        indices = self.indices[key.indices]
+        dataset = self.dataset.at(key.epoch) if self.for_training else self.dataset
         labels = Labels(dataset.pose[indices], dataset.box[indices], dataset.landmarks[indices])
         pictures, names = dataset.pictures(indices), [dataset.names[index] for index in indices]
         if self.perturb:

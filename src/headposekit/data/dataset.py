@@ -55,6 +55,10 @@ class HeadPoseDataset(Dataset[Sample], ABC):
         """The whole pictures of some faces, each (H, W, 3) RGB; nobody changes them."""
         return [self[int(index)]["image"] for index in indices]
 
+    def at(self, epoch: int) -> "HeadPoseDataset":
+        """The faces that training sees in an epoch: these, in most data sets."""
+        return self
+
     def verify(self, indices: Sequence[int]) -> None:
         """Look for pictures that are missing or cut short, without decoding them; raises InputError naming the first."""
 

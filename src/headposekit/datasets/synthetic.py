@@ -3,6 +3,10 @@
 import functools
 import hashlib
 import json
+import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -15,6 +19,7 @@ from headposekit.data.datamodule import HeadPoseDataModule
 from headposekit.data.dataset import is_beyond
 from headposekit.errors import InputError
 from headposekit.geometry.crops import CropRule
+from headposekit.process import start_group
 from headposekit.safe_files import has_arrays, read_npz
 from headposekit.synthesis.sampler import GENERATOR_VERSION, HeadSampler
 from headposekit.types import Image
@@ -42,6 +47,7 @@ class SyntheticHeads(StoredFaces):
         side: `train`, or `test` for other people.
         max_angle: keep a face if all three |angles| are at most this many degrees; null keeps all.
         num_workers: processes that render; null for one a core.
+        first: number of the first head; other heads than from 0 make another pack.
     """
 
     title = "synthetic heads"
@@ -55,6 +61,7 @@ class SyntheticHeads(StoredFaces):
         side: Literal["train", "test"] = "train",
         max_angle: float | None = None,
         num_workers: int | None = None,
+        first: int = 0,
     ) -> None:
         if num_heads < 1 or size < 1:
             raise InputError(f"{num_heads} synthetic heads of {size} pixels cannot be made; give 1 or more of each")
@@ -64,12 +71,12 @@ class SyntheticHeads(StoredFaces):
         self.poses_per_identity, self.options = heads.poses_per_identity, options
         content = {"options": options, "size": size, "version": GENERATOR_VERSION}
         key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:10]
-        self.folder = Path(root) / f"{side}_{size}px_{key}"
+        self.folder = Path(root) / (f"{side}_{size}px_{key}" + (f"_from_{first}" if first else ""))
         num_chunks = -(-num_heads // CHUNK)
         with reserved(self.folder, "data.root"):
             missing = [number for number in range(num_chunks) if not index_path(self.folder, number).is_file()]
             if missing:
-                renderer = _ChunkRenderer(self.folder, options, size)
+                renderer = _ChunkRenderer(self.folder, options, size, first)
                 in_parallel(renderer, missing, f"rendering {len(missing) * CHUNK} heads", num_workers)
         indices = [_read_labels(index_path(self.folder, number)) for number in range(num_chunks)]
         index = {key: np.concatenate([labels[key] for labels in indices])[:num_heads] for key in LABELS}
@@ -77,7 +84,7 @@ class SyntheticHeads(StoredFaces):
         if not len(numbers):
             raise InputError(f"no synthetic head stands within max_angle={max_angle} degrees; raise it")
         super().__init__(PictureStore(self.folder, num_chunks), index | {"size": np.full((num_heads, 2), size)}, numbers)
-        self.names = [f"{side}_{number:06d}" for number in numbers]
+        self.names = [f"{side}_{first + number:06d}" for number in numbers]
         self.num_filtered, self.skipped = num_heads - len(self.names), {}
 
     def photo_of(self, name: str) -> str:
@@ -104,11 +111,64 @@ def _read_labels(path: Path) -> Index:
     return index
 
 
+class RenewedHeads(SyntheticHeads):
+    """Heads that are replaced by as many others after every `renew` epochs, and the next ones rendered meanwhile.
+
+    Which heads an epoch shows depends on nothing but its number, so a resumed training goes on as if it had never stopped. At
+    most four packs are kept: the first, to which the validation side belongs, the last, the present and the next one.
+
+    Args:
+        renew: epochs.
+        others: see `SyntheticHeads`.
+    """
+
+    def __init__(self, root: str | Path, heads: HeadSampler, num_heads: int, size: int, renew: int, **others: Any) -> None:
+        if renew < 1:
+            raise InputError(f"data.renew={renew} is no number of epochs; give 1 or more, or null to keep the heads")
+        if others.get("max_angle") is not None:
+            raise InputError("data.max_angle= would leave out other heads of each pack; with data.renew= leave it null")
+        super().__init__(root, heads, num_heads, size, **others)
+        self.renew, self._made_of = renew, (root, heads, num_heads, size)
+        self._others = others
+        self._now: tuple[int, SyntheticHeads] = (0, self)
+
+    def at(self, epoch: int) -> SyntheticHeads:
+        """The heads of an epoch; waits for those that are not rendered yet, and has the next ones rendered."""
+        number = epoch // self.renew
+        if number != self._now[0]:
+            self._now = (
+                number,
+                self if number == 0 else SyntheticHeads(*self._made_of, **self._others, first=self._first(number)),
+            )
+            if number > 2:
+                shutil.rmtree(self._folder(number - 2), ignore_errors=True)
+        if epoch % self.renew == 0 and not index_path(self._folder(number + 1), self.store.num_chunks - 1).is_file():
+            root, heads, num_heads, size = self._made_of
+            wanted = {"root": str(root), "heads": heads.options, "num_heads": num_heads, "size": size, **self._others}
+            wanted |= {"first": self._first(number + 1), "num_workers": 1}
+            path = os.pathsep.join([str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])])
+            command = f"from {__name__} import render_ahead; render_ahead({json.dumps(wanted)!r})"
+            start_group([sys.executable, "-c", command], env={**os.environ, "PYTHONPATH": path}, stdout=subprocess.DEVNULL)
+        return self._now[1]
+
+    def _first(self, number: int) -> int:
+        return number * self.store.num_chunks * CHUNK
+
+    def _folder(self, number: int) -> Path:
+        return self.folder.with_name(f"{self.folder.name}_from_{self._first(number)}")
+
+
+def render_ahead(wanted: str) -> None:
+    """Render the next heads of a `RenewedHeads`, in a process beside the training."""
+    options = json.loads(wanted)
+    SyntheticHeads(**{**options, "heads": HeadSampler(**options["heads"])})
+
+
 class _ChunkRenderer(Dataset[int]):
     """Renders a chunk where a DataLoader's worker asks for it."""
 
-    def __init__(self, folder: Path, options: dict[str, Any], size: int) -> None:
-        self.folder, self.options, self.size = folder, options, size
+    def __init__(self, folder: Path, options: dict[str, Any], size: int, first: int) -> None:
+        self.folder, self.options, self.size, self.first = folder, options, size, first
         self.sampler: HeadSampler | None = None
 
     def __getitem__(self, number: int) -> int:
@@ -121,7 +181,7 @@ class _ChunkRenderer(Dataset[int]):
     def _pictures(self, sampler: HeadSampler, number: int, index: Index) -> Iterator[Image]:
         """The pictures of a chunk; fills in the labels."""
         for row in range(CHUNK):
-            head = sampler.render(number * CHUNK + row, self.size)
+            head = sampler.render(self.first + number * CHUNK + row, self.size)
             index["pose"][row], index["box"][row], index["landmarks"][row] = head.pose, head.box, head.landmarks[:, :2]
             yield head.image
 
@@ -136,10 +196,12 @@ class SyntheticDataModule(HeadPoseDataModule):
         heads: the sampler, with all its options.
         side: `train` or `test`.
         max_angle: see `SyntheticHeads`.
+        renew: epochs after which training heads are replaced by as many new ones, see `RenewedHeads`; null to keep them.
         loading: the other options of `HeadPoseDataModule`.
     """
 
     dataset_name: ClassVar[str] = "synthetic"
+    neutral: ClassVar[dict[str, Any]] = {"renew": None}
 
     def __init__(
         self,
@@ -149,15 +211,19 @@ class SyntheticDataModule(HeadPoseDataModule):
         num_heads: int,
         side: Literal["train", "test"] = "train",
         max_angle: float | None = None,
+        renew: int | None = None,
         **loading: Any,
     ) -> None:
         super().__init__(root, crop, **loading)
-        self.heads, self.num_heads, self.side, self.max_angle = heads, num_heads, side, max_angle
+        self.heads, self.num_heads, self.side, self.max_angle, self.renew = heads, num_heads, side, max_angle, renew
 
     def read_dataset(self) -> SyntheticHeads:
         """Render what is missing, open the rest."""
         size = round(RENDER_SCALE * self.crop.size)
-        return SyntheticHeads(self.root, self.heads, self.num_heads, size, self.side, self.max_angle)
+        others: Any = {"side": self.side, "max_angle": self.max_angle}
+        if self.renew is not None:
+            return RenewedHeads(self.root, self.heads, self.num_heads, size, self.renew, **others)
+        return SyntheticHeads(self.root, self.heads, self.num_heads, size, **others)
 
     @property
     def rules(self) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from headposekit.pictures import as_picture
 from headposekit.types import Image, Triple
 from headposekit.weights.checkpoint import LoadedNetwork, build
 from headposekit.weights.load import fastest, load_all
+from headposekit.weights.shipped import DEFAULT
 
 Picture = str | Path | NDArray[Any] | PIL.Image.Image
 """A path, or an array or PIL image as `headposekit.pictures.as_picture` takes it."""
@@ -232,7 +233,7 @@ class PoseEstimator:
 
 
 def load(
-    paths: str | Path | Iterable[str | Path],
+    paths: str | Path | Iterable[str | Path] = DEFAULT,
     detector: FaceDetector | str = "default",
     device: str | None = None,
     batch_size: int = 64,
@@ -242,7 +243,8 @@ def load(
 
     Args:
         paths: a checkpoint (.ckpt), a .safetensors file with its .json, an exported .onnx file, or published weights (.h5 of
-            FSA-Net and SSR-Net-MD, .pkl of Hopenet, and others in docs/models.md); several make their late fusion.
+            FSA-Net and SSR-Net-MD, .pkl of Hopenet, and others in docs/models.md), or the name of a network of the package (by
+            default `resnet`; the others: docs/shipped.md); several make their late fusion.
         detector, device, batch_size, field_of_view: see `PoseEstimator`.
 
     Raises:

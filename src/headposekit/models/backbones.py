@@ -1,6 +1,7 @@
 """Trunks of Hopenet: pictures to one vector of features, ImageNet weights or none."""
 
 import difflib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ class TimmBackbone(nn.Module):
         model_name: as timm spells it, with the training run after a dot where that matters (resnet50.tv_in1k).
         pretrained: start from its ImageNet weights, fetched from the model hub.
         checkpoint_path: or from a local file of them (.safetensors, or .pth of tensors); its classifier is not used.
+        channels: of a ResNet, the widths of its four stages instead of its own; such a one has no ImageNet weights.
 
     Attributes:
         num_features: length of the vector.
@@ -30,16 +32,28 @@ class TimmBackbone(nn.Module):
 
     files = ("checkpoint_path",)
 
-    def __init__(self, model_name: str, pretrained: bool = False, checkpoint_path: str | Path | None = None) -> None:
+    def __init__(
+        self,
+        model_name: str,
+        pretrained: bool = False,
+        checkpoint_path: str | Path | None = None,
+        channels: Sequence[int] | None = None,
+    ) -> None:
         import timm  # takes a second or two, which only its networks should cost
 
         super().__init__()
+        widths = {} if channels is None else {"channels": tuple(channels)}
         known = timm.list_models() + timm.list_pretrained()
         if model_name not in known:  # nor any hub address: a checkpoint's card must not make us fetch things
             near = difflib.get_close_matches(model_name, known, n=3, cutoff=0) or known[:3]
             raise InputError(f"backbone {model_name} is unknown to timm; nearest: {', '.join(near)}")
+        if widths and (pretrained or checkpoint_path is not None or len(widths["channels"]) != 4):
+            raise InputError("model.backbone.channels= takes four widths, and no ImageNet weights; leave one of them out")
         with refusing(f"backbone {model_name}", "it or its ImageNet weights cannot be fetched", OFFLINE):
-            trunk: Any = timm.create_model(model_name, pretrained=pretrained and checkpoint_path is None, num_classes=0)
+            try:
+                trunk: Any = timm.create_model(model_name, pretrained and checkpoint_path is None, num_classes=0, **widths)
+            except TypeError as error:
+                raise InputError(f"model.backbone.channels= is for ResNets, not for {model_name}; leave it out") from error
         if not pretrained:
             for layer in trunk.modules():  # timm starts the last one of a residual block at 0, the published code all at 1
                 if isinstance(layer, nn.BatchNorm2d):

@@ -4,7 +4,7 @@ The upper part of the atlas is the head's own grid, TEXELS texels a step, so fea
 and follow every identity and expression. A strip below holds the other materials.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -59,6 +59,8 @@ class Style:
     makeup: float  # darkness of lids and lashes, 0 to 1
     wrinkles: float  # 0 to 1
     texture: bool  # noise, blush, sockets and folds of the skin
+    eye_white: float = 1.0  # brightness of the white of the eyes
+    eye_opening: float = 1.0  # height of the opening between the lids
 
 
 def draw_style(rng: Rng, beard: float, texture: bool) -> Style:
@@ -86,6 +88,13 @@ def draw_style(rng: Rng, beard: float, texture: bool) -> Style:
         wrinkles=float(rng.random() ** 2),
         texture=texture,
     )
+
+
+def with_shaded_eyes(style: Style, rng: Rng) -> Style:
+    """A style with eyes as photographs show most of them: in the shade of the brows, narrow, some closed."""
+    opening = 0.12 if rng.random() < 0.1 else rng.uniform(0.5, 1)
+    gaze = (float(rng.normal(0, 0.35)), float(rng.normal(0, 0.15)))
+    return replace(style, eye_white=float(rng.uniform(0.3, 0.8)), eye_opening=float(opening), gaze=gaze)
 
 
 def _fabric(rng: Rng) -> tuple[float, ...]:
@@ -284,10 +293,10 @@ def _paint_eye(face: Color, lids: Color, style: Style, side: int, rng: Rng) -> N
     center = lids.mean(axis=0)
     half = float(np.abs(lids[:, 0] - center[0]).max())
     # Openings of the mean face are narrow; eyes are drawn a little wider than the landmarks.
-    opening = center + (lids - center) * [1.03, 1.15]
+    opening = center + (lids - center) * [1.03, 1.15 * style.eye_opening]
     upper, lower = _curve(opening[[0, 1, 2, 3]]), _curve(opening[[3, 4, 5, 0]])
     inside = _fill(np.concatenate([upper, lower]), 0.4)
-    _blend(face, inside, np.array([0.86, 0.84, 0.82]) * rng.uniform(0.6, 0.95))
+    _blend(face, inside, np.array([0.86, 0.84, 0.82]) * rng.uniform(0.6, 0.95) * style.eye_white)
     pupil = center + np.array([style.gaze[0] * half, -style.gaze[1] * half])
     radius = 0.5 * half
     glint = pupil + [-0.3 * radius * side, -0.35 * radius]

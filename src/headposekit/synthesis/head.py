@@ -163,6 +163,26 @@ def smoothstep(x: Array) -> Array:
     return x * x * (3 - 2 * x)
 
 
+def childlike(landmarks: Array, youth: float) -> Array:
+    """Landmarks (68, 3) with a child's proportions, wholly at 1: a short lower face, large eyes, a small flat nose."""
+    child = landmarks.copy()
+    eyes = landmarks[36:48, 1].mean()
+    low = np.r_[2:15, 28:36, 48:68]
+    child[low, 1] = eyes + (landmarks[low, 1] - eyes) * (1 - 0.14 * youth)
+    child[28:36, 2] -= 0.25 * youth * (landmarks[28:36, 2] - landmarks[39, 2])
+    child[1:16, 0] *= 1 + 0.05 * youth
+    for lids in (slice(36, 42), slice(42, 48)):
+        center = landmarks[lids].mean(axis=0)
+        child[lids, :2] = center[:2] + (landmarks[lids, :2] - center[:2]) * (1 + 0.22 * youth)
+    return child
+
+
+def grow_skull(surface: Array, factor: float) -> Array:
+    """A surface (ROWS, COLUMNS, 3) whose skull above the brows is larger by a factor."""
+    above = smoothstep((surface[..., 1:2] - 1.2) / 1.8)
+    return np.asarray(CENTER + (surface - CENTER) * (1 + (factor - 1) * above), np.float32)
+
+
 def make_ear(surface: Array, side: float, flare: float, tilt: float, size: float) -> Array:
     """One ear, (7, 21, 3): a disc with a raised rim and a hollow, hinged at its front edge on a head (ROWS, COLUMNS, 3).
 
@@ -183,11 +203,12 @@ def make_ear(surface: Array, side: float, flare: float, tilt: float, size: float
     return np.stack([x, 0.6 + up, z], axis=-1)
 
 
-def _body_surface(y: Array, angle: Array, neck: float, shoulders: float, depth: float) -> Array:
+def _body_surface(y: Array, angle: Array, neck: float, shoulders: float, depth: float, lift: float) -> Array:
     """Points of neck and torso at heights y and angles around the neck's axis (0 in front), (..., 3)."""
-    spread = smoothstep((-y - 3.0) / 1.9)
+    below = lift - y
+    spread = smoothstep((below - 3.0) / 1.9)
     half_x = neck * (1 + 0.06 * spread) + (shoulders - neck) * spread**1.6
-    half_z = neck * 0.98 + (2.8 - neck) * smoothstep((-y - 3.2) / 4.3)
+    half_z = neck * 0.98 + (2.8 - neck) * smoothstep((below - 3.2) / 4.3)
     # A neck leans forward, by about 17 degrees, down to the shoulders.
     lean = 0.3 * (np.maximum(y, -4.5) + 2.4)
     return np.stack([half_x * np.sin(angle), y, depth + lean + half_z * np.cos(angle)], axis=-1)
@@ -199,13 +220,18 @@ BODY_HEIGHTS = (
 )
 
 
-def make_body(neck: float, shoulders: float, depth: float) -> Array:
-    """Neck and torso, (19, 25, 3): a tube around z = `depth`, with the neck's radius and the shoulders' half width."""
+def make_body(neck: float, shoulders: float, depth: float, lift: float = 0.0) -> Array:
+    """Neck and torso, (19, 25, 3): a tube around z = `depth`, with the neck's radius and the shoulders' half width.
+
+    `lift` is how much higher than on a long neck the shoulders are.
+    """
     y, angle = np.meshgrid(BODY_HEIGHTS, np.linspace(-np.pi, np.pi, 25), indexing="ij")
-    return _body_surface(y, angle, neck, shoulders, depth)
+    return _body_surface(y, angle, neck, shoulders, depth, lift)
 
 
-def make_garment(neck: float, shoulders: float, depth: float, collar: float, dip: float, point: float) -> Array:
+def make_garment(
+    neck: float, shoulders: float, depth: float, collar: float, dip: float, point: float, lift: float = 0.0
+) -> Array:
     """What covers the torso of `make_body`, (17, 33, 3): its skin, a little larger, from the collar downwards.
 
     `collar` is its y at the nape, `dip` how much lower it is in front, `point` the dip's shape: 1 is round, 4 a deep V.
@@ -214,7 +240,7 @@ def make_garment(neck: float, shoulders: float, depth: float, collar: float, dip
     top = collar - dip * (0.5 + 0.5 * np.cos(angle)) ** point
     fall = np.linspace(0, 1, 17)[:, None] ** 1.5
     y = top + fall * (-11.0 - top)
-    surface = _body_surface(y, np.broadcast_to(angle, y.shape), neck, shoulders, depth)
+    surface = _body_surface(y, np.broadcast_to(angle, y.shape), neck, shoulders, depth, lift)
     outward = np.stack([np.sin(angle), np.full_like(angle, 0.4), np.cos(angle)], axis=-1)
     thickness = np.where(fall == 0, -0.03, 0.09)  # the edge lies on the skin
     return surface + thickness[..., None] * outward
@@ -278,6 +304,33 @@ def make_curtain(length: float, spread: float, phase: float, top: float = 2.6) -
     wide = (2.28 + spread * np.sqrt(fall) * (1 - 0.35 * fall**3)) * wave
     x, z = wide * np.sin(angle), -2.15 + (2.45 + 0.6 * spread * fall) * wave * np.cos(angle)
     return np.stack([x, y, z], axis=-1)
+
+
+def make_lock(surface: Array, root: float, cheek: float, length: float, width: float, off: float, phase: float) -> Array:
+    """A lock of hair beside the face, (17, 7, 3): from the parting over temple and cheek, then hanging.
+
+    Args:
+        surface: (ROWS, COLUMNS, 3), of the head.
+        root, cheek: longitudes in degrees where it starts and where it passes the cheek.
+        length: y of its end.
+        width: in degrees of longitude where it is widest.
+        off: how far it stands off the skin.
+        phase: of its waves.
+    """
+    fall, across = np.linspace(0, 1, 17)[:, None], np.linspace(-1, 1, 7)[None]
+    along = np.minimum(fall / 0.6, 1)  # the part that lies on the head
+    latitude = 72 - 82 * along
+    middle = root + (cheek - root) * smoothstep(along) + 5 * np.sin(7 * fall + phase)
+    longitude = middle + across * width * np.sqrt(np.sin(np.pi * (0.12 + 0.84 * fall)))
+    column = np.interp(longitude, LONGITUDES, np.arange(COLUMNS)).round().astype(int)
+    row = np.broadcast_to(np.interp(-latitude, -LATITUDES, np.arange(ROWS)).round().astype(int), column.shape)
+    skin = surface[row, column]
+    outward = direction(longitude, np.broadcast_to(latitude, longitude.shape))
+    points: Array = skin + outward * (off * (0.4 + fall) * (1 - 0.5 * across**2))[..., None]
+    hang = np.clip((fall - 0.6) / 0.4, 0, 1)
+    points[..., 1] += hang * np.minimum(length - points[..., 1], 0)
+    points[..., 0] += 0.12 * hang * np.sin(9 * fall + phase)
+    return points
 
 
 def make_tube(path: Array, radius: float, closed: bool, sides: int = 5) -> Array:

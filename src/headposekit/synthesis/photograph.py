@@ -51,6 +51,46 @@ def occlude(image: Array, rng: Rng, points: Array, skin: Array) -> None:
         cv2.fillPoly(image, [np.round(polygon).astype(np.int32)], tone, cv2.LINE_AA)
 
 
+def hand(image: Array, rng: Rng, points: Array, skin: Array) -> None:
+    """A hand at chin or cheek, in place: forearm, palm and fingers in the colour of the skin."""
+    extent = float((points.max(axis=0) - points.min(axis=0)).max())
+    edge = points[int(rng.integers(3, 14))]
+    place = edge + (edge - points[27:36].mean(axis=0)) * rng.uniform(0.1, 0.6)
+    tone = skin * rng.uniform(0.65, 1.15)
+    up = np.radians(rng.normal(-90, 35))  # y points down
+    along, across = np.array([np.cos(up), np.sin(up)]), np.array([-np.sin(up), np.cos(up)])
+    scale = extent * rng.uniform(0.6, 1.0)
+
+    def limb(start: Array, end: Array, width: float, light: float) -> None:
+        for share, factor in ((1.0, 0.62), (0.82, 0.85), (0.5, 1.0)):  # darker toward its edge
+            color = tuple(float(c) for c in np.clip(tone * light * factor, 0, 1))
+            ends = [tuple(round(float(v)) for v in point) for point in (start, end)]
+            cv2.line(image, ends[0], ends[1], color, max(1, round(width * share)), cv2.LINE_AA)
+
+    elbow = place - along * scale * 1.6 + across * scale * rng.normal(0, 0.5)
+    limb(place - along * 0.2 * scale, elbow, 0.3 * scale, rng.uniform(0.8, 1.0))
+    limb(place - along * 0.12 * scale, place + along * 0.05 * scale, 0.42 * scale, rng.uniform(0.9, 1.05))
+    bend, spread = rng.uniform(0.3, 0.6), rng.uniform(0.1, 0.16)
+    for finger in rng.permutation(4):
+        base = place + across * (finger - 1.5) * 0.105 * scale + along * 0.1 * scale
+        turned = along + across * (finger - 1.5) * spread
+        limb(base, base + turned * scale * bend * rng.uniform(0.85, 1.1), 0.11 * scale, rng.uniform(0.85, 1.1))
+    if rng.random() < 0.5:
+        side = -1 if rng.random() < 0.5 else 1
+        thumb = place + across * side * 0.2 * scale
+        limb(thumb, thumb + (along + across * side * 0.6) * 0.28 * scale, 0.12 * scale, rng.uniform(0.85, 1.1))
+
+
+def shrink(image: Array, rng: Rng) -> Array:
+    """A picture of fewer pixels, enlarged again: 30 to 100 % of its side."""
+    size = len(image)
+    small = max(8, round(size * rng.uniform(0.3, 1.0)))
+    way = cv2.INTER_CUBIC if rng.random() < 0.5 else cv2.INTER_LINEAR
+    return np.asarray(
+        cv2.resize(cv2.resize(image, (small, small), interpolation=cv2.INTER_AREA), (size, size), interpolation=way)
+    )
+
+
 def black_borders(image: Array, rng: Rng, box: Array) -> None:
     """Black where a photo ended, in place; never over the face's box."""
     size = len(image)

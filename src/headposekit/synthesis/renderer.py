@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from headposekit.synthesis.appearance import FACE_HEIGHT, WIDTH
+from headposekit.synthesis.appearance import FACE_HEIGHT, MATERIALS, WIDTH, noise
 
 Array = NDArray[Any]
 NEAR, FAR = 1.0, 120.0  # head units; the depth buffer loses precision as their ratio grows
@@ -167,8 +167,33 @@ def draw(mesh: Mesh, attributes: Array, screen: Array, depth: Array, size: int) 
     return buffer, zbuffer
 
 
+def fray(buffer: Array, zbuffer: Array, reach: float, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Let hair end in strands: what `draw` returns, moved about by up to about `reach` pixels near edges of hair."""
+    first, width = MATERIALS["hair"]
+    u, v, _shade = cv2.split(buffer)
+    hair = ((v > FACE_HEIGHT) & (u >= first) & (u < first + width)).astype(np.float32)
+    near = cv2.GaussianBlur(hair, (0, 0), 0.6 * reach)
+    amount = 4 * near * (1 - near) * np.float32(reach)
+    size = len(u)
+    cell = max(1.2, 0.45 * reach)
+    x, y = np.meshgrid(np.arange(size, dtype=np.float32), np.arange(size, dtype=np.float32))
+    x += amount * (0.6 * noise(rng, size, size, cell) + 0.4 * noise(rng, size, size, 2 * cell))
+    y += amount * (
+        0.7 * cv2.resize(noise(rng, max(2, size // 4), size, cell), (size, size)) + 0.4 * noise(rng, size, size, cell)
+    )
+    moved = [cv2.remap(image, x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE) for image in (buffer, zbuffer)]
+    return np.asarray(moved[0]), np.asarray(moved[1])
+
+
 def rasterize(
-    mesh: Mesh, brightness: Array, screen: Array, depth: Array, atlas: Array, size: int
+    mesh: Mesh,
+    brightness: Array,
+    screen: Array,
+    depth: Array,
+    atlas: Array,
+    size: int,
+    frayed: float = 0.0,
+    rng: np.random.Generator | None = None,
 ) -> tuple[Array, NDArray[np.uint8], Array]:
     """Draw a mesh of V vertices with its colours.
 
@@ -176,11 +201,14 @@ def rasterize(
         mesh, screen, depth, size: see `draw`.
         brightness: (V,), see `shade`.
         atlas: (FACE_HEIGHT + STRIP, WIDTH, 3) uint8.
+        frayed, rng: how far in pixels hair ends in strands, and what draws them.
 
     Returns:
         colours (size, size, 3), about 0 to 1; 1 where anything was drawn (size, size); depth (size, size), about FAR elsewhere.
     """
     buffer, zbuffer = draw(mesh, np.column_stack([mesh.uv, brightness]), screen, depth, size)
+    if frayed and rng is not None:
+        buffer, zbuffer = fray(buffer, zbuffer, frayed, rng)
     u, v, shade = cv2.split(buffer)
     texels = cv2.remap(atlas, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     colors = cv2.multiply(texels, cv2.merge([shade, shade, shade]), scale=1 / 255, dtype=cv2.CV_32F)

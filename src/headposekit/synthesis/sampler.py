@@ -1,7 +1,7 @@
 """Random heads: every choice that varies, drawn from (seed, index), put together and rendered."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Any, ClassVar
 
@@ -34,6 +34,11 @@ MAX_TWIST = 60.0
 """Degrees that a head turns away from its shoulders, in the full range."""
 
 
+COMPANY_SEED = 2_000_003  # added to the seed for the people who stand beside others
+NUM_COMPANIONS = 150
+"""Different people that stand beside others."""
+
+
 @dataclass
 class Head:
     """One rendered head, in pixels of its picture."""
@@ -56,7 +61,12 @@ class HeadSampler:
     configuration.
     """
 
-    neutral: ClassVar[dict[str, Any]] = {"full_range": False}
+    neutral: ClassVar[dict[str, Any]] = {
+        "full_range": False,
+        **{"wild_hair": 0.0, "strands": 0.0, "short_neck": 0.0, "hand": 0.0, "hard_light": 0.0, "small_pictures": 0.0},
+        **{"child": 0.0, "scarf": 0.0, "company": 0.0, "shaded_eyes": 0.0, "free_body": 0.0, "high_collar": 0.0},
+    }
+    """Options that came later: without them, heads and their packs are what they were before there were any."""
 
     def __init__(
         self,
@@ -82,6 +92,18 @@ class HeadSampler:
         perspective: tuple[float, float] | None = (20.0, 120.0),
         texture_pool: int = 400,
         full_range: bool = False,
+        wild_hair: float = 0.0,
+        strands: float = 0.0,
+        short_neck: float = 0.0,
+        hand: float = 0.0,
+        hard_light: float = 0.0,
+        small_pictures: float = 0.0,
+        child: float = 0.0,
+        scarf: float = 0.0,
+        company: float = 0.0,
+        shaded_eyes: float = 0.0,
+        free_body: float = 0.0,
+        high_collar: float = 0.0,
     ) -> None:
         options = {key: value for key, value in locals().items() if key not in ("self", "__class__")}
         self.options = {key: value for key, value in options.items() if (key, value) not in self.neutral.items()}
@@ -93,8 +115,13 @@ class HeadSampler:
         self.backgrounds, self.borders = backgrounds, borders
         self.box_jitter, self.visible21, self.perspective = box_jitter, visible21, perspective
         self.texture_pool, self.full_range = texture_pool, full_range
+        self.wild_hair, self.strands, self.short_neck = wild_hair, strands, short_neck
+        self.hand, self.hard_light, self.small_pictures = hand, hard_light, small_pictures
+        self.child, self.scarf, self.company = child, scarf, company
+        self.shaded_eyes, self.free_body, self.high_collar = shaded_eyes, free_body, high_collar
         self._atlas = lru_cache(maxsize=texture_pool)(self._paint)
         self._background = lru_cache(maxsize=texture_pool)(self._paint_background)
+        self._companion = lru_cache(maxsize=NUM_COMPANIONS)(self._render_companion)
 
     def render(
         self,
@@ -116,14 +143,16 @@ class HeadSampler:
         identity = index // self.poses_per_identity
         person = np.random.default_rng([self.seed, 1, identity])
         rng = np.random.default_rng([self.seed, 2, index])
+        # Later ingredients draw from generators of their own: without them, heads are as they were.
+        late_person, late = (np.random.default_rng([self.seed, 5 + k, n]) for k, n in enumerate((identity, index)))
         drawn = self._draw_pose(rng)
         pose_degrees = np.array(pose, dtype=float) if pose is not None else drawn
         style, atlas = self._atlas(int(person.integers(self.texture_pool)))
-        surface, landmarks = self._shape(person, rng)
-        mesh = Mesh(self._build(person, surface, landmarks, style))
+        surface, landmarks = self._shape(person, late_person, rng)
+        mesh = Mesh(self._build(person, late_person, surface, landmarks, style))
 
         rotation = pose_to_matrix(torch.tensor(pose_degrees)).numpy()
-        vertices = _turn_mesh(mesh, rotation, self._draw_body(rng, rotation))
+        vertices = _turn_mesh(mesh, rotation, self._draw_body(rng, late, rotation))
         points, ears = (landmarks - PIVOT) @ rotation.T, (head.EARS - PIVOT) @ rotation.T
         distance = None if self.perspective is None else float(np.exp(rng.uniform(*np.log(self.perspective))))
 
@@ -143,17 +172,31 @@ class HeadSampler:
             return (plane - corner) * [scale, -scale]
 
         work = round(size * supersample)
-        brightness = renderer.shade(mesh, vertices, self._draw_light(rng))
+        brightness = renderer.shade(mesh, vertices, self._draw_light(rng, late))
         factor = work / size
         screen = to_pixels(_project(vertices, distance)) * factor
         depth = (PARALLEL_DISTANCE if distance is None else distance) - vertices[..., 2]
-        colors, mask, zbuffer = renderer.rasterize(mesh, brightness, screen, depth, atlas, work)
+        frayed = self.strands * late.uniform(0.2, 1) * work / 55
+        colors, mask, zbuffer = renderer.rasterize(mesh, brightness, screen, depth, atlas, work, frayed, late)
         colors = photograph.expose(colors, mask, rng if self.light_variation else None)
-        backdrop = cv2.copyTo(colors, mask, self._backdrop(rng, work))
+        backdrop = self._backdrop(rng, work)
+        work_box = np.concatenate([to_pixels(box[[0, 3]]), to_pixels(box[[2, 1]])]) * factor
+        beside = late.random() < self.company
+        in_front = beside and late.random() < 0.3
+        if beside and not in_front:
+            self._add_companion(backdrop, late, work_box, nearest=0.7)
+        backdrop = cv2.copyTo(colors, mask, backdrop)
+        if in_front:
+            self._add_companion(backdrop, late, work_box, nearest=1.4)
         if rng.random() < self.occluder:
             skin = np.array(cv2.mean(colors, mask)[:3])
             photograph.occlude(backdrop, rng, to_pixels(plane68) * factor, skin)
+        if late.random() < self.hand:
+            skin = np.array(style.skin) * np.mean(cv2.mean(colors, mask)[:3]) / np.mean(style.skin)
+            photograph.hand(backdrop, late, to_pixels(plane68) * factor, 1.2 * skin)
         picture = np.asarray(cv2.resize(backdrop, (size, size), interpolation=cv2.INTER_AREA), dtype=np.float32)
+        if late.random() < self.small_pictures:
+            picture = photograph.shrink(picture, late)
         pixel_box = np.concatenate([to_pixels(box[[0, 3]]), to_pixels(box[[2, 1]])])
         if rng.random() < self.borders:
             photograph.black_borders(picture, rng, pixel_box)
@@ -179,7 +222,8 @@ class HeadSampler:
         rng = np.random.default_rng([self.seed, 3, int(person.integers(self.texture_pool))])
         style = appearance.draw_style(rng, self.beard, self.skin_texture)
         worn: set[tuple[str, bool]] = set()
-        self._build(person, *self._shape(person, rng), style, worn)
+        late = np.random.default_rng([self.seed, 5, index // self.poses_per_identity])
+        self._build(person, late, *self._shape(person, late, rng), style, worn)
         materials, tone = {material for material, _ in worn}, float(np.mean(style.skin))
         return {
             "glasses": "dark" if "lens" in materials else "clear" if "frame" in materials else "none",
@@ -189,6 +233,24 @@ class HeadSampler:
             "skin": "light" if tone > 0.65 else "medium" if tone > 0.42 else "dark",
             "wrinkles": "few" if style.wrinkles < 0.1 else "some" if style.wrinkles < 0.4 else "many",
         }
+
+    def _add_companion(self, image: Array, rng: Rng, box: Array, nearest: float) -> None:
+        """Somebody beside the face in `box`, in place; at least `nearest` of its sides away."""
+        picture, covers, own = self._companion(int(rng.integers(NUM_COMPANIONS)))
+        side, own_side = max(box[2:] - box[:2]), max(own[2:] - own[:2])
+        away = side * np.array([rng.choice([-1, 1]) * rng.uniform(nearest, nearest + 0.9), rng.normal(0, 0.35)])
+        scale = rng.uniform(0.6, 1.4) * side / own_side
+        shift = (box[:2] + box[2:]) / 2 + away - scale * (own[:2] + own[2:]) / 2
+        matrix, size = np.array([[scale, 0, shift[0]], [0, scale, shift[1]]]), image.shape[1::-1]
+        picture, covers = (cv2.warpAffine(layer, matrix, size) for layer in (picture, covers))
+        np.copyto(image, picture * np.float32(rng.uniform(0.5, 1.2)), where=(covers > 0)[..., None])
+
+    def _render_companion(self, number: int) -> tuple[Array, Array, Array]:
+        """Picture (S, S, 3), what of it is covered (S, S), and the box of a face."""
+        alone = {"company": 0.0, "occluder": 0.0, "borders": 0.0, "photo": 0.0, "hand": 0.0, "backgrounds": False}
+        others = HeadSampler(**{**self.options, **alone, "seed": self.seed + COMPANY_SEED, "texture_pool": NUM_COMPANIONS})
+        found = others.render(number, 128)
+        return found.image.astype(np.float32) / 255, np.isfinite(found.depth).astype(np.uint8), found.box
 
     def __reduce__(self) -> tuple[Any, tuple[()]]:
         return partial(type(self), **self.options), ()  # without the textures that it has painted
@@ -214,26 +276,30 @@ class HeadSampler:
             if np.abs(pose).max() <= ANGLE_LIMIT:
                 return pose
 
-    def _draw_body(self, rng: Rng, rotation: Array) -> Array:
-        """Rotation of the shoulders: they follow the head's turn, tilt and lean in part, or wholly."""
+    def _draw_body(self, rng: Rng, late: Rng, rotation: Array) -> Array:
+        """Rotation of the shoulders: they follow the head's turn, tilt and lean in part, wholly, or not at all."""
         # The inverse of `_posture`.
         tilt = -np.degrees(np.arcsin(np.clip(rotation[2, 1], -1, 1)))
         turn, lean = np.degrees(np.arctan2(rotation[[2, 0], [0, 1]], rotation[[2, 1], [2, 1]]))
         if rng.random() < 0.25:
-            return _posture(turn, np.clip(tilt, -15, 15), lean)
-        tilted = np.clip(rng.uniform(0, 0.5) * tilt, -15, 15)  # no chest swings into the camera
-        share = rng.uniform(0.2, 1)
-        if self.full_range:
-            share = max(share, 1 - MAX_TWIST / max(abs(turn), MAX_TWIST))
-        return _posture(share * turn + rng.normal(0, 8), tilted, rng.uniform(0, 0.6) * lean)
+            followed = turn, np.clip(tilt, -15, 15), lean
+        else:
+            tilted = np.clip(rng.uniform(0, 0.5) * tilt, -15, 15)  # no chest swings into the camera
+            share = rng.uniform(0.2, 1)
+            if self.full_range:
+                share = max(share, 1 - MAX_TWIST / max(abs(turn), MAX_TWIST))
+            followed = share * turn + rng.normal(0, 8), tilted, rng.uniform(0, 0.6) * lean
+        if late.random() < self.free_body:
+            followed = late.normal(0, 35), late.uniform(-15, 15), late.normal(0, 12)
+        return _posture(*followed)
 
-    def _draw_light(self, rng: Rng) -> Light:
+    def _draw_light(self, rng: Rng, late: Rng) -> Light:
         if not self.light_variation:
             return Light(0.5, 0.6, np.array([0.0, 0.3, 0.954]), 0.0, np.array([0.0, 1.0, 0.0]), 0.1, 0.0)
         ambient = rng.uniform(0.2, 0.65)
         azimuth, height = rng.uniform(-1.5, 1.5), rng.uniform(-0.15, 1.2)
         second = rng.normal(size=3)
-        return Light(
+        light = Light(
             ambient=ambient,
             direct=rng.uniform(0.5, 1.5) * (1.15 - ambient),
             direction=np.array([np.sin(azimuth) * np.cos(height), np.sin(height), np.cos(azimuth) * np.cos(height)]),
@@ -242,6 +308,13 @@ class HeadSampler:
             sky=rng.uniform(0, 0.15),
             shadow=rng.uniform(0.5, 1.0) if rng.random() < self.shadows else 0.0,
         )
+        if late.random() < self.hard_light:  # one lamp, or the sun, and little else
+            azimuth, height = late.uniform(-1.9, 1.9), late.uniform(-0.2, 1.1)
+            toward = np.array([np.sin(azimuth) * np.cos(height), np.sin(height), np.cos(azimuth) * np.cos(height)])
+            shadow = late.uniform(0.7, 1.0) if self.shadows else 0.0
+            ambient, direct = late.uniform(0.03, 0.2), late.uniform(0.8, 1.6)
+            light = replace(light, ambient=ambient, direct=direct, direction=toward, shadow=shadow)
+        return light
 
     def _draw_box(self, rng: Rng, points: Array) -> Array:
         """x0, y0, x1, y1 around points on the camera plane, y up (y0 the lower side)."""
@@ -249,8 +322,9 @@ class HeadSampler:
         jitter = rng.normal(0, self.box_jitter, 4) * np.tile(high - low, 2)
         return np.concatenate([low, high]) + jitter
 
-    def _shape(self, person: Rng, rng: Rng) -> tuple[Array, Array]:
+    def _shape(self, person: Rng, late: Rng, rng: Rng) -> tuple[Array, Array]:
         """Surface and landmarks of a person with an expression."""
+        youth = late.uniform(0.2, 1) if late.random() < self.child else 0.0
         model = head.head_model()
         code = person.normal(size=len(head.face_modes_68())).clip(-2, 2) * self.identity
         movement = np.einsum("k,kpc->pc", code, head.face_modes_68())
@@ -274,7 +348,11 @@ class HeadSampler:
         corners = self.expression * rng.normal(0, 0.07)
         movement[[48, 54, 60, 64], 1] += corners
         movement[17:27, 1] += self.expression * rng.normal(0, 0.06)
+        if youth:
+            movement += head.childlike(mean + movement, youth) - (mean + movement)
         surface = model.deform(movement)
+        if youth:
+            surface = head.grow_skull(surface, 1 + 0.12 * youth)
         stretch = 1 + (self.identity > 0) * person.normal(0, 0.03, 3)
         surface = head.CENTER + (surface - head.CENTER) * stretch
         return surface, model.landmarks(surface)
@@ -282,7 +360,13 @@ class HeadSampler:
     # ------------------------------------------------------------------------------------------------------- what is built
 
     def _build(
-        self, person: Rng, surface: Array, landmarks: Array, style: Style, worn: set[tuple[str, bool]] | None = None
+        self,
+        person: Rng,
+        late: Rng,
+        surface: Array,
+        landmarks: Array,
+        style: Style,
+        worn: set[tuple[str, bool]] | None = None,
     ) -> list[Sheet]:
         """All sheets of a head at rest; enters into `worn` their materials, and whether each follows the body."""
         rows, columns = surface.shape[:2]
@@ -295,9 +379,12 @@ class HeadSampler:
             sheets.append(Sheet(vertices, appearance.sheet_uv(material, rows, columns, repeat), **options))
 
         if self.body:
-            self._add_body(person, surface, sheets, add)
+            self._add_body(person, late, surface, sheets, add)
         if self.hair:
-            self._add_hair(person, surface, add)
+            covered = late.random() < self.scarf
+            self._add_hair(person, late, surface, _leave_out if covered else add)
+            if covered:
+                self._add_scarf(late, surface, add)
         if person.random() < self.glasses:
             width, height, power = person.uniform(0.5, 0.68), person.uniform(0.32, 0.52), person.uniform(2, 5)
             frames, lenses = head.make_glasses(landmarks, width, height, power, person.uniform(0.02, 0.055))
@@ -307,8 +394,9 @@ class HeadSampler:
                 add(lens, "lens", (1, 1))
         return sheets
 
-    def _add_body(self, person: Rng, surface: Array, sheets: list[Sheet], add: Any) -> None:
+    def _add_body(self, person: Rng, late: Rng, surface: Array, sheets: list[Sheet], add: Any) -> None:
         """Ears, neck, torso and what covers it."""
+        lift = late.uniform(0, self.short_neck)
         flare, tilt, size = person.uniform(15, 38), person.uniform(8, 20), person.uniform(0.85, 1.12)
         for side in (-1.0, 1.0):
             ear = head.make_ear(surface, side, flare, tilt, size)
@@ -317,16 +405,20 @@ class HeadSampler:
             uv = appearance.material_uv("ear", 0.5 + 0.49 * ring * np.cos(angle), 0.5 - 0.49 * ring * np.sin(angle))
             sheets.append(Sheet(ear, uv))
         neck, shoulders, depth = person.uniform(1.3, 1.75), person.uniform(4.2, 6.5), person.uniform(-2.6, -2.3)
-        body = head.make_body(neck, shoulders, depth)
+        body = head.make_body(neck, shoulders, depth, lift)
         in_front = head.smoothstep((body[..., 2] - depth + 0.6) / 1.2)
         under_chin = 1 - person.uniform(0.1, 0.45) * head.smoothstep((body[..., 1] + 3.3) / 1.6) * in_front
         add(body, "skin", (5, 4), outward=True, follows_body=True, darken=under_chin)
         collar, dip, point = person.uniform(-4.0, -2.6), person.uniform(0.1, 1.6), person.uniform(0.8, 4)
-        garment = head.make_garment(neck, shoulders, depth, collar, dip, point)
+        if late.random() < self.high_collar:  # up to the chin, or a scarf
+            collar, dip = late.uniform(-2.6, -1.7), late.uniform(-0.2, 0.5)
+            lift, neck = min(lift, -1.7 - collar), neck * late.uniform(1, 1.4)
+        garment = head.make_garment(neck, shoulders, depth, collar + lift, dip, point, lift)
         add(garment, "cloth", (5, 4), outward=True, follows_body=True)
 
-    def _add_hair(self, person: Rng, surface: Array, add: Any) -> None:
+    def _add_hair(self, person: Rng, late: Rng, surface: Array, add: Any) -> None:
         rows, columns = surface.shape[:2]
+        wild = late.random() < self.wild_hair
         bald, hat = person.random() < 0.08, person.random() < self.hat
         if not bald:
             long = person.random() < 0.4
@@ -339,9 +431,14 @@ class HeadSampler:
             if person.random() < 0.97:  # few let their hair fall over brows and eyes
                 hairline = np.maximum(hairline, np.interp(np.abs(head.LONGITUDES), [42, 62, 63], [34, 0, -90]))
             top = person.uniform(0.08, 0.6) * (0.5 if hat else 1)
+            if self.wild_hair and late.random() < 0.5:  # a high forehead
+                hairline = hairline + late.uniform(0, 16) * head.smoothstep((70 - np.abs(head.LONGITUDES)) / 40)
             rough = appearance.noise(person, rows, columns, 5) * head.smoothstep((88 - head.LATITUDES[:, None]) / 20)
             sideways = np.sin(np.radians(head.LONGITUDES)) * np.cos(np.radians(head.LATITUDES[:, None]))
             thickness = np.clip(top * (1 + 0.18 * rough + person.normal(0, 0.25) * sideways), 0.04, None)
+            if wild and not hat:  # full hair, curls
+                curls = 1 + late.uniform(0, 0.35) * appearance.noise(late, rows, columns, 3)
+                thickness = np.clip(thickness * late.uniform(0.8, 2.5) * curls, 0.04, 1.6)
             if self.full_range:
                 hairline, thickness = head.close_seam(hairline), head.close_seam(thickness)
             add(head.hair_shell(surface, hairline, thickness), "hair", (9, 2.2), outward=True)
@@ -354,6 +451,15 @@ class HeadSampler:
                 center[2] = -4.9 + 0.55 * max(0, center[1] - 2.5)
                 lon, lat = np.meshgrid(np.linspace(-180, 180, 13), np.linspace(89, -89, 9))
                 add(center + person.uniform(0.5, 0.9) * head.direction(lon, lat), "hair", (3, 1), outward=True)
+            if wild and (long or late.random() < 0.3):
+                for side in (-1, 1):
+                    for _ in range(int(late.integers(0, 4))):
+                        # Most frame the face, a few fall over it.
+                        cheek = late.uniform(48, 85) if late.random() < 0.97 else late.uniform(15, 48)
+                        length = late.uniform(-5, -1.5) if long else late.uniform(-1.5, 1.5)
+                        shape = (late.uniform(6, 24), late.uniform(0.1, 0.5), late.uniform(0, 6))
+                        lock = head.make_lock(surface, side * late.uniform(2, 40), side * cheek, length, *shape)
+                        add(lock, "hair", (2, 1.5), follows_body=True)
         if hat:
             edge = person.uniform(28, 45)
             hairline = np.full(columns, edge) - 22 * head.smoothstep((np.abs(head.LONGITUDES) - 60) / 60)
@@ -363,9 +469,22 @@ class HeadSampler:
             if person.random() < 0.6:
                 add(head.make_brim(shell, person.uniform(0.7, 1.5), person.uniform(0, 0.5)), "hat", (3, 1))
 
+    def _add_scarf(self, rng: Rng, surface: Array, add: Any) -> None:
+        """A headscarf or hood, over forehead, ears and neck."""
+        rows, columns = surface.shape[:2]
+        edge = rng.uniform(32, 50)
+        outline = edge - (edge + 48) * head.smoothstep((np.abs(head.LONGITUDES) - rng.uniform(38, 55)) / 30)
+        thickness = rng.uniform(0.1, 0.35) * (1 + 0.2 * appearance.noise(rng, rows, columns, 5))
+        add(head.hair_shell(surface, outline, np.clip(thickness, 0.05, None)), "hat", (5, 3), outward=True)
+        drape = head.make_curtain(rng.uniform(-4, -2.2), rng.uniform(0.05, 0.4), rng.uniform(0, 6))
+        add(drape, "hat", (7, 1.5), follows_body=True)
+
     def _paint(self, number: int) -> tuple[Style, Array]:
         rng = np.random.default_rng([self.seed, 3, number])
         style = appearance.draw_style(rng, self.beard, self.skin_texture)
+        late = np.random.default_rng([self.seed, 7, number])
+        if late.random() < self.shaded_eyes:
+            style = appearance.with_shaded_eyes(style, late)
         return style, appearance.paint_atlas(style, rng)
 
     def _paint_background(self, number: int) -> Array:
@@ -382,6 +501,10 @@ class HeadSampler:
             cut = cut[:, ::-1]
         cut = cv2.resize(np.ascontiguousarray(cut[..., rng.permutation(3)]), (size, size), interpolation=cv2.INTER_LINEAR)
         return np.multiply(cut, np.float32(rng.uniform(0.5, 1.2) / 255), dtype=np.float32)
+
+
+def _leave_out(*_sheet: Any, **_options: Any) -> None:
+    """In place of adding a sheet: hair below a scarf is drawn all the same, so that glasses stay what they were."""
 
 
 def _posture(turn: float, tilt: float, lean: float) -> Array:

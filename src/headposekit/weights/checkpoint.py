@@ -41,6 +41,10 @@ SPARE_VALUES = 2**24
 """How many more values building a network may take than its file holds: a classifier that is cut off again."""
 
 
+SMALL = 50_000
+"""Values of a tensor up to which halving saves little, and rounding shows most: first layers, norms, the last layer."""
+
+
 @dataclass(frozen=True)
 class LoadedNetwork:
     """A network that a file holds, with what it needs to be used right.
@@ -115,10 +119,17 @@ def load_safetensors(path: str | Path) -> LoadedNetwork:
     return rebuild(path, card, check_tensors(path, state))
 
 
-def safetensors_bytes(network: nn.Module) -> bytes:
-    """The content of a .safetensors file: every tensor of a network's state, named as in a checkpoint."""
+def safetensors_bytes(network: nn.Module, half: bool = False) -> bytes:
+    """The content of a .safetensors file: every tensor of a network's state, named as in a checkpoint.
+
+    With `half`, large ones are in half precision.
+    """
     # Copies: tensors that share memory are refused.
     state = {f"model.{key}": value.detach().cpu().contiguous().clone() for key, value in network.state_dict().items()}
+    if half:
+        state = {
+            key: value.half() if value.is_floating_point() and value.numel() > SMALL else value for key, value in state.items()
+        }
     return bytes(safetensors.torch.save(state))
 
 

@@ -27,6 +27,8 @@ from headposekit.weights.onnx_files import TOLERANCE, OnnxNetwork, int8_bytes, o
 NUM_RANDOM = 256
 NUM_CALIBRATION = 64
 BATCH = 32
+HALF_TOLERANCE = 0.01
+"""Degrees by which any angle of a network with weights in half precision may be off."""
 SUFFIXES = {"onnx": ".onnx", "torch_export": ".pt2", "safetensors": ".safetensors"}
 
 Pictures = NDArray[np.uint8]  # (n, S, S, 3), RGB
@@ -69,6 +71,8 @@ def check_output(config: DictConfig, members: Sequence[LoadedNetwork], folder: P
         raise InputError(f"format={config.format} is unknown; choose {', '.join(SUFFIXES)}")
     if config.int8 and config.format != "onnx":
         raise InputError(f"int8=true is onnxruntime's, and needs format=onnx, not {config.format}; leave one of them out")
+    if config.half and config.format != "safetensors":
+        raise InputError(f"half=true is for format=safetensors, not {config.format}; leave one of them out")
     if config.int8 and not config.test:
         raise InputError("int8=true needs faces to set its ranges by; give some, such as test=[synthetic]")
     if config.format == "safetensors" and (len(members) > 1 or isinstance(members[0].model, OnnxNetwork)):
@@ -86,7 +90,7 @@ def check_output(config: DictConfig, members: Sequence[LoadedNetwork], folder: P
 
 
 def export_network(
-    network: PoseNetwork, card: dict[str, Any], path: Path, faces: Pictures | None, int8: bool
+    network: PoseNetwork, card: dict[str, Any], path: Path, faces: Pictures | None, int8: bool, half: bool = False
 ) -> dict[str, Any]:
     """Write a file that has passed the comparison, and its eight-bit form beside it.
 
@@ -95,6 +99,7 @@ def export_network(
         card: see `describe_export`.
         path: its suffix says which format.
         faces: crops to compare on beside random ones; the eight-bit form needs some.
+        half: weights in half precision; where there are faces, these decide whether it is kept.
 
     Returns:
         the files, the differences in degrees, the time of a picture in milliseconds.
@@ -104,20 +109,21 @@ def export_network(
     """
     size = network.input_size
     random = np.random.default_rng(0).integers(0, 256, (NUM_RANDOM, size, size, 3), dtype=np.uint8)
-    pictures = random if faces is None else np.concatenate([random, faces])
+    pictures = random if faces is None else faces if half else np.concatenate([random, faces])
+    allowed = HALF_TOLERANCE if half else TOLERANCE
     writer, reader = FORMATS[path.suffix]
-    content = writer(network, card)
+    content = safetensors_bytes(network, half=True) if half else writer(network, card)
     estimate = reader(content, card, path)
     differences = compare_poses(_estimate_network(network), estimate, pictures)
-    if not differences["max"] <= TOLERANCE:  # so written, NaN is refused as well
+    if not differences["max"] <= allowed:  # so written, NaN is refused as well
         raise InputError(
             f"{path}: differs from the network by up to {differences['max']:.4g} degrees on {len(pictures)} pictures "
-            f"(allowed: {TOLERANCE}); refused, nothing was kept"
+            f"(allowed: {allowed}); refused, nothing was kept"
         )
     results: dict[str, Any] = {
         "file": str(path),
         "bytes": len(content),
-        "random": NUM_RANDOM,
+        "random": len(pictures) if faces is None else len(pictures) - len(faces),
         "faces": 0 if faces is None else len(faces),
         "degrees_from_network": differences,
     }

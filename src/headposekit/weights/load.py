@@ -23,6 +23,7 @@ from headposekit.weights.checkpoint import (
 from headposekit.weights.onnx_files import OnnxNetwork, in_onnx_runtime, load_onnx
 from headposekit.weights.others import read_port_onnx
 from headposekit.weights.published import load_published
+from headposekit.weights.shipped import find_shipped
 
 FSANET_CROP = {
     "_target_": "headposekit.geometry.crops.FSANetCrop",
@@ -58,11 +59,13 @@ log = logging.getLogger(__name__)
 
 
 def load_member(path: str | Path) -> LoadedNetwork:
-    """Load a checkpoint (.ckpt), a .safetensors file with its .json, an exported .onnx file, or a published one (any other).
+    """Load a checkpoint (.ckpt), a .safetensors file with its .json, an exported .onnx file, a published one (any other), or a
+    network of the package by its name.
 
     InputError for an unusable file; or a .pt2, which cannot be opened without trusting it (torch.export.load unpickles).
     """
     refuse_address(path)
+    path = find_shipped(path)
     suffix = Path(path).suffix.lower()
     if suffix in (".ckpt", ".safetensors"):
         return load_own(path)
@@ -76,7 +79,8 @@ def load_member(path: str | Path) -> LoadedNetwork:
 
 
 def load_own(path: str | Path) -> LoadedNetwork:
-    """Load a checkpoint of this suite, or the .safetensors form of one; InputError where it is neither."""
+    """Load a checkpoint of this suite, its .safetensors form, or a network of the package; InputError where it is none."""
+    path = find_shipped(path)
     return load_safetensors(path) if Path(path).suffix.lower() == ".safetensors" else load_checkpoint(path)
 
 
