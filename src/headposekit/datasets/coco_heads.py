@@ -63,7 +63,7 @@ class CocoHeads(FolderDataset):
 
     def picture_of(self, path: Path) -> Path:
         """The picture that shows the head."""
-        return self.root / self.images / self._pictures[str(self._heads[path]["image_id"])]["file_name"]
+        return self.root / self.images / str(self._pictures[str(self._heads[path]["image_id"])]["file_name"])
 
     def read_annotation(self, path: Path) -> Annotation:
         """Angles and box of one head."""
