@@ -48,7 +48,8 @@ class CocoHeads(FolderDataset):
     def list_images(self) -> list[Path]:
         """A path for each head: its picture's, without suffix, and the number of its annotation."""
         table = self.root / self.annotations
-        self.common_files, self._heads = [table], {}
+        self.common_files = [table]
+        self._heads: dict[Path, dict[str, Any]] = {}
         content = read_json(table, MAX_ANNOTATIONS)
         pictures, heads = (_entries(content, key, table) for key in ("images", "annotations"))
         self._pictures: dict[str, dict[str, Any]] = {str(picture.get("id")): picture for picture in pictures}
@@ -62,7 +63,7 @@ class CocoHeads(FolderDataset):
 
     def picture_of(self, path: Path) -> Path:
         """The picture that shows the head."""
-        return self.root / self.images / self._pictures[str(self._heads[path]["image_id"])]["file_name"]
+        return self.root / self.images / str(self._pictures[str(self._heads[path]["image_id"])]["file_name"])
 
     def read_annotation(self, path: Path) -> Annotation:
         """Angles and box of one head."""

@@ -82,7 +82,8 @@ class DAD3DHeadsDataModule(FolderDataModule):
 def read_boxes(root: Path, side: str) -> dict[str, NDArray[np.float64]]:
     """Boxes (4,) of a side's heads (`train`, `val` or `test`) by id, x0, y0, x1, y1; InputError where the list is another."""
     path = root / side / f"{side}.json"
-    items, boxes = read_json(path, MAX_BYTES), {}
+    items = read_json(path, MAX_BYTES)
+    boxes: dict[str, NDArray[np.float64]] = {}
     for number, item in enumerate(items if isinstance(items, list) and items else [None]):
         name, box = (item.get("item_id"), item.get("bbox")) if isinstance(item, dict) else (None, None)
         if not isinstance(name, str) or not name or Path(name).name != name or not isinstance(box, list) or len(box) != 4:

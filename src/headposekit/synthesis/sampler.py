@@ -272,7 +272,8 @@ class HeadSampler:
             lean = rng.uniform(-50, 50) if rng.random() < 0.1 else rng.normal(0, 12)
             pose: Array = matrix_to_pose(torch.tensor(_posture(turn, tilt, lean))).numpy()
             if self.full_range:
-                return upright_pose(torch.tensor(pose)).numpy()
+                pose = upright_pose(torch.tensor(pose)).numpy()
+                return pose
             if np.abs(pose).max() <= ANGLE_LIMIT:
                 return pose
 
