@@ -120,7 +120,7 @@ def test_page_holds_tables_intervals_figures_and_reasons_and_needs_nobody_else(p
     board = next(row for label, row in rows.items() if "conv scoring" in label)
     low, high = map(float, board[2].split(" to "))
     assert low <= float(board[1].split()[0]) <= high
-    assert board[1:2] + board[7:9] == ["1.00 ± 0.00", "0.25 ± 0.00", "2"]
+    assert board[1:2] + board[7:10] == ["1.00 ± 0.00", "0.25 ± 0.00", "–", "2"]
     assert "Aligned: mean absolute error once the mean rotation" in text
     bands = next(row for row in parsed.rows if row and "conv scoring" in row[0] and len(row) == 5)
     assert bands[1:] == ["0.50 ± 0.00", "1.50 ± 0.00", "0.75 ± 0.00", "-1.50 ± 0.00"]
