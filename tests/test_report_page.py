@@ -176,7 +176,7 @@ def test_two_annotations_stand_beside_aflw2000_and_small_differences_are_marked(
     text = (tmp_path / "runs" / "reports" / "index.html").read_text()
     assert words in text
     assert "on 1 of these faces; differences below 2.90 degrees are within the disagreement of two annotations" in text
-    measured = [row[1] for row in Page(text).rows if len(row) == 14 and row[7:9] == ["–", "1"]]
+    measured = [row[1] for row in Page(text).rows if len(row) == 15 and row[7:10] == ["–", "–", "1"]]
     assert measured == ["1.00", "2.00 ≈", "4.00"]
     assert "FSA-Net, Table 1" in text[text.index('id="leaderboards"') : text.index('id="experiments"')]
 
