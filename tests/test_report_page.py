@@ -131,7 +131,7 @@ def test_page_holds_tables_intervals_figures_and_reasons_and_needs_nobody_else(p
     board = next(row for label, row in rows.items() if "conv scoring" in label)
     low, high = map(float, board[2].split(" to "))
     assert low <= float(board[1].split()[0]) <= high
-    assert board[1:2] + board[7:9] == ["1.00 ± 0.00", "0.25 ± 0.00", "2"]
+    assert board[1:2] + board[7:10] == ["1.00 ± 0.00", "0.25 ± 0.00", "–", "2"]
     assert "Aligned: mean absolute error once the mean rotation" in text
     views = next(row for row in parsed.rows if row and "conv scoring" in row[0] and row[1:] and row[1].startswith("7.50"))
     assert views[1:] == ["7.50 ± 0.00", "12.5", "12.25 ± 0.00", "25.0"]
@@ -194,7 +194,7 @@ def test_two_annotations_stand_beside_aflw2000_and_small_differences_are_marked(
     text = (tmp_path / "runs" / "reports" / "index.html").read_text()
     assert words in text
     assert "on 1 of these faces; differences below 2.90 degrees are within the disagreement of two annotations" in text
-    measured = [row[1] for row in Page(text).rows if len(row) == 14 and row[7:9] == ["–", "1"]]
+    measured = [row[1] for row in Page(text).rows if len(row) == 15 and row[7:10] == ["–", "–", "1"]]
     assert measured == ["1.00", "2.00 ≈", "4.00"]
     assert "FSA-Net, Table 1" in text[text.index('id="leaderboards"') : text.index('id="experiments"')]
 

@@ -566,7 +566,7 @@ def open_overview(folder: Path) -> Read:
     register_resolvers()
     setattr(compose, "EXPERIMENTS", folder.parents[1] / "whole" / "experiments")  # noqa: B010  # damage is to the runs only
     os.environ["HEADPOSEKIT_RUNS"] = str(folder)
-    return lambda file: write_overview(folder.parent / "index.html", Annotations(None))
+    return lambda file: write_overview(folder.parent / "index.html", Annotations(None), "none")
 
 
 def write_experiments(folder: Path) -> None:

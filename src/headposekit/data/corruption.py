@@ -18,8 +18,18 @@ from headposekit.types import Image
 
 Rng = np.random.Generator
 Kind = Literal[
-    *("motion_blur", "defocus", "noise", "dark", "backlight", "jpeg", "infrared", "resolution"),
-    *("mask", "sunglasses", "hand", "box"),
+    "motion_blur",
+    "defocus",
+    "noise",
+    "dark",
+    "backlight",
+    "jpeg",
+    "infrared",
+    "resolution",
+    "mask",
+    "sunglasses",
+    "hand",
+    "box",
 ]
 KINDS: tuple[str, ...] = get_args(Kind)
 STRENGTHS = (1, 2, 3, 4, 5)
@@ -231,7 +241,7 @@ def _sunglasses(face: _Face, level: tuple[float, float], rng: Rng) -> tuple[Any,
         if sign * face.yaw > -15:
             _line(alpha, center + sign * size * along, ear + [0, -0.04 * FACE], 0.045)
     if len(centers) == 2:
-        _line(alpha, *centers, 0.05)
+        _line(alpha, centers[0], centers[1], 0.05)
     return color, alpha
 
 
@@ -255,8 +265,7 @@ def _hand(face: _Face, level: float, rng: Rng) -> tuple[Any, Any]:
         side = across * 0.055 * FACE
         dark = tuple(float(value) for value in skin * 0.6)
         for edge_of_finger in (side, -side):
-            ends = [_pixel(point + edge_of_finger) for point in (start, end)]
-            cv2.line(color, *ends, dark, 1, cv2.LINE_AA, SHIFT)
+            cv2.line(color, _pixel(start + edge_of_finger), _pixel(end + edge_of_finger), dark, 1, cv2.LINE_AA, SHIFT)
     return color, alpha
 
 
