@@ -1,14 +1,24 @@
 """Planted conventions of a table's angles are found, and a right table stays silent."""
 
+import csv
 import itertools
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
+from headposekit.datasets import AFLW2000
+from headposekit.datasets.table import CSVTable
+from headposekit.geometry.conventions import ANGLES
 from headposekit.geometry.rotations import pose_to_matrix
-from headposekit.inference.label_signs import Convention, judge
+from headposekit.inference.estimator import load
+from headposekit.inference.label_signs import Convention, judge, judge_by_network
+from headposekit.landmarks.labels import label_poses
+from headposekit.synthesis.sampler import HeadSampler
+from headposekit.synthesis.writers_video import EXACT, WritePictures
 
 CONVENTIONS = [
     Convention(columns, signs) for columns in itertools.permutations(range(3)) for signs in itertools.product((1, -1), repeat=3)
@@ -102,6 +112,87 @@ def test_what_hardly_varies_is_not_guessed() -> None:
     assert judge(pose[:9] * [-1, -1, 1], said[:9]).is_expected  # too few
     assert judge(pose, np.random.default_rng(0).normal(0, 30, pose.shape)).is_expected  # a network that sees nothing
     assert judge(np.full((50, 3), np.nan), np.zeros((50, 3))).is_expected
+
+
+def test_54_faces_of_aflw2000_by_the_authors_network_and_by_landmarks(shared: Path, official: Path) -> None:
+    model = load(official / "fsanet_capsule_3_16_2_21_5.h5")
+    pose, said, fitted = [], [], []
+    for folder in ("aflw2000_sample", "aflw2000_more"):
+        faces = AFLW2000(shared / folder, max_angle=None)
+        found = model([faces.image(number) for number in range(len(faces.paths))], boxes=[box[None] for box in faces.box])
+        pose.append(faces.pose)
+        said += [one.pose for (one,) in found]
+        fitted.append(label_poses(faces.landmarks, "rigid_68").pose)
+    table = np.concatenate(pose).astype(np.float64)
+    assert len(table) == 54
+    for reference in (np.array(said), np.concatenate(fitted)):
+        for convention in CONVENTIONS:
+            verdict = judge(planted(table, convention), reference)
+            assert verdict.convention == convention, str(verdict)
+            assert verdict.is_sure, str(verdict)
+            assert verdict.is_expected == (convention == Convention())
+        assert judge(np.radians(table), reference).convention == Convention(is_radians=True)
+
+
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A table of 120 rendered heads."""
+    folder = tmp_path_factory.mktemp("heads")
+    writer = WritePictures(folder, HeadSampler(**EXACT), num_units=120, size=128)
+    for number in range(120):
+        writer[number]
+    writer.finish()
+    return folder / "truth.csv"
+
+
+def rewritten(path: Path, name: str, convention: Convention, turn: bool = False) -> Path:
+    """The table in another convention, beside it."""
+    rows = list(csv.DictReader(path.open()))
+    pose = planted(np.array([[float(row[angle]) for angle in ANGLES] for row in rows]), convention)
+    pose = np.where((pose < 0) & turn, pose + 360, pose)
+    with (path.parent / name).open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        for row, values in zip(rows, pose, strict=True):
+            writer.writerow(row | dict(zip(ANGLES, values.tolist(), strict=True)))
+    return path.parent / name
+
+
+def test_rendered_heads_by_a_real_network(official: Path, rendered: Path) -> None:
+    table = CSVTable(rendered, None, "defer")
+    model = load(official / "fsanet_capsule_3_16_2_21_5.h5", detector="none")
+    verdict = judge_by_network(table, model)
+    assert verdict.is_expected
+    assert verdict.is_sure
+    assert verdict.faces == 120
+    wrong = judge_by_network(CSVTable(rewritten(rendered, "wrong.csv", CONVENTIONS[29]), None, "defer"), model)
+    assert wrong.convention == CONVENTIONS[29]
+    assert wrong.is_sure
+
+
+def test_prepare_warns_and_writes_the_corrected_table(enter: Any, official: Path, rendered: Path, tmp_path: Path) -> None:
+    weights = official / "fsanet_capsule_3_16_2_21_5.h5"
+    wrong = rewritten(rendered, "turned.csv", Convention((1, 0, 2), (1, -1, 1)), turn=True)
+
+    def prepare(path: Path) -> str:
+        done = enter("prepare", "data=csv", "pack=loose", f"data.root={path}", "data.pack.num_workers=0",
+                     f"data.pack.root={tmp_path / 'packs'}", f"weights={weights}", "hydra.run.dir=run")  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return done.stdout + done.stderr
+
+    assert (
+        "data: the column pitch holds yaw, the column yaw holds pitch, pitch has the other sign, the angles run from 0"
+        in prepare(wrong)
+    )
+    corrected = tmp_path / "run" / "data_corrected.csv"
+    rows, true = (list(csv.DictReader(path.open())) for path in (corrected, rendered))
+    for angle in ANGLES:
+        np.testing.assert_allclose([float(row[angle]) for row in rows], [float(row[angle]) for row in true], atol=1e-3)
+    assert [Path(row["path"]).name for row in rows] == [row["path"] for row in true]
+    assert [row["subject"] for row in rows] == [row["subject"] for row in true]
+    said = prepare(corrected)
+    assert "WARNING" not in said
+    assert "standard errors" not in said
 
 
 def test_words() -> None:
