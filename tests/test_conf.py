@@ -52,8 +52,8 @@ def choice(path: Path) -> list[str]:
     if group == "budget_model":
         budget, model = name.split("_", maxsplit=1)
         return [f"budget={budget}", f"model={model}"]
-    if group == "smoothing":
-        return [f"smoothing={name}", "detector=none"]
+    if group in ("smoothing", "states"):
+        return [f"{group}={name}", "detector=none"]
     if group == "layout":
         return [f"layout={name}", "root=x"]
     if group == "pack":
@@ -76,7 +76,7 @@ def choice(path: Path) -> list[str]:
 @pytest.mark.parametrize("path", GROUPS, ids=str)
 def test_every_file_composes_and_mirrors_its_constructor(path: Path) -> None:
     group = path.parent.name
-    entry = {"layout": "prepare", "search": "search", "smoothing": "predict"}.get(group, "train")
+    entry = {"layout": "prepare", "search": "search", "smoothing": "predict", "states": "predict"}.get(group, "train")
     config = compose_config(entry, *choice(path))
     check_values(config)  # no default is of another type than its constructor takes
     where = {

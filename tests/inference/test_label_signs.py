@@ -13,9 +13,10 @@ from scipy.spatial.transform import Rotation
 from headposekit.datasets import AFLW2000
 from headposekit.datasets.table import CSVTable
 from headposekit.geometry.conventions import ANGLES
+from headposekit.geometry.face_model import mean_face_68
 from headposekit.geometry.rotations import pose_to_matrix
 from headposekit.inference.estimator import load
-from headposekit.inference.label_signs import Convention, judge, judge_by_network
+from headposekit.inference.label_signs import Convention, judge, judge_by_landmarks, judge_by_network
 from headposekit.landmarks.labels import label_poses
 from headposekit.synthesis.sampler import HeadSampler
 from headposekit.synthesis.writers_video import EXACT, WritePictures
@@ -201,3 +202,21 @@ def test_words() -> None:
     assert str(Convention((1, 0, 2), (1, -1, -1), True)) == (
         "the column pitch holds yaw, the column yaw holds pitch, pitch and roll have the other sign, the angles are radians"
     )
+
+
+def test_labels_of_a_pack_are_judged_by_their_landmarks() -> None:
+    """The picture that is kept is half as wide as the file's."""
+    pose = heads(60)
+    turns = pose_to_matrix(torch.from_numpy(pose)).numpy()
+    points = 20 * (mean_face_68() @ turns.swapaxes(1, 2))[..., :2] * [1, -1] + 100
+    index = {
+        "reason": np.array([""] * 60),
+        "landmarks": points * [0.5, 1],
+        "box": np.tile([0, 0, 50, 100], (60, 1)),
+        "source_box": np.tile([50, 50, 150, 150], (60, 1)),
+    }
+    assert judge_by_landmarks(index | {"pose": pose}).is_expected
+    assert judge_by_landmarks(index | {"pose": pose}).is_sure
+    verdict = judge_by_landmarks(index | {"pose": pose * [1, -1, 1]})
+    assert str(verdict.convention) == "pitch has the other sign"
+    assert judge_by_landmarks({**index, "landmarks": np.full((60, 68, 2), np.nan), "pose": -pose}).is_expected  # none known
