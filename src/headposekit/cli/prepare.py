@@ -51,10 +51,10 @@ def prepare(config: DictConfig) -> None:
             raise InputError(f"{name} is to be packed, but how? give {key}=fixed or {key}=loose (synthetic heads need no pack)")
         folder = pack.prepare(datamodule.faces_on_disk())
         manifest, index = read_pack(folder)
-        doubts = doubts_of(index)
+        doubts = [*doubts_of(index), *_doubts_about_signs(name, datamodule, index, networks)]
         page = write_page(folder / "doctor.html", manifest, index, read_examples(folder, NUM_EXAMPLES), doubts)
         log.info("%s: %d faces, %d bad files (%s)", folder, manifest["faces"], manifest["bad"], folder / BAD_FILES)
-        for doubt in [*doubts, *_doubts_about_signs(name, datamodule, index, networks)]:
+        for doubt in doubts:
             log.warning("%s: %s", name, doubt)
         log.info("what is in it: %s", page)
 

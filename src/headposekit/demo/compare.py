@@ -5,7 +5,6 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -92,12 +91,10 @@ class Comparison:
                 seen.append(network.cut(picture, found, finder.boxes_are_crops))
                 (of_network,) = network.poses([seen[-1]])
                 if videos:
-                    poses.append(
-                        [videos[number].follow(*of_face) for of_face in zip(tracks, repeat(start), of_network, strict=False)]
-                    )
+                    people = zip(tracks, of_network, strict=True)
+                    poses.append([videos[number].follow(track, start, pose) for track, pose in people])
                 else:
-                    states = States()
-                    poses.append([TrackedPose(pose, None, State(states.of(pose.pose), 0.0)) for pose in of_network])
+                    poses.append([TrackedPose(pose, None, State(States().of(pose.pose), start)) for pose in of_network])
             seconds = time.perf_counter() - start
             described = [
                 {
