@@ -211,7 +211,8 @@ class PoseEstimator:
         poses, start = [], 0
         for one in faces:
             part = slice(start, start + len(one.boxes))
-            shown, turns = pose[part], [None] * len(one.boxes)
+            shown = pose[part]
+            turns: list[Any] = [None] * len(one.boxes)
             if one.turns is not None:
                 shown = _turned(shown, one.turns)
                 turns = [tuple(map(tuple, turn)) for turn in one.turns.tolist()]

@@ -158,8 +158,8 @@ def judge(table: ArrayLike, reference: ArrayLike) -> Verdict:
     if not rivals:
         orders = [replace(best, euler=euler) for euler in EULER_ORDERS]
         other, near, _ = _best(orders, angles, known)
-        gain = 1 - _distances(other, angles, known).mean() / _distances(best, angles, known).mean()
-        if best not in near and gain >= MIN_GAIN:
+        left, before = (_distances(one, angles, known).mean() for one in (other, best))
+        if other != best and best not in near and left <= (1 - MIN_GAIN) * before:
             best, rivals = other, near
     degrees = np.degrees(angles) if best.is_radians else angles
     is_turn = bool(((degrees > 180).mean(axis=0) >= MIN_ABOVE).any())

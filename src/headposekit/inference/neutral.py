@@ -22,8 +22,6 @@ MIN_FACES = 5
 NUM_STEPS = 30
 MAX_NEUTRAL = 10**5
 """Bytes of a file of neutral poses."""
-MOVED = 6.0
-"""Spread in degrees from which on a head was not held still."""
 
 
 @dataclass(frozen=True)
@@ -92,10 +90,10 @@ def read_neutral(path: str | Path) -> Neutral:
         raise InputError(f"{path}: not a file of neutral poses; make one by calibrate=SECONDS")
     if len(people) != 1:
         raise InputError(f"{path}: the neutral poses of {len(people)} people; leave in it the one who is to be seen")
-    angles = [people[0].get(angle) for angle in ANGLES]
+    yaw, pitch, roll = angles = [people[0].get(angle) for angle in ANGLES]
     if not all(type(angle) in (int, float) and abs(angle) <= 360 for angle in angles):
         raise InputError(f"{path}: its yaw, pitch and roll are no three angles in degrees; make it again by calibrate=SECONDS")
-    return Neutral(*map(float, angles))
+    return Neutral(float(yaw), float(pitch), float(roll))
 
 
 class Calibration:
