@@ -57,8 +57,8 @@ def choice(path: Path) -> list[str]:
         return [f"budget={budget}", f"model={model}"]
     if group == "stability":
         return ["test=[]", f"stability={name}"]
-    if group == "smoothing":
-        return [f"smoothing={name}", "detector=none"]
+    if group in ("smoothing", "states"):
+        return [f"{group}={name}", "detector=none"]
     if group == "layout":
         return [f"layout={name}", "root=x"]
     if group == "pack":
@@ -81,7 +81,8 @@ def choice(path: Path) -> list[str]:
 @pytest.mark.parametrize("path", GROUPS, ids=str)
 def test_every_file_composes_and_mirrors_its_constructor(path: Path) -> None:
     group = path.parent.name
-    entry = {"layout": "prepare", "search": "search", "smoothing": "predict", "stability": "evaluate"}.get(group, "train")
+    programs = {"layout": "prepare", "search": "search", "smoothing": "predict", "states": "predict", "stability": "evaluate"}
+    entry = programs.get(group, "train")
     config = compose_config(entry, *choice(path))
     if group == "perturb":  # lists make several test sets
         settle_tests(config)

@@ -236,6 +236,11 @@ def test_detector_without_its_file_leaves_an_earlier_table(refused, checkpoint: 
         (["input=text.jpg", "tracker.patience=-1"], "patience=-1"),
         (["input=text.jpg", "device=abacus"], "device=abacus cannot be used"),
         (["input=text.jpg", "crop=margin"], "crop"),
+        (["input=text.jpg", "calibrate=0"], "calibrate=0 is not a number or a text or null from 0.001 to 3600"),
+        (["input=text.jpg", "calibrate=nowhere.json"], "nowhere.json: no such file"),
+        (["input=text.jpg", "states=default", "states.away=5"], "states: margin=3.0, yaw=20.0, pitch=15.0, away=5"),
+        (["input=text.jpg", "camera.matrix=text.jpg"], "text.jpg: not a readable calibration file"),
+        (["input=text.jpg", "camera.pitch=down"], "camera.pitch=down is not a number"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )  # fmt: skip
@@ -244,6 +249,35 @@ def test_refusals(refused, checkpoint: Path, tmp_path: Path, arguments: list[str
     (tmp_path / "zero.mp4").write_bytes(b"")
     given = [] if "checkpoint=[]" in arguments else [f"checkpoint={checkpoint}"]
     assert message in refused("predict", *given, *arguments)
+
+
+def test_camera_calibration_and_states(enter, checkpoint: Path, tmp_path: Path) -> None:
+    """The neutral pose of the first run serves the second, without waiting."""
+    writer = WriteVideo(tmp_path, HeadSampler(), num_people=1, num_frames=24, fps=12.0, size=96)
+    writer[0]
+    storage = cv2.FileStorage(str(tmp_path / "camera.yaml"), cv2.FILE_STORAGE_WRITE)
+    storage.write("camera_matrix", np.array([[100.0, 0, 48], [0, 100, 48], [0, 0, 1]]))
+    storage.write("distortion_coefficients", np.array([[0.1, 0, 0, 0, 0]]))
+    storage.release()
+    chosen = [f"checkpoint={checkpoint}", "input=video_00.mp4", "detector=none", "states=default", "camera.pitch=-20",
+              "camera.matrix=camera.yaml"]  # fmt: skip
+    first = enter("predict", *chosen, "calibrate=1", "output=first", "draw=axes")
+    assert first.returncode == 0, first.stderr
+    shown = rows(tmp_path / "first" / "poses.csv")
+    assert [row["state"] for row in shown[:12]] == ["calibrating"] * 12
+    assert "calibrating" not in {row["state"] for row in shown[12:]}
+    events = rows(tmp_path / "first" / "events.csv")
+    assert list(events[0]) == ["file", "track", "state", "start", "end"]
+    assert (events[0]["file"], events[0]["state"], events[0]["start"]) == ("video_00.mp4", "calibrating", "0.0")
+    assert events[-1]["end"] == shown[-1]["time"]
+    (neutral,) = json.loads((tmp_path / "first" / "neutral.json").read_text())["neutral"]
+    assert (neutral["file"], neutral["track"], neutral["faces"]) == ("video_00.mp4", 1, 13)
+    again = enter("predict", *chosen, "calibrate=first/neutral.json", "output=again")
+    assert again.returncode == 0, again.stderr
+    later = rows(tmp_path / "again" / "poses.csv")
+    assert [row["yaw"] for row in later[12:]] == [row["yaw"] for row in shown[12:]]
+    assert later[0]["state"] != "calibrating"
+    assert not (tmp_path / "again" / "neutral.json").exists()
 
 
 def test_unknown_detector_is_told_the_known_ones_and_no_more(refused, checkpoint: Path) -> None:

@@ -107,6 +107,25 @@ def test_what_is_said_of_a_network(config: dict, card: dict, about: str) -> None
     assert Comparison({"x": network}, {}).describe()["networks"] == [{"name": "x", "about": about}]
 
 
+def test_frames_of_a_camera_are_calibrated_and_have_states(compare: Comparison, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(np.arange(0, 100, 0.25))
+    monkeypatch.setattr("headposekit.demo.compare.time.perf_counter", lambda: next(clock))  # twice for each picture
+
+    def first(**options: Any) -> dict[str, Any]:
+        pose = compare(encoded(PICTURE), "two", camera_roll=20.0, **options)["faces"][0]["poses"][0]
+        return {key: pose[key] for key in ("yaw", "pitch", "roll", "state")}
+
+    still, plain = first(), compare(encoded(PICTURE), "two")["faces"][0]["poses"][0]
+    assert abs(still["roll"] - plain["roll"]) > 5  # the camera leans
+    assert still["state"] in ("facing", "left", "right", "up", "down", "away")
+    shown = [first(live="a", calibrate=3.0) for _ in range(8)]
+    assert [pose["state"] for pose in shown] == ["calibrating"] * 6 + ["facing"] * 2
+    assert shown[0] == still | {"state": "calibrating"}
+    assert [shown[-1][angle] for angle in ("yaw", "pitch", "roll")] == pytest.approx([0, 0, 0], abs=1e-3)
+    assert first() == still
+    assert first(live="b")["state"] == still["state"]  # another video, without a calibration
+
+
 def test_field_of_view_is_of_one_picture_only(compare: Comparison, files: list[Path]) -> None:
     def angles(field_of_view: float | None) -> list[float]:
         face = compare(encoded(PICTURE), "two", field_of_view=field_of_view)["faces"][0]["poses"][0]

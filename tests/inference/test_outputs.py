@@ -29,7 +29,7 @@ def test_rows_in_both_forms(tmp_path: Path) -> None:
     with TableWriter(tmp_path / "x.csv", COLUMNS + SPREAD, "csv") as table:
         table.write([row])
         content = list(csv.DictReader((tmp_path / "x.csv").open(newline="")))  # while it is being written
-    cells = ["a, b.mp4", "3", "0.12", "30.0", "20.0", "80.0", "75.0", "", "4", "10.123", "-5.0", "0.5", "1.0", "2.0", "3.0"]
+    cells = ["a, b.mp4", "3", "0.12", "30.0", "20.0", "80.0", "75.0", "", "4", "10.123", "-5.0", "0.5", "1.0", "2.0", "3.0", ""]
     assert content == [dict(zip(COLUMNS + SPREAD, cells, strict=True))]
     with TableWriter(tmp_path / "x.jsonl", COLUMNS, "jsonl") as table:
         table.write([row, row])

@@ -46,6 +46,7 @@ OPTIONS: dict[str, tuple[Any, float, float]] = {
     "pool.patience": (float, 1e-3, MANY),
     "box_lag": (float, 0, SOME),
     "field_of_view": (float | None, 0, 360),
+    "calibrate": (float | str | None, 1e-3, 3600),
 }
 """Options that no constructor takes, or not all of whose numbers it may have: type, and range of the numbers."""
 NEEDED = ("input", "stages", "growth", "loader_workers", "batch_sizes", "scaling")

@@ -12,6 +12,7 @@ from headposekit.cli.networks import load_given
 from headposekit.console import print_prediction
 from headposekit.detectors.base import tried
 from headposekit.inference.estimator import PoseEstimator
+from headposekit.inference.neutral import calibration_of
 from headposekit.inference.predictions import Outputs, predict_all
 from headposekit.inference.sources import find_inputs
 from headposekit.inference.stream import PoseStream
@@ -27,8 +28,10 @@ def predict(config: DictConfig) -> None:
     outputs = Outputs(take_folder(Path(str(config.output or output_dir()))), config.format, config.draw)
     detector = tried(instantiate(config.detector))  # before an earlier table is written over
     torch.set_num_threads(config.num_threads or torch.get_num_threads())
-    model = PoseEstimator(load_given(config), detector, config.device, field_of_view=config.field_of_view)
+    camera, states = instantiate(config.camera, _convert_="all"), instantiate(config.states)
+    neutral = None if config.calibrate is None else calibration_of(config.calibrate)
+    model = PoseEstimator(load_given(config), detector, config.device, camera=camera)
     size = 1 if any(isinstance(source.path, int) for source in inputs) else config.batch_size
-    tracker, smoothing = instantiate(config.tracker), instantiate(config.smoothing)
-    stream = PoseStream(model, tracker, smoothing, config.box_lag, size, config.max_spread)
+    new_tracker, new_smoothing = instantiate(config.tracker), instantiate(config.smoothing)
+    stream = PoseStream(model, new_tracker, new_smoothing, config.box_lag, size, config.max_spread, neutral, states)
     print_prediction(predict_all(stream, inputs, outputs, config.max_megapixels))

@@ -101,11 +101,19 @@ class CSVTable(FolderDataset):
         extra = str(path).removeprefix(str(self.picture_of(path)))
         return Path(self._pictures[path]).as_posix() + extra
 
+    def cells_of(self, path: Path) -> dict[str, str]:
+        """The row's cells by column."""
+        return self._rows[path].cells
+
+    def angles_in_file(self, path: Path) -> NDArray[np.float64]:
+        """The row's yaw, pitch and roll (3,) as they stand there; InputError where one is no number."""
+        row = self._rows[path]
+        return np.array([number_in(f"{self.table}, line {row.line}", row, angle) for angle in ANGLES])
+
     def read_annotation(self, path: Path) -> Annotation:
         """The row's numbers."""
-        row = self._rows[path]
+        row, pose = self._rows[path], self.angles_in_file(path)
         where = f"{self.table}, line {row.line}"
-        pose = np.array([number_in(where, row, angle) for angle in ANGLES])
         given = [side for side in SIDES if row.cells.get(side)]
         if (len(given) == len(SIDES)) != self.has_boxes or 0 < len(given) < len(SIDES):
             raise InputError(f"{where}: give every row its box ({','.join(SIDES)}), or none of them one")

@@ -15,10 +15,14 @@ from headposekit.detectors.base import FaceDetector, tried
 from headposekit.errors import InputError
 from headposekit.files import data_url
 from headposekit.geometry.conventions import ANGLES
-from headposekit.geometry.perspective import focal_length
+from headposekit.inference.camera import Camera
 from headposekit.inference.estimator import DETECTORS, HeadPose, PoseEstimator, make_detector
+from headposekit.inference.neutral import Calibration, calibration_of
 from headposekit.inference.outputs import draw_faces
-from headposekit.inference.stream import TrackedPose
+from headposekit.inference.smoothing import NoSmoothing
+from headposekit.inference.states import State, States
+from headposekit.inference.stream import TrackedPose, Video
+from headposekit.inference.tracking import Tracker
 from headposekit.pictures import decode_image
 from headposekit.types import Image
 
@@ -34,6 +38,7 @@ class Comparison:
     networks: dict[str, PoseEstimator]  # by the names that the page shows
     detectors: dict[str, FaceDetector]  # likewise, the preferred one first
     max_megapixels: float = 50.0  # size of a picture from which it is refused
+    _live: tuple[str, list[Video]] | None = field(default=None, repr=False)  # the camera, and what follows its faces
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def describe(self) -> dict[str, Any]:
@@ -42,44 +47,64 @@ class Comparison:
         return {"networks": networks, "detectors": list(self.detectors), "drawn": list(DRAWN)}
 
     def __call__(
-        self, raw: bytes, detector: str, draw: str = "axes", name: str = "", field_of_view: float | None = None
+        self,
+        raw: bytes,
+        detector: str,
+        draw: str = "axes",
+        name: str = "",
+        field_of_view: float | None = None,
+        camera_pitch: float = 0.0,
+        camera_roll: float = 0.0,
+        live: str = "",
+        calibrate: float | None = None,
     ) -> dict[str, Any]:
         """Estimate the pose of every face in a picture's file, by every network.
 
-        `name` is for detectors that look boxes up (no file is opened by it), `field_of_view` (degrees) as in `PoseEstimator`.
+        `name` is for detectors that look boxes up (no file is opened by it), `field_of_view` and how the camera stands
+        (degrees) as in `Camera`. Pictures that carry the same word `live` are frames of one video, now: states then last, and
+        poses are relative to those of the first `calibrate` seconds.
 
         Returns:
             `faces`, the surest first: `box` (pixels of the picture), `score`, and of each network in `poses` yaw, pitch,
-            roll, their `spread` (degrees or null) and the `crop` that it saw; `pictures`, the drawn picture of each network;
-            `milliseconds` of detection and networks. Pictures are data URLs.
+            roll, their `spread` (degrees or null), the `state` and the `crop` that it saw; `pictures`, the drawn picture of
+            each network; `milliseconds` of detection and networks. Pictures are data URLs.
 
         Raises:
             InputError: no readable picture, one too large, an unknown detector or way to draw, an impossible field of view.
         """
         if detector not in self.detectors or draw not in DRAWN:
             raise InputError(f"detector={detector} draw={draw}: choose {', '.join(self.detectors)}, and {' or '.join(DRAWN)}")
-        if field_of_view is not None:
-            focal_length(field_of_view, 1)
+        camera = Camera(pitch=camera_pitch, roll=camera_roll, field_of_view=field_of_view)
         finder, networks = self.detectors[detector], list(self.networks.values())
         with self._lock:  # one large picture at a time
             picture = decode_image(raw, "", self.max_megapixels)
             start = time.perf_counter()
             found = finder(picture, name)
-            seen = [network.cut(picture, found, finder.boxes_are_crops) for network in networks]
-            poses = []
-            for network, faces in zip(networks, seen, strict=True):
-                network.field_of_view = field_of_view
-                poses += network.poses([faces])
+            if live and (self._live is None or self._live[0] != live):
+                self._live = live, [_video(live, calibrate) for _ in networks]
+            videos, tracks = (self._live[1] if live and self._live else []), list[int]()
+            if videos:
+                found, tracks = videos[0].identify(found, start)
+            seen, poses = [], []
+            for number, network in enumerate(networks):
+                network.camera = camera
+                seen.append(network.cut(picture, found, finder.boxes_are_crops))
+                (of_network,) = network.poses([seen[-1]])
+                if videos:
+                    people = zip(tracks, of_network, strict=True)
+                    poses.append([videos[number].follow(track, start, pose) for track, pose in people])
+                else:
+                    poses.append([TrackedPose(pose, None, state=State(States().of(pose.pose), start)) for pose in of_network])
             seconds = time.perf_counter() - start
             described = [
                 {
-                    "box": [round(side, 2) for side in same[0].box],
-                    "score": same[0].score,
+                    "box": [round(side, 2) for side in same[0].pose.box],
+                    "score": same[0].pose.score,
                     "poses": [_pose(pose, faces.crops[number]) for pose, faces in zip(same, seen, strict=True)],
                 }
                 for number, same in enumerate(zip(*poses, strict=True))
             ]
-            pictures = [data_url(drawn(picture, of_network, draw)) for of_network in poses]
+            pictures = [data_url(drawn(picture, [face.pose for face in of_network], draw)) for of_network in poses]
         return {"faces": described, "pictures": pictures, "milliseconds": round(1000 * seconds, 1)}
 
 
@@ -115,9 +140,16 @@ def short_names(paths: Sequence[str]) -> list[str]:
     return names
 
 
-def _pose(pose: HeadPose, crop: Image) -> dict[str, Any]:
+def _video(name: str, calibrate: float | None) -> Video:
+    calibration = None if calibrate is None else Calibration(calibration_of(calibrate))
+    return Video(name, Tracker(), NoSmoothing(), 0.0, calibration, States())
+
+
+def _pose(face: TrackedPose, crop: Image) -> dict[str, Any]:
+    pose = face.pose
     angles = {name: round(angle, 3) for name, angle in zip(ANGLES, pose.pose, strict=True)}
-    return {**angles, "spread": pose.spread and [round(value, 3) for value in pose.spread], "crop": data_url(crop)}
+    spread = pose.spread and [round(value, 3) for value in pose.spread]
+    return {**angles, "spread": spread, "state": face.state and face.state.name, "crop": data_url(crop)}
 
 
 def _about(network: PoseEstimator) -> str:

@@ -1,12 +1,13 @@
 "use strict";
 
 const $ = (id) => document.getElementById(id);
-const OPTIONS = ["detector", "draw", "field_of_view"];
+const OPTIONS = ["detector", "draw", "field_of_view", "camera_pitch"];
 const ANGLES = ["yaw", "pitch", "roll"];
 let setup; // what the server offers
 let shown = null; // the picture in hand: file, name, true poses
 let asked = 0; // so that a late answer does not cover a newer one
 let stream = null; // of the camera
+let live = {}; // what makes its frames one video
 
 function make(tag, content = [], properties = {}) {
   const element = Object.assign(document.createElement(tag), properties);
@@ -32,7 +33,7 @@ async function estimate(file, name, truth) {
   shown = [file, name, truth];
   if (file.size > 1e6 * setup.max_megabytes) return refuse(`${name}: more than ${setup.max_megabytes} MB; make it smaller`);
   if (!stream) say("…");
-  const query = new URLSearchParams({ name, ...Object.fromEntries(OPTIONS.map((id) => [id, $(id).value])) });
+  const query = new URLSearchParams({ name, ...Object.fromEntries(OPTIONS.map((id) => [id, $(id).value])), ...(stream ? live : {}) });
   let answer;
   try {
     answer = await (await fetch(`poses?${query}`, { method: "POST", body: file })).json();
@@ -41,7 +42,7 @@ async function estimate(file, name, truth) {
   }
   if (number !== asked) return;
   if (answer.error) return refuse(`${name}: ${answer.error}`);
-  await show(answer, $("field_of_view").value ? [] : truth); // truths are along the ray to each head
+  await show(answer, $("field_of_view").value || $("camera_pitch").value ? [] : truth); // truths are along the ray to each head
   const hint = answer.faces.length ? "" : "; try another way to find them; none takes the whole picture for a face";
   say(`${name}: ${answer.faces.length || "no"} face${answer.faces.length === 1 ? "" : "s"}${hint}`, !answer.faces.length);
 }
@@ -55,8 +56,8 @@ async function show(answer, truth) {
   $("pictures").replaceChildren(...figures);
   $("result").classList.toggle("single", !several);
   const spread = answer.faces.some((face) => face.poses.some((pose) => pose.spread));
-  const heads = ["face", ...(several ? ["network"] : []), "seen", ...ANGLES.flatMap((angle) => (spread ? [angle, "±"] : [angle]))];
-  const cells = heads.map((head) => make("th", head, { scope: "col", className: ["face", "network", "seen"].includes(head) ? "left" : "" }));
+  const heads = ["face", ...(several ? ["network"] : []), "seen", ...ANGLES.flatMap((angle) => (spread ? [angle, "±"] : [angle])), "state"];
+  const cells = heads.map((head) => make("th", head, { scope: "col", className: ["face", "network", "seen", "state"].includes(head) ? "left" : "" }));
   document.querySelector("thead").replaceChildren(make("tr", cells));
   document.querySelector("tbody").replaceChildren(...answer.faces.flatMap((face, index) => rows(face, index, truth, spread)));
   $("time").textContent = `${answer.milliseconds.toFixed(0)} ms to find the faces and estimate their poses`;
@@ -77,7 +78,7 @@ function rows(face, index, truth, spread) {
       ...(spread ? [make("td", pose.spread ? pose.spread[at].toFixed(1) : "", { className: "spread" })] : []),
     ]);
     const className = `${pose.crop ? "pose" : "truth"} ${row === 0 ? "first" : ""}`;
-    return make("tr", [make("td", first, { className: "left" }), ...name, seen, ...numbers], { className });
+    return make("tr", [make("td", first, { className: "left" }), ...name, seen, ...numbers, make("td", pose.state ?? "", { className: "left state" })], { className });
   });
 }
 
@@ -93,6 +94,8 @@ async function startCamera() {
   }
   $("camera").ariaPressed = "true";
   $("camera").textContent = "Stop the camera";
+  live = { live: crypto.randomUUID() };
+  $("calibrate").disabled = false;
   const canvas = make("canvas", [], { width: video.videoWidth, height: video.videoHeight });
   const mine = stream; // it may be stopped and started again meanwhile
   while (stream === mine) {
@@ -105,6 +108,7 @@ async function startCamera() {
 function stopCamera() {
   if (stream) stream.getTracks().forEach((track) => track.stop());
   stream = null;
+  $("calibrate").disabled = true;
   $("camera").ariaPressed = "false";
   $("camera").textContent = "Camera";
 }
@@ -130,6 +134,7 @@ async function start() {
     if (target.files.length) open(target.files[0], target.files[0].name);
     target.value = ""; // so that the same file can be opened again
   };
+  $("calibrate").onclick = () => { live = { live: crypto.randomUUID(), calibrate: 3 }; };
   $("camera").onclick = () => (stream ? stopCamera() : startCamera());
   for (const id of OPTIONS) $(id).onchange = () => shown && !stream && estimate(...shown);
   document.ondragover = (event) => { event.preventDefault(); document.body.classList.add("over"); };

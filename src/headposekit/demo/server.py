@@ -43,6 +43,13 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 """The browser itself refuses requests to other servers, other sites' frames, and to keep a picture."""
+NUMBERS = {
+    "field_of_view": " of degrees",
+    "camera_pitch": " of degrees",
+    "camera_roll": " of degrees",
+    "calibrate": " of seconds",
+}
+"""Options of a picture that are numbers, and their units."""
 STATIC = {"page.html": "text/html", "page.css": "text/css", "page.js": "text/javascript"}
 log = logging.getLogger(__name__)
 
@@ -124,12 +131,13 @@ class Page:
             raise LengthRequired
         raw = request.get_data()
         options: dict[str, Any] = {"detector": next(iter(self.compare.detectors))}
-        options |= {key: request.args[key] for key in ("detector", "draw", "name") if key in request.args}
-        if angle := request.args.get("field_of_view"):
-            try:
-                options["field_of_view"] = float(angle)
-            except ValueError as error:
-                raise InputError(f"field_of_view={angle} is not a number of degrees; correct it") from error
+        options |= {key: request.args[key] for key in ("detector", "draw", "name", "live") if key in request.args}
+        for key in NUMBERS:
+            if given := request.args.get(key):
+                try:
+                    options[key] = float(given)
+                except ValueError as error:
+                    raise InputError(f"{key}={given} is not a number{NUMBERS[key]}; correct it") from error
         with request.environ.get(WORKING, contextlib.nullcontext)():
             return _json(self.compare(raw, **options))
 

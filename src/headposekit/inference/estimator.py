@@ -3,7 +3,7 @@
 import math
 import pkgutil
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple, overload
 
@@ -16,8 +16,8 @@ from headposekit.detectors.base import Detections, FaceDetector
 from headposekit.errors import InputError
 from headposekit.geometry.conventions import ANGLES
 from headposekit.geometry.crops import CropRule, check_box
-from headposekit.geometry.perspective import focal_length, ray_to_camera
-from headposekit.geometry.rotations import nearest_pose, pose_to_matrix
+from headposekit.geometry.rotations import matrix_to_pose, nearest_pose, pose_to_matrix
+from headposekit.inference.camera import Camera
 from headposekit.pictures import as_picture
 from headposekit.types import Image, Triple
 from headposekit.weights.checkpoint import LoadedNetwork, build
@@ -48,6 +48,7 @@ class HeadPose:
             positive roll leans clockwise.
         spread: standard deviations of yaw, pitch and roll in degrees, where the network says how sure it is.
         rotation_spread: likewise, the root mean square angle to the true rotation in degrees.
+        turn: three rows of the rotation, frame A, from the pose that the crop shows to this one; None where they are the same.
     """
 
     box: tuple[float, float, float, float]
@@ -57,6 +58,7 @@ class HeadPose:
     roll: float
     spread: Triple | None = None
     rotation_spread: float | None = None
+    turn: tuple[Triple, ...] | None = field(default=None, repr=False)
 
     @property
     def pose(self) -> Triple:
@@ -68,6 +70,20 @@ class HeadPose:
         """(3, 3) rotation of the head to the camera: x right, y up, z toward the viewer."""
         matrix: NDArray[np.float64] = pose_to_matrix(torch.tensor(self.pose, dtype=torch.float64)).numpy()
         return matrix
+
+    @property
+    def seen(self) -> Triple:
+        """Yaw, pitch, roll in degrees as the picture shows them, which is how they are drawn."""
+        if self.turn is None:
+            return self.pose
+        yaw, pitch, roll = matrix_to_pose(torch.from_numpy(np.array(self.turn).T @ self.matrix)).tolist()
+        return yaw, pitch, roll
+
+    def turned(self, rotation: NDArray[np.float64]) -> "HeadPose":
+        """The same face after a rotation (3, 3), frame A, in the angles nearest to what they were; drawn as before."""
+        ((yaw, pitch, roll),) = _turned(np.array([self.pose]), rotation).tolist()
+        first, second, third = (rotation if self.turn is None else rotation @ np.array(self.turn)).tolist()
+        return replace(self, yaw=yaw, pitch=pitch, roll=roll, turn=(tuple(first), tuple(second), tuple(third)))
 
     def __str__(self) -> str:
         spread = [""] * 3 if self.spread is None else [f" ± {value:.1f}" for value in self.spread]
@@ -82,7 +98,7 @@ class Faces(NamedTuple):
     boxes: NDArray[np.float64]  # (N, 4), pixels
     scores: NDArray[np.float64]  # (N,), NaN where the detector does not say
     crops: NDArray[np.uint8]  # (N, S, S, 3), RGB
-    size: tuple[int, int]  # width and height of the picture
+    turns: NDArray[np.float64] | None = None  # (N, 3, 3), see `Camera.turns`; None where poses stay as the crops show them
 
 
 class PoseEstimator:
@@ -95,7 +111,7 @@ class PoseEstimator:
         batch_size: faces in a batch.
         field_of_view: of the camera, degrees from side to side of a picture; poses are then those in the camera's frame (as
             by `headposekit.geometry.perspective`). None leaves them as the crops show them, relative to the ray to each head.
-
+        camera: how the camera stands, and its lens; poses are then those in the world's frame. In place of `field_of_view`.
     """
 
     def __init__(
@@ -105,13 +121,12 @@ class PoseEstimator:
         device: str | None = None,
         batch_size: int = 64,
         field_of_view: float | None = None,
+        camera: Camera | None = None,
     ) -> None:
         self.members = tuple(members)
-        self.batch_size, self.field_of_view = batch_size, field_of_view
-        if field_of_view is not None:
-            if not isinstance(field_of_view, int | float):
-                raise InputError(f"field_of_view={field_of_view!r} is not a number of degrees, nor None")
-            focal_length(field_of_view, 1)
+        self.batch_size, self.camera = batch_size, camera or Camera(field_of_view=field_of_view)
+        if camera is not None and field_of_view is not None:
+            raise InputError("field_of_view= and camera= were both given; give Camera(field_of_view=...)")
         if not isinstance(batch_size, int) or batch_size < 1:
             raise InputError(f"batch_size={batch_size} is less than 1; give a whole number of faces")
         self.detector = make_detector(detector)
@@ -179,7 +194,7 @@ class PoseEstimator:
         return self.poses(faces)
 
     def cut(self, picture: Image, found: Detections, boxes_are_crops: bool = False) -> Faces:
-        """Cut the faces out of a picture (H, W, 3) uint8 RGB; InputError see `check_box`.
+        """Cut the faces out of a picture (H, W, 3) uint8 RGB; InputError see `check_box` and `Camera.turns`.
 
         `boxes_are_crops` says that the boxes are no tight ones, but what the network is to see.
         """
@@ -188,7 +203,9 @@ class PoseEstimator:
         for number, box in enumerate(found.boxes):
             check_box(box, width, height, f"box {number}")
         squares = np.array([rule(picture, box) for box in found.boxes], dtype=np.uint8)
-        return Faces(*found, squares.reshape(-1, rule.size, rule.size, 3), (width, height))
+        centers = (found.boxes[:, :2] + found.boxes[:, 2:]) / 2
+        turns = None if self.camera.is_plain else self.camera.turns(centers, (width, height))
+        return Faces(*found, squares.reshape(-1, rule.size, rule.size, 3), turns)
 
     def poses(self, faces: Sequence[Faces]) -> list[list[HeadPose]]:
         """The poses of several pictures' faces, in one batch."""
@@ -199,24 +216,20 @@ class PoseEstimator:
         poses, start = [], 0
         for one in faces:
             part = slice(start, start + len(one.boxes))
-            shown = self._in_camera(pose[part], one)
-            rows = zip(one.boxes.tolist(), one.scores.tolist(), shown.tolist(), spreads[part], strict=True)
+            shown = pose[part]
+            turns: list[Any] = [None] * len(one.boxes)
+            if one.turns is not None:
+                shown = _turned(shown, one.turns)
+                turns = [tuple(map(tuple, turn)) for turn in one.turns.tolist()]
+            rows = zip(one.boxes.tolist(), one.scores.tolist(), shown.tolist(), spreads[part], turns, strict=True)
             poses.append(
                 [
-                    HeadPose((x0, y0, x1, y1), None if math.isnan(score) else score, yaw, pitch, roll, *off)
-                    for (x0, y0, x1, y1), score, (yaw, pitch, roll), off in rows
+                    HeadPose((x0, y0, x1, y1), None if math.isnan(score) else score, yaw, pitch, roll, *off, turn)
+                    for (x0, y0, x1, y1), score, (yaw, pitch, roll), off, turn in rows
                 ]
             )
             start = part.stop
         return poses
-
-    def _in_camera(self, pose: NDArray[np.float64], faces: Faces) -> NDArray[np.float64]:
-        if self.field_of_view is None:
-            return pose
-        seen, center = torch.from_numpy(pose), torch.from_numpy((faces.boxes[:, :2] + faces.boxes[:, 2:]) / 2)
-        turned = ray_to_camera(seen, center, faces.size, focal_length(self.field_of_view, faces.size[0]))
-        camera: NDArray[np.float64] = nearest_pose(turned, seen).numpy()
-        return camera
 
     def estimate(self, crops: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
         """Poses (N, 3) of crops (N, S, S, 3) uint8 RGB, any N; and spreads (N, 4), of the angles and the rotation, if any."""
@@ -238,6 +251,7 @@ def load(
     device: str | None = None,
     batch_size: int = 64,
     field_of_view: float | None = None,
+    camera: Camera | None = None,
 ) -> PoseEstimator:
     """Load a network to call with pictures.
 
@@ -245,7 +259,7 @@ def load(
         paths: a checkpoint (.ckpt), a .safetensors file with its .json, an exported .onnx file, or published weights (.h5 of
             FSA-Net and SSR-Net-MD, .pkl of Hopenet, and others in docs/models.md), or the name of a network of the package (by
             default `resnet`; the others: docs/shipped.md); several make their late fusion.
-        detector, device, batch_size, field_of_view: see `PoseEstimator`.
+        detector, device, batch_size, field_of_view, camera: see `PoseEstimator`.
 
     Raises:
         InputError: an unusable file, networks of different crops, an impossible option.
@@ -254,7 +268,7 @@ def load(
     for file in files:
         if not isinstance(file, str | Path):
             raise InputError(f"{file!r} is no path of a network's file; give a str or Path, or a list of these")
-    return PoseEstimator(load_all(files), detector, device, batch_size, field_of_view)
+    return PoseEstimator(load_all(files), detector, device, batch_size, field_of_view, camera)
 
 
 def make_detector(detector: FaceDetector | str) -> FaceDetector:
@@ -267,6 +281,13 @@ def make_detector(detector: FaceDetector | str) -> FaceDetector:
         raise InputError(f"detector={detector} is unknown; choose {', '.join(DETECTORS)}, or give a detector object")
     made: FaceDetector = pkgutil.resolve_name(DETECTORS[detector])()
     return made
+
+
+def _turned(pose: NDArray[np.float64], turns: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Poses (N, 3) after rotations (N, 3, 3) or (3, 3) in frame A, in the angles nearest to what they were."""
+    seen = torch.from_numpy(pose)
+    turned: NDArray[np.float64] = nearest_pose(matrix_to_pose(torch.from_numpy(turns) @ pose_to_matrix(seen)), seen).numpy()
+    return turned
 
 
 def _as_boxes(boxes: Any) -> NDArray[np.float64]:

@@ -183,9 +183,9 @@ def draw_faces(image: Image, faces: list[TrackedPose], kind: Draw) -> Image:
         thickness = max(1, round(side / 60))
         cv2.rectangle(picture, (round(x0), round(y0)), (round(x1), round(y1)), (255, 255, 255), max(1, thickness // 2))
         if kind == "axes":
-            draw_axes(picture, face.pose.pose, center, 0.6 * side, thickness)
+            draw_axes(picture, face.pose.seen, center, 0.6 * side, thickness)
         else:
-            draw_cube(picture, face.pose.pose, center, 0.9 * side, thickness)
+            draw_cube(picture, face.pose.seen, center, 0.9 * side, thickness)
         yaw, pitch, roll = face.pose.pose
         text = f"{'' if face.track is None else f'{face.track}: '}{yaw:+.0f} {pitch:+.0f} {roll:+.0f}"
         scale = max(0.35, side / 300)
@@ -208,6 +208,7 @@ def pose_row(frame: Frame, face: TrackedPose) -> dict[str, Any]:
         "score": None if face.pose.score is None else round(face.pose.score, 4),
         "track": face.track,
         **{key: None if value is None else round(value, 3) for key, value in (*numbers, *zip(SPREAD, spread, strict=True))},
+        "state": None if face.state is None else face.state.name,
     }
 
 

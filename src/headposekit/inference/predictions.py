@@ -1,5 +1,6 @@
 """A prediction from its inputs to its files, with a progress bar."""
 
+import contextlib
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +11,10 @@ from rich.text import Text
 
 from headposekit.errors import InputError
 from headposekit.files import write_json, writing
+from headposekit.inference.neutral import write_neutrals
 from headposekit.inference.outputs import COLUMNS, SPREAD, Draw, Drawing, Format, TableWriter, pose_row
 from headposekit.inference.sources import Input, ahead, count_frames, read_frames
+from headposekit.inference.states import EVENT_COLUMNS, Events
 from headposekit.inference.stream import PoseStream
 from headposekit.pictures import MAX_MEGAPIXELS
 
@@ -21,7 +24,10 @@ MAX_COUNTED = 50
 
 @dataclass
 class Outputs:
-    """Where a prediction goes: `poses.csv` or `.jsonl`, `unreadable.csv`, `summary.json`, and what is drawn, below `drawn`."""
+    """Where a prediction goes: `poses.csv` or `.jsonl`, `unreadable.csv`, `summary.json`, and what is drawn, below `drawn`.
+
+    With states `events.csv` as well, and with a calibration `neutral.json`.
+    """
 
     folder: Path
     form: Format
@@ -47,16 +53,22 @@ def predict_all(
         outputs.folder.mkdir(parents=True, exist_ok=True)
     table = outputs.folder / f"poses.{outputs.form}"
     problems = outputs.folder / "unreadable.csv"
-    columns = (*COLUMNS, *(SPREAD if stream.model.has_spread else ()))
+    has_states = stream.new_states is not None or stream.calibrate is not None
+    columns = (*COLUMNS, *(SPREAD if stream.model.has_spread else ()), *(("state",) if has_states else ()))
     counts = {"inputs": len(inputs), "frames": 0, "faces": 0, "without_face": 0, "unreadable": 0, "refused": 0}
     unreadable: list[str] = []
-    start = time.perf_counter()
+    start, num_neutral = time.perf_counter(), 0
     with (
         TableWriter(table, columns, outputs.form) as rows,
         TableWriter(problems, ("file", "frame", "reason"), "csv") as reasons,
         Drawing(outputs.folder / "drawn", outputs.draw) as drawing,
+        contextlib.ExitStack() as stack,
         Progress(TextColumn("estimating"), BarColumn(), MofNCompleteColumn(), Speed(), TimeRemainingColumn()) as progress,
     ):
+        events = None
+        if stream.new_states is not None:
+            table_of_events = stack.enter_context(TableWriter(outputs.folder / "events.csv", EVENT_COLUMNS, "csv"))
+            events = stack.enter_context(contextlib.closing(Events(table_of_events.write)))
         bar = progress.add_task("", total=_count_all(inputs))
         for frame, faces in stream(ahead(read_frames(inputs, max_megapixels))):
             if frame.problem:
@@ -70,6 +82,12 @@ def predict_all(
                 counts["refused"] += sum(face.is_refused for face in faces)
                 rows.write([pose_row(frame, face) for face in faces])
                 drawing.write(frame, faces)
+                for face in faces:
+                    if events is not None and face.state and face.track is not None and frame.time is not None:
+                        events.add(frame.source.name, face.track, frame.time, face.state)
+            if len(stream.neutrals) > num_neutral:
+                num_neutral = len(stream.neutrals)
+                write_neutrals(outputs.folder / "neutral.json", stream.neutrals)
             progress.advance(bar)
     seconds = time.perf_counter() - start
     summary = {

@@ -1,7 +1,7 @@
 """Pictures and videos to poses: detection, identities, crops, the network in batches, smoothing."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
@@ -10,28 +10,44 @@ from numpy.typing import NDArray
 from headposekit.detectors.base import Detections, no_detections
 from headposekit.errors import InputError
 from headposekit.inference.estimator import Faces, HeadPose, PoseEstimator
+from headposekit.inference.neutral import Calibration, Neutral
 from headposekit.inference.smoothing import Smoothing
 from headposekit.inference.sources import Frame, in_batches
+from headposekit.inference.states import CALIBRATING, State, States
 from headposekit.inference.tracking import Tracker
 
 
 @dataclass(frozen=True)
 class TrackedPose:
-    """A face of a frame: its pose, smoothed, and its identity in the video, from 1; None in a picture.
+    """A face of a frame.
 
-    A pose is refused, and not smoothed, where its spread is too large.
+    Attributes:
+        pose: smoothed, and relative to the neutral pose where that is known.
+        track: identity in the video, from 1; None in a picture.
+        is_refused: whether its spread is too large; the pose is then as it was estimated.
+        state: where the head faces, see `States`; None where nobody asks.
     """
 
     pose: HeadPose
     track: int | None
     is_refused: bool = False
+    state: State | None = None
 
 
-class _Video:
-    """What is remembered from frame to frame of one video."""
+class Video:
+    """What is remembered from frame to frame of one video; arguments see `PoseStream`."""
 
-    def __init__(self, name: str, tracker: Tracker, smoothing: Smoothing, box_lag: float) -> None:
+    def __init__(
+        self,
+        name: str,
+        tracker: Tracker,
+        smoothing: Smoothing,
+        box_lag: float = 0.0,
+        calibration: Calibration | None = None,
+        states: States | None = None,
+    ) -> None:
         self.name, self.tracker, self.smoothing, self.box_lag = name, tracker, smoothing, box_lag
+        self.calibration, self.states = calibration, states
         self._boxes: dict[int, tuple[float, NDArray[np.float64]]] = {}
 
     def identify(self, found: Detections, time: float) -> tuple[Detections, list[int]]:
@@ -45,6 +61,17 @@ class _Video:
                 box[:] = last + step / (step + self.box_lag) * (box - last)
             self._boxes[track] = (time, box)
         return Detections(boxes, found.scores), tracks
+
+    def follow(self, track: int, time: float, pose: HeadPose) -> TrackedPose:
+        """A face of the next frame as it is shown."""
+        yaw, pitch, roll = self.smoothing(track, time, pose.pose)
+        pose = replace(pose, yaw=yaw, pitch=pitch, roll=roll)
+        if self.calibration is not None:
+            neutral = self.calibration(track, time, pose.pose)
+            if not isinstance(neutral, Neutral):
+                return TrackedPose(pose, track, state=State(CALIBRATING, neutral))
+            pose = neutral(pose)
+        return TrackedPose(pose, track, state=None if self.states is None else self.states(track, time, pose.pose))
 
 
 @dataclass
@@ -60,6 +87,9 @@ class PoseStream:
         batch_size: frames that go through the network together; 1 shows each at once.
         max_spread: of the rotation in degrees, above which a pose is refused; None refuses none. InputError where it is not
             above 0, or the network does not say how sure it is.
+        calibrate: seconds for which people look straight ahead at first, or their neutral pose; poses are then relative to it.
+            In a picture they are so only where it is given.
+        new_states: makes what names the states of the faces of one video; None for no states.
     """
 
     model: PoseEstimator
@@ -68,6 +98,10 @@ class PoseStream:
     box_lag: float = 0.0
     batch_size: int = 32
     max_spread: float | None = None
+    calibrate: float | Neutral | None = None
+    new_states: Callable[[], States] | None = None
+    neutrals: dict[tuple[str, int], Neutral] = field(default_factory=dict, init=False)
+    """Those that were measured, by video and identity in it."""
 
     def __post_init__(self) -> None:
         if self.max_spread is not None and not self.max_spread > 0:
@@ -79,34 +113,45 @@ class PoseStream:
             )
         if not self.box_lag >= 0:
             raise InputError(f"box_lag={self.box_lag} is less than 0; give seconds, or 0 for boxes as they are found")
-        self.new_tracker(), self.new_smoothing()  # which refuse impossible options, before anything is read
+        self.new_video("")  # its parts refuse impossible options, before anything is read
+
+    def new_video(self, name: str) -> Video:
+        """What follows the faces of a video."""
+        calibration = None if self.calibrate is None else Calibration(self.calibrate)
+        states = None if self.new_states is None else self.new_states()
+        return Video(name, self.new_tracker(), self.new_smoothing(), self.box_lag, calibration, states)
 
     def __call__(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, list[TrackedPose]]]:
         """Each frame with its faces, in order; a frame in which something is wrong has none, and says so."""
-        video: _Video | None = None
+        video: Video | None = None
         for batch in in_batches(frames, self.batch_size):
             faces: list[Faces] = []
-            who: list[tuple[_Video | None, list[int]]] = []
+            who: list[tuple[Video | None, list[int]]] = []
             for frame in batch:
                 found, tracks = self._find(frame), list[int]()
                 if frame.time is not None:
                     if video is None or video.name != frame.source.name:
-                        video = _Video(frame.source.name, self.new_tracker(), self.new_smoothing(), self.box_lag)
+                        video = self.new_video(frame.source.name)
                     found, tracks = video.identify(found, frame.time)
                 faces.append(self._cut(frame, found))
                 who.append((video, tracks))
             for frame, poses, (shown, tracks) in zip(batch, self.model.poses(faces), who, strict=True):
                 if shown is None or frame.time is None:
-                    yield frame, [TrackedPose(pose, None, self._refuses(pose)) for pose in poses]
+                    yield frame, [self._picture(pose) for pose in poses]
                     continue
-                smoothed = []
-                for track, pose in zip(tracks, poses, strict=False):  # no poses where something is wrong
-                    if self._refuses(pose):
-                        smoothed.append(TrackedPose(pose, track, is_refused=True))
-                        continue
-                    yaw, pitch, roll = shown.smoothing(track, frame.time, pose.pose)
-                    smoothed.append(TrackedPose(replace(pose, yaw=yaw, pitch=pitch, roll=roll), track))
-                yield frame, smoothed
+                followed = [
+                    TrackedPose(pose, track, is_refused=True) if self._refuses(pose) else shown.follow(track, frame.time, pose)
+                    for track, pose in zip(tracks, poses, strict=False)  # no poses where something is wrong
+                ]
+                yield frame, followed
+                if shown.calibration is not None:
+                    self.neutrals |= {(shown.name, track): found for track, found in shown.calibration.neutrals.items()}
+
+    def _picture(self, pose: HeadPose) -> TrackedPose:
+        if self._refuses(pose):
+            return TrackedPose(pose, None, is_refused=True)
+        pose = self.calibrate(pose) if isinstance(self.calibrate, Neutral) else pose
+        return TrackedPose(pose, None, state=State(self.new_states().of(pose.pose), 0.0) if self.new_states else None)
 
     def _refuses(self, pose: HeadPose) -> bool:
         return self.max_spread is not None and pose.rotation_spread is not None and not pose.rotation_spread <= self.max_spread
