@@ -324,7 +324,8 @@ class PoseModule(HeadPoseModule):
 
 def lowest(values: Sequence[float], heights: Sequence[float]) -> float:
     """Where a curve over evenly spaced logarithms of values is lowest, by a parabola through the three lowest points."""
-    at = min(range(len(values)), key=lambda index: heights[index])
+    heights = [height if math.isfinite(height) else math.inf for height in heights]
+    at = min(range(len(values)), key=heights.__getitem__)
     if not 0 < at < len(values) - 1 or not all(map(math.isfinite, heights[at - 1 : at + 2])):
         return values[at]
     before, here, after = heights[at - 1 : at + 2]
