@@ -39,7 +39,7 @@ class FisherHead(MatrixHead):
 
 def log_c(singular: Tensor) -> Tensor:
     """Log of C(S), the mean of exp(tr(SᵀR)) over all rotations, of proper singular values (B, 3): s1 >= s2 >= |s3|."""
-    result: Tensor = _LogC.apply(singular)  # type: ignore[no-untyped-call]  # torch's own
+    result: Tensor = _LogC.apply(singular)
     return result
 
 
@@ -64,9 +64,10 @@ class _LogC(torch.autograd.Function):
         return log_integral + singular.sum(dim=-1)
 
     @staticmethod
-    def backward(context: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]  # torch's own takes anything
+    def backward(context: Any, gradient: Tensor) -> Tensor:
         (means,) = context.saved_tensors
-        return gradient.unsqueeze(-1) * means
+        result: Tensor = gradient.unsqueeze(-1) * means
+        return result
 
 
 @functools.cache
