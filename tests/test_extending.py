@@ -66,6 +66,7 @@ def only_results(tmp_path: Path) -> tuple[Path, dict]:
     [
         ("loss=huber", {"loss": {"_target_": "huber.Huber", "delta": 5}}),
         ("augmentation=foggy", {"data": {"augmentation": FOGGY}}),
+        ("model=pose head=two_rows", {"model": {"head": {"_target_": "columns.TwoRows"}}, "loss": {"near": 5.0}}),
         ("model=hopenet backbone=tiny", {"model": {"backbone": {"_target_": "tiny.Tiny", "width": 8}}}),
     ],
 )

@@ -10,6 +10,7 @@ from headposekit import load
 from headposekit.detectors.base import Detections, as_detections
 from headposekit.errors import InputError
 from headposekit.inference.estimator import PoseEstimator
+from headposekit.inference.outputs import pose_row
 from headposekit.inference.smoothing import NoSmoothing, Slerp
 from headposekit.inference.sources import Frame, Input
 from headposekit.inference.stream import PoseStream
@@ -77,6 +78,25 @@ def test_frame_without_a_picture_interrupts_nothing(model: PoseEstimator) -> Non
 def test_refusal(model: PoseEstimator) -> None:
     with pytest.raises(InputError, match="box_lag=-1 is less than 0"):
         PoseStream(model, Tracker, NoSmoothing, box_lag=-1)
+    with pytest.raises(InputError, match="max_spread=0 is not above 0"):
+        PoseStream(model, Tracker, NoSmoothing, max_spread=0)
+
+
+def test_uncertain_poses_are_refused(model: PoseEstimator, tmp_path: Path) -> None:
+    frames = video("a.mp4", 2)
+    (_, shown), _ = PoseStream(model, Tracker, NoSmoothing)(frames)
+    spreads = sorted(face.pose.rotation_spread for face in shown)
+    assert spreads[0] == pytest.approx(
+        np.linalg.norm(min((face.pose for face in shown), key=lambda p: p.rotation_spread).spread)
+    )
+    (_, found), _ = PoseStream(model, Tracker, NoSmoothing, max_spread=sum(spreads) / 2)(frames)
+    assert sorted(face.is_refused for face in found) == [False, True]
+    rows = [pose_row(frames[0], face) for face in found]
+    assert [row["yaw"] is None for row in rows] == [face.is_refused for face in found]
+    assert all(row["spread"] > 0 for row in rows)
+    silent = load(write_checkpoint(tmp_path / "net.ckpt"))
+    with pytest.raises(InputError, match="max_spread=5: the network does not say how sure it is"):
+        PoseStream(silent, Tracker, NoSmoothing, max_spread=5)
 
 
 class Failing:

@@ -4,7 +4,7 @@ from hydra.utils import instantiate
 
 from configs import train_config
 from headposekit.errors import InputError
-from headposekit.heads.bins import BinsHead
+from headposekit.heads.point import SixDHead
 from headposekit.models.fold import fold
 from headposekit.models.fsanet import FSANetFeatures
 from headposekit.models.pose import PoseNet
@@ -55,4 +55,5 @@ def test_temperature_widens_and_leaves_the_pose() -> None:
 def test_what_is_no_head_or_no_trunk_is_refused() -> None:
     with pytest.raises(InputError, match="Linear is no head of a network; choose head="):
         PoseNet(FSANetFeatures(), torch.nn.Linear(2, 2))  # type: ignore[arg-type]
-    assert BinsHead.trained_by == ("angles", "rotation")
+    with pytest.raises(InputError, match=r"FSANetFeatures takes 64 pixels, not 112; set crop\.size=64"):
+        PoseNet(FSANetFeatures(), SixDHead(), 112)

@@ -47,7 +47,8 @@ def load_given(config: DictConfig, default: str | None = None) -> list[LoadedNet
     if not named_files(config) and default is None:
         raise InputError("no network given; give checkpoint=PATH or weights=PATH (a list makes their late fusion)")
     members = [*map(load_own, _paths(config.checkpoint)), *map(load_member, _paths(config.weights))]
-    members = members or [load_own(default)]
+    if default is not None and not members:
+        members = [load_own(default)]
     if config.get("model") is not None:
         asserted = OmegaConf.to_container(config.model, resolve=True)
         for member in members:

@@ -30,7 +30,8 @@ def _matrix_of_products(product: Tensor) -> Tensor:
         2 * (xy + wz), ww - xx + yy - zz, 2 * (yz - wx),
         2 * (xz - wy), 2 * (yz + wx), ww - xx - yy + zz,
     ]  # fmt: skip
-    return torch.stack(entries, dim=-1).unflatten(-1, (3, 3))
+    matrix: Tensor = torch.stack(entries, dim=-1).unflatten(-1, (3, 3))
+    return matrix
 
 
 def vector_to_quaternion(vector: Tensor) -> Tensor:
@@ -116,7 +117,7 @@ def special_orthogonal(matrix: Tensor) -> Tensor:
     Reference: Levinson et al., An Analysis of SVD for Deep Rotation Estimation, NeurIPS 2020.
     """
     if torch.is_grad_enabled() and matrix.requires_grad:
-        return _SpecialOrthogonal.apply(matrix)  # type: ignore[no-any-return,no-untyped-call]  # torch's own
+        return _SpecialOrthogonal.apply(matrix)  # type: ignore[no-any-return]  # torch's own
     return _nearest_rotation(matrix)
 
 
@@ -150,7 +151,7 @@ class _SpecialOrthogonal(torch.autograd.Function):
         return rotation
 
     @staticmethod
-    def backward(context: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]  # torch's own takes anything
+    def backward(context: Any, gradient: Tensor) -> Tensor:
         matrix, rotation = context.saved_tensors
         wide = wide_type(matrix)
         stiff = stiffness(matrix.to(wide), rotation.to(wide))
@@ -162,7 +163,8 @@ class _SpecialOrthogonal(torch.autograd.Function):
         x, y, z = torch.linalg.solve(stiff, axis.unsqueeze(-1)).squeeze(-1).unbind(-1)
         zero = torch.zeros_like(x)
         skew = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], dim=-1).unflatten(-1, (3, 3))
-        return (rotation.to(wide) @ skew).to(gradient.dtype)
+        result: Tensor = (rotation.to(wide) @ skew).to(gradient.dtype)
+        return result
 
 
 def stiffness(matrix: Tensor, rotation: Tensor) -> Tensor:

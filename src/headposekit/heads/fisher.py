@@ -34,12 +34,13 @@ class FisherHead(MatrixHead):
         _, axes = torch.linalg.eigh(wide.detach())  # ascending, so that s1 >= s2 >= s3
         own = ((wide @ axes) * axes).sum(dim=-2)  # eigenvalues whose gradient needs no other one
         singular = own.sum(dim=-1, keepdim=True) / 2 - own
-        return (log_c(singular) - singular.sum(dim=-1)).to(stiff.dtype)
+        logarithm: Tensor = log_c(singular) - singular.sum(dim=-1)
+        return logarithm.to(stiff.dtype)
 
 
 def log_c(singular: Tensor) -> Tensor:
     """Log of C(S), the mean of exp(tr(SᵀR)) over all rotations, of proper singular values (B, 3): s1 >= s2 >= |s3|."""
-    result: Tensor = _LogC.apply(singular)  # type: ignore[no-untyped-call]  # torch's own
+    result: Tensor = _LogC.apply(singular)
     return result
 
 
@@ -64,9 +65,10 @@ class _LogC(torch.autograd.Function):
         return log_integral + singular.sum(dim=-1)
 
     @staticmethod
-    def backward(context: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]  # torch's own takes anything
+    def backward(context: Any, gradient: Tensor) -> Tensor:
         (means,) = context.saved_tensors
-        return gradient.unsqueeze(-1) * means
+        result: Tensor = gradient.unsqueeze(-1) * means
+        return result
 
 
 @functools.cache

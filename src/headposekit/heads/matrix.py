@@ -128,7 +128,7 @@ def grid(radial: int, polar: int, around: int) -> tuple[Tensor, Tensor]:
 @functools.cache
 def samples() -> tuple[Tensor, Tensor]:
     """Unit quaternions (SAMPLES, 4) spread evenly over all rotations, and their equal log weights."""
-    engine = torch.quasirandom.SobolEngine(3, scramble=True, seed=0)  # type: ignore[no-untyped-call]  # torch's own
+    engine = torch.quasirandom.SobolEngine(3, scramble=True, seed=0)
     u, v, w = engine.draw(SAMPLES, dtype=torch.float64).unbind(-1)
     one, two = 2 * math.pi * v, 2 * math.pi * w  # Shoemake, Graphics Gems III
     first, second = (1 - u).sqrt(), u.sqrt()

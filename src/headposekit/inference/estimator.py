@@ -224,8 +224,8 @@ class PoseEstimator:
             rows = zip(one.boxes.tolist(), one.scores.tolist(), shown.tolist(), spreads[part], turns, strict=True)
             poses.append(
                 [
-                    HeadPose((x0, y0, x1, y1), None if math.isnan(score) else score, yaw, pitch, roll, *off, turn)
-                    for (x0, y0, x1, y1), score, (yaw, pitch, roll), off, turn in rows
+                    HeadPose((x0, y0, x1, y1), None if math.isnan(score) else score, yaw, pitch, roll, off, total, turn)
+                    for (x0, y0, x1, y1), score, (yaw, pitch, roll), (off, total), turn in rows
                 ]
             )
             start = part.stop

@@ -42,7 +42,7 @@ class TimmBackbone(nn.Module):
         import timm  # takes a second or two, which only its networks should cost
 
         super().__init__()
-        widths = {} if channels is None else {"channels": tuple(channels)}
+        widths: dict[str, Any] = {} if channels is None else {"channels": tuple(channels)}
         known = timm.list_models() + timm.list_pretrained()
         if model_name not in known:  # nor any hub address: a checkpoint's card must not make us fetch things
             near = difflib.get_close_matches(model_name, known, n=3, cutoff=0) or known[:3]

@@ -174,6 +174,7 @@ class StageFeatures(nn.Module):
 class FSANetFeatures(nn.Module):
     """FSA-Net's trunk for other heads: its stage features, averaged over cells of 2×2 and laid out as one vector."""
 
+    input_size = GRID * 8
     num_features = NUM_STAGES * PIXELS // 4 * FEATURES
     stem = ()
 

@@ -40,6 +40,9 @@ class TrunkAndHeads(PoseNetwork):
     def __init__(self, backbone: nn.Module, input_size: int) -> None:
         if not hasattr(backbone, "num_features") or not hasattr(backbone, "stem"):
             raise InputError(f"{type(backbone).__name__} is no trunk of Hopenet; choose backbone=")
+        needed = getattr(backbone, "input_size", input_size)
+        if needed != input_size:
+            raise InputError(f"{type(backbone).__name__} takes {needed} pixels, not {input_size}; set crop.size={needed}")
         super().__init__()
         self.input_size = input_size
         self.preprocess = Preprocess("RGB", IMAGENET_MEAN, IMAGENET_STD)

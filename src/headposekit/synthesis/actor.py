@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from headposekit.synthesis import head
 from headposekit.synthesis.renderer import Light
-from headposekit.synthesis.sampler import Head, HeadSampler
+from headposekit.synthesis.sampler import Head, HeadSampler, Rng
 
 PLAIN = {"photo": 0.0, "borders": 0.0, "occluder": 0.0, "box_jitter": 0.0, "visible21": 0.0, "perspective": None}
 """Options of heads without anything that a video would add: its noise changes from frame to frame."""
@@ -38,8 +38,8 @@ class Actor(HeadSampler):
         self.moment = moment
         return self.render(index, size, pose)
 
-    def _shape(self, person: np.random.Generator, rng: np.random.Generator) -> tuple[NDArray[Any], NDArray[Any]]:
-        surface, landmarks = super()._shape(person, rng)
+    def _shape(self, person: Rng, late: Rng, rng: Rng) -> tuple[NDArray[Any], NDArray[Any]]:
+        surface, landmarks = super()._shape(person, late, rng)
         movement = np.zeros((68, 3))
         for upper, lower in ((37, 41), (38, 40), (43, 47), (44, 46)):
             movement[upper] = 0.95 * self.moment.lids * (landmarks[lower] - landmarks[upper])
@@ -49,8 +49,8 @@ class Actor(HeadSampler):
         moved = surface + model.deform(movement) - model.deform(0 * movement)
         return moved, model.landmarks(moved)
 
-    def _draw_light(self, rng: np.random.Generator) -> Light:
-        light = super()._draw_light(rng)
+    def _draw_light(self, rng: Rng, late: Rng) -> Light:
+        light = super()._draw_light(rng, late)
         x, y, z = light.direction
         cos, sin = np.cos(np.radians(self.moment.light)), np.sin(np.radians(self.moment.light))
         return replace(light, direction=np.array([cos * x + sin * z, y, cos * z - sin * x]))

@@ -325,8 +325,9 @@ class PoseModule(HeadPoseModule):
         return loss
 
     def _predict(self, batch: Batch, stage: Stage) -> PoseOutput:
-        self.last_output = super()._predict(batch, stage)
-        return self.last_output
+        output = super()._predict(batch, stage)
+        self.last_output = output
+        return output
 
     def on_validation_epoch_end(self) -> None:
         """Log the means over the held-out faces; fit the temperature to them."""
@@ -338,10 +339,12 @@ class PoseModule(HeadPoseModule):
 
 def lowest(values: Sequence[float], heights: Sequence[float]) -> float:
     """Where a curve over evenly spaced logarithms of values is lowest, by a parabola through the three lowest points."""
-    at = min(range(len(values)), key=lambda index: heights[index])
+    heights = [height if math.isfinite(height) else math.inf for height in heights]
+    at = min(range(len(values)), key=heights.__getitem__)
     if not 0 < at < len(values) - 1 or not all(map(math.isfinite, heights[at - 1 : at + 2])):
         return values[at]
     before, here, after = heights[at - 1 : at + 2]
     curvature = before - 2 * here + after
     shift = 0.5 * (before - after) / curvature if curvature > 0 else 0.0
-    return values[at] * (values[at + 1] / values[at]) ** shift
+    place: float = values[at] * (values[at + 1] / values[at]) ** shift
+    return place
