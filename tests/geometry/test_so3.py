@@ -6,13 +6,13 @@ import torch
 from headposekit.geometry.rotations import geodesic_distance, pose_to_matrix
 from headposekit.geometry.so3 import (
     conjugate,
+    matrix_to_upright_pose,
     multiply,
     pose_to_quaternion,
     quaternion_to_matrix,
     quaternion_to_vector,
     rotation_angle,
     special_orthogonal,
-    upright_pose,
     vector_to_quaternion,
 )
 
@@ -36,8 +36,8 @@ def test_quaternions_are_the_rotations_of_the_poses() -> None:
 def test_heads_seen_from_behind_have_a_yaw_and_stay_upright() -> None:
     poses = any_poses()
     poses = poses[poses[:, 1:].abs().sum(dim=-1) < 170]
-    torch.testing.assert_close(upright_pose(pose_to_matrix(poses)), poses, atol=1e-4, rtol=0)
-    assert upright_pose(pose_to_matrix(torch.tensor([[170.0, 10.0, -5.0]]))).round().tolist() == [[170, 10, -5]]
+    torch.testing.assert_close(matrix_to_upright_pose(pose_to_matrix(poses)), poses, atol=1e-4, rtol=0)
+    assert matrix_to_upright_pose(pose_to_matrix(torch.tensor([[170.0, 10.0, -5.0]]))).round().tolist() == [[170, 10, -5]]
 
 
 def test_nearest_rotation_is_that_of_the_singular_value_decomposition() -> None:

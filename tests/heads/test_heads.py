@@ -12,7 +12,7 @@ from configs import train_config
 from headposekit.errors import InputError
 from headposekit.geometry.bins import AngleBins
 from headposekit.geometry.rotations import geodesic_distance, pose_to_matrix
-from headposekit.geometry.so3 import pose_to_quaternion, quaternion_to_vector, upright_pose
+from headposekit.geometry.so3 import matrix_to_upright_pose, pose_to_quaternion, quaternion_to_vector
 from headposekit.heads.base import Head, ProbabilisticHead, rotation_of
 from headposekit.heads.bins import BinsHead
 from headposekit.heads.fisher import FisherHead
@@ -79,7 +79,7 @@ def test_every_rotation_can_be_predicted(name: str) -> None:
     pose = torch.cat([poses_for(name, 200), torch.tensor([[180.0, 0.0, 0.0], [90.0, 20.0, 0.0], [0.0, 0.0, 0.0]])])
     output = ALL[name](numbers_of(ALL[name], pose))
     assert geodesic_distance(output.pose, pose).max() < 0.05
-    assert geodesic_distance(upright_pose(rotation_of(output)), pose).max() < 0.05
+    assert geodesic_distance(matrix_to_upright_pose(rotation_of(output)), pose).max() < 0.05
 
 
 def test_wrapped_bins_go_all_around() -> None:
@@ -108,7 +108,7 @@ def test_start_is_the_frontal_pose(name: str) -> None:
 def test_losses_stay_when_prediction_and_truth_are_turned_together(name: str, loss: Any) -> None:
     head = ALL[name]
     pose, true, turn = poses_for(name), poses_for(name).roll(1, dims=0), pose_to_matrix(torch.tensor([40.0, -30.0, 100.0]))
-    turned, turned_true = (upright_pose(turn @ pose_to_matrix(each)) for each in (pose, true))
+    turned, turned_true = (matrix_to_upright_pose(turn @ pose_to_matrix(each)) for each in (pose, true))
     loss = loss or HeadLoss(head)
     first, second = (
         float(loss(head(numbers_of(head, predicted)), {"pose": label}))

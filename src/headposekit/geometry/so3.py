@@ -90,11 +90,10 @@ def trace(matrix: Tensor) -> Tensor:
     return matrix[..., 0, 0] + matrix[..., 1, 1] + matrix[..., 2, 2]
 
 
-def upright_pose(rotation: Tensor) -> Tensor:
-    """Poses (..., 3) in degrees of rotations (..., 3, 3): of the two triples of angles that name each, the one that is upright.
+def matrix_to_upright_pose(rotation: Tensor) -> Tensor:
+    """Poses (..., 3) in degrees of rotations (..., 3, 3), as `geometry.rotations.upright_pose` chooses them: pitch within ±90.
 
-    That is the one with the smaller |pitch| + |roll|. Yaw is in (-180, 180], so a head seen from behind has a yaw, not a
-    pitch and a roll of 180 degrees. At a yaw of 90 degrees (gimbal lock) roll is 0.
+    With gradients, and in operators that ONNX knows. At a yaw of 90 degrees (gimbal lock) roll is 0.
     """
     (a, b, c), (_, e, f), (_, h, i) = (row.unbind(-1) for row in rotation.unbind(-2))
     cos_yaw = (a.square() + b.square() + TINY).sqrt()
@@ -105,7 +104,7 @@ def upright_pose(rotation: Tensor) -> Tensor:
     first = torch.stack([yaw, pitch, roll], dim=-1)
     half_turn = math.pi * (2 * (first >= 0).to(first.dtype) - 1)
     second = (half_turn - first) * first.new_tensor([1.0, -1.0, -1.0])
-    is_upright = pitch.abs() + roll.abs() <= math.pi
+    is_upright = pitch.abs() <= math.pi / 2
     return torch.where(is_upright.unsqueeze(-1), first, second) * DEGREES
 
 

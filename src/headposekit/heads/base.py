@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from headposekit.geometry.rotations import pose_to_matrix
-from headposekit.geometry.so3 import DEGREES, rotation_angle, upright_pose
+from headposekit.geometry.so3 import DEGREES, matrix_to_upright_pose, rotation_angle
 from headposekit.types import Batch, PoseOutput
 
 MAX_SPREAD = 360 / 12**0.5
@@ -77,7 +77,7 @@ class RotationHead(Head):
     def forward(self, numbers: Tensor) -> HeadOutput:
         """(B, size) to poses and rotations."""
         rotation = self.rotation(numbers)
-        return HeadOutput(upright_pose(rotation), rotation=rotation, numbers=numbers)
+        return HeadOutput(matrix_to_upright_pose(rotation), rotation=rotation, numbers=numbers)
 
     def loss(self, output: HeadOutput, batch: Batch) -> Tensor:
         """Scalar, radians."""

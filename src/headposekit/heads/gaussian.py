@@ -11,12 +11,12 @@ from headposekit.errors import InputError
 from headposekit.geometry.rotations import pose_to_matrix
 from headposekit.geometry.so3 import (
     conjugate,
+    matrix_to_upright_pose,
     multiply,
     pose_to_quaternion,
     quaternion_to_matrix,
     quaternion_to_vector,
     rotation_angle,
-    upright_pose,
 )
 from headposekit.heads.base import HeadOutput, ProbabilisticHead, chi_square_3, rotation_of, spreads_of
 from headposekit.types import Batch
@@ -54,7 +54,7 @@ class GaussianHead(ProbabilisticHead):
     def forward(self, numbers: Tensor) -> HeadOutput:
         """(B, 10) to poses and rotations."""
         rotation = quaternion_to_matrix(numbers[:, :4])
-        return HeadOutput(upright_pose(rotation), rotation=rotation, numbers=numbers)
+        return HeadOutput(matrix_to_upright_pose(rotation), rotation=rotation, numbers=numbers)
 
     def loss(self, output: HeadOutput, batch: Batch) -> Tensor:
         """Scalar."""

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from headposekit.geometry.rotations import pose_to_matrix
-from headposekit.geometry.so3 import special_orthogonal, stiffness, trace, upright_pose
+from headposekit.geometry.so3 import matrix_to_upright_pose, special_orthogonal, stiffness, trace
 from headposekit.heads.base import HeadOutput, ProbabilisticHead, spreads_of
 
 FINE, COARSE = (16, 6, 12), (12, 4, 8)
@@ -49,7 +49,7 @@ class MatrixHead(ProbabilisticHead):
     def forward(self, numbers: Tensor) -> HeadOutput:
         """(B, 9) to poses and rotations, which have no gradient."""
         rotation = special_orthogonal(numbers.detach().unflatten(-1, (3, 3)))
-        return HeadOutput(upright_pose(rotation), rotation=rotation, numbers=numbers)
+        return HeadOutput(matrix_to_upright_pose(rotation), rotation=rotation, numbers=numbers)
 
     def log_density(self, output: HeadOutput, true: Tensor, temperature: float | Tensor = 1.0) -> Tensor:
         """See `ProbabilisticHead`."""
