@@ -116,10 +116,6 @@ def shown_poses(page: Any) -> np.ndarray:
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (
-            ["detector=none"],
-            "no network given, and no finished default training in {tmp}/runs; give checkpoint=, or `python src/train.py`",
-        ),
         (["checkpoint=gone.ckpt", "detector=none"], "gone.ckpt: no such checkpoint"),
         (["weights=[a.h5,a.h5]", "detector=none"], "a.h5 is named twice"),
         (["checkpoint=a/net.ckpt", "detector=file", "detector.path=gone.csv"], "gone.csv: no such file"),
@@ -128,7 +124,7 @@ def shown_poses(page: Any) -> np.ndarray:
         (["max_megabytes=few"], "max_megabytes=few is not a whole number from 1"),
         (["checkpoint=a/net.ckpt", "detector=none", "host=192.0.2.1", "port=0"], "192.0.2.1:0 cannot be listened on"),
     ],
-    ids=["none", "checkpoint", "twice", "boxes", "no host", "port", "megabytes", "host"],
+    ids=["checkpoint", "twice", "boxes", "no host", "port", "megabytes", "host"],
 )
 def test_refusals(refused, networks: list[Path], tmp_path: Path, overrides: list[str], message: str) -> None:
     assert message.format(tmp=tmp_path) in refused("demo", *overrides)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 
-from headposekit.cli.networks import compile_network, default_checkpoint
+from headposekit.cli.networks import compile_network, newest_default_training
 from headposekit.errors import InputError
 from headposekit.models.ssrnet import SSRNetMD
 from headposekit.paths import ROOT
@@ -49,10 +49,9 @@ def test_default_checkpoint_is_that_of_the_newest_finished_default_training(
         write(f"a_{other}", json.dumps({"status": "finished", "train_id": other}), 0, "best.ckpt")
         write(f"b_{wanted}", '{"status": "runn', 0, "last.ckpt")
         write(f"c_{wanted}", json.dumps({"status": "running", "train_id": wanted}), 0, "last.ckpt")
-        with pytest.raises(InputError, match=r"no finished default training in .*`python src/train.py` first"):
-            default_checkpoint()
+        assert newest_default_training() is None
         write(wanted, finished, 50, "last.ckpt")
         write(f"z_{wanted}", finished, 90, "best.ckpt", "last.ckpt")
-        assert default_checkpoint() == tmp_path / wanted / "checkpoints" / "last.ckpt"
+        assert newest_default_training() == tmp_path / wanted / "checkpoints" / "last.ckpt"
         write(f"d_{wanted}", finished, 10, "best.ckpt", "last.ckpt")
-        assert default_checkpoint() == tmp_path / f"d_{wanted}" / "checkpoints" / "best.ckpt"
+        assert newest_default_training() == tmp_path / f"d_{wanted}" / "checkpoints" / "best.ckpt"

@@ -10,6 +10,7 @@ from torch import nn
 
 from headposekit.errors import InputError
 from headposekit.models.fsanet import FSANet, LinearAggregation, VarianceScoring
+from headposekit.weights import checkpoint as checkpoints
 from headposekit.weights import export as exports
 from headposekit.weights.checkpoint import LoadedNetwork
 from headposekit.weights.export import compare_poses, describe_export, export_network
@@ -92,3 +93,29 @@ def test_description_holds_every_option_of_the_crop() -> None:
 def _statistics(network: nn.Module) -> int:
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     return sum(torch.numel(norm.running_mean) + torch.numel(norm.running_var) for norm in norms)
+
+
+def test_halved_weights_are_kept_only_where_angles_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoints, "SMALL", 0)
+    torch.manual_seed(0)
+    pictures = np.random.default_rng(0).integers(0, 256, PICTURES.shape, dtype=np.uint8)
+    network = FSANet(VarianceScoring(), LinearAggregation).eval()
+    config = {
+        "_target_": "headposekit.models.fsanet.FSANet",
+        "scoring": {"_target_": "headposekit.models.fsanet.VarianceScoring"},
+        "aggregation": {"_target_": "headposekit.models.fsanet.LinearAggregation", "_partial_": True},
+    }
+    card = describe_export([LoadedNetwork("net.ckpt", network, config, FSANET_CROP, {})], network)
+    sizes = {}
+    for half in (False, True):
+        monkeypatch.setattr(exports, "HALF_TOLERANCE", 1.0)
+        path = tmp_path / f"{half}.safetensors"
+        found = export_network(network, card, path, pictures, int8=False, half=half)
+        sizes[half] = path.stat().st_size
+    assert 0.45 < sizes[True] / sizes[False] < 0.6
+    assert 0 < found["degrees_from_network"]["max"] < 1
+    assert found["random"] == 0
+    monkeypatch.setattr(exports, "HALF_TOLERANCE", 1e-9)
+    with pytest.raises(InputError, match=r"degrees on 40 pictures \(allowed: 1e-09\)"):
+        export_network(network, card, tmp_path / "no.safetensors", pictures, int8=False, half=True)
+    assert not (tmp_path / "no.safetensors").exists()

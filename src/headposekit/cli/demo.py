@@ -6,18 +6,19 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from headposekit.cli.entry import entry_point
-from headposekit.cli.networks import default_checkpoint, named_files
+from headposekit.cli.networks import named_files, newest_default_training
 from headposekit.demo.compare import Comparison, detectors_beside, short_names
 from headposekit.demo.examples import render_examples
 from headposekit.demo.server import Page, check_host, serve
 from headposekit.inference.estimator import load
+from headposekit.weights.shipped import DEFAULT
 
 
 @entry_point("demo", after_interrupt="the page is closed")
 def demo(config: DictConfig) -> None:
     """Load, render the examples, show the page."""
     host = check_host(config.host)
-    paths = named_files(config) or [str(default_checkpoint())]
+    paths = named_files(config) or [DEFAULT, *filter(None, [newest_default_training()])]
     torch.set_num_threads(config.num_threads or torch.get_num_threads())
     chosen = HydraConfig.get().runtime.choices["detector"]
     detectors = detectors_beside(chosen, instantiate(config.detector))

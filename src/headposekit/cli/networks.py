@@ -11,13 +11,14 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from headposekit.errors import InputError
 from headposekit.models.network import PoseNetwork
-from headposekit.paths import runs_dir, typed
+from headposekit.paths import runs_dir
 from headposekit.sweeps.cells import key_of
 from headposekit.sweeps.folders import folders_of
 from headposekit.sweeps.pool import finished_results
 from headposekit.training.identity import differences, learns, train_id
 from headposekit.weights.checkpoint import LoadedNetwork
 from headposekit.weights.load import fuse, load_member, load_own, refuse_other_crops, refuse_repeated
+from headposekit.weights.shipped import DEFAULT
 
 if TYPE_CHECKING:  # prediction runs without Lightning
     from headposekit.training import PoseEvaluator
@@ -45,7 +46,10 @@ def load_given(config: DictConfig, default: str | None = None) -> list[LoadedNet
     if any(key_of(option).split(".")[0] == "crop" for option in HydraConfig.get().overrides.task):
         raise InputError("crop= is the network's own in an evaluation; leave it out (test.aflw2000.box chooses the box)")
     if not named_files(config) and default is None:
-        raise InputError("no network given; give checkpoint=PATH or weights=PATH (a list makes their late fusion)")
+        raise InputError(
+            "no network given; give checkpoint=PATH or weights=PATH (a list makes their late fusion), "
+            f"or checkpoint={DEFAULT}, which comes with the package"
+        )
     members = [*map(load_own, _paths(config.checkpoint)), *map(load_member, _paths(config.weights))]
     if default is not None and not members:
         members = [load_own(default)]
@@ -67,15 +71,12 @@ def named_files(config: DictConfig) -> list[str]:
     return paths
 
 
-def default_checkpoint() -> Path:
-    """The best checkpoint of the newest finished training of `train.py` without options; InputError where there is none."""
+def newest_default_training() -> Path | None:
+    """The best checkpoint of the newest finished training of `train.py` without options, where there is one."""
     config = compose("train")
-    wanted = train_id(config)
-    folders = [folder for folder in folders_of(wanted, runs_dir()) if finished_results(config, folder)]
+    folders = [folder for folder in folders_of(train_id(config), runs_dir()) if finished_results(config, folder)]
     if not folders:
-        raise InputError(
-            f"no network given, and no finished default training in {runs_dir()}; give checkpoint=, or `{typed('train')}` first"
-        )
+        return None
     newest = max(folders, key=lambda folder: (folder / "results.json").stat().st_mtime) / "checkpoints"
     return newest / "best.ckpt" if (newest / "best.ckpt").is_file() else newest / "last.ckpt"
 

@@ -18,6 +18,7 @@ from headposekit.inference.sources import find_inputs
 from headposekit.inference.stream import PoseStream
 from headposekit.paths import output_dir
 from headposekit.sweeps.folders import take_folder
+from headposekit.weights.shipped import DEFAULT
 
 
 @entry_point("predict", after_interrupt="what was estimated until then is in the output folder")
@@ -30,7 +31,7 @@ def predict(config: DictConfig) -> None:
     torch.set_num_threads(config.num_threads or torch.get_num_threads())
     camera, states = instantiate(config.camera, _convert_="all"), instantiate(config.states)
     neutral = None if config.calibrate is None else calibration_of(config.calibrate)
-    model = PoseEstimator(load_given(config), detector, config.device, camera=camera)
+    model = PoseEstimator(load_given(config, DEFAULT), detector, config.device, camera=camera)
     size = 1 if any(isinstance(source.path, int) for source in inputs) else config.batch_size
     new_tracker, new_smoothing = instantiate(config.tracker), instantiate(config.smoothing)
     stream = PoseStream(model, new_tracker, new_smoothing, config.box_lag, size, config.max_spread, neutral, states)
