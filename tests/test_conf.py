@@ -16,7 +16,7 @@ from headposekit.training.protocols import settle_tests
 
 CONF = ROOT / "conf"
 GROUPS = sorted(path.relative_to(CONF) for path in CONF.glob("*/*.yaml"))
-TRAINING_ONLY = {"augmentation", "split", "val_fraction", "split_seed", "seed", "num_train", "num_val"}
+TRAINING_ONLY = {"augmentation", "split", "val_fraction", "split_seed", "seed", "num_train", "num_val", "renew"}
 TEST_ONLY = {"perturb", "euler_order"}
 GIVEN_BY_NEIGHBOUR = {"num_inputs", "optimizer", "params", "drop_negative_points"}
 NUM_PARAMETERS = {
@@ -96,7 +96,7 @@ def test_every_file_composes_and_mirrors_its_constructor(path: Path) -> None:
         "heads": "data.heads",
         "solver": "model.solver",
         "landmarks": "model.source",
-        "perturb": f"test.{next(iter(config.test or {}), None)}.perturb",
+        "perturb": f"test.{next(iter(config.get('test') or {}), None)}.perturb",
         "pack": "data.pack",
     }.get(group, group)
     if group == "model":

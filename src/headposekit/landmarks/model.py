@@ -104,4 +104,4 @@ def to_output(solution: Solution, use_behind: bool, device: torch.device) -> Pos
     pose = matrix_to_pose(torch.from_numpy(solution.matrix))
     is_refused, is_behind = ~torch.isfinite(pose).all(dim=-1), torch.from_numpy(solution.is_behind)
     pose[is_refused if use_behind else is_refused | is_behind] = float("nan")
-    return PoseOutput(pose.float().to(device), None, is_refused.to(device), is_behind.to(device))
+    return PoseOutput(pose.float().to(device), is_refused=is_refused.to(device), is_behind=is_behind.to(device))

@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +31,7 @@ class TimmBackbone(nn.Module):
     """
 
     files = ("checkpoint_path",)
+    neutral: ClassVar[dict[str, Any]] = {"channels": None}
 
     def __init__(
         self,
