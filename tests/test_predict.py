@@ -227,7 +227,6 @@ def test_detector_without_its_file_leaves_an_earlier_table(refused, checkpoint: 
         (["input=text.jpg"], "nothing could be read: text.jpg: not a readable picture"),
         (["input=[text.jpg,zero.mp4]"], "it again or remove it (and 1 more, see"),
         (["input=99"], "nothing could be read: camera 99 gives no picture"),
-        (["input=text.jpg", "checkpoint=[]"], "no network given"),
         (["input=text.jpg", "output=/proc/nope"], "/proc/nope"),
         (["input=text.jpg", "format=xml"], "format=xml is unknown; choose csv or jsonl"),
         (["input=text.jpg", "draw=mask"], "draw=mask is unknown; choose none, axes, cube"),

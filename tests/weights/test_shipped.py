@@ -1,5 +1,6 @@
 """The networks that come with the package."""
 
+import csv
 import hashlib
 import json
 import re
@@ -10,6 +11,7 @@ import pytest
 
 from headposekit import load
 from headposekit.errors import InputError
+from headposekit.files import write_picture
 from headposekit.synthesis.sampler import HeadSampler
 from headposekit.weights.load import load_member
 from headposekit.weights.shipped import DEFAULT, FOLDER, find_shipped, shipped_names
@@ -48,3 +50,13 @@ def test_names_are_no_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.chdir(tmp_path)
     (tmp_path / DEFAULT).touch()  # a file of this name goes first
     assert find_shipped(DEFAULT) == DEFAULT
+
+
+def test_predict_takes_the_default_network(run, tmp_path: Path) -> None:
+    head = HeadSampler(seed=78, texture_pool=8).render(0, 128)
+    write_picture(tmp_path / "face.png", head.image)
+    done = run("predict", f"input={tmp_path}/face.png", "detector=none", f"output={tmp_path}/out")
+    assert done.returncode == 0, done.stderr
+    (row,) = csv.DictReader((tmp_path / "out" / "poses.csv").open(newline=""))
+    (expected,) = load(detector="none")(tmp_path / "face.png")
+    assert [float(row[angle]) for angle in ("yaw", "pitch", "roll")] == pytest.approx(expected.pose, abs=0.001)
