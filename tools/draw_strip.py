@@ -15,19 +15,20 @@ import numpy as np
 from playwright.sync_api import Browser, sync_playwright
 
 from headposekit import load
-from headposekit.cli.networks import default_checkpoint
+from headposekit.cli.networks import newest_default_training
 from headposekit.files import write_picture
 from headposekit.geometry.drawing import draw_axes
 from headposekit.paths import ROOT, runs_dir
 from headposekit.synthesis.sampler import HeadSampler
 from headposekit.types import Image
+from headposekit.weights.shipped import DEFAULT
 
 HEIGHT, GAP = 480, 12
 POSES = ((35, 5, 0), (-25, -10, 10), (10, 20, -15), (-50, 0, -5), (20, -20, 12), (60, 5, 0))
 PEOPLE = (18, 21, 12, 5, 23, 10)
 
 
-def main(checkpoint: Path) -> None:
+def main(checkpoint: str | Path) -> None:
     """Write the strip."""
     with sync_playwright() as driver:
         options = {"executable_path": shutil.which("chromium"), "args": ["--no-sandbox"] if os.geteuid() == 0 else []}
@@ -38,7 +39,7 @@ def main(checkpoint: Path) -> None:
     write_picture(ROOT / "docs" / "strip.jpg", strip, [cv2.IMWRITE_JPEG_QUALITY, 88])
 
 
-def heads(checkpoint: Path) -> Image:
+def heads(checkpoint: str | Path) -> Image:
     """Six heads, two in a row, with the poses that the network estimates."""
     model, sampler = load(checkpoint), HeadSampler(photo=0.0, borders=0.0, occluder=0.0, box_jitter=0.0, visible21=0.0)
     side, cells = HEIGHT // 3, []
@@ -52,7 +53,7 @@ def heads(checkpoint: Path) -> Image:
     return np.concatenate([np.concatenate(cells[row : row + 2], axis=1) for row in (0, 2, 4)])
 
 
-def demo_page(browser: Browser, checkpoint: Path) -> Image:
+def demo_page(browser: Browser, checkpoint: str | Path) -> Image:
     """The page of demo.py with its first example."""
     command = [sys.executable, str(ROOT / "src" / "demo.py"), f"checkpoint={checkpoint}", "port=0", "browser=false"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as demo:
@@ -88,4 +89,5 @@ def _panel(screenshot: bytes) -> Image:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]).resolve() if len(sys.argv) > 1 else default_checkpoint())
+    trained = Path(sys.argv[1]).resolve() if len(sys.argv) > 1 else newest_default_training()
+    main(trained or DEFAULT)

@@ -18,7 +18,8 @@ from headposekit.weights.shipped import DEFAULT
 def demo(config: DictConfig) -> None:
     """Load, render the examples, show the page."""
     host = check_host(config.host)
-    paths = named_files(config) or [DEFAULT, *filter(None, [newest_default_training()])]
+    trained = newest_default_training()
+    paths = named_files(config) or [DEFAULT, *([] if trained is None else [str(trained)])]
     torch.set_num_threads(config.num_threads or torch.get_num_threads())
     chosen = HydraConfig.get().runtime.choices["detector"]
     detectors = detectors_beside(chosen, instantiate(config.detector))
