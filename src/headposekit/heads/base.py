@@ -1,5 +1,6 @@
 """What every head has: from the numbers of the last layer to a pose, with the loss that belongs to it."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
@@ -20,7 +21,7 @@ class HeadOutput(PoseOutput):
     numbers: Tensor  # (B, size)
 
 
-class Head(nn.Module):
+class Head(nn.Module, ABC):
     """What the numbers of the last layer mean; nothing here is learned.
 
     Attributes:
@@ -35,13 +36,13 @@ class Head(nn.Module):
         """(size,) the numbers of a face seen from the front, with which a training begins."""
         return torch.zeros(self.size)
 
+    @abstractmethod
     def forward(self, numbers: Tensor) -> HeadOutput:
         """(B, size) to poses and rotations."""
-        raise NotImplementedError
 
+    @abstractmethod
     def loss(self, output: HeadOutput, batch: Batch) -> Tensor:
         """Scalar: the loss that belongs to this head."""
-        raise NotImplementedError
 
     def check(self, pose: Tensor) -> None:
         """Refuse labels (B, 3) that the head cannot learn, by InputError."""
@@ -52,9 +53,9 @@ class AngleHead(Head):
 
     trained_by = ("angles", "rotation")
 
+    @abstractmethod
     def angles(self, numbers: Tensor) -> Tensor:
         """(B, size) to yaw, pitch, roll (B, 3) in degrees."""
-        raise NotImplementedError
 
     def forward(self, numbers: Tensor) -> HeadOutput:
         """(B, size) to poses."""
@@ -70,9 +71,9 @@ class RotationHead(Head):
 
     trained_by = ("rotation",)
 
+    @abstractmethod
     def rotation(self, numbers: Tensor) -> Tensor:
         """(B, size) to rotations (B, 3, 3)."""
-        raise NotImplementedError
 
     def forward(self, numbers: Tensor) -> HeadOutput:
         """(B, size) to poses and rotations."""
@@ -91,17 +92,17 @@ class ProbabilisticHead(Head):
     distributions wider; the pose stays.
     """
 
+    @abstractmethod
     def log_density(self, output: HeadOutput, true: Tensor, temperature: float | Tensor = 1.0) -> Tensor:
         """(B,) log density at true poses (B, 3) in degrees."""
-        raise NotImplementedError
 
+    @abstractmethod
     def level(self, output: HeadOutput, true: Tensor, temperature: float | Tensor = 1.0) -> Tensor:
         """(B,) probability, 0 to 1, of the smallest region that reaches to the true pose: evenly spread if calibrated."""
-        raise NotImplementedError
 
+    @abstractmethod
     def spreads(self, output: HeadOutput, temperature: float | Tensor = 1.0) -> tuple[Tensor, Tensor]:
         """(B, 3) standard deviations of yaw, pitch, roll, and (B,) root mean square angle of the rotation; degrees."""
-        raise NotImplementedError
 
     def loss(self, output: HeadOutput, batch: Batch) -> Tensor:
         """Scalar: mean negative log likelihood."""

@@ -6,6 +6,7 @@ of R' depends on the energy E = tr(AᵀR) - tr(AᵀR') = 2 xᵀHx alone, where H
 
 import functools
 import math
+from abc import abstractmethod
 
 import numpy as np
 import torch
@@ -33,9 +34,9 @@ class MatrixHead(ProbabilisticHead):
     size = 9
     grid_scale = 1.0
 
+    @abstractmethod
     def log_kernel(self, energy: Tensor) -> Tensor:
         """Log density without its normaliser, of energies of any shape."""
-        raise NotImplementedError
 
     def log_normaliser(self, stiff: Tensor) -> Tensor:
         """(B,) log integral of the kernel over all rotations, of H (B, 3, 3), by the grid."""
